@@ -1,0 +1,1 @@
+"""Pictures: preprocessing, folders, drawn ones."""

@@ -1,0 +1,63 @@
+"""The errors a user can meet. Every message is a sentence: what was wrong, with the value, and what to do."""
+
+from __future__ import annotations
+
+
+class EdgecvxError(Exception):
+    """Base of every error this package raises on purpose; the command line prints it in one line and exits 2."""
+
+
+class EdgecvxWarning(UserWarning):
+    """Something the user should know that does not stop the work."""
+
+
+class CheckpointError(EdgecvxError):
+    """The weights are missing, damaged, unsafe to open, or do not fit the network."""
+
+
+class ExportError(EdgecvxError):
+    """A graph could not be written for a target."""
+
+
+class SelfCheckError(EdgecvxError):
+    """A written file does not compute what the reference computes; it is not handed over."""
+
+
+class ArtifactError(EdgecvxError):
+    """An artifact or its manifest is missing, damaged, or of another version."""
+
+
+class RuntimeUnavailableError(EdgecvxError):
+    """The runtime that opens this file is not installed here."""
+
+
+class RuntimeFailedError(EdgecvxError):
+    """The runtime refused a file, or its native code died on it."""
+
+
+class ImageError(EdgecvxError):
+    """A picture cannot be read."""
+
+
+class UsageError(EdgecvxError):
+    """The request itself makes no sense: an unknown name, or options that exclude each other."""
+
+
+def one_of(kind: str, value: str, known: tuple[str, ...] | list[str]) -> UsageError:
+    """The error for an unknown name, with the nearest known ones.
+
+    Args:
+        kind: What the name should have been, e.g. ``"target"``.
+        value: What the user wrote.
+        known: Every name that would have been accepted.
+    """
+    import difflib
+
+    near = difflib.get_close_matches(value, known, n=3, cutoff=0.5)
+    hint = f"did you mean {', '.join(near)}?" if near else f"known: {', '.join(known)}."
+    return UsageError(f"unknown {kind} {value!r}: {hint}")
+
+
+def missing_package(what: str, extra: str) -> RuntimeUnavailableError:
+    """The error for a framework that is not installed, with the command that installs it."""
+    return RuntimeUnavailableError(f"{what} is not installed here: pip install 'edgecvx[{extra}]'")

@@ -1,0 +1,1 @@
+"""INT8: calibration, plans and their insertion."""

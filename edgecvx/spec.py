@@ -1,0 +1,261 @@
+"""The vocabulary: values that say what a model, a picture, a file and a request are.
+
+Every class here is frozen and checks itself when it is made, so a value that exists is a value that makes sense.
+They hold no tensors and no framework objects, and turn into plain JSON and back; unknown keys are refused, because a
+key that is silently ignored is a setting that is silently not applied.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import functools
+import math
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar
+
+from edgecvx.errors import EdgecvxError, UsageError
+
+T = TypeVar("T")
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+class Task(str, enum.Enum):
+    """What a file returns."""
+
+    CLASSIFY = "classify"
+    """Logits, one row per picture."""
+    FEATURES = "features"
+    """The four stage maps, as timm's ``features_only`` gives them."""
+    EMBED = "embed"
+    """The pooled and normalized vector before the classifier."""
+
+
+class Precision(str, enum.Enum):
+    """The precision of an artifact."""
+
+    FP32 = "fp32"
+    FP16 = "fp16"
+
+
+class InputKind(str, enum.Enum):
+    """What a file takes: normalized floats, or the picture's own bytes."""
+
+    FLOAT = "float"
+    UINT8 = "uint8"
+
+
+Stem = Literal["patch", "overlap", "overlap_tiered"]
+Activation = Literal["gelu", "gelu_tanh", "silu"]
+Layout = Literal["NCHW", "NHWC", "NC"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArchSpec:
+    """An architecture: everything about the network but its weights and its number of classes."""
+
+    name: str
+    depths: tuple[int, ...]
+    dims: tuple[int, ...]
+    kernel_sizes: tuple[int, ...] = (7, 7, 7, 7)
+    stem: Stem = "patch"
+    stem_mid: int | None = None
+    """Channels between the two stem convolutions of an ``overlap`` stem; None for the patch stem."""
+    grn: bool = True
+    """Global response normalization (V2), or per-channel layer scale (V1)."""
+    act: Activation = "gelu"
+    norm_eps: float = 1e-6
+    head_norm_eps: float = 1e-6
+    """Differs from ``norm_eps`` in transformers, which uses 1e-12 there."""
+    grn_eps: float = 1e-6
+
+    def __post_init__(self) -> None:
+        if not (len(self.depths) == len(self.dims) == len(self.kernel_sizes) == 4):
+            raise EdgecvxError(f"{self.name}: a ConvNeXt has four stages, got depths {self.depths}, dims {self.dims}")
+        if any(k % 2 == 0 for k in self.kernel_sizes):
+            raise EdgecvxError(f"{self.name}: depthwise kernels are odd, got {self.kernel_sizes}")
+        if (self.stem == "patch") != (self.stem_mid is None):
+            raise EdgecvxError(f"{self.name}: stem {self.stem!r} does not go with stem_mid={self.stem_mid}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PreprocessSpec:
+    """From a picture file to the network's input; the one description every stage uses.
+
+    ``shortest``: the shorter side becomes ``floor(size / crop_pct)``, then the centre is cropped (timm's way).
+    ``squash``: both sides become ``floor(size / crop_pct)`` whatever the aspect, then the centre is cropped.
+    """
+
+    size: int = 224
+    crop_pct: float = 0.875
+    resize: Literal["shortest", "squash"] = "shortest"
+    interpolation: Literal["bicubic", "bilinear", "lanczos", "nearest"] = "bicubic"
+    mean: tuple[float, float, float] = IMAGENET_MEAN
+    std: tuple[float, float, float] = IMAGENET_STD
+    color: Literal["RGB"] = "RGB"
+    exif: Literal["apply", "ignore"] = "apply"
+    """Whether a picture is first turned the way its EXIF orientation says, as every viewer shows it."""
+
+    def __post_init__(self) -> None:
+        check_image_size(self.size)
+        if not 0.0 < self.crop_pct <= 1.0:
+            raise EdgecvxError(f"crop_pct must lie in (0, 1], got {self.crop_pct}")
+        if any(s <= 0 or not math.isfinite(s) for s in self.std) or not all(math.isfinite(m) for m in self.mean):
+            raise EdgecvxError(f"mean {self.mean} and std {self.std} must be finite, std positive")
+
+    @property
+    def resized(self) -> int:
+        """The side the picture is resized to before the centre crop."""
+        return math.floor(self.size / self.crop_pct)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WeightsSource:
+    """Where weights came from, and under which licence."""
+
+    kind: Literal["imagenet", "demo", "random", "file"]
+    ref: str
+    """A hub id, a file name or a seed; never a path of somebody's machine."""
+    layout: Literal["timm", "transformers", "mmpretrain", "original"]
+    sha256: str
+    license: str | None = None
+
+    @property
+    def noncommercial(self) -> bool:
+        """Whether the licence forbids commercial use."""
+        return self.license is not None and "-nc" in self.license
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelSpec:
+    """A network with its weights, described: the architecture, the classes, the preprocessing, the source."""
+
+    arch: ArchSpec
+    tag: str
+    """The second half of timm's name (``fcmae_ft_in1k``), or ``demo``, ``random``, or the checkpoint file's stem."""
+    num_classes: int
+    """0 for a checkpoint without a classifier."""
+    preprocess: PreprocessSpec
+    weights: WeightsSource
+    labels: tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if self.labels is not None and len(self.labels) != self.num_classes:
+            raise UsageError(f"{len(self.labels)} labels do not go with a network of {self.num_classes} classes")
+
+    @property
+    def name(self) -> str:
+        """``convnextv2_femto.fcmae_ft_in1k``: what files and reports call it."""
+        return f"{self.arch.name}.{self.tag}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TensorSpec:
+    """One input or output of a file."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: Literal["float32", "float16", "uint8", "int8"]
+    layout: Layout
+
+    def __post_init__(self) -> None:
+        if len(self.shape) != len(self.layout):
+            raise EdgecvxError(f"tensor {self.name!r}: shape {self.shape} does not fit layout {self.layout}")
+
+
+def check_image_size(size: int) -> int:
+    """Returns ``size`` if a ConvNeXt can take it: a positive multiple of 32, the network's total stride."""
+    if size < 32 or size % 32 or size > 2048:
+        raise UsageError(f"image size {size} does not work: it must be a multiple of 32, from 32 to 2048")
+    return size
+
+
+def to_json(value: object) -> Any:
+    """A spec, or anything made of specs, as plain JSON values."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: to_json(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, enum.Enum):
+        return value.value
+    if isinstance(value, Mapping):
+        return {str(k): to_json(v) for k, v in value.items()}
+    if isinstance(value, tuple | list):
+        return [to_json(v) for v in value]
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    raise TypeError(f"{type(value).__name__} has no JSON form")
+
+
+def from_json(cls: type[T], data: object, *, where: str = "value") -> T:
+    """The spec that ``to_json`` wrote, checked key by key.
+
+    Args:
+        cls: The dataclass to build.
+        data: What ``json.loads`` gave.
+        where: How to name the value in an error.
+
+    Raises:
+        EdgecvxError: A key is unknown or missing, or a value has the wrong type.
+    """
+    return typing.cast(T, _read(cls, data, where))
+
+
+@functools.cache
+def _hints(cls: type) -> dict[str, Any]:
+    return typing.get_type_hints(cls)
+
+
+def _read(kind: Any, data: Any, where: str) -> Any:
+    """One value of type ``kind``; the recursion behind ``from_json``."""
+    origin, args = typing.get_origin(kind), typing.get_args(kind)
+    if dataclasses.is_dataclass(kind):
+        return _read_dataclass(typing.cast(type, kind), data, where)
+    if origin in (types.UnionType, typing.Union):
+        if data is None and type(None) in args:
+            return None
+        (inner,) = [a for a in args if a is not type(None)]
+        return _read(inner, data, where)
+    if origin is Literal:
+        if data in args:
+            return data
+        raise EdgecvxError(f"{where}: {data!r} is not one of {', '.join(map(repr, args))}")
+    if origin is tuple:
+        if not isinstance(data, list) or (args[-1] is not Ellipsis and len(data) != len(args)):
+            raise EdgecvxError(f"{where}: expected a list, got {data!r}")
+        inner_kinds = [args[0]] * len(data) if args[-1] is Ellipsis else args
+        return tuple(_read(k, v, f"{where}[{i}]") for i, (k, v) in enumerate(zip(inner_kinds, data, strict=True)))
+    if origin in (dict, Mapping) or getattr(origin, "__name__", "") == "Mapping":
+        if not isinstance(data, dict):
+            raise EdgecvxError(f"{where}: expected an object, got {data!r}")
+        return {k: _read(args[1], v, f"{where}.{k}") for k, v in data.items()}
+    if isinstance(kind, type) and issubclass(kind, enum.Enum):
+        try:
+            return kind(data)
+        except ValueError:
+            raise EdgecvxError(f"{where}: {data!r} is not one of {', '.join(m.value for m in kind)}") from None
+    if kind is float and isinstance(data, int) and not isinstance(data, bool):
+        return float(data)
+    if kind is Any or (isinstance(data, kind) and not (kind in (int, float) and isinstance(data, bool))):
+        return data
+    raise EdgecvxError(f"{where}: expected {kind.__name__}, got {data!r}")
+
+
+def _read_dataclass(cls: type, data: Any, where: str) -> Any:
+    if not isinstance(data, dict):
+        raise EdgecvxError(f"{where}: expected an object, got {data!r}")
+    fields = {f.name: f for f in dataclasses.fields(cls)}
+    if unknown := sorted(set(data) - set(fields)):
+        raise EdgecvxError(f"{where}: unknown {', '.join(unknown)}")
+    required = {
+        n
+        for n, f in fields.items()
+        if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
+    }
+    if missing := sorted(required - set(data)):
+        raise EdgecvxError(f"{where}: missing {', '.join(missing)}")
+    hints = _hints(cls)
+    return cls(**{name: _read(hints[name], item, f"{where}.{name}") for name, item in data.items()})

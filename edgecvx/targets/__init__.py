@@ -1,0 +1,1 @@
+"""What differs from target to target, as data."""
