@@ -251,9 +251,7 @@ def _read_dataclass(cls: type, data: Any, where: str) -> Any:
     if unknown := sorted(set(data) - set(fields)):
         raise EdgecvxError(f"{where}: unknown {', '.join(unknown)}")
     required = {
-        n
-        for n, f in fields.items()
-        if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
+        n for n, f in fields.items() if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
     }
     if missing := sorted(required - set(data)):
         raise EdgecvxError(f"{where}: missing {', '.join(missing)}")

@@ -35,10 +35,10 @@ class LayerNorm2d(nn.Module):
 
 
 class GlobalResponseNorm(nn.Module):
-    """ConvNeXt V2's GRN: ``x + bias + weight * x * N`` with ``N = G / (mean_c(G) + eps)``, ``G`` the L2 norm over pixels.
+    """ConvNeXt V2's GRN: ``x * (1 + weight * N) + bias``, ``N = G / (mean_c(G) + eps)``, ``G`` the L2 norm over pixels.
 
     ``form == "rms"`` takes the root *mean* square instead and ``eps / sqrt(H * W)``: the same N, and nothing that
-    grows with the picture (see ``edgecvx.export.fold``). ``base`` stands where the 1 stands in ``x * (1 + weight * N)``.
+    grows with the picture (see ``edgecvx.export.fold``). ``base`` holds what stands in place of the 1.
     """
 
     def __init__(self, channels: int, eps: float) -> None:
@@ -102,11 +102,15 @@ class Block(nn.Module):
 class Stage(nn.Module):
     """A downsampling step, where there is one, and the blocks."""
 
-    def __init__(self, channels_in: int, channels: int, depth: int, kernel: int, arch: ArchSpec, *, first: bool) -> None:
+    def __init__(
+        self, channels_in: int, channels: int, depth: int, kernel: int, arch: ArchSpec, *, first: bool
+    ) -> None:
         super().__init__()
         self.downsample: nn.Sequential | None = None
         if not first:
-            self.downsample = nn.Sequential(LayerNorm2d(channels_in, arch.norm_eps), nn.Conv2d(channels_in, channels, 2, 2))
+            self.downsample = nn.Sequential(
+                LayerNorm2d(channels_in, arch.norm_eps), nn.Conv2d(channels_in, channels, 2, 2)
+            )
         self.blocks = nn.Sequential(*(Block(channels, kernel, arch) for _ in range(depth)))
 
     def forward(self, x: Tensor) -> Tensor:
