@@ -76,7 +76,8 @@ def list_pictures(folder: Path) -> Listing:
         raise EdgecvxError(f"{folder}: cannot be listed as a folder of pictures ({reason})") from None
     pictures, skipped = [], []
     for path, problem in _files(root):
-        name = path.relative_to(root).as_posix()
+        # A name that is not UTF-8 is legal on Linux, and would break the first report it is written to.
+        name = os.fsencode(path.relative_to(root).as_posix()).decode("utf-8", "backslashreplace")
         reason = problem or _why_no_picture(path)
         if reason is not None:
             skipped.append(Skipped(name=name, reason=reason))
@@ -114,8 +115,8 @@ def _judge(path: Path, root: Path) -> tuple[str | None, bool]:
     try:
         target = path.resolve(strict=True)
         mode = target.stat().st_mode
-    except (OSError, RuntimeError) as error:
-        return ("a link that leads nowhere" if path.is_symlink() else f"unreadable ({error})"), False
+    except (OSError, RuntimeError):
+        return ("a link that leads nowhere" if path.is_symlink() else "unreadable"), False
     if path.is_symlink() and stat.S_ISDIR(mode):
         return "a link to a folder", False
     if not target.is_relative_to(root):

@@ -63,10 +63,7 @@ def open_picture(source: Source) -> Image.Image:
     Raises:
         ImageError: There is no such file, it is empty, no picture, or larger than ``MAX_PIXELS``.
     """
-    if isinstance(source, Image.Image):
-        image = source
-    else:
-        image = _open_encoded(source)
+    image = source if isinstance(source, Image.Image) else _open_encoded(source)
     width, height = image.size
     if width * height > MAX_PIXELS:
         raise ImageError(f"{_name(source)}: {width} x {height} pixels are too many, at most {MAX_PIXELS} are read")
@@ -83,14 +80,17 @@ def load_picture(source: Source, spec: PreprocessSpec) -> Image.Image:
     Raises:
         ImageError: The picture cannot be read; the message is one sentence that names the file.
     """
-    image = open_picture(source)
+    opened = open_picture(source)
     try:
-        orientation = _orientation(image) if spec.exif == "apply" else 1
-        image = _rgb(image, source)
+        orientation = _orientation(opened) if spec.exif == "apply" else 1
+        image = _rgb(opened, source)
     except _BOMB:
         raise ImageError(f"{_name(source)}: holds too many pixels, at most {MAX_PIXELS} are read") from None
     except _DAMAGED as error:
         raise ImageError(f"{_name(source)}: the picture is damaged or cut short ({_line(error)})") from None
+    finally:
+        if opened is not source:
+            opened.close()
     return image.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else image
 
 
@@ -112,11 +112,13 @@ def resize_and_crop(image: Image.Image, spec: PreprocessSpec) -> npt.NDArray[np.
         raise ImageError(
             f"a picture of {width} x {height} pixels is too narrow to be resized to {target[0]} x {target[1]}"
         )
-    if image.size != target:
-        image = image.resize(target, _RESAMPLING[spec.interpolation])
     # Python's round takes halves to the even number, and so decides which pixel is dropped; torchvision uses it too.
     left, top = (round((length - spec.size) / 2.0) for length in target)
-    return np.array(image.crop((left, top, left + spec.size, top + spec.size)))
+    # One pass per axis, across first: Pillow's own order until release 13, which takes tall pictures down first and so
+    # rounds them differently. Written out, a board and a desktop see the same picture; the order is also the cheap one.
+    image = _resize(image, (target[0], height), spec).crop((left, 0, left + spec.size, height))
+    image = _resize(image, (spec.size, target[1]), spec).crop((0, top, spec.size, top + spec.size))
+    return np.array(image)
 
 
 def normalize(pixels: npt.NDArray[np.uint8], spec: PreprocessSpec) -> npt.NDArray[np.float32]:
@@ -155,24 +157,23 @@ def prepare_batch(sources: Iterable[Source], spec: PreprocessSpec, tensor: Tenso
 
 
 def _open_encoded(source: Path | bytes) -> Image.Image:
+    """Opens a file or its content; what Pillow raises becomes one sentence."""
     name = _name(source)
-    try:
-        content = source if isinstance(source, bytes) else source.read_bytes()
-    except FileNotFoundError:
-        raise ImageError(f"{name}: no such file") from None
-    except OSError as error:
-        raise ImageError(f"{name}: cannot be read ({error.strerror or error})") from None
-    if not content:
-        raise ImageError(f"{name}: the file is empty")
     Image.init()
     readable = [known for known in FORMATS if known in Image.OPEN]  # AVIF is not in every build of Pillow
     with warnings.catch_warnings():
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         try:
-            return Image.open(io.BytesIO(content), formats=readable)
+            if not (len(source) if isinstance(source, bytes) else source.stat().st_size):
+                raise ImageError(f"{name}: the file is empty")
+            return Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=readable)
+        except FileNotFoundError:
+            raise ImageError(f"{name}: no such file") from None
         except _BOMB:
             raise ImageError(f"{name}: holds too many pixels, at most {MAX_PIXELS} are read") from None
-        except _DAMAGED:
+        except _DAMAGED as error:
+            if isinstance(error, OSError) and error.errno is not None:
+                raise ImageError(f"{name}: cannot be read ({error.strerror})") from None
             raise ImageError(f"{name}: is not a picture; {', '.join(FORMATS)} are read") from None
 
 
@@ -189,6 +190,10 @@ def _rgb(image: Image.Image, source: Source) -> Image.Image:
     return image.convert("RGB")
 
 
+def _resize(image: Image.Image, size: tuple[int, int], spec: PreprocessSpec) -> Image.Image:
+    return image if image.size == size else image.resize(size, _RESAMPLING[spec.interpolation])
+
+
 def _orientation(image: Image.Image) -> int:
     """The EXIF orientation, 1 where there is none; a damaged EXIF block spoils no picture, as in every viewer."""
     try:
@@ -201,9 +206,8 @@ def _orientation(image: Image.Image) -> int:
 def _check_input(spec: PreprocessSpec, tensor: TensorSpec) -> None:
     sides = {"NCHW": tensor.shape[1:], "NHWC": (*tensor.shape[3:], *tensor.shape[1:3])}.get(tensor.layout)
     if sides != (3, spec.size, spec.size):
-        raise EdgecvxError(
-            f"input {tensor.name!r} of shape {tensor.shape} ({tensor.layout}) does not take RGB pictures of {spec.size} pixels"
-        )
+        shape = f"{tensor.layout} {tensor.shape}"
+        raise EdgecvxError(f"input {tensor.name!r} ({shape}) does not take RGB pictures of {spec.size} pixels")
     if tensor.dtype == "int8":
         raise EdgecvxError(
             f"input {tensor.name!r} is int8, whose scale no preprocessing knows; use a float or uint8 input"
