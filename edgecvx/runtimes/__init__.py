@@ -1,1 +1,83 @@
-"""One way to open and run every file."""
+"""One way to open and run every file.
+
+``open_session`` opens a file in its runtime, by default in a process of its own, so that native code that dies on a
+bad file takes nothing else with it.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType, ModuleType
+
+from edgecvx.errors import RuntimeUnavailableError, one_of
+from edgecvx.runtimes.base import Session
+
+NO_OPTIONS: Mapping[str, str] = MappingProxyType({})
+
+RUNTIMES: dict[str, tuple[str, str]] = {
+    "onnxruntime": ("edgecvx.runtimes.onnxruntime", "onnx"),
+    "openvino": ("edgecvx.runtimes.openvino", "openvino"),
+    "tflite": ("edgecvx.runtimes.tflite", "tflite"),
+    "coreml": ("edgecvx.runtimes.coreml", "coreml"),
+}
+"""Name -> (module, extra that installs it). Torch is not here: it opens no artifact, it is the reference."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Availability:
+    """Whether a runtime can be used on this machine."""
+
+    runtime: str
+    version: str | None
+    """What is installed, as the runtime names itself; None when it is missing."""
+    hint: str
+    """How to get it, when it is missing."""
+
+
+def runtime_module(name: str) -> ModuleType:
+    """The module behind a runtime's name; importing it loads no framework yet."""
+    if name not in RUNTIMES:
+        raise one_of("runtime", name, tuple(RUNTIMES))
+    return importlib.import_module(RUNTIMES[name][0])
+
+
+def availability(name: str) -> Availability:
+    """Looks whether a runtime is installed, and in which version."""
+    try:
+        return Availability(runtime=name, version=str(runtime_module(name).version()), hint="")
+    except RuntimeUnavailableError as error:
+        return Availability(runtime=name, version=None, hint=str(error))
+
+
+def open_session(
+    runtime: str,
+    path: Path,
+    *,
+    threads: int | None = None,
+    options: Mapping[str, str] = NO_OPTIONS,
+    isolated: bool = True,
+) -> Session:
+    """Opens a file.
+
+    Args:
+        runtime: A name out of ``RUNTIMES``.
+        path: The file, or the folder of a package.
+        threads: How many threads the runtime may use; None leaves it to the runtime.
+        options: What this runtime understands beyond that (see its module).
+        isolated: In a process of its own. Off for latency, where the way between processes must not be measured.
+
+    Raises:
+        RuntimeUnavailableError: The runtime is not installed.
+        RuntimeFailedError: The runtime refuses the file, or died on it.
+    """
+    if isolated:
+        from edgecvx.runtimes.isolated import IsolatedSession
+
+        if runtime not in RUNTIMES:
+            raise one_of("runtime", runtime, tuple(RUNTIMES))
+        return IsolatedSession(runtime, path, threads=threads, options=options)
+    session: Session = runtime_module(runtime).open_session(path, threads=threads, options=options)
+    return session

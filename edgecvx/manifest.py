@@ -1,0 +1,255 @@
+"""The manifest beside every artifact, and how both reach the disk.
+
+A manifest says what a file is, where it came from and how it was proved. Files are written into a temporary folder on
+the same disk, flushed, and renamed into place, the manifest last: so a manifest that exists describes files that are
+whole, and an interrupted run leaves what was there before.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import signal
+import tempfile
+import threading
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from edgecvx.errors import ArtifactError, EdgecvxError
+from edgecvx.spec import InputKind, ModelSpec, Precision, Task, TensorSpec, from_json, to_json
+
+SCHEMA_VERSION = 1
+SUFFIX = ".edgecvx.json"
+_TEMPORARY = ".edgecvx-writing-"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileEntry:
+    """One file of an artifact, by its path relative to the manifest."""
+
+    path: str
+    sha256: str
+    bytes: int
+
+    def __post_init__(self) -> None:
+        pure = PurePosixPath(self.path)
+        if pure.is_absolute() or ".." in pure.parts or not pure.parts or "\\" in self.path:
+            raise ArtifactError(f"the manifest names {self.path!r}, which lies outside its folder")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SelfCheck:
+    """How far the written file was from the reference on the probe pictures, in its own runtime."""
+
+    runtime: str
+    probes: int
+    max_error: float
+    """Largest difference, as a fraction of the range of the reference's output."""
+    limit: float
+    cosine: float
+    """The smallest cosine between the outputs for one picture."""
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest:
+    """Everything there is to know about an artifact without opening it."""
+
+    schema_version: int = SCHEMA_VERSION
+    model: ModelSpec
+    task: Task
+    target: str
+    format: str
+    runtime: str
+    precision: Precision
+    input_kind: InputKind
+    input: TensorSpec
+    outputs: tuple[TensorSpec, ...]
+    folds: tuple[str, ...]
+    passes: tuple[str, ...]
+    kept_float: Mapping[str, str]
+    """Op -> why it stays in a higher precision than the file's."""
+    tools: Mapping[str, str]
+    self_check: SelfCheck
+    files: tuple[FileEntry, ...]
+    """The first is the one a runtime opens, or the folder it lies in for a package."""
+
+
+def manifest_path(artifact: Path) -> Path:
+    """Where the manifest of an artifact lies: its full name and ``.edgecvx.json``."""
+    return artifact.with_name(artifact.name + SUFFIX)
+
+
+def read_manifest(artifact: Path) -> Manifest:
+    """The manifest of an artifact.
+
+    Args:
+        artifact: The file or folder a runtime opens, or the manifest itself.
+
+    Raises:
+        ArtifactError: Artifact or manifest is missing, damaged, or of another schema version.
+    """
+    artifact, path = locate(artifact)
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ArtifactError(f"{path.name} is not valid JSON; export the model again") from error
+    version = data.get("schema_version") if isinstance(data, dict) else None
+    if version != SCHEMA_VERSION:
+        raise ArtifactError(
+            f"{path.name} has manifest version {version!r}, this edgecvx reads version {SCHEMA_VERSION}: "
+            "export the model again, or use the edgecvx that wrote it"
+        )
+    try:
+        return from_json(Manifest, data, where=path.name)
+    except ArtifactError:
+        raise
+    except EdgecvxError as error:
+        raise ArtifactError(f"{error}; the manifest was changed by hand or by another tool: export again") from error
+
+
+def locate(artifact: Path) -> tuple[Path, Path]:
+    """The artifact and its manifest, given either; both must exist."""
+    if artifact.name.endswith(SUFFIX):
+        artifact = artifact.with_name(artifact.name.removesuffix(SUFFIX))
+    path = manifest_path(artifact)
+    if not artifact.exists():
+        raise ArtifactError(f"there is no file {artifact}")
+    if not path.is_file():
+        raise ArtifactError(
+            f"{artifact.name} has no manifest: {path.name} must lie beside it (edgecvx export writes both)"
+        )
+    return artifact, path
+
+
+def verify_files(manifest: Manifest, folder: Path) -> None:
+    """Checks size and SHA-256 of every file of an artifact.
+
+    Raises:
+        ArtifactError: A file is missing, is a link, or is not the one that was proved.
+    """
+    for entry in manifest.files:
+        path = folder / entry.path
+        if path.is_symlink() or not path.is_file():
+            raise ArtifactError(f"{entry.path} is missing beside its manifest; export the model again")
+        size = path.stat().st_size
+        if size != entry.bytes or file_sha256(path) != entry.sha256:
+            what = f"has {size} bytes instead of {entry.bytes}" if size != entry.bytes else "has another SHA-256"
+            raise ArtifactError(f"{entry.path} {what}: it is not the file that was checked at export; export it again")
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file, read in pieces."""
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while block := stream.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def entries_of(stem: str, files: Mapping[str, bytes]) -> tuple[FileEntry, ...]:
+    """The manifest's list of files for the content of a lowering."""
+    return tuple(
+        FileEntry(path=stem + suffix, sha256=hashlib.sha256(content).hexdigest(), bytes=len(content))
+        for suffix, content in files.items()
+    )
+
+
+@contextlib.contextmanager
+def staged(folder: Path, stem: str, files: Mapping[str, bytes]) -> Iterator[Path]:
+    """Writes an artifact's files into a temporary folder beside their later place; removes it in any case.
+
+    Between staging and publishing the files can be opened and checked as they will lie on the disk.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    _remove_abandoned(folder)
+    temporary = Path(tempfile.mkdtemp(prefix=f"{_TEMPORARY}{os.getpid()}-", dir=folder))
+    try:
+        for suffix, content in files.items():
+            _write_flushed(temporary / (stem + suffix), content)
+        yield temporary
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def publish(temporary: Path, folder: Path, manifest: Manifest, artifact_name: str) -> Path:
+    """Moves a staged artifact into place, its manifest last; returns the artifact's path.
+
+    The renames themselves are not interrupted by Ctrl-C or a polite kill: they take microseconds, and the signal
+    is delivered after them.
+    """
+    text = json.dumps(to_json(manifest), indent=2, ensure_ascii=False) + "\n"
+    name = artifact_name + SUFFIX
+    _write_flushed(temporary / name, text.encode())
+    tops = sorted({PurePosixPath(entry.path).parts[0] for entry in manifest.files})
+    with _uninterrupted():
+        for top in (*tops, name):
+            final = folder / top
+            if final.is_dir() and not final.is_symlink():
+                final.rename(temporary / f"{top}.old")
+            (temporary / top).replace(final)
+    _flush_folder(folder)
+    return folder / artifact_name
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Writes one file so that it is either the old one or the new one, never a part."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=_TEMPORARY, dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def _write_flushed(path: Path, content: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("wb") as stream:
+        stream.write(content)
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+def _flush_folder(folder: Path) -> None:
+    if os.name == "posix":
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def _remove_abandoned(folder: Path) -> None:
+    """Removes what a killed run left behind; a folder whose process still runs is left alone."""
+    for path in folder.glob(f"{_TEMPORARY}*-*"):
+        pid = path.name.removeprefix(_TEMPORARY).partition("-")[0]
+        if path.is_dir() and not path.is_symlink() and pid.isdigit() and not _is_running(int(pid)):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _is_running(pid: int) -> bool:
+    import psutil
+
+    return bool(psutil.pid_exists(pid))
+
+
+@contextlib.contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Holds back SIGINT and SIGTERM where the platform and the thread allow it."""
+    if not hasattr(signal, "pthread_sigmask") or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    held = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, held)

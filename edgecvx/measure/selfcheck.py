@@ -1,0 +1,94 @@
+"""The check every file passes before it is handed over: its own runtime against the reference, on the probe pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgecvx.errors import SelfCheckError
+from edgecvx.manifest import SelfCheck
+from edgecvx.measure.metrics import max_error_of_range, min_cosine
+from edgecvx.runtimes.base import Session
+from edgecvx.spec import Layout, Precision, TensorSpec
+
+Array = NDArray[Any]
+
+LIMITS: Mapping[Precision, float] = {
+    Precision.FP32: 1e-3,  # orders of summation differ from runtime to runtime: 1e-6 to 1e-5 is usual
+    Precision.FP16: 1e-2,  # 11 bits of mantissa through 14 to 16 blocks: 1e-3 to 3e-3 is usual
+}
+"""Largest error a file may have, as a fraction of the range of the reference's output."""
+
+
+def self_check(
+    session: Session,
+    *,
+    runtime: str,
+    outputs: Sequence[TensorSpec],
+    pictures: Array,
+    expected: Sequence[Array],
+    precision: Precision,
+    note: str = "",
+) -> SelfCheck:
+    """Runs the probe pictures through an open file and compares.
+
+    Args:
+        session: The file, open in its own runtime.
+        runtime: The runtime's name and version, for the manifest.
+        outputs: What the lowering says the file returns.
+        pictures: The probe pictures in the file's own layout and dtype.
+        expected: The reference's outputs for them, in the order of ``outputs``, in NCHW.
+        precision: Decides the limit.
+        note: What a reader of the figures has to know about the runtime.
+
+    Raises:
+        SelfCheckError: An output is missing, misshapen, or off by more than the limit.
+    """
+    actual = run_batches(session, pictures)
+    worst, cosine, limit = 0.0, 1.0, LIMITS[precision]
+    for spec, reference in zip(outputs, expected, strict=True):
+        if spec.name not in actual:
+            raise SelfCheckError(
+                f"the file has no output {spec.name!r}, only {', '.join(actual)}; it is not handed over"
+            )
+        array = channels_first(actual[spec.name], spec.layout)
+        if array.shape != reference.shape:
+            raise SelfCheckError(f"output {spec.name!r} has shape {array.shape}, the reference has {reference.shape}")
+        error = max_error_of_range(array, reference)
+        if not error <= limit:
+            raise SelfCheckError(
+                f"output {spec.name!r} is off by {error:.2e} of the reference's range in {runtime}, allowed is {limit:g}; "
+                "the file is not handed over"
+            )
+        worst, cosine = max(worst, error), min(cosine, min_cosine(array, reference))
+    # Two digits: enough to judge by, and the same on every run and every machine of a kind.
+    return SelfCheck(
+        runtime=runtime,
+        probes=len(pictures),
+        max_error=float(f"{worst:.1e}"),
+        limit=limit,
+        cosine=round(cosine, 6),
+        note=note,
+    )
+
+
+def run_batches(session: Session, pictures: Array) -> dict[str, Array]:
+    """Runs any number of pictures through a session of fixed batch size; the last batch is filled up and cut."""
+    size = session.inputs[0].shape[0]
+    parts: dict[str, list[Array]] = {}
+    for start in range(0, len(pictures), size):
+        batch = pictures[start : start + size]
+        kept = len(batch)
+        if kept < size:
+            batch = np.concatenate([batch, np.repeat(batch[-1:], size - kept, axis=0)])
+        for name, array in session.run(np.ascontiguousarray(batch)).items():
+            parts.setdefault(name, []).append(array[:kept])
+    return {name: np.concatenate(arrays) for name, arrays in parts.items()}
+
+
+def channels_first(array: Array, layout: Layout) -> Array:
+    """An output in NCHW, whatever layout its file has."""
+    return array.transpose(0, 3, 1, 2) if layout == "NHWC" else array

@@ -1,0 +1,123 @@
+"""An artifact, open: its manifest, its session, and pictures in, answers out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+
+from edgecvx.data.preprocess import Source, prepare_batch
+from edgecvx.errors import UsageError
+from edgecvx.manifest import Manifest, locate, read_manifest, verify_files
+from edgecvx.runtimes import NO_OPTIONS, open_session
+from edgecvx.runtimes.base import Array, Session
+from edgecvx.spec import Task
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ranked:
+    """One class of an answer."""
+
+    index: int
+    label: str
+    probability: float
+    logit: float
+
+
+class Artifact:
+    """A file that was exported, opened in its runtime; a context manager."""
+
+    def __init__(self, manifest: Manifest, path: Path, session: Session) -> None:
+        self.manifest = manifest
+        self.path = path
+        self.session = session
+
+    def run(self, batch: Array) -> dict[str, Array]:
+        """Runs one batch in the file's own layout and dtype; the outputs by name."""
+        return self.session.run(batch)
+
+    def run_pictures(self, pictures: Sequence[Source]) -> dict[str, Array]:
+        """Preprocesses pictures as the manifest says and runs them; any number, filled up to the file's batch."""
+        spec, size = self.manifest.input, self.manifest.input.shape[0]
+        parts: dict[str, list[Array]] = {}
+        for start in range(0, len(pictures), size):
+            chunk = list(pictures[start : start + size])
+            filled = chunk + [chunk[-1]] * (size - len(chunk))
+            batch = prepare_batch(filled, self.manifest.model.preprocess, spec)
+            for name, array in self.session.run(batch).items():
+                parts.setdefault(name, []).append(array[: len(chunk)])
+        return {name: np.concatenate(arrays) for name, arrays in parts.items()}
+
+    def predict(self, pictures: Sequence[Source], *, top: int = 5) -> list[tuple[Ranked, ...]]:
+        """The ``top`` classes of each picture, most likely first.
+
+        Raises:
+            UsageError: The artifact is no classifier.
+        """
+        if self.manifest.task is not Task.CLASSIFY:
+            raise UsageError(
+                f"{self.path.name} returns {self.manifest.task.value}, not classes; use edgecvx.load(...).run_pictures"
+            )
+        logits = self.run_pictures(pictures)[self.manifest.outputs[0].name].astype(np.float64)
+        return [_rank(row, self.manifest.model.labels, top) for row in logits]
+
+    def close(self) -> None:
+        """Frees what the runtime holds."""
+        self.session.close()
+
+    def __enter__(self) -> Artifact:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self.close()
+
+
+def load(
+    path: str | Path,
+    *,
+    threads: int | None = None,
+    options: Mapping[str, str] = NO_OPTIONS,
+    isolated: bool = True,
+) -> Artifact:
+    """Opens an artifact after checking that its files are the ones that were proved.
+
+    Args:
+        path: The file ``edgecvx export`` wrote, or its manifest.
+        threads: How many threads the runtime may use.
+        options: Options of the runtime.
+        isolated: Whether the runtime lives in a process of its own (see ``edgecvx.runtimes``).
+
+    Raises:
+        ArtifactError: The artifact or its manifest is missing or damaged.
+        RuntimeUnavailableError: Its runtime is not installed.
+        RuntimeFailedError: Its runtime refuses it.
+    """
+    artifact, _ = locate(Path(path))
+    manifest = read_manifest(artifact)
+    verify_files(manifest, artifact.parent)
+    session = open_session(manifest.runtime, artifact, threads=threads, options=options, isolated=isolated)
+    return Artifact(manifest, artifact, session)
+
+
+def softmax(logits: Array) -> Array:
+    """Probabilities along the last axis."""
+    powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    return np.asarray(powers / powers.sum(axis=-1, keepdims=True))
+
+
+def _rank(logits: Array, labels: Iterable[str] | None, top: int) -> tuple[Ranked, ...]:
+    names = None if labels is None else tuple(labels)
+    probabilities = softmax(logits)
+    order = np.argsort(-logits, kind="stable")[:top]
+    return tuple(
+        Ranked(
+            index=int(i),
+            label=names[i] if names is not None else f"class {i}",
+            probability=float(probabilities[i]),
+            logit=float(logits[i]),
+        )
+        for i in order
+    )

@@ -1,0 +1,51 @@
+"""What a target is: the name a user types, and everything that follows from it."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, Literal
+
+from edgecvx.errors import UsageError
+from edgecvx.spec import Precision
+
+Format = Literal["onnx", "openvino", "tflite", "coreml"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """A format or a device = a file format + a runtime + the lowering's options. Data only."""
+
+    name: str
+    title: str
+    format: Format
+    suffix: str
+    """Of the file a runtime opens."""
+    runtime: str
+    """A name out of ``edgecvx.runtimes.RUNTIMES``."""
+    lower: str
+    """``module:function`` of the lowering."""
+    options: str
+    """``module:class`` of its options."""
+    reads_ops: str
+    """``module:function`` that lists a file's ops."""
+    extra: str
+    """What to install: ``pip install 'edgecvx[extra]'``."""
+    precisions: tuple[Precision, ...] = (Precision.FP32, Precision.FP16)
+    settings: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    """What differs from the lowering's own defaults."""
+    note: str = ""
+
+    def check_precision(self, precision: Precision) -> None:
+        """Refuses a precision this target has no file for; nothing is replaced by another one."""
+        if precision not in self.precisions:
+            known = ", ".join(p.value for p in self.precisions)
+            raise UsageError(f"target {self.name} has no {precision.value}: it has {known}")
+
+
+def load_attribute(reference: str) -> Any:
+    """What a ``module:attribute`` reference names; the module is imported only here."""
+    module, _, attribute = reference.partition(":")
+    return getattr(importlib.import_module(module), attribute)
