@@ -1,3 +1,29 @@
-"""edgecvx: from a ConvNeXt V2 checkpoint to a proven file for every edge runtime."""
+"""edgecvx: from a ConvNeXt V2 checkpoint to a proven file for every edge runtime.
+
+``edgecvx.export(...)`` writes artifacts, ``edgecvx.load(...)`` opens one. Importing this package loads no framework;
+what a call needs is imported when it is called.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+__all__ = ["__version__", "export", "load"]
+
+if TYPE_CHECKING:
+    from edgecvx.pipeline import export as export
+    from edgecvx.runtimes.artifact import load as load
+
+
+def __getattr__(name: str) -> Any:
+    if name == "load":
+        from edgecvx.runtimes.artifact import load
+
+        return load
+    if name == "export":
+        # The folder edgecvx/export/ is the package of the lowerings; it can be called (see its __init__).
+        import edgecvx.export
+
+        return edgecvx.export
+    raise AttributeError(f"module 'edgecvx' has no attribute {name!r}")

@@ -32,8 +32,7 @@ def _spectrum(draw: np.random.Generator, size: int) -> NDArray[np.uint8]:
     phases = np.exp(2j * np.pi * draw.random((3, size, size // 2 + 1)))
     planes = np.fft.irfft2(amplitude * phases, s=(size, size))
     planes = planes / np.abs(planes).max(axis=(1, 2), keepdims=True)
-    picture: NDArray[np.uint8] = np.clip(127.5 + 127.5 * planes, 0, 255).astype(np.uint8)
-    return picture.transpose(1, 2, 0)
+    return np.moveaxis(np.clip(127.5 + 127.5 * planes, 0, 255).astype(np.uint8), 0, 2)
 
 
 def _edges(draw: np.random.Generator, size: int) -> NDArray[np.uint8]:

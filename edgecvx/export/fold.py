@@ -72,6 +72,8 @@ def fold(module: ConvNeXt, folds: Sequence[str] | None = None, *, task: Task = T
                 notes.append(f"{name}: not for {task.value}, which returns what comes before the classifier")
             elif apply(module):
                 applied.append(name)
+            else:
+                notes.append(f"{name}: nothing to do in this network")
     return Folded(module=module, applied=tuple(applied), notes=tuple(notes))
 
 
@@ -124,32 +126,31 @@ def _fold_grn_beta(module: ConvNeXt) -> bool:
 def _fold_grn_rms(module: ConvNeXt) -> bool:
     changed = False
     for block in _blocks(module):
-        if block.mlp.grn is not None:
+        if block.mlp.grn is not None and block.mlp.grn.form != "rms":
             block.mlp.grn.form = "rms"
             changed = True
     return changed
 
 
 def _fold_layernorm(module: ConvNeXt) -> bool:
-    for block in _blocks(module):
-        _norm_into(block.norm, block.mlp.fc1)
-    for stage in _stages(module):
-        if stage.downsample is not None:
-            _norm_into(stage.downsample[0], stage.downsample[1])
-    return True
+    pairs: list[tuple[nn.Module, nn.Module]] = [(block.norm, block.mlp.fc1) for block in _blocks(module)]
+    pairs += [(s.downsample[0], s.downsample[1]) for s in _stages(module) if s.downsample is not None]
+    changed = False
+    for norm, layer in pairs:
+        changed |= _norm_into(norm, layer)
+    return changed
 
 
 def _fold_head_norm(module: ConvNeXt) -> bool:
     if module.head.fc is None:
         return False
-    _norm_into(module.head.norm, module.head.fc)
-    return True
+    return _norm_into(module.head.norm, module.head.fc)
 
 
-def _norm_into(norm: nn.Module, layer: nn.Module) -> None:
-    """Moves a norm's scale and bias into the linear map that follows it."""
+def _norm_into(norm: nn.Module, layer: nn.Module) -> bool:
+    """Moves a norm's scale and bias into the linear map that follows it, where it still has them."""
     if not isinstance(norm, LayerNorm2d) or norm.weight is None or norm.bias is None:
-        return
+        return False
     weight = _parameter(layer, "weight").double()
     if any(p != 0 for p in _padding(layer)):
         raise ExportError("a LayerNorm's bias cannot be folded into a convolution that pads")
@@ -158,6 +159,7 @@ def _norm_into(norm: nn.Module, layer: nn.Module) -> None:
     scale = norm.weight.double()
     _set(layer, weight * scale.view(1, -1, *[1] * (weight.ndim - 2)), bias)
     norm.weight, norm.bias = None, None
+    return True
 
 
 FOLDS: dict[str, Callable[[ConvNeXt], bool]] = {

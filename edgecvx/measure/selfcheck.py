@@ -1,4 +1,4 @@
-"""The check every file passes before it is handed over: its own runtime against the reference, on the probe pictures."""
+"""The check every file passes before it is handed over: its own runtime against the reference, on probe pictures."""
 
 from __future__ import annotations
 
@@ -60,8 +60,8 @@ def self_check(
         error = max_error_of_range(array, reference)
         if not error <= limit:
             raise SelfCheckError(
-                f"output {spec.name!r} is off by {error:.2e} of the reference's range in {runtime}, allowed is {limit:g}; "
-                "the file is not handed over"
+                f"output {spec.name!r} is off by {error:.2e} of the reference's range in {runtime}, "
+                f"allowed is {limit:g}: the file is not handed over"
             )
         worst, cosine = max(worst, error), min(cosine, min_cosine(array, reference))
     # Two digits: enough to judge by, and the same on every run and every machine of a kind.

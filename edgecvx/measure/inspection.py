@@ -1,0 +1,67 @@
+"""What is in a file: its ops as the file has them, counted and weighed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgecvx.export.opinfo import OpInfo
+from edgecvx.manifest import Manifest, locate, read_manifest, verify_files
+from edgecvx.targets import get_target
+from edgecvx.targets.base import load_attribute
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpGroup:
+    """All ops of one kind and element type."""
+
+    op: str
+    dtype: str
+    count: int
+    const_bytes: int
+    macs: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inspection:
+    """An artifact, its files verified, and its ops read from the file itself."""
+
+    path: Path
+    manifest: Manifest
+    groups: tuple[OpGroup, ...]
+    """Heaviest first."""
+    total_bytes: int
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates of one run."""
+        return sum(group.macs for group in self.groups)
+
+
+def inspect(path: Path) -> Inspection:
+    """Reads an artifact without running it.
+
+    Raises:
+        ArtifactError: The artifact or its manifest is missing or damaged.
+    """
+    artifact, _ = locate(path)
+    manifest = read_manifest(artifact)
+    verify_files(manifest, artifact.parent)
+    read_ops: Callable[[Path], tuple[OpInfo, ...]] = load_attribute(get_target(manifest.target).reads_ops)
+    return Inspection(
+        path=artifact,
+        manifest=manifest,
+        groups=group_ops(read_ops(artifact)),
+        total_bytes=sum(entry.bytes for entry in manifest.files),
+    )
+
+
+def group_ops(ops: Iterable[OpInfo]) -> tuple[OpGroup, ...]:
+    """Ops summed by kind and element type; the heaviest in multiply-accumulates first, then the most frequent."""
+    sums: dict[tuple[str, str], tuple[int, int, int]] = {}
+    for op in ops:
+        count, const_bytes, macs = sums.get((op.op, op.dtype), (0, 0, 0))
+        sums[op.op, op.dtype] = (count + 1, const_bytes + op.const_bytes, macs + op.macs)
+    groups = [OpGroup(op=o, dtype=d, count=c, const_bytes=b, macs=m) for (o, d), (c, b, m) in sums.items()]
+    return tuple(sorted(groups, key=lambda g: (-g.macs, -g.count, g.op, g.dtype)))

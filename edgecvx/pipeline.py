@@ -1,0 +1,303 @@
+"""From a checkpoint to proven files: the only module that sees every layer.
+
+``export`` shares everything up to the lowering between its targets: the checkpoint, the reference outputs, the folds
+and the canonical graph are made once.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.metadata
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgecvx import __version__
+from edgecvx.data.preprocess import normalize
+from edgecvx.data.probe import probe_pictures
+from edgecvx.errors import UsageError, missing_package
+from edgecvx.manifest import Manifest, SelfCheck, entries_of, publish, staged, write_atomically
+from edgecvx.measure.selfcheck import self_check
+from edgecvx.runtimes import availability, open_session, runtime_module
+from edgecvx.spec import InputKind, ModelSpec, Precision, PreprocessSpec, Task, TensorSpec
+from edgecvx.targets import get_target
+from edgecvx.targets.base import Target, load_attribute
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+    from edgecvx.export.lowered import Lowered
+    from edgecvx.models.convnext import ConvNeXt
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """Where a long call is: shown, never acted upon."""
+
+    index: int
+    total: int
+    name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exported:
+    """One artifact that was written."""
+
+    target: str
+    path: Path
+    manifest: Manifest
+    seconds: float
+    """For this target alone: lowering, self-check and writing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportResult:
+    """Everything one call wrote, and what the user has to be told."""
+
+    artifacts: tuple[Exported, ...]
+    warnings: tuple[str, ...]
+
+
+def export(
+    model: str | Path,
+    *,
+    target: str | Sequence[str],
+    precision: Precision | str = Precision.FP32,
+    weights: str = "auto",
+    task: Task | str = Task.CLASSIFY,
+    image_size: int | None = None,
+    batch: int = 1,
+    input_kind: InputKind | str = InputKind.FLOAT,
+    labels: Path | None = None,
+    out: Path = Path(),
+    dump: Path | None = None,
+    seed: int = 0,
+    folds: Sequence[str] | None = None,
+    on_step: Callable[[Step], None] | None = None,
+) -> ExportResult:
+    """Writes a model for one or more targets, each file proved against FP32 PyTorch before it is handed over.
+
+    Args:
+        model: A variant, a timm name with tag, a checkpoint file, or a transformers folder or hub id.
+        target: One target or several.
+        precision: Of the files.
+        weights: ``auto``, ``imagenet``, ``demo``, ``random``, or a checkpoint file for the named variant.
+        task: What the files return.
+        image_size: Height and width of the input; the checkpoint's own by default.
+        batch: Pictures per run.
+        input_kind: Normalized floats, or the bytes of the picture.
+        labels: A file of class names.
+        out: The folder for the artifacts.
+        dump: A folder for the canonical graph, for those who want to look.
+        seed: For ``random`` weights.
+        folds: Exact folds to apply (``edgecvx.export.fold.FOLDS``); all of them by default.
+        on_step: Called at the beginning of each step.
+
+    Raises:
+        EdgecvxError: With what was wrong and what to do; nothing half-written is left behind.
+    """
+    targets = _targets([target] if isinstance(target, str) else target)
+    precision, task, input_kind = Precision(precision), Task(task), InputKind(input_kind)
+    for t in targets:
+        t.check_precision(precision)
+    if batch < 1:
+        raise UsageError(f"batch {batch} does not work: it must be at least 1")
+    steps = _Steps(total=2 + 2 * len(targets), tell=on_step)
+
+    steps.next("reading the checkpoint")
+    _need_torch()
+    from edgecvx.models.load import load_model
+
+    loaded = load_model(model, weights=weights, image_size=image_size, labels=labels, seed=seed)
+    spec = loaded.spec
+    pictures = probe_pictures(spec.preprocess.size)
+
+    steps.next("folding and writing the canonical graph")
+    expected = _reference(loaded.module, pictures, spec.preprocess, task)
+    graph, folded = _canonical(loaded.module, spec, task, batch, input_kind, folds)
+    if dump is not None:
+        write_atomically(dump / f"{_stem(spec, task, precision)}.canonical.onnx", _serialized(graph))
+
+    artifacts = []
+    for t in targets:
+        began = time.perf_counter()
+        steps.next(f"{t.name}: lowering")
+        lowered: Lowered = load_attribute(t.lower)(graph, _options(t, precision))
+        steps.next(f"{t.name}: self-check and writing")
+        stem = _stem(spec, task, precision)
+        with staged(out, stem, lowered.files) as folder:
+            check = _check(t, folder / (stem + t.suffix), lowered, pictures, spec.preprocess, expected, precision)
+            manifest = _manifest(t, spec, task, precision, input_kind, stem, lowered, folded, check)
+            path = publish(folder, out, manifest, stem + t.suffix)
+        artifacts.append(Exported(target=t.name, path=path, manifest=manifest, seconds=time.perf_counter() - began))
+    return ExportResult(artifacts=tuple(artifacts), warnings=(*_licence_warning(spec), *loaded.warnings))
+
+
+class _Steps:
+    """Counts the steps of a call for whoever shows them."""
+
+    def __init__(self, total: int, tell: Callable[[Step], None] | None) -> None:
+        self._index, self._total, self._tell = 0, total, tell
+
+    def next(self, name: str) -> None:
+        if self._tell is not None:
+            self._tell(Step(index=self._index, total=self._total, name=name))
+        self._index += 1
+
+
+def _targets(names: Sequence[str]) -> list[Target]:
+    """The targets, checked before any work is done."""
+    targets = [get_target(name) for name in names]
+    if not targets:
+        raise UsageError("no target given: see 'edgecvx targets'")
+    by_suffix: dict[str, str] = {}
+    for t in targets:
+        if (other := by_suffix.setdefault(t.suffix, t.name)) != t.name:
+            raise UsageError(
+                f"targets {other} and {t.name} write a file of the same name: export them into two folders"
+            )
+        if (found := availability(t.runtime)).version is None:
+            raise missing_package(f"{found.hint.split(' is not')[0]}, which target {t.name} needs,", t.extra)
+    return list({t.name: t for t in targets}.values())
+
+
+def _need_torch() -> None:
+    try:
+        import onnx  # noqa: F401
+        import onnx_ir  # noqa: F401
+        import torch  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise missing_package(f"{error.name}, which export needs,", "onnx") from error
+
+
+def _reference(module: ConvNeXt, pictures: Array, preprocess: PreprocessSpec, task: Task) -> list[Array]:
+    """What the unfolded network returns for the probe pictures, in float32."""
+    import torch
+
+    from edgecvx.models.convnext import outputs_of
+
+    images = np.stack([normalize(picture, preprocess) for picture in pictures]).transpose(0, 3, 1, 2)
+    with torch.inference_mode():
+        outputs = outputs_of(module, torch.from_numpy(np.ascontiguousarray(images)), task.value)
+    return [np.asarray(output.numpy()) for output in outputs]
+
+
+def _canonical(
+    module: ConvNeXt, spec: ModelSpec, task: Task, batch: int, input_kind: InputKind, folds: Sequence[str] | None
+) -> tuple[ir.Model, tuple[str, ...]]:
+    """The canonical graph, and the names of the folds in it."""
+    from edgecvx.export.canonical import build_canonical, metadata_of
+    from edgecvx.export.fold import fold, fold_uint8_input
+
+    folded = fold(module, folds, task=task)
+    network, applied = folded.module, folded.applied
+    if input_kind is InputKind.UINT8:
+        network, applied = fold_uint8_input(network, spec.preprocess), (*applied, "uint8-input")
+    graph = build_canonical(
+        network,
+        task=task,
+        image_size=spec.preprocess.size,
+        batch=batch,
+        input_kind=input_kind,
+        metadata=metadata_of(spec, task),
+    )
+    return graph, applied
+
+
+def _options(target: Target, precision: Precision) -> Any:
+    return load_attribute(target.options)(precision=precision, **target.settings)
+
+
+def _check(
+    target: Target,
+    path: Path,
+    lowered: Lowered,
+    pictures: Array,
+    preprocess: PreprocessSpec,
+    expected: Sequence[Array],
+    precision: Precision,
+) -> SelfCheck:
+    """Opens the staged file in its own runtime and compares it with the reference."""
+    session = open_session(target.runtime, path, threads=1)
+    try:
+        return self_check(
+            session,
+            runtime=f"{target.runtime} {availability(target.runtime).version}",
+            outputs=lowered.outputs,
+            pictures=_as_input(pictures, preprocess, lowered.inputs[0]),
+            expected=expected,
+            precision=precision,
+            note=str(getattr(runtime_module(target.runtime), "CHECK_NOTE", "")),
+        )
+    finally:
+        session.close()
+
+
+def _as_input(pictures: Array, preprocess: PreprocessSpec, tensor: TensorSpec) -> Array:
+    """Pictures that already have the right size, as a file takes them."""
+    batch = pictures
+    if tensor.dtype != "uint8":
+        batch = np.stack([normalize(p, preprocess) for p in pictures]).astype(tensor.dtype)
+    return np.ascontiguousarray(batch if tensor.layout == "NHWC" else batch.transpose(0, 3, 1, 2))
+
+
+def _manifest(
+    target: Target,
+    spec: ModelSpec,
+    task: Task,
+    precision: Precision,
+    input_kind: InputKind,
+    stem: str,
+    lowered: Lowered,
+    folds: tuple[str, ...],
+    check: SelfCheck,
+) -> Manifest:
+    return Manifest(
+        model=spec if task is Task.CLASSIFY else dataclasses.replace(spec, labels=None),
+        task=task,
+        target=target.name,
+        format=target.format,
+        runtime=target.runtime,
+        precision=precision,
+        input_kind=input_kind,
+        input=lowered.inputs[0],
+        outputs=lowered.outputs,
+        folds=folds,
+        passes=lowered.passes,
+        kept_float=lowered.kept_float,
+        tools=_tools(target),
+        self_check=check,
+        files=entries_of(stem, lowered.files),
+    )
+
+
+def _tools(target: Target) -> Mapping[str, str]:
+    """The versions a file depends on."""
+    packages = ["torch", "onnx", "onnx_ir"]
+    packages += {"openvino": ["openvino"], "coreml": ["coremltools"]}.get(target.format, [])
+    return {"edgecvx": __version__, **{name: importlib.metadata.version(name) for name in packages}}
+
+
+def _stem(spec: ModelSpec, task: Task, precision: Precision) -> str:
+    """``convnextv2_femto.demo-224-fp32``; the task stands in it where it is not ``classify``."""
+    middle = "" if task is Task.CLASSIFY else f"-{task.value}"
+    return f"{spec.name}-{spec.preprocess.size}{middle}-{precision.value}"
+
+
+def _serialized(graph: ir.Model) -> bytes:
+    import onnx_ir as ir
+
+    return bytes(ir.to_proto(graph).SerializeToString(deterministic=True))
+
+
+def _licence_warning(spec: ModelSpec) -> tuple[str, ...]:
+    if spec.weights.noncommercial:
+        return (f"the weights {spec.weights.ref} are licensed {spec.weights.license}: no commercial use",)
+    return ()

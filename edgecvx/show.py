@@ -1,0 +1,102 @@
+"""How the command line shows things: consoles, progress, tables."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.panel import Panel
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from edgecvx.measure.inspection import Inspection
+    from edgecvx.pipeline import Step
+
+out = Console()
+log = Console(stderr=True)
+
+PLAIN: dict[str, Any] = {"box": box.SIMPLE_HEAD, "title_justify": "left", "title_style": "bold"}
+"""The look of every table."""
+
+
+def error(message: str) -> None:
+    """One line on standard error, never wrapped, so that it can be searched for."""
+    log.print(f"[bold red]error:[/] {escape(message)}", soft_wrap=True, highlight=False)
+
+
+def warnings(messages: Sequence[str]) -> None:
+    """Warnings nobody can miss."""
+    for message in messages:
+        log.print(Panel(escape(message), title="warning", border_style="yellow", style="yellow"))
+
+
+@contextlib.contextmanager
+def progress() -> Iterator[Callable[[Step], None]]:
+    """Shows steps on standard error: a bar on a terminal, a line each elsewhere."""
+    if not log.is_terminal:
+        yield lambda step: log.print(f"[{step.index + 1}/{step.total}] {step.name}", markup=False, highlight=False)
+        return
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=log, transient=True) as bar:
+        task = bar.add_task("starting", total=None)
+        yield lambda step: bar.update(task, description=step.name, completed=step.index, total=step.total)
+
+
+def megabytes(size: int) -> str:
+    """A size a person reads."""
+    return f"{size / 1e6:.2f} MB"
+
+
+def manifest_table(found: Inspection) -> Table:
+    """The facts of a manifest."""
+    m = found.manifest
+    check, pre = m.self_check, m.model.preprocess
+    table = Table(show_header=False, title=escape(found.path.name), **PLAIN)
+    rows = {
+        "model": f"{m.model.name}, {m.model.num_classes} classes" + (", labelled" if m.model.labels else ""),
+        "weights": f"{m.model.weights.kind} {m.model.weights.ref} ({m.model.weights.layout} layout)",
+        "licence": m.model.weights.license or "unknown",
+        "task": m.task.value,
+        "target": f"{m.target} ({m.runtime})",
+        "precision": m.precision.value,
+        "input": f"{m.input.name} {m.input.dtype} {list(m.input.shape)} {m.input.layout} {pre.color}",
+        "preprocess": f"{pre.resize} to {pre.resized}, crop {pre.size}, {pre.interpolation}",
+        "normalize": f"mean {pre.mean}, std {pre.std}",
+        "outputs": ", ".join(f"{o.name} {o.dtype} {list(o.shape)} {o.layout}" for o in m.outputs),
+        "folds": ", ".join(m.folds) or "none",
+        "passes": ", ".join(m.passes) or "none",
+        "self-check": f"error {check.max_error:.1e} of {check.limit:g} allowed, cosine {check.cosine:.6f}",
+        "checked in": check.runtime,
+        "files": f"{len(m.files)}, {megabytes(found.total_bytes)}, SHA-256 verified",
+        "written by": ", ".join(f"{name} {version}" for name, version in m.tools.items()),
+    }
+    for key, value in rows.items():
+        table.add_row(key, escape(value))
+    if check.note:
+        table.add_row("", escape(check.note), style="dim")
+    return table
+
+
+def ops_table(found: Inspection) -> Table:
+    """The ops of a file, heaviest first."""
+    total = found.macs or 1
+    table = Table("op", "type", "count", "constants", "multiply-accumulates", title="ops in the file", **PLAIN)
+    for column in table.columns[2:]:
+        column.justify = "right"
+    for g in found.groups:
+        macs = f"{g.macs / 1e6:.1f} M  {g.macs / total:6.1%}" if g.macs else ""
+        table.add_row(g.op, g.dtype, str(g.count), megabytes(g.const_bytes) if g.const_bytes else "", macs)
+    table.add_row(
+        "total",
+        "",
+        str(sum(g.count for g in found.groups)),
+        megabytes(sum(g.const_bytes for g in found.groups)),
+        f"{found.macs / 1e6:.1f} M",
+        style="bold",
+    )
+    return table
