@@ -1,0 +1,335 @@
+"""The one way in: from what a user calls a model to the network with its weights, and everything known about it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from importlib import resources
+from pathlib import Path
+from typing import Literal
+
+from edgecvx.errors import CheckpointError, UsageError, missing_package, one_of
+
+try:
+    import torch
+except ModuleNotFoundError:
+    raise missing_package("PyTorch, which reads checkpoints,", "onnx") from None
+
+from edgecvx.models import hub
+from edgecvx.models.checkpoints import Checkpoint, build, read_checkpoint
+from edgecvx.models.convnext import ConvNeXt, initialize
+from edgecvx.models.labels import read_labels
+from edgecvx.models.layouts import translate
+from edgecvx.models.transformers_config import TransformersConfig, read_config, read_preprocessor
+from edgecvx.models.variants import SHORT_NAMES, VARIANTS, ModelName, Tag, default_tag, preprocess_for, resolve_name
+from edgecvx.models.weightfile import SUFFIXES, WeightFile, read_weight_file
+from edgecvx.spec import ArchSpec, ModelSpec, PreprocessSpec, WeightsSource, check_image_size, from_json
+
+WEIGHTS = ("auto", "imagenet", "demo", "random")
+"""What ``--weights`` takes besides a file."""
+
+_RANDOM_CLASSES = 1000
+_DEMO_LICENSE = "apache-2.0"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadedModel:
+    """A network ready to export, what it is, and what its owner should know."""
+
+    module: ConvNeXt
+    """In evaluation mode, float32."""
+    spec: ModelSpec
+    warnings: tuple[str, ...]
+    """Sentences to show: what was assumed, replaced, left out, or is not allowed with these weights."""
+
+
+def load_model(
+    model: str | Path,
+    *,
+    weights: str = "auto",
+    image_size: int | None = None,
+    labels: Path | None = None,
+    seed: int = 0,
+) -> LoadedModel:
+    """Loads a network by name, from a checkpoint file, or from a transformers folder or hub id.
+
+    A known name wins over a file or folder of the same name; ``./femto`` means the file.
+
+    Args:
+        model: ``femto``, ``convnextv2_femto.fcmae_ft_in1k``, ``facebook/convnextv2-atto-1k-224``, a weights file, or a
+            folder that transformers saved. A ``Path`` is never taken for a name.
+        weights: ``imagenet`` (timm's, from the hub or its cache), ``demo`` (ship with this package), ``random``, or a
+            file. ``auto`` takes ``imagenet``; if the hub cannot be reached, nothing is cached and no particular
+            weights were named by a tag, it takes ``demo`` and says so in ``warnings``.
+        image_size: Side of the input, a multiple of 32; None for the size the weights were trained at.
+        labels: A file with the class names, in place of those the checkpoint brings.
+        seed: For ``random``.
+
+    Raises:
+        UsageError: An unknown name, or options that exclude each other.
+        CheckpointError: The weights are missing, damaged, unsafe, or of another network.
+    """
+    if image_size is not None:
+        check_image_size(image_size)
+    if isinstance(model, Path) or _is_path(model):
+        if weights != "auto":
+            raise UsageError(f"{Path(model).name} already holds the weights: leave --weights {weights} out")
+        loaded = _from_path(Path(model), image_size)
+    elif hub.is_facebook_id(model):
+        loaded = _from_facebook(model, weights, image_size)
+    else:
+        loaded = _from_name(resolve_name(model), weights, image_size, seed)
+    if labels is None:
+        return loaded
+    return replace(loaded, spec=replace(loaded.spec, labels=read_labels(labels, loaded.spec.num_classes)))
+
+
+def demo_variants() -> tuple[str, ...]:
+    """The variants whose demo weights ship with this package."""
+    return tuple(name for name in VARIANTS if _demo_file(name).is_file())
+
+
+def _is_path(model: str) -> bool:
+    if Path(model).suffix.lower() in SUFFIXES:
+        return True
+    bare = model.removeprefix("timm/").partition(".")[0]
+    if bare in SHORT_NAMES or bare in VARIANTS or model.startswith("timm/") or hub.is_facebook_id(model):
+        return False
+    return "/" in model or Path(model).exists()
+
+
+def _from_name(name: ModelName, weights: str, image_size: int | None, seed: int) -> LoadedModel:
+    if name.explicit and weights in ("demo", "random"):
+        raise UsageError(
+            f"{name.tag.name} names its weights by the tag; for --weights {weights} write {name.arch.name} alone"
+        )
+    if weights == "random":
+        return _random(name, image_size, seed)
+    if weights == "demo":
+        return _demo(name, image_size)
+    if weights == "imagenet":
+        return _from_timm(name, image_size)
+    if weights == "auto":
+        return _auto(name, image_size)
+    if Path(weights).suffix.lower() in SUFFIXES or Path(weights).exists():
+        return _from_path(Path(weights), image_size, name=name)
+    raise one_of("weights", weights, [*WEIGHTS, *(f"a file ending in {suffix}" for suffix in SUFFIXES)])
+
+
+def _auto(name: ModelName, image_size: int | None) -> LoadedModel:
+    """ImageNet weights, or else the demo weights with a warning; never in place of weights named by a tag."""
+    try:
+        return _from_timm(name, image_size)
+    except hub.HubUnavailableError as error:
+        has_demo = name.arch.name in demo_variants()
+        if name.explicit or not has_demo:
+            instead = "demo or --weights random" if has_demo else "random"
+            raise hub.HubUnavailableError(
+                f"{error}; go online once, name a file with --weights FILE, or try {name.arch.name} --weights {instead}"
+            ) from None
+        loaded = _demo(name, image_size)
+        warning = (
+            f"NOT THE IMAGENET WEIGHTS: {error}. Took the demo weights of {name.arch.name}, trained on drawn pictures "
+            f"of {loaded.spec.num_classes} classes; fit for trying things out, not for photographs"
+        )
+        return replace(loaded, warnings=(warning, *loaded.warnings))
+
+
+def _from_timm(name: ModelName, image_size: int | None) -> LoadedModel:
+    file = _read_verified(hub.fetch(name.tag.hub_id), name.tag.hub_id)
+    return _assembled(
+        read_checkpoint(file, variant=name.arch),
+        tag=name.tag.tag,
+        preprocess=preprocess_for(name.tag, image_size),
+        file=file,
+        kind="imagenet",
+        ref=name.tag.hub_id,
+        license=name.tag.license,
+    )
+
+
+def _from_facebook(repo: str, weights: str, image_size: int | None) -> LoadedModel:
+    if weights not in ("auto", "imagenet"):
+        raise UsageError(f"{repo} names its weights: leave --weights {weights} out")
+    files = hub.fetch(repo, with_config=True)
+    file = _read_verified(files, repo)
+    _size, _, rest = repo.removeprefix("facebook/convnextv2-").partition("-")
+    checkpoint, config, doubts = _read_transformers(file, files.config, None)
+    preprocess, more = _transformers_preprocess(files.preprocessor, checkpoint.arch, image_size, file.name)
+    return _assembled(
+        checkpoint,
+        tag=f"facebook_{rest.replace('-', '_')}",
+        preprocess=preprocess,
+        file=file,
+        kind="imagenet",
+        ref=repo,
+        license=hub.FACEBOOK_LICENSE,
+        labels=config.labels if config else None,
+        warnings=(*doubts, *more),
+    )
+
+
+def _read_verified(files: hub.HubFiles, repo: str) -> WeightFile:
+    file = read_weight_file(files.weights)
+    if files.expected_sha256 not in (None, file.sha256):
+        raise CheckpointError(f"{repo} is damaged in the hub's cache (its SHA-256 is wrong): delete it there and retry")
+    return file
+
+
+def _from_path(path: Path, image_size: int | None, *, name: ModelName | None = None) -> LoadedModel:
+    """A user's own weights. ``name`` is the network they are said to be for, where that was said."""
+    folder = path if path.is_dir() else path.parent
+    file = read_weight_file(_weights_in(path) if path.is_dir() else path)
+    variant = name.arch if name else None
+    config: TransformersConfig | None = None
+    doubts: tuple[str, ...] = ()
+    if translate(file.tensors, file.name).layout == "transformers":
+        checkpoint, config, doubts = _read_transformers(file, _if_there(folder / "config.json"), variant)
+        beside = _if_there(folder / "preprocessor_config.json")
+        preprocess, more = _transformers_preprocess(beside, checkpoint.arch, image_size, file.name)
+    else:
+        checkpoint = read_checkpoint(file, variant=variant)
+        preprocess, more = _assumed_preprocess(checkpoint.arch, name.tag if name else None, image_size, file.name)
+    called = (path if path.is_dir() else Path(path.stem)).resolve().name
+    return _assembled(
+        checkpoint,
+        tag=re.sub(r"[^A-Za-z0-9_-]+", "_", called).strip("_-")[:64] or "weights",
+        preprocess=preprocess,
+        file=file,
+        kind="file",
+        ref=path.resolve().name,
+        license=None,
+        labels=config.labels if config else None,
+        warnings=(*doubts, *more),
+    )
+
+
+def _weights_in(folder: Path) -> Path:
+    for name in ("model.safetensors", "pytorch_model.bin"):
+        if (folder / name).is_file():
+            return folder / name
+    raise CheckpointError(f"the folder {folder.resolve().name} holds neither model.safetensors nor pytorch_model.bin")
+
+
+def _if_there(path: Path) -> Path | None:
+    return path if path.is_file() else None
+
+
+def _read_transformers(
+    file: WeightFile, config_path: Path | None, variant: ArchSpec | None
+) -> tuple[Checkpoint, TransformersConfig | None, tuple[str, ...]]:
+    if config_path is None:
+        doubt = f"{file.name} is in transformers' layout without its config.json: took GELU and epsilon 1e-12"
+        return read_checkpoint(file, variant=variant), None, (doubt,)
+    config = read_config(config_path)
+    checkpoint = read_checkpoint(file, variant=variant, act=config.act, head_norm_eps=config.head_norm_eps)
+    if config.labels is not None and len(config.labels) != checkpoint.num_classes:
+        raise CheckpointError(
+            f"{config_path.name} names {len(config.labels)} classes, {file.name} has {checkpoint.num_classes}"
+        )
+    return checkpoint, config, ()
+
+
+def _transformers_preprocess(
+    path: Path | None, arch: ArchSpec, image_size: int | None, where: str
+) -> tuple[PreprocessSpec, tuple[str, ...]]:
+    if path is None:
+        return _assumed_preprocess(arch, None, image_size, where)
+    return read_preprocessor(path, image_size), ()
+
+
+def _assumed_preprocess(
+    arch: ArchSpec, tag: Tag | None, image_size: int | None, where: str
+) -> tuple[PreprocessSpec, tuple[str, ...]]:
+    """The preprocessing for weights that do not bring their own: that of the tag they are said to follow."""
+    if tag is None and arch.name in VARIANTS:
+        tag = default_tag(arch.name)
+    if tag is None:
+        spec, like = PreprocessSpec() if image_size is None else PreprocessSpec(size=image_size), "ImageNet's usual"
+    else:
+        spec, like = preprocess_for(tag, image_size), f"that of {tag.name}"
+    doubt = (
+        f"{where} does not say how its pictures were prepared; took {like}: {spec.size} px, {spec.interpolation}, "
+        f"crop {spec.crop_pct:g}, mean {_numbers(spec.mean)}, std {_numbers(spec.std)}"
+    )
+    return spec, (doubt,)
+
+
+def _numbers(values: tuple[float, ...]) -> str:
+    return "/".join(f"{v:g}" for v in values)
+
+
+def _demo_file(variant: str) -> Path:
+    return Path(str(resources.files("edgecvx"))) / "assets" / f"{variant}.demo.safetensors"
+
+
+def _demo(name: ModelName, image_size: int | None) -> LoadedModel:
+    if name.arch.name not in demo_variants():
+        known = ", ".join(demo_variants()) or "none in this installation"
+        raise CheckpointError(f"no demo weights for {name.arch.name} (there are: {known}): try --weights random")
+    file = read_weight_file(_demo_file(name.arch.name))
+    preprocess = preprocess_for(name.tag, image_size)
+    if "preprocess" in file.metadata:
+        preprocess = from_json(PreprocessSpec, json.loads(file.metadata["preprocess"]), where=file.name)
+        preprocess = preprocess if image_size is None else replace(preprocess, size=image_size)
+    return _assembled(
+        read_checkpoint(file, variant=name.arch),
+        tag="demo",
+        preprocess=preprocess,
+        file=file,
+        kind="demo",
+        ref=file.name,
+        license=_DEMO_LICENSE,
+        labels=tuple(json.loads(file.metadata["classes"])),
+    )
+
+
+def _random(name: ModelName, image_size: int | None, seed: int) -> LoadedModel:
+    module = initialize(ConvNeXt(name.arch, _RANDOM_CLASSES), seed)
+    source = WeightsSource(kind="random", ref=f"seed {seed}", layout="timm", sha256=_digest(module.state_dict()))
+    spec = ModelSpec(
+        arch=name.arch,
+        tag="random",
+        num_classes=_RANDOM_CLASSES,
+        preprocess=preprocess_for(name.tag, image_size),
+        weights=source,
+    )
+    return LoadedModel(module=module, spec=spec, warnings=())
+
+
+def _digest(tensors: Mapping[str, torch.Tensor]) -> str:
+    """A hash over names, shapes and values, for weights that never were a file."""
+    total = hashlib.sha256()
+    for name, tensor in tensors.items():
+        total.update(f"{name}{tuple(tensor.shape)}".encode())
+        total.update(tensor.contiguous().numpy().tobytes())
+    return total.hexdigest()
+
+
+def _assembled(
+    checkpoint: Checkpoint,
+    *,
+    tag: str,
+    preprocess: PreprocessSpec,
+    file: WeightFile,
+    kind: Literal["imagenet", "demo", "file"],
+    ref: str,
+    license: str | None,
+    labels: tuple[str, ...] | None = None,
+    warnings: tuple[str, ...] = (),
+) -> LoadedModel:
+    weights = WeightsSource(kind=kind, ref=ref, layout=checkpoint.layout, sha256=file.sha256, license=license)
+    if weights.noncommercial:
+        warnings = (*warnings, f"the licence of {ref} is {license}: no commercial use")
+    spec = ModelSpec(
+        arch=checkpoint.arch,
+        tag=tag,
+        num_classes=checkpoint.num_classes,
+        preprocess=preprocess,
+        weights=weights,
+        labels=labels,
+    )
+    return LoadedModel(module=build(checkpoint), spec=spec, warnings=(*checkpoint.notes, *warnings))
