@@ -1,0 +1,71 @@
+# `make test` and `make demo` do all their own set-up: a fresh machine needs Python 3.11 with venv, and make.
+# Another interpreter: `make test PYTHON=python3.12`. Start over: `make clean`.
+
+PYTHON ?= python3
+WORKERS ?= 2
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+UNFINISHED := $(VENV)/.unfinished
+
+# A recipe stops at its first failing command, also inside a pipe or a loop.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+.PHONY: help setup test lint format demo clean
+
+help:
+	@echo "make setup    the environment in $(VENV), with the pinned versions of constraints.txt"
+	@echo "make test     lint, then the tests"
+	@echo "make lint     ruff and mypy, changing nothing"
+	@echo "make format   let ruff format and fix what it can"
+	@echo "make demo     femto to four targets, inspected and asked about drawn pictures, in ./demo"
+	@echo "make clean    remove the environment, the caches and ./demo"
+
+setup: $(READY)
+
+# The environment, made again whenever what it is made from changes.
+# The mark $(UNFINISHED) stands from the first command to the last one but one: an environment in which it is found was
+# interrupted and may hold half a package that pip takes for a whole one, so it is thrown away. $(READY) comes last.
+# torch goes first, alone: its wheel is the largest by far, and a download that breaks there wastes nothing else.
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || \
+	  { echo "$(PYTHON) does not fit the pinned versions, which need Python 3.11 to 3.13: make PYTHON=python3.11"; exit 1; }
+	@rm -f $@
+	@if [ -e $(UNFINISHED) ]; then echo "$(VENV) was left unfinished: starting over"; rm -rf $(VENV); fi
+	@mkdir -p $(VENV) && touch $(UNFINISHED)
+	@echo "setting up $(VENV): some minutes and about 4 GB, once"
+	@test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt torch
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	$(BIN)/pip check
+	@rm $(UNFINISHED) && touch $@
+
+lint: $(READY)
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+# Last and alone on its line, so that the log ends with pytest's own count of what passed, failed and was skipped.
+test: lint
+	$(BIN)/python -m pytest -n $(WORKERS)
+
+format: $(READY)
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+# What the README promises, in the commands a user would type.
+DEMO := demo
+TARGETS := onnx,openvino,tflite,coreml
+demo: $(READY)
+	rm -rf $(DEMO)
+	$(BIN)/edgecvx export femto --target $(TARGETS) --weights auto --out $(DEMO)
+	$(BIN)/edgecvx export femto --target $(TARGETS) --weights auto --fp16 --out $(DEMO)
+	for manifest in $(DEMO)/*.edgecvx.json; do $(BIN)/edgecvx inspect "$$manifest"; done
+	$(BIN)/python -m edgecvx.data.demo $(DEMO)/pictures
+	for manifest in $(DEMO)/*.edgecvx.json; do $(BIN)/edgecvx predict "$$manifest" $(DEMO)/pictures/*; done
+
+clean:
+	rm -rf $(VENV) $(DEMO) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache
+	find edgecvx tests -name __pycache__ -type d -prune -exec rm -rf {} +
