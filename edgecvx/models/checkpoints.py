@@ -72,6 +72,10 @@ def read_checkpoint(
         width = arch.dims[-1]
         tensors |= {"head.norm.weight": torch.ones(width), "head.norm.bias": torch.zeros(width)}
         notes.append(f"{file.name} ends before the last LayerNorm: taken as one without scale and bias")
+    if not arch.grn and not any(name.endswith(".gamma") for name in tensors):
+        # A V1 trained without layer scale: a scale of one is the same network.
+        scales = ((i, j) for i, depth in enumerate(arch.depths) for j in range(depth))
+        tensors |= {f"stages.{i}.blocks.{j}.gamma": torch.ones(arch.dims[i]) for i, j in scales}
     _check_fit(arch, num_classes, tensors, found, file.name)
     return Checkpoint(
         arch=arch,

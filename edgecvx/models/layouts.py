@@ -14,6 +14,7 @@ from typing import Literal
 from torch import Tensor
 
 from edgecvx.errors import CheckpointError
+from edgecvx.models.weightfile import few
 
 LayoutName = Literal["timm", "transformers", "mmpretrain", "original"]
 
@@ -115,17 +116,16 @@ def translate(tensors: Mapping[str, Tensor], where: str) -> Translated:
     layout = max(readings, key=lambda name: sum(our is not None for our in readings[name].values()))
     reading = readings[layout]
     if not any(our is not None and ".blocks." in our for our in reading.values()):
-        some = ", ".join(list(tensors)[:3])
         raise CheckpointError(
             f"{where} holds no ConvNeXt in the layout of timm, transformers, mmpretrain or the original repository; "
-            f"its tensors are called {some}, …"
+            f"its tensors are called {few(list(tensors))}"
         )
     theirs: dict[str, str] = {}
     for key, our in reading.items():
         if our is None:
             continue
         if our in theirs:
-            raise CheckpointError(f"{where} holds the same tensor twice, as {theirs[our]} and as {names[key]}")
+            raise CheckpointError(f"{where} holds the same tensor twice: {few([theirs[our], names[key]])}")
         theirs[our] = names[key]
     return Translated(
         layout=layout,

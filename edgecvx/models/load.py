@@ -20,10 +20,10 @@ except ModuleNotFoundError:
 
 from edgecvx.models import hub
 from edgecvx.models.checkpoints import Checkpoint, build, read_checkpoint
+from edgecvx.models.configs import read_configs
 from edgecvx.models.convnext import ConvNeXt, initialize
 from edgecvx.models.labels import read_labels
 from edgecvx.models.layouts import translate
-from edgecvx.models.transformers_config import TransformersConfig, read_config, read_preprocessor
 from edgecvx.models.variants import SHORT_NAMES, VARIANTS, ModelName, Tag, default_tag, preprocess_for, resolve_name
 from edgecvx.models.weightfile import SUFFIXES, WeightFile, read_weight_file
 from edgecvx.spec import ArchSpec, ModelSpec, PreprocessSpec, WeightsSource, check_image_size, from_json
@@ -155,20 +155,16 @@ def _from_facebook(repo: str, weights: str, image_size: int | None) -> LoadedMod
     if weights not in ("auto", "imagenet"):
         raise UsageError(f"{repo} names its weights: leave --weights {weights} out")
     files = hub.fetch(repo, with_config=True)
-    file = _read_verified(files, repo)
-    _size, _, rest = repo.removeprefix("facebook/convnextv2-").partition("-")
-    checkpoint, config, doubts = _read_transformers(file, files.config, None)
-    preprocess, more = _transformers_preprocess(files.preprocessor, checkpoint.arch, image_size, file.name)
-    return _assembled(
-        checkpoint,
-        tag=f"facebook_{rest.replace('-', '_')}",
-        preprocess=preprocess,
-        file=file,
+    _size, _, trained = repo.removeprefix("facebook/convnextv2-").partition("-")
+    return _with_configs(
+        _read_verified(files, repo),
+        files.config,
+        files.preprocessor,
+        image_size,
+        tag=f"facebook_{trained.replace('-', '_')}",
         kind="imagenet",
         ref=repo,
         license=hub.FACEBOOK_LICENSE,
-        labels=config.labels if config else None,
-        warnings=(*doubts, *more),
     )
 
 
@@ -181,29 +177,20 @@ def _read_verified(files: hub.HubFiles, repo: str) -> WeightFile:
 
 def _from_path(path: Path, image_size: int | None, *, name: ModelName | None = None) -> LoadedModel:
     """A user's own weights. ``name`` is the network they are said to be for, where that was said."""
+    if not path.exists():
+        raise CheckpointError(f"there is no file or folder {path}, and no known model of that name")
     folder = path if path.is_dir() else path.parent
-    file = read_weight_file(_weights_in(path) if path.is_dir() else path)
-    variant = name.arch if name else None
-    config: TransformersConfig | None = None
-    doubts: tuple[str, ...] = ()
-    if translate(file.tensors, file.name).layout == "transformers":
-        checkpoint, config, doubts = _read_transformers(file, _if_there(folder / "config.json"), variant)
-        beside = _if_there(folder / "preprocessor_config.json")
-        preprocess, more = _transformers_preprocess(beside, checkpoint.arch, image_size, file.name)
-    else:
-        checkpoint = read_checkpoint(file, variant=variant)
-        preprocess, more = _assumed_preprocess(checkpoint.arch, name.tag if name else None, image_size, file.name)
-    called = (path if path.is_dir() else Path(path.stem)).resolve().name
-    return _assembled(
-        checkpoint,
+    called = path.resolve().name if path.is_dir() else path.stem
+    return _with_configs(
+        read_weight_file(_weights_in(path) if path.is_dir() else path),
+        _if_there(folder / "config.json"),
+        _if_there(folder / "preprocessor_config.json"),
+        image_size,
+        name=name,
         tag=re.sub(r"[^A-Za-z0-9_-]+", "_", called).strip("_-")[:64] or "weights",
-        preprocess=preprocess,
-        file=file,
         kind="file",
         ref=path.resolve().name,
         license=None,
-        labels=config.labels if config else None,
-        warnings=(*doubts, *more),
     )
 
 
@@ -218,32 +205,50 @@ def _if_there(path: Path) -> Path | None:
     return path if path.is_file() else None
 
 
-def _read_transformers(
-    file: WeightFile, config_path: Path | None, variant: ArchSpec | None
-) -> tuple[Checkpoint, TransformersConfig | None, tuple[str, ...]]:
-    if config_path is None:
-        doubt = f"{file.name} is in transformers' layout without its config.json: took GELU and epsilon 1e-12"
-        return read_checkpoint(file, variant=variant), None, (doubt,)
-    config = read_config(config_path)
-    checkpoint = read_checkpoint(file, variant=variant, act=config.act, head_norm_eps=config.head_norm_eps)
-    if config.labels is not None and len(config.labels) != checkpoint.num_classes:
+def _with_configs(
+    file: WeightFile,
+    config_path: Path | None,
+    preprocessor_path: Path | None,
+    image_size: int | None,
+    *,
+    tag: str,
+    kind: Literal["imagenet", "file"],
+    ref: str,
+    license: str | None,
+    name: ModelName | None = None,
+) -> LoadedModel:
+    """A network from its weights and what lies beside them; what neither tells is assumed, and said."""
+    layout = translate(file.tensors, file.name).layout
+    saved = read_configs(layout, config_path, preprocessor_path, image_size)
+    variant = name.arch if name else VARIANTS.get(saved.architecture or "")
+    checkpoint = read_checkpoint(file, variant=variant, act=saved.act, head_norm_eps=saved.head_norm_eps)
+    doubts = []
+    if layout == "transformers" and saved.act is None:
+        doubts.append(f"{file.name} is in transformers' layout without its config.json: took GELU and epsilon 1e-12")
+    if saved.labels is not None and len(saved.labels) != checkpoint.num_classes:
         raise CheckpointError(
-            f"{config_path.name} names {len(config.labels)} classes, {file.name} has {checkpoint.num_classes}"
+            f"config.json names {len(saved.labels)} classes, {file.name} has {checkpoint.num_classes}"
         )
-    return checkpoint, config, ()
-
-
-def _transformers_preprocess(
-    path: Path | None, arch: ArchSpec, image_size: int | None, where: str
-) -> tuple[PreprocessSpec, tuple[str, ...]]:
-    if path is None:
-        return _assumed_preprocess(arch, None, image_size, where)
-    return read_preprocessor(path, image_size), ()
+    preprocess = saved.preprocess
+    if preprocess is None:
+        preprocess, doubt = _assumed_preprocess(checkpoint.arch, name.tag if name else None, image_size, file.name)
+        doubts.append(doubt)
+    return _assembled(
+        checkpoint,
+        tag=tag,
+        preprocess=preprocess,
+        file=file,
+        kind=kind,
+        ref=ref,
+        license=license,
+        labels=saved.labels,
+        warnings=tuple(doubts),
+    )
 
 
 def _assumed_preprocess(
     arch: ArchSpec, tag: Tag | None, image_size: int | None, where: str
-) -> tuple[PreprocessSpec, tuple[str, ...]]:
+) -> tuple[PreprocessSpec, str]:
     """The preprocessing for weights that do not bring their own: that of the tag they are said to follow."""
     if tag is None and arch.name in VARIANTS:
         tag = default_tag(arch.name)
@@ -255,7 +260,7 @@ def _assumed_preprocess(
         f"{where} does not say how its pictures were prepared; took {like}: {spec.size} px, {spec.interpolation}, "
         f"crop {spec.crop_pct:g}, mean {_numbers(spec.mean)}, std {_numbers(spec.std)}"
     )
-    return spec, (doubt,)
+    return spec, doubt
 
 
 def _numbers(values: tuple[float, ...]) -> str:

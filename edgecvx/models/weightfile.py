@@ -121,7 +121,7 @@ def _parse_safetensors(data: bytes, name: str) -> tuple[Mapping[str, Tensor], Ma
         # The parser checks that the header's offsets tile the file exactly, so no tensor can claim more than is there.
         tensors: Mapping[str, Tensor] = safetensors.torch.load(data)
     except safetensors.SafetensorError as error:
-        raise CheckpointError(f"{name} is damaged, or no safetensors file: {error}") from None
+        raise CheckpointError(f"{name} is damaged, or no safetensors file: {few([str(error)])}") from None
     except KeyError as error:
         raise CheckpointError(f"{name} holds tensors of a type this torch does not know: {error}") from None
     header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
@@ -184,11 +184,12 @@ def _check_tensors(tensors: Mapping[str, Tensor], name: str) -> None:
     """
     for key, tensor in tensors.items():
         if tensor.layout != torch.strided or tensor.is_quantized or tensor.device.type != "cpu":
-            raise CheckpointError(f"{name}: {key} is not a plain dense tensor")
+            raise CheckpointError(f"{name}: {few([key])} is not a plain dense tensor")
         if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
-            raise CheckpointError(f"{name}: {key} claims more elements than the file holds")
+            raise CheckpointError(f"{name}: {few([key])} claims more elements than the file holds")
 
 
 def few(names: Sequence[str]) -> str:
-    """The first names, and how many more there are: for an error that stays one line."""
-    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+    """The first names, and how many more there are: for an error that stays one line, whatever a file calls things."""
+    shown = [name if name.isprintable() and len(name) <= 100 else repr(name)[:100] for name in names[:3]]
+    return ", ".join(shown) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
