@@ -229,11 +229,10 @@ def test_pixels_without_an_agreed_brightness_are_refused() -> None:
 def shown(stored: np.ndarray, orientation: int) -> np.ndarray:
     """What EXIF says: where the stored picture's row 0 and column 0 are in the shown one."""
     across, down = stored[:, ::-1], stored[::-1]
-    turned = {1: stored, 2: across, 3: down[:, ::-1], 4: down}
-    if orientation <= 4:
-        return turned[orientation]
     sideways = stored.swapaxes(0, 1)  # 5: row 0 is the left side, column 0 the top
-    return {5: sideways, 6: sideways[:, ::-1], 7: sideways[::-1, ::-1], 8: sideways[::-1]}[orientation]
+    upright = {1: stored, 2: across, 3: down[:, ::-1], 4: down}
+    turned = {5: sideways, 6: sideways[:, ::-1], 7: sideways[::-1, ::-1], 8: sideways[::-1]}
+    return (upright | turned)[orientation]
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -252,6 +251,12 @@ def test_nonsense_in_exif_spoils_no_picture() -> None:
     wrong_value[0x0112] = 77
     for exif in (wrong_value, b"Exif\0\0garbage that is no TIFF"):
         np.testing.assert_array_equal(decoded(encoded(pixels, "PNG", exif=exif)), pixels)
+
+
+def test_a_phones_jpeg_with_a_second_picture_in_it_is_read_like_any_other() -> None:
+    image = Image.new("RGB", (16, 16), (0, 0, 255))
+    content = encoded(image, "MPO", save_all=True, append_images=[image.rotate(90)])
+    assert (np.abs(decoded(content).astype(int) - [0, 0, 255]) <= 2).all()  # 2: what JPEG loses on a flat colour
 
 
 def test_of_an_animation_the_first_frame_is_taken() -> None:
@@ -324,7 +329,7 @@ def test_damaged_files_give_a_picture_or_an_image_error_and_nothing_else() -> No
 def test_normalization_is_within_one_float32_step_of_the_exact_value() -> None:
     every_value = np.repeat(np.arange(256, dtype=np.uint8), 3).reshape(16, 16, 3)
     got = normalize(every_value, SPEC)
-    mean, std = np.float32(SPEC.mean), np.float32(SPEC.std)
+    mean, std = np.array(SPEC.mean, np.float32), np.array(SPEC.std, np.float32)
     exact = (every_value.astype(np.float64) / 255 - mean) / std
     # Near zero the subtraction cancels: the step that counts is that of the operands, at most 1, divided by std.
     step = np.maximum(np.spacing(np.abs(exact).astype(np.float32)), np.spacing(np.float32(0.5)) / std)
