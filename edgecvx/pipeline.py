@@ -137,7 +137,7 @@ def export(
             manifest = _manifest(t, spec, task, precision, input_kind, stem, lowered, folded, check)
             path = publish(folder, out, manifest, stem + t.suffix)
         artifacts.append(Exported(target=t.name, path=path, manifest=manifest, seconds=time.perf_counter() - began))
-    return ExportResult(artifacts=tuple(artifacts), warnings=(*_licence_warning(spec), *loaded.warnings))
+    return ExportResult(artifacts=tuple(artifacts), warnings=loaded.warnings)
 
 
 class _Steps:
@@ -296,8 +296,3 @@ def _serialized(graph: ir.Model) -> bytes:
 
     return bytes(ir.to_proto(graph).SerializeToString(deterministic=True))
 
-
-def _licence_warning(spec: ModelSpec) -> tuple[str, ...]:
-    if spec.weights.noncommercial:
-        return (f"the weights {spec.weights.ref} are licensed {spec.weights.license}: no commercial use",)
-    return ()

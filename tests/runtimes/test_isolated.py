@@ -1,0 +1,128 @@
+"""A runtime that dies, hangs or chatters in its own process is one clear sentence in ours."""
+
+from __future__ import annotations
+
+import sys
+import textwrap
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgecvx.errors import RuntimeFailedError, RuntimeUnavailableError, UsageError
+from edgecvx.runtimes import RUNTIMES, open_session
+from edgecvx.runtimes.isolated import IsolatedSession
+
+RUNTIME = '''
+"""A runtime whose behaviour is the content of the file it opens."""
+import os, signal, sys, time
+import numpy as np
+from edgecvx.errors import RuntimeFailedError, RuntimeUnavailableError
+from edgecvx.spec import TensorSpec
+
+class Doubling:
+    inputs = (TensorSpec(name="image", shape=(2, 3), dtype="float32", layout="NC"),)
+    outputs = (TensorSpec(name="double", shape=(2, 3), dtype="float32", layout="NC"),)
+    def __init__(self, behaviour): self.behaviour = behaviour
+    def run(self, batch):
+        act(self.behaviour, "run")
+        return {"double": batch * 2, "threads": np.array([1, 2], np.int64)}
+    def close(self): pass
+
+def act(behaviour, when):
+    if behaviour == f"{when}: segfault": os.kill(os.getpid(), signal.SIGSEGV)
+    if behaviour == f"{when}: abort":
+        os.write(2, b"native assertion failed: tensor.cc:12\\n"); os.abort()
+    if behaviour == f"{when}: exit": os._exit(3)
+    if behaviour == f"{when}: hang": time.sleep(60)
+    if behaviour == f"{when}: chatter": os.write(1, b"INFO: a banner on standard output\\n" * 1000)
+    if behaviour == f"{when}: refuse": raise RuntimeFailedError("the file is of version 9")
+    if behaviour == f"{when}: missing": raise RuntimeUnavailableError("not installed here")
+
+def open_session(path, *, threads=None, options={}):
+    behaviour = path.read_text()
+    act(behaviour, "open")
+    return Doubling(behaviour)
+'''
+
+
+@pytest.fixture
+def behave(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> object:
+    """Makes a session whose runtime does what it is told."""
+    (tmp_path / "fake_runtime.py").write_text(textwrap.dedent(RUNTIME))
+    (tmp_path / "sitecustomize.py").write_text(
+        "import edgecvx.runtimes as r\nr.RUNTIMES['fake'] = ('fake_runtime', 'fake')\n"
+    )
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    monkeypatch.setitem(RUNTIMES, "fake", ("fake_runtime", "fake"))
+
+    def open_it(behaviour: str, patience: float = 30.0) -> IsolatedSession:
+        path = tmp_path / "model.bin"
+        path.write_text(behaviour)
+        return IsolatedSession("fake", path, threads=1, options={}, patience=patience)
+
+    return open_it
+
+
+BATCH = np.arange(6, dtype=np.float32).reshape(2, 3)
+
+
+def test_a_healthy_session_runs_as_often_as_it_is_asked(behave) -> None:  # type: ignore[no-untyped-def]
+    with behave("healthy") as session:
+        assert session.inputs[0].name == "image"
+        assert session.outputs[0].name == "double"
+        for factor in (1, 2):
+            outputs = session.run(BATCH * factor)
+            np.testing.assert_array_equal(outputs["double"], BATCH * factor * 2)
+            assert outputs["threads"].dtype == np.int64
+
+
+def test_what_native_code_prints_does_not_break_the_messages(behave) -> None:  # type: ignore[no-untyped-def]
+    for behaviour in ("open: chatter", "run: chatter"):
+        with behave(behaviour) as session:
+            np.testing.assert_array_equal(session.run(BATCH)["double"], BATCH * 2)
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "says"),
+    [
+        ("open: segfault", "fake died with SIGSEGV while opening model.bin"),
+        ("open: abort", r"died with SIGABRT while opening model.bin \(its last words: native assertion failed"),
+        ("open: exit", "ended with exit code 3 while opening"),
+        ("open: refuse", "the file is of version 9"),
+    ],
+)
+def test_a_file_the_runtime_dies_on_is_one_sentence(behave, behaviour: str, says: str) -> None:  # type: ignore[no-untyped-def]
+    with pytest.raises(RuntimeFailedError, match=says) as caught:
+        behave(behaviour)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_runtime_keeps_its_own_error(behave) -> None:  # type: ignore[no-untyped-def]
+    with pytest.raises(RuntimeUnavailableError, match="not installed here"):
+        behave("open: missing")
+
+
+def test_dying_while_running_is_told_as_that(behave) -> None:  # type: ignore[no-untyped-def]
+    with behave("run: segfault") as session, pytest.raises(RuntimeFailedError, match="SIGSEGV while running model.bin"):
+        session.run(BATCH)
+
+
+def test_a_hung_runtime_is_stopped(behave) -> None:  # type: ignore[no-untyped-def]
+    session = behave("run: hang", patience=1.5)
+    with pytest.raises(RuntimeFailedError, match="gave no answer for 2 s while running"):
+        session.run(BATCH)
+    session.close()
+    assert session._child.returncode is not None  # nothing is left running
+
+
+def test_a_batch_that_does_not_fit_never_reaches_the_runtime(behave) -> None:  # type: ignore[no-untyped-def]
+    with behave("healthy") as session:
+        with pytest.raises(RuntimeFailedError, match=r"takes float32 \[2, 3\] in NC, got float64 \[2, 3\]"):
+            session.run(BATCH.astype(np.float64))
+        np.testing.assert_array_equal(session.run(BATCH)["double"], BATCH * 2)  # and the session lives on
+
+
+def test_an_unknown_runtime_names_the_known(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="unknown runtime 'onnxruntme': did you mean onnxruntime"):
+        open_session("onnxruntme", tmp_path)

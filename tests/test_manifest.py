@@ -1,0 +1,211 @@
+"""The manifest: what it refuses, and that what is on the disk is either whole or not there."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from edgecvx.errors import ArtifactError
+from edgecvx.manifest import (
+    SCHEMA_VERSION,
+    FileEntry,
+    Manifest,
+    SelfCheck,
+    entries_of,
+    manifest_path,
+    publish,
+    read_manifest,
+    staged,
+    verify_files,
+    write_atomically,
+)
+from edgecvx.models.variants import VARIANTS
+from edgecvx.spec import InputKind, ModelSpec, Precision, PreprocessSpec, Task, TensorSpec, WeightsSource
+
+FILES = {".xml": b"<net/>", ".bin": b"\x00" * 64}
+
+
+def a_manifest(files: dict[str, bytes] | None = None, stem: str = "m") -> Manifest:
+    weights = WeightsSource(kind="random", ref="seed 0", layout="timm", sha256="0" * 64)
+    model = ModelSpec(
+        arch=VARIANTS["convnextv2_atto"], tag="random", num_classes=10, preprocess=PreprocessSpec(), weights=weights
+    )
+    return Manifest(
+        model=model,
+        task=Task.CLASSIFY,
+        target="openvino",
+        format="openvino",
+        runtime="openvino",
+        precision=Precision.FP32,
+        input_kind=InputKind.FLOAT,
+        input=TensorSpec(name="image", shape=(1, 3, 224, 224), dtype="float32", layout="NCHW"),
+        outputs=(TensorSpec(name="logits", shape=(1, 10), dtype="float32", layout="NC"),),
+        folds=("layernorm",),
+        passes=(),
+        kept_float={},
+        tools={"edgecvx": "0"},
+        self_check=SelfCheck(runtime="openvino 0", probes=5, max_error=1e-6, limit=1e-3, cosine=1.0),
+        files=entries_of(stem, FILES if files is None else files),
+    )
+
+
+def put(folder: Path, files: dict[str, bytes] | None = None, stem: str = "m", suffix: str = ".xml") -> Path:
+    files = FILES if files is None else files
+    with staged(folder, stem, files) as temporary:
+        return publish(temporary, folder, a_manifest(files, stem), stem + suffix)
+
+
+def test_what_is_written_is_read_back(tmp_path: Path) -> None:
+    artifact = put(tmp_path)
+    manifest = read_manifest(artifact)
+    assert manifest == a_manifest()
+    assert read_manifest(manifest_path(artifact)) == manifest  # either name will do
+    verify_files(manifest, tmp_path)
+
+
+def test_the_same_artifact_gives_the_same_bytes(tmp_path: Path) -> None:
+    first = manifest_path(put(tmp_path / "a")).read_bytes()
+    assert manifest_path(put(tmp_path / "b")).read_bytes() == first
+
+
+def test_one_flipped_byte_is_found(tmp_path: Path) -> None:
+    artifact = put(tmp_path)
+    weights = tmp_path / "m.bin"
+    content = bytearray(weights.read_bytes())
+    content[17] ^= 1
+    weights.write_bytes(content)
+    with pytest.raises(ArtifactError, match=r"m\.bin has another SHA-256"):
+        verify_files(read_manifest(artifact), tmp_path)
+
+
+def test_a_cut_and_a_missing_file_are_found(tmp_path: Path) -> None:
+    artifact = put(tmp_path)
+    (tmp_path / "m.bin").write_bytes(b"\x00" * 63)
+    with pytest.raises(ArtifactError, match="has 63 bytes instead of 64"):
+        verify_files(read_manifest(artifact), tmp_path)
+    (tmp_path / "m.bin").unlink()
+    with pytest.raises(ArtifactError, match="is missing"):
+        verify_files(read_manifest(artifact), tmp_path)
+
+
+def test_a_link_is_not_taken_for_the_file(tmp_path: Path) -> None:
+    artifact = put(tmp_path / "out")
+    elsewhere = tmp_path / "elsewhere"
+    (tmp_path / "out" / "m.bin").rename(elsewhere)
+    (tmp_path / "out" / "m.bin").symlink_to(elsewhere)
+    with pytest.raises(ArtifactError, match="is missing"):
+        verify_files(read_manifest(artifact), tmp_path / "out")
+
+
+@pytest.mark.parametrize("path", ["../m.bin", "/etc/passwd", "a/../../m.bin", "", "a\\..\\b"])
+def test_no_path_leaves_the_folder(path: str) -> None:
+    with pytest.raises(ArtifactError, match="outside its folder"):
+        FileEntry(path=path, sha256="0" * 64, bytes=1)
+
+
+def test_another_version_is_named(tmp_path: Path) -> None:
+    artifact = put(tmp_path)
+    path = manifest_path(artifact)
+    path.write_text(path.read_text().replace(f'"schema_version": {SCHEMA_VERSION}', '"schema_version": 99'))
+    with pytest.raises(ArtifactError, match="manifest version 99, this edgecvx reads version 1"):
+        read_manifest(artifact)
+
+
+@pytest.mark.parametrize(
+    ("damage", "says"),
+    [
+        (lambda d: d | {"colour": "blue"}, "unknown colour"),
+        (lambda d: {k: v for k, v in d.items() if k != "files"}, "missing files"),
+        (lambda d: d | {"precision": "int3"}, "precision: 'int3' is not one of"),
+        (lambda d: d | {"files": [d["files"][0] | {"path": "../x"}]}, "outside its folder"),
+    ],
+)
+def test_a_changed_manifest_is_refused(tmp_path: Path, damage: object, says: str) -> None:
+    artifact = put(tmp_path)
+    path = manifest_path(artifact)
+    path.write_text(json.dumps(damage(json.loads(path.read_text()))))  # type: ignore[operator]
+    with pytest.raises(ArtifactError, match=says):
+        read_manifest(artifact)
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe", b"[1]", b"[" * 100_000])
+def test_what_is_no_manifest_is_refused(tmp_path: Path, content: bytes) -> None:
+    artifact = put(tmp_path)
+    manifest_path(artifact).write_bytes(content)
+    with pytest.raises(ArtifactError, match=r"not valid JSON|manifest version None"):
+        read_manifest(artifact)
+
+
+def test_an_artifact_without_manifest_says_so(tmp_path: Path) -> None:
+    (tmp_path / "x.tflite").write_bytes(b"TFL3")
+    with pytest.raises(ArtifactError, match="has no manifest"):
+        read_manifest(tmp_path / "x.tflite")
+    with pytest.raises(ArtifactError, match="there is no file"):
+        read_manifest(tmp_path / "y.tflite")
+
+
+def test_a_package_folder_replaces_an_older_one(tmp_path: Path) -> None:
+    def package(content: bytes) -> dict[str, bytes]:
+        return {".mlpackage/Manifest.json": b"{}", ".mlpackage/Data/model.mlmodel": content}
+
+    put(tmp_path, package(b"old") | {".mlpackage/Data/extra": b"gone"}, suffix=".mlpackage")
+    artifact = put(tmp_path, package(b"new"), suffix=".mlpackage")
+    assert (artifact / "Data" / "model.mlmodel").read_bytes() == b"new"
+    assert not (artifact / "Data" / "extra").exists()
+    verify_files(read_manifest(artifact), tmp_path)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["m.mlpackage", "m.mlpackage.edgecvx.json"]
+
+
+def test_a_failure_between_staging_and_publishing_leaves_what_was_there(tmp_path: Path) -> None:
+    artifact = put(tmp_path)
+    before = {p.name: p.read_bytes() for p in tmp_path.iterdir()}
+    with pytest.raises(RuntimeError, match="the self-check failed"), staged(tmp_path, "m", {".xml": b"<new/>"}):
+        raise RuntimeError("the self-check failed")
+    assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == before
+    verify_files(read_manifest(artifact), tmp_path)
+
+
+def test_what_a_killed_run_left_is_removed_by_the_next(tmp_path: Path) -> None:
+    program = (
+        "import os, sys, signal; from pathlib import Path; from edgecvx.manifest import staged\n"
+        "with staged(Path(sys.argv[1]), 'm', {'.xml': b'x'}): os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    killed = subprocess.run([sys.executable, "-c", program, str(tmp_path)], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert len(list(tmp_path.iterdir())) == 1  # half-written, but under no name anybody reads
+    put(tmp_path)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["m.bin", "m.xml", "m.xml.edgecvx.json"]
+
+
+def test_the_folder_of_a_run_that_still_runs_is_left_alone(tmp_path: Path) -> None:
+    other = tmp_path / f".edgecvx-writing-{os.getpid()}-abc"
+    other.mkdir()
+    put(tmp_path)
+    assert other.is_dir()
+
+
+def test_one_file_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "plan.json"
+    write_atomically(path, b"old")
+
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        write_atomically(path, b"new")
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_manifest_holds_no_path_of_the_machine_that_wrote_it(tmp_path: Path) -> None:
+    text = manifest_path(put(tmp_path)).read_text()
+    assert str(tmp_path) not in text
+    assert dataclasses.replace(a_manifest(), target="x").target in text.replace("openvino", "x")
