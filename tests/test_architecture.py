@@ -1,0 +1,229 @@
+"""The house rules that no linter knows: which way imports go, what an import costs, what a tracked file may say."""
+
+from __future__ import annotations
+
+import ast
+import functools
+import graphlib
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "edgecvx"
+
+LAYERS = (
+    ("errors", "spec", "manifest"),
+    ("models", "data"),
+    ("export", "quantize", "targets", "runtimes"),
+    ("measure",),
+    ("pipeline",),
+    ("show",),
+    ("cli", "__main__"),
+)
+"""A module imports from its own layer and from those above it in this list, never from below."""
+
+DOORS = {
+    "edgecvx": {"edgecvx.pipeline", "edgecvx.runtimes.artifact", "edgecvx.export"},
+    "edgecvx.export": {"edgecvx.pipeline"},
+}
+"""`edgecvx.export(...)` and `edgecvx.load(...)` are called on packages, which fetch the function when it is called."""
+
+HEAVY = (
+    *("torch", "onnx", "onnx_ir", "onnxruntime", "openvino", "nncf", "tensorflow", "ai_edge_litert", "coremltools"),
+    *("transformers", "safetensors", "huggingface_hub", "scipy", "sklearn", "pandas"),
+)
+"""What `import edgecvx` and the command line's start never load."""
+
+
+def module_name(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+@functools.cache
+def sources() -> dict[str, Path]:
+    """Every module of the package, by its dotted name."""
+    return {module_name(path): path for path in sorted(PACKAGE.rglob("*.py"))}
+
+
+def imports(name: str, code: str | None = None) -> set[str]:
+    """The modules of this package that a module imports anywhere, also inside functions and for types alone."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(code if code is not None else sources()[name].read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{name}: relative import; write the whole name"
+            for alias in node.names:  # `from edgecvx.export import fold` is the module, `… import __version__` is not
+                whole = f"{node.module}.{alias.name}"
+                found.add(whole if whole in sources() else str(node.module))
+    return {i for i in found if i.split(".")[0] == "edgecvx"} - {name}
+
+
+def layer(name: str) -> int:
+    """Where a module stands; a new top-level module has to be given its place in ``LAYERS``."""
+    top = name.split(".")[1]
+    (index,) = [i for i, names in enumerate(LAYERS) if top in names] or pytest.fail(f"{name} is in no layer")
+    return index
+
+
+def upward(name: str, code: str | None = None) -> set[str]:
+    """The imports of a module that go against the layers."""
+    allowed = DOORS.get(name, set()) | {"edgecvx"}  # the root holds the version, which everybody may read
+    if name == "edgecvx":
+        return imports(name, code) - allowed
+    return {i for i in imports(name, code) - allowed if layer(i) > layer(name)}
+
+
+@pytest.mark.parametrize("name", sources())
+def test_imports_go_one_way(name: str) -> None:
+    assert upward(name) == set()
+
+
+def test_an_import_against_the_layers_is_noticed() -> None:
+    """Also where it hides in a function or behind TYPE_CHECKING."""
+    assert upward("edgecvx.spec", "def f():\n    from edgecvx.models import convnext\n") == {"edgecvx.models.convnext"}
+    assert upward("edgecvx.export.fold", "if TYPE_CHECKING:\n    import edgecvx.pipeline\n") == {"edgecvx.pipeline"}
+    assert upward("edgecvx.measure.metrics", "from edgecvx.export.fold import fold\nimport numpy\n") == set()
+
+
+def test_no_module_imports_itself_in_a_circle() -> None:
+    graph = {name: imports(name) - DOORS.get(name, set()) - {"edgecvx"} for name in sources()}
+    list(graphlib.TopologicalSorter(graph).static_order())  # raises CycleError, which names the circle
+
+
+# What an import costs.
+
+
+def python(code: str) -> str:
+    """What a fresh interpreter prints."""
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+@pytest.mark.parametrize("name", ["edgecvx", "edgecvx.cli", "edgecvx.targets", "edgecvx.models.variants"])
+def test_import_loads_no_framework(name: str) -> None:
+    """`edgecvx targets` on a board answers at once, and `edgecvx doctor` where nothing is installed."""
+    loaded = set(python(f"import sys, {name}; print(*sys.modules)").split())
+    assert not loaded & set(HEAVY)
+    assert name != "edgecvx" or "numpy" not in loaded
+
+
+def test_package_imports_in_a_blink() -> None:
+    """Processor time, the least of five: other work on the machine cannot raise it."""
+    code = "import time; t = time.process_time(); import edgecvx; print(time.process_time() - t)"
+    assert min(float(python(code)) for _ in range(5)) < 0.3
+
+
+BOARD = ("errors", "spec", "manifest", "data.preprocess", "data.folder", "targets", "runtimes.artifact", "cli")
+"""What `pip install edgecvx[tflite]` must be enough for."""
+
+
+@pytest.mark.parametrize("name", BOARD)
+def test_a_board_needs_no_framework(name: str) -> None:
+    """The module imports where every framework is absent, not only where it is not loaded yet."""
+    python(f"import sys; sys.modules.update(dict.fromkeys({HEAVY!r})); import edgecvx.{name}")
+
+
+# What code does not do.
+
+
+@pytest.mark.parametrize("name", sources())
+def test_no_assert_guards_the_product(name: str) -> None:
+    """`python -O` removes asserts; a check of a user's value is an EdgecvxError."""
+    tree = ast.parse(sources()[name].read_text(encoding="utf-8"))
+    assert [node.lineno for node in ast.walk(tree) if isinstance(node, ast.Assert)] == []
+
+
+# What is tracked.
+
+
+@functools.cache
+def tracked() -> tuple[Path, ...]:
+    """Every file of the repository; outside a checkout, every file that would be one."""
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=False)
+    if listed.returncode == 0:
+        paths = [ROOT / name for name in listed.stdout.split("\0") if name]
+    else:
+        tops = ("edgecvx", "tests", "docs", "tools", "benchmarks", "apps")
+        paths = [p for top in tops for p in (ROOT / top).rglob("*") if "__pycache__" not in p.parts]
+    return tuple(p for p in paths if p.is_file())
+
+
+PRIVATE = re.compile(
+    r"(?<![\w.$}*-])/(?:work|root|opt/pypi|home/\w+|Users/\w+)/"  # a folder of somebody's machine
+    r"|\b(?:pypi\.org|pythonhosted\.org|download\.pytorch\.org)\b|--(?:extra-)?index-url|--find-links"  # a registry
+)
+
+
+def private(text: str) -> list[str]:
+    """What a text tells about the machine it was written on."""
+    return [match.group() for match in PRIVATE.finditer(text)]
+
+
+def test_no_tracked_file_names_a_machine_or_a_registry() -> None:
+    found = {}
+    for path in tracked():
+        if path == Path(__file__):
+            continue
+        content = path.read_bytes()
+        if b"\0" not in content and (what := private(content.decode("utf-8", errors="replace"))):
+            found[str(path.relative_to(ROOT))] = what
+    assert found == {}
+
+
+def test_a_private_path_is_noticed() -> None:
+    assert private("see /root/notes, then /home/someone/model.pth and 'file:///opt/pypi/simple'") != []
+    assert private("pip install --extra-index-url https://x torch") == ["--extra-index-url"]
+    assert private("edgecvx/models/root/x, $HOME/work/x, https://example.com/work/x") == []
+
+
+def test_tests_mirror_the_package() -> None:
+    """Whoever reads edgecvx/export/fold.py finds its tests in tests/export/."""
+    folders = {p.parent.relative_to(ROOT / "tests") for p in (ROOT / "tests").rglob("test_*.py")}
+    places = {folder for folder in folders if folder.parts and folder.parts[0] not in ("apps", "benchmarks", "tools")}
+    assert {str(folder) for folder in places if not (PACKAGE / folder).is_dir()} == set()
+
+
+# What is installed.
+
+
+@functools.cache
+def requirements() -> dict[str, list[Requirement]]:
+    tomllib = pytest.importorskip("tomllib")  # Python 3.11
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = {"": project["dependencies"], **project["optional-dependencies"]}
+    return {extra: [Requirement(line) for line in lines] for extra, lines in extras.items()}
+
+
+def test_every_direct_requirement_is_pinned_inside_its_range() -> None:
+    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    pins = [Requirement(line) for line in lines if not line.startswith("#")]
+    pinned = {canonicalize_name(p.name): next(iter(p.specifier)).version for p in pins}
+    assert len(pinned) == len(pins)
+    assert all(str(p.specifier).startswith("==") for p in pins)
+    wanted = [r for many in requirements().values() for r in many if r.name != "edgecvx"]
+    for requirement in wanted:
+        assert requirement.specifier.contains(pinned[canonicalize_name(requirement.name)]), requirement
+
+
+def test_a_board_installs_no_framework() -> None:
+    heavy = {canonicalize_name(name) for name in (*HEAVY, "onnx-ir", "tensorflow-cpu")} - {"ai-edge-litert"}
+    assert not {canonicalize_name(r.name) for extra in ("", "tflite") for r in requirements()[extra]} & heavy
+
+
+def test_extras_are_those_the_error_messages_name() -> None:
+    named = set()
+    for path in sources().values():
+        named |= set(re.findall(r"missing_package\([^,()]+, \"(\w+)\"\)", path.read_text(encoding="utf-8")))
+    assert named
+    assert named <= set(requirements())
