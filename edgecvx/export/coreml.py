@@ -1,0 +1,244 @@
+"""The canonical graph as a Core ML ``.mlpackage``, on any system (``docs/coreml.md``).
+
+The program is written op by op with coremltools' MIL ``Builder``, in its final form and types: coremltools' own passes
+are left out, so that what is written down in ``coreml_ops`` is what the file holds.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Literal
+
+import numpy as np
+import onnx_ir as ir
+
+from edgecvx.errors import EdgecvxError, ExportError
+from edgecvx.export.coreml_import import import_coremltools, quiet
+from edgecvx.export.coreml_ops import MilWriter
+from edgecvx.export.lowered import Lowered
+from edgecvx.spec import Precision, PreprocessSpec, TensorSpec, from_json
+
+MODEL = "com.apple.CoreML/model.mlmodel"
+WEIGHTS = "com.apple.CoreML/weights/weight.bin"
+LABEL, PROBABILITIES = "classLabel", "probabilities"
+NAMES = "edgecvx.names"
+"""Key of the user-defined metadata under which the canonical names stand, where MIL could not keep them."""
+
+_NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "edgecvx.mlpackage")
+"""A package's items are known by UUIDs; Core ML only asks that they differ, and ours are the same in every file."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CoreMLOptions:
+    """What a Core ML file should be."""
+
+    precision: Precision
+    taps: tuple[str, ...] = ()
+    """Canonical names of values to return besides, as FP32; one the task returns anyway is not repeated."""
+    image_input: bool | Literal["auto"] = "auto"
+    """Whether the file takes a picture (a ``CVPixelBuffer``) or an array. ``auto``: a picture where the graph takes
+    bytes. True on a graph that takes floats writes the preprocessing into the program, out of the metadata."""
+    classifier: bool | Literal["auto"] = "auto"
+    """Whether the file also returns the label and each label's probability, as Vision and Xcode's preview expect.
+    ``auto``: where labels are known and the batch is 1. The logits are an output in any case."""
+    ios: Literal[16, 17] = 16
+    """The oldest system that must run the file; 16 goes with macOS 13, 17 with macOS 14."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Door:
+    """How a picture comes in: the program's input, and what must be done to it before the graph."""
+
+    name: str
+    shape: tuple[int, ...]
+    picture: bool
+    preprocess: PreprocessSpec | None
+
+    @property
+    def spec(self) -> TensorSpec:
+        batch, channels, height, width = self.shape
+        if self.picture:
+            return TensorSpec(name=self.name, shape=(batch, height, width, channels), dtype="uint8", layout="NHWC")
+        return TensorSpec(name=self.name, shape=self.shape, dtype="float32", layout="NCHW")
+
+
+def lower(graph: ir.Model, options: CoreMLOptions) -> Lowered:
+    """Writes a canonical graph as an ML program.
+
+    Raises:
+        ExportError: The options do not go with the graph, or a constant does not fit FP16.
+        RuntimeUnavailableError: coremltools is not installed.
+    """
+    door = _door(graph, options)
+    labels = _labels(graph, options)
+    results = [value.name or "" for value in graph.graph.outputs]
+    published = [*results, *(tap for tap in dict.fromkeys(options.taps) if tap not in results)]
+    known = {value.name for node in graph.graph for value in node.outputs}
+    if unknown := [name for name in published if name not in known]:
+        raise ExportError(f"the graph has no value named {', '.join(unknown)} to return")
+    ct = import_coremltools()
+    with quiet():
+        writer, program = _program(ct, graph, options, door, published, classifier=labels is not None)
+        spec, weights = _convert(ct, program, options, door, labels)
+    _describe(spec, graph, writer, ct.__version__)
+    shapes = {value.name: value for node in graph.graph for value in node.outputs}
+    passes = writer.passes | {n for n, on in (("image-input", door.picture), ("classifier", labels is not None)) if on}
+    return Lowered(
+        files={
+            ".mlpackage/Manifest.json": _manifest(),
+            f".mlpackage/Data/{MODEL}": spec.SerializeToString(deterministic=True),
+            f".mlpackage/Data/{WEIGHTS}": weights,
+        },
+        inputs=(door.spec,),
+        outputs=tuple(_output(writer.identifiers.of(name), shapes[name]) for name in published),
+        passes=tuple(sorted(passes)),
+        kept_float=(
+            {PROBABILITIES: "softmax of logits that are FP32 at the file's door anyway"}
+            if labels is not None and writer.half
+            else {}
+        ),
+    )
+
+
+def _door(graph: ir.Model, options: CoreMLOptions) -> _Door:
+    (image,) = graph.graph.inputs
+    shape = tuple(int(d) for d in image.shape or ())  # type: ignore[arg-type]
+    takes_bytes = image.dtype == ir.DataType.UINT8
+    picture = takes_bytes if options.image_input == "auto" else options.image_input
+    if takes_bytes and not picture:
+        raise ExportError(
+            "Core ML has no array of bytes: a file with --input uint8 takes a picture; leave image_input on"
+        )
+    if picture and shape[0] != 1:
+        raise ExportError(f"Core ML takes one picture at a time: --batch {shape[0]} needs --input float")
+    preprocess = None
+    if picture and not takes_bytes:
+        text = graph.metadata_props.get("edgecvx.preprocess")
+        if text is None:
+            raise ExportError("a picture input on a graph that takes floats needs its preprocessing in the metadata")
+        preprocess = from_json(PreprocessSpec, json.loads(text), where="edgecvx.preprocess")
+    return _Door(name=image.name or "image", shape=shape, picture=picture, preprocess=preprocess)
+
+
+def _labels(graph: ir.Model, options: CoreMLOptions) -> list[str] | None:
+    """The labels of a classifier, each its own, or None where the file is to be none."""
+    if options.classifier is False:
+        return None
+    text = graph.metadata_props.get("edgecvx.labels")
+    logits = graph.graph.outputs[0]
+    batch, *rest = [int(d) for d in logits.shape or ()]  # type: ignore[arg-type]
+    fits = text is not None and logits.name == "logits" and batch == 1
+    if not fits:
+        if options.classifier is True:
+            raise ExportError("a Core ML classifier needs the task classify, labels, and a batch of 1")
+        return None
+    labels = [str(label) for label in json.loads(text or "")]
+    if [len(labels)] != rest:
+        raise ExportError(f"{len(labels)} labels do not go with logits of shape {[batch, *rest]}")
+    # The probabilities are a dictionary, in which two classes called "crane" would be one.
+    repeated = {label for label in labels if labels.count(label) > 1}
+    return [f"{label} ({i})" if label in repeated else label for i, label in enumerate(labels)]
+
+
+def _program(
+    ct: ModuleType, graph: ir.Model, options: CoreMLOptions, door: _Door, published: list[str], *, classifier: bool
+) -> tuple[MilWriter, Any]:
+    """The MIL program and what wrote it."""
+    from coremltools.converters.mil.mil import Builder, Function, Program
+
+    Builder.name_count.clear()  # counts what had no name, over the whole process: the same graph, the same bytes
+    writer = MilWriter(Builder, half=options.precision is Precision.FP16, published=published)
+    with Function(
+        {door.name: Builder.placeholder(shape=door.shape)}, opset_version=_target(ct, options.ios)
+    ) as function:
+        writer.values[door.name] = _enter(writer, function.inputs[door.name], door)
+        writer.write(graph.graph)
+        results = [writer.publish(name) for name in published]
+        function.set_outputs(results)
+        if classifier:
+            writer.op("softmax", PROBABILITIES, x=results[0], axis=-1)
+    program = Program()
+    program.add_function("main", function)
+    return writer, program
+
+
+def _enter(writer: MilWriter, x: Any, door: _Door) -> Any:
+    """The input as the graph expects it: preprocessed where a picture meets a graph of floats, FP16 in FP16."""
+    writer.identifiers.of(door.name)
+    if door.preprocess is not None:
+        mean, std = (np.reshape(v, (1, 3, 1, 1)) for v in (door.preprocess.mean, door.preprocess.std))
+        scale, shift = (1 / (255 * std)).astype(np.float32), (-mean / std).astype(np.float32)
+        # In FP32 where the program is FP16 too: the only op before the stem, on three channels.
+        x = writer.op("mul", f"{door.name}_scaled", x=x, y=writer.mb.const(val=scale, name=f"{door.name}_scale"))
+        x = writer.op("add", f"{door.name}_normalized", x=x, y=writer.mb.const(val=shift, name=f"{door.name}_shift"))
+    return writer.op("cast", f"{door.name}_half", x=x, dtype="fp16") if writer.half else x
+
+
+def _convert(
+    ct: ModuleType, program: Any, options: CoreMLOptions, door: _Door, labels: list[str] | None
+) -> tuple[Any, bytes]:
+    """The protobuf coremltools makes of the program, and the weight file beside it."""
+    classifier = None
+    if labels is not None:
+        classifier = ct.ClassifierConfig(
+            class_labels=labels, predicted_feature_name=LABEL, predicted_probabilities_output=PROBABILITIES
+        )
+    try:
+        model = ct.convert(
+            program,
+            convert_to="mlprogram",
+            inputs=[ct.ImageType(name=door.name, shape=door.shape, color_layout="RGB")] if door.picture else None,
+            classifier_config=classifier,
+            compute_precision=ct.precision.FLOAT32,  # the types are in the program already: nothing to cast
+            pass_pipeline=ct.PassPipeline.EMPTY,
+            minimum_deployment_target=_target(ct, options.ios),
+            skip_model_load=True,
+        )
+    except (ValueError, RuntimeError, AssertionError) as error:
+        raise ExportError(f"coremltools refuses the program: {' '.join(str(error).split())}") from error
+    return model.get_spec(), (Path(model.weights_dir) / "weight.bin").read_bytes()
+
+
+def _target(ct: ModuleType, ios: int) -> Any:
+    return {16: ct.target.iOS16, 17: ct.target.iOS17}[ios]
+
+
+def _describe(spec: Any, graph: ir.Model, writer: MilWriter, version: str) -> None:
+    """Fills in what a reader sees in Xcode, and takes out the day of the conversion."""
+    props = graph.metadata_props
+    metadata = spec.description.metadata
+    metadata.shortDescription = f"{props.get('edgecvx.model', 'ConvNeXt')}, {props.get('edgecvx.task', 'classify')}"
+    metadata.license = props.get("edgecvx.license", "")
+    metadata.userDefined.clear()
+    renamed = {mil: name for mil, name in writer.identifiers.canonical.items() if mil != name and name in writer.values}
+    metadata.userDefined.update(props)
+    metadata.userDefined[NAMES] = json.dumps(renamed, sort_keys=True)
+    metadata.userDefined["com.github.apple.coremltools.version"] = version
+
+
+def _manifest() -> bytes:
+    model, weights = (str(uuid.uuid5(_NAMESPACE, name)).upper() for name in ("model", "weights"))
+    entries = {
+        model: ("CoreML Model Specification", "model.mlmodel", MODEL),
+        weights: ("CoreML Model Weights", "weights", str(Path(WEIGHTS).parent)),
+    }
+    content = {
+        "fileFormatVersion": "1.0.0",
+        "itemInfoEntries": {
+            key: {"author": "com.apple.CoreML", "description": description, "name": name, "path": path}
+            for key, (description, name, path) in sorted(entries.items())
+        },
+        "rootModelIdentifier": model,
+    }
+    return (json.dumps(content, indent=4) + "\n").encode()
+
+
+def _output(name: str, value: ir.Value) -> TensorSpec:
+    shape = tuple(int(d) for d in value.shape or ())  # type: ignore[arg-type]
+    if len(shape) not in (2, 4):
+        raise EdgecvxError(f"value {value.name!r} has {len(shape)} dimensions; an output has 2 or 4")
+    return TensorSpec(name=name, shape=shape, dtype="float32", layout="NCHW" if len(shape) == 4 else "NC")

@@ -1,0 +1,277 @@
+"""Each op of the canonical graph as MIL, the language of a Core ML program, in the forms the Neural Engine has.
+
+**GRN in FP16.** ``N = G / (mean(G) + eps)`` with ``G`` the root mean square of a channel. Written so, FP16 loses it at
+both ends: ``x * x`` passes the largest float16 where ``|x| > 256`` and falls under the smallest where ``|x| < 2.4e-4``,
+and ``eps / sqrt(H * W)`` is about 2e-8, which is zero. Statistics in FP32 would cure that, but the Neural Engine has no
+FP32: each block would leave it and come back. N does not change when x is scaled, so every square is taken of a number
+that is at most 1 instead, and nothing here leaves FP16::
+
+    peak = max over H, W of |x|                      one number per channel
+    G    = peak * sqrt(mean((x / max(peak, t))^2))   never above peak: cannot overflow
+    N    = G' / max(mean(G'), t)                     G' = G / max(max over C of G, t), so mean(G') >= 1/C
+
+``t = 2**-14`` is the smallest normal float16; it stands in for eps, keeps 0 / 0 from happening, and changes N only
+where every activation of a picture is below it. What underflows in the square is at most ``H * W * 6e-8`` of a sum
+that is at least 1. The peak is taken as ``max(max(x), -min(x))``: two readings of x, where ``max(abs(x))`` also writes a copy.
+
+``GrnL2`` is written as it stands, sums of squares and all: it is there where the fold ``grn-rms`` was switched off.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from edgecvx.errors import ExportError
+from edgecvx.export.canonical import DOMAIN
+
+Var = Any
+"""A value of a MIL program; coremltools has no types to speak of."""
+
+SMALLEST_NORMAL = 2.0**-14
+"""Of float16. Below it a Neural Engine may take a number for zero."""
+SMALLEST_EPSILON = 2.0**-20
+"""A LayerNorm's epsilon in FP16 (about 1e-6): 1e-12, as transformers has it, would be zero there."""
+
+
+class Identifiers:
+    """Canonical names as MIL identifiers (``stages.0.blocks.1`` is ``stages_0_blocks_1``), each its own."""
+
+    def __init__(self) -> None:
+        self.canonical: dict[str, str] = {}
+        """Identifier -> canonical name."""
+        self._given: dict[str, str] = {}
+
+    def of(self, name: str) -> str:
+        """The identifier of a canonical name; the same one every time."""
+        if name not in self._given:
+            identifier = re.sub(r"[^A-Za-z0-9_]", "_", name)
+            identifier = identifier if identifier[:1].isalpha() else f"v_{identifier}"
+            while identifier in self.canonical:
+                identifier += "_"
+            self._given[name] = identifier
+            self.canonical[identifier] = name
+        return self._given[name]
+
+
+class MilWriter:
+    """Writes canonical nodes into the MIL function that is open.
+
+    Args:
+        builder: coremltools' ``Builder``.
+        half: Whether the arithmetic is FP16.
+        published: Canonical names of the values the program returns; in FP16 the value itself carries the suffix
+            ``_half``, and its FP32 form the name.
+    """
+
+    def __init__(self, builder: Any, *, half: bool, published: Collection[str]) -> None:
+        self.mb = builder
+        self.half = half
+        self.published = published
+        self.dtype: type[np.floating[Any]] = np.float16 if half else np.float32
+        self.identifiers = Identifiers()
+        self.values: dict[str, Var] = {}
+        self.passes: set[str] = set()
+        self._settings: dict[tuple[str, str], Var] = {}
+
+    def write(self, graph: ir.Graph) -> None:
+        """Writes every node of a canonical graph."""
+        for node in graph:
+            key = (node.domain, node.op_type)
+            if key not in LOWERINGS:
+                raise ExportError(f"{node.name}: Core ML has no lowering for {node.domain or 'ai.onnx'}.{node.op_type}")
+            if not self._is_gate(node.outputs[0]):
+                self.values[_name(node.outputs[0])] = LOWERINGS[key](self, node)
+
+    def publish(self, name: str) -> Var:
+        """The value as the program returns it: FP32, under its own name."""
+        var, identifier = self.values[name], self.identifiers.of(name)
+        if self.half:
+            return self.op("cast", identifier, x=var, dtype="fp32")
+        return var if var.name == identifier else self.op("identity", identifier, x=var)
+
+    def op(self, kind: str, name: str, **arguments: Any) -> Var:
+        """One MIL operation; what is not a value of the program is a setting, and shared."""
+        known = {k: v if hasattr(v, "sym_type") else self._setting(v) for k, v in arguments.items()}
+        return getattr(self.mb, kind)(name=name, **known)
+
+    def constant(self, name: str, array: NDArray[Any]) -> Var:
+        """A constant of the graph, in the program's precision."""
+        with np.errstate(over="ignore"):
+            data = np.ascontiguousarray(array, dtype=self.dtype)
+        if not np.isfinite(data).all():
+            raise ExportError(
+                f"constant {name!r} reaches {np.abs(array).max():.3g}, beyond the largest float16, 65504: "
+                "use --precision fp32"
+            )
+        return self.mb.const(val=data, name=self.identifiers.of(name))
+
+    def input(self, node: ir.Node, index: int) -> Var | None:
+        """A node's input, or None where it is absent."""
+        if index >= len(node.inputs) or (value := node.inputs[index]) is None:
+            return None
+        name = _name(value)
+        if name not in self.values and value.const_value is not None:
+            self.values[name] = self.constant(name, value.const_value.numpy())
+        return self.values[name]
+
+    def output(self, node: ir.Node) -> str:
+        """The identifier of what a node computes."""
+        name = _name(node.outputs[0])
+        return self.identifiers.of(f"{name}.half" if self.half and name in self.published else name)
+
+    def real(self, value: float) -> Any:
+        """A scalar of the program's precision."""
+        return self.dtype(value)
+
+    def gate_of(self, node: ir.Node) -> ir.Value | None:
+        """x, where the node is ``x * Sigmoid(x)``."""
+        for x, gate in (node.inputs, node.inputs[::-1]):
+            producer = None if gate is None else gate.producer()
+            if producer is not None and producer.op_type == "Sigmoid" and producer.inputs[0] is x:
+                return x
+        return None
+
+    def _is_gate(self, value: ir.Value) -> bool:
+        """Whether a value is only there for a SiLU, which is one op in MIL."""
+        producer = value.producer()
+        if producer is None or producer.op_type != "Sigmoid" or _name(value) in self.published:
+            return False
+        users = [use.node for use in value.uses()]
+        return bool(users) and all(u.op_type == "Mul" and self.gate_of(u) is producer.inputs[0] for u in users)
+
+    def _setting(self, value: Any) -> Var:
+        if isinstance(value, list | tuple):
+            value = np.asarray(value, dtype=np.int32)
+        elif isinstance(value, int) and not isinstance(value, bool):
+            value = np.int32(value)
+        key = (str(getattr(value, "dtype", type(value).__name__)), repr(value))
+        if key not in self._settings:
+            self._settings[key] = self.mb.const(val=value, name=self.identifiers.of(f"setting.{len(self._settings)}"))
+        return self._settings[key]
+
+
+def _conv(w: MilWriter, node: ir.Node) -> Var:
+    attributes = node.attributes
+    top, left, bottom, right = attributes["pads"].as_ints()
+    arguments = {
+        "x": w.input(node, 0),
+        "weight": w.input(node, 1),
+        "strides": attributes["strides"].as_ints(),
+        "pad_type": "custom",
+        "pad": [top, bottom, left, right],  # MIL pairs them by axis, ONNX by side
+        "dilations": attributes["dilations"].as_ints(),
+        "groups": attributes["group"].as_int(),
+    }
+    if (bias := node.inputs[2] if len(node.inputs) > 2 else None) is not None and bias.const_value is not None:
+        arguments["bias"] = w.constant(_name(bias), bias.const_value.numpy())
+    return w.op("conv", w.output(node), **arguments)
+
+
+def _layer_norm(w: MilWriter, node: ir.Node) -> Var:
+    epsilon = node.attributes["epsilon"].as_float()
+    if w.half:
+        epsilon = max(epsilon, SMALLEST_EPSILON)
+    return w.op("layer_norm", w.output(node), x=w.input(node, 0), axes=[1], epsilon=w.real(epsilon))
+
+
+def _grn(w: MilWriter, node: ir.Node) -> Var:
+    return _grn_scaled(w, node) if w.half else _grn_literal(w, node, "reduce_mean")
+
+
+def _grn_literal(w: MilWriter, node: ir.Node, reduction: str) -> Var:
+    """As the function's body has it."""
+    x, out = w.input(node, 0), w.output(node)
+    square = w.op("mul", f"{out}_square", x=x, y=x)
+    energy = w.op(reduction, f"{out}_energy", x=square, axes=[2, 3], keep_dims=True)
+    response = w.op("sqrt", f"{out}_response", x=energy)
+    mean = w.op("reduce_mean", f"{out}_mean", x=response, axes=[1], keep_dims=True)
+    shifted = w.op("add", f"{out}_shifted", x=mean, y=w.real(node.attributes["epsilon"].as_float()))
+    normalized = w.op("real_div", f"{out}_normalized", x=response, y=shifted)
+    return _grn_apply(w, node, x, normalized)
+
+
+def _grn_scaled(w: MilWriter, node: ir.Node) -> Var:
+    """The same N for FP16: every square is of a number that is at most 1 (see above)."""
+    w.passes.add("grn-peak-scaled")
+    x, out, tiny = w.input(node, 0), w.output(node), w.real(SMALLEST_NORMAL)
+    top = w.op("reduce_max", f"{out}_top", x=x, axes=[2, 3], keep_dims=True)
+    bottom = w.op("reduce_min", f"{out}_bottom", x=x, axes=[2, 3], keep_dims=True)
+    below = w.op("mul", f"{out}_below", x=bottom, y=w.real(-1.0))
+    peak = w.op("maximum", f"{out}_peak", x=top, y=below)
+    floor = w.op("maximum", f"{out}_floor", x=peak, y=tiny)
+    scaled = w.op("real_div", f"{out}_unit", x=x, y=floor)
+    square = w.op("mul", f"{out}_square", x=scaled, y=scaled)
+    energy = w.op("reduce_mean", f"{out}_energy", x=square, axes=[2, 3], keep_dims=True)
+    root = w.op("sqrt", f"{out}_root", x=energy)
+    response = w.op("mul", f"{out}_response", x=root, y=floor)
+    loudest = w.op("reduce_max", f"{out}_loudest", x=response, axes=[1], keep_dims=True)
+    ceiling = w.op("maximum", f"{out}_ceiling", x=loudest, y=tiny)
+    relative = w.op("real_div", f"{out}_relative", x=response, y=ceiling)
+    mean = w.op("reduce_mean", f"{out}_mean", x=relative, axes=[1], keep_dims=True)
+    divisor = w.op("maximum", f"{out}_divisor", x=mean, y=tiny)
+    normalized = w.op("real_div", f"{out}_normalized", x=relative, y=divisor)
+    return _grn_apply(w, node, x, normalized)
+
+
+def _grn_apply(w: MilWriter, node: ir.Node, x: Var, normalized: Var) -> Var:
+    out = w.output(node)
+    weighted = w.op("mul", f"{out}_weighted", x=normalized, y=w.input(node, 1))
+    factor = w.op("add", f"{out}_factor", x=weighted, y=w.input(node, 2))
+    return w.op("mul", out, x=x, y=factor)
+
+
+def _gelu(w: MilWriter, node: ir.Node) -> Var:
+    mode = "TANH_APPROXIMATION" if node.attributes["approximate"].as_string() == "tanh" else "EXACT"
+    return w.op("gelu", w.output(node), x=w.input(node, 0), mode=mode)
+
+
+def _mul(w: MilWriter, node: ir.Node) -> Var:
+    gated = w.gate_of(node)
+    if gated is not None and any(v is not None and _name(v) not in w.values for v in node.inputs):
+        w.passes.add("fuse-silu")
+        return w.op("silu", w.output(node), x=w.values[_name(gated)])
+    return w.op("mul", w.output(node), x=w.input(node, 0), y=w.input(node, 1))
+
+
+def _linear(w: MilWriter, node: ir.Node) -> Var:
+    arguments = {"x": w.input(node, 0), "weight": w.input(node, 1)}
+    if (bias := w.input(node, 2)) is not None:
+        arguments["bias"] = bias
+    return w.op("linear", w.output(node), **arguments)
+
+
+def _flatten(w: MilWriter, node: ir.Node) -> Var:
+    shape = [int(d) for d in node.outputs[0].shape or ()]  # type: ignore[arg-type]
+    return w.op("reshape", w.output(node), x=w.input(node, 0), shape=shape)
+
+
+def _pool(w: MilWriter, node: ir.Node) -> Var:
+    return w.op("reduce_mean", w.output(node), x=w.input(node, 0), axes=[2, 3], keep_dims=True)
+
+
+def _name(value: ir.Value) -> str:
+    return value.name or ""
+
+
+LOWERINGS: dict[tuple[str, str], Callable[[MilWriter, ir.Node], Var]] = {
+    # The door is open when a node comes: an image is FP32 in the program, or FP16 after the writer's own cast.
+    ("", "Cast"): lambda w, node: w.input(node, 0),
+    ("", "Conv"): _conv,
+    (DOMAIN, "LayerNorm2d"): _layer_norm,
+    (DOMAIN, "Grn"): _grn,
+    (DOMAIN, "GrnL2"): lambda w, node: _grn_literal(w, node, "reduce_sum"),
+    ("", "Gelu"): _gelu,
+    ("", "Sigmoid"): lambda w, node: w.op("sigmoid", w.output(node), x=w.input(node, 0)),
+    ("", "Mul"): _mul,
+    ("", "Add"): lambda w, node: w.op("add", w.output(node), x=w.input(node, 0), y=w.input(node, 1)),
+    ("", "GlobalAveragePool"): _pool,
+    ("", "Flatten"): _flatten,
+    ("", "Gemm"): _linear,
+}
+"""(domain, op) of the canonical graph -> what writes it. Nothing else reaches a lowering."""
