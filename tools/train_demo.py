@@ -25,7 +25,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -77,9 +77,9 @@ class Recipe:
 
 
 PHASES = (
-    Phase(size=112, zoom=2.0, batch=64, steps=1200, lr=1e-3),
-    Phase(size=160, zoom=1.4, batch=48, steps=200, lr=5e-4),
-    Phase(size=224, zoom=1.0, batch=32, steps=450, lr=3e-4),
+    Phase(size=112, zoom=2.0, batch=32, steps=1600, lr=1e-3),
+    Phase(size=160, zoom=1.4, batch=32, steps=240, lr=5e-4),
+    Phase(size=224, zoom=1.0, batch=32, steps=320, lr=3e-4),
 )
 
 
@@ -194,22 +194,30 @@ def export(model: ConvNeXt, recipe: Recipe, folder: Path, *, pictures: int) -> P
     rounded = {name: value.to(torch.float16).contiguous() for name, value in model.state_dict().items()}
     model.load_state_dict({name: value.float() for name, value in rounded.items()})
     facts = {
-        "classes": list(CLASSES),
+        "classes": json.dumps(CLASSES),
+        "preprocess": json.dumps(to_json(PREPROCESS)),
         "license": "Apache-2.0",
-        "seed": recipe.seed,
+        "seed": str(recipe.seed),
         "recipe": recipe.fingerprint(),
-        "preprocess": to_json(PREPROCESS),
-        "top1": accuracy(model, "validation", 0, pictures),
-        "top1_pictures": pictures,
-        "grn_mean_abs_gamma": round(grn_strength(model), 4),
+        "top1": f"{accuracy(model, 'validation', 0, pictures):.4f}",
+        "top1_pictures": str(pictures),
+        "grn_mean_abs_gamma": f"{grn_strength(model):.3f}",
     }
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / f"{recipe.arch.name}.demo.safetensors"
     draft = file.with_suffix(".part")
-    save_file(rounded, draft, metadata={"edgecvx": json.dumps(facts, sort_keys=True)})  # one key: a stable order
+    draft.write_bytes(_with_sorted_header(save(rounded, metadata=facts)))
     draft.replace(file)
-    print(f"{file.name}: {file.stat().st_size / 1e6:.1f} MB, {json.dumps(facts)}", flush=True)
+    print(f"{file.name}: {file.stat().st_size / 1e6:.1f} MB, {facts}", flush=True)
     return file
+
+
+def _with_sorted_header(content: bytes) -> bytes:
+    """The same safetensors file with its header in order; the library writes metadata in a new order each time."""
+    end = 8 + int.from_bytes(content[:8], "little")
+    header = json.dumps(json.loads(content[8:end]), sort_keys=True, separators=(",", ":")).encode()
+    header += b" " * (-len(header) % 8)
+    return len(header).to_bytes(8, "little") + header + content[end:]
 
 
 def _optimizer(model: ConvNeXt, recipe: Recipe) -> torch.optim.Optimizer:

@@ -16,7 +16,7 @@ torch = pytest.importorskip("torch")
 safetensors = pytest.importorskip("safetensors")
 
 from edgecvx.errors import EdgecvxError  # noqa: E402
-from edgecvx.spec import ArchSpec  # noqa: E402
+from edgecvx.spec import ArchSpec, PreprocessSpec, from_json  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -74,8 +74,9 @@ def test_the_written_file_holds_the_weights_in_half_precision_and_their_facts(
     again = script.export(model, recipe, tmp_path / "again", pictures=24)
     assert file.read_bytes() == again.read_bytes()
     with safetensors.safe_open(file, "pt") as content:
-        facts = json.loads(content.metadata()["edgecvx"])
+        facts = content.metadata()
         assert {content.get_tensor(name).dtype for name in content.keys()} == {torch.float16}  # noqa: SIM118
         assert set(content.keys()) == set(model.state_dict())
-    assert facts["license"] == "Apache-2.0" and len(facts["classes"]) == model.num_classes
-    assert 0 <= facts["top1"] <= 1 and facts["top1_pictures"] == 24
+    assert facts["license"] == "Apache-2.0" and len(json.loads(facts["classes"])) == model.num_classes
+    assert from_json(PreprocessSpec, json.loads(facts["preprocess"])) == script.PREPROCESS
+    assert 0 <= float(facts["top1"]) <= 1 and facts["top1_pictures"] == "24"
