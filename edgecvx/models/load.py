@@ -11,13 +11,9 @@ from importlib import resources
 from pathlib import Path
 from typing import Literal
 
-from edgecvx.errors import CheckpointError, UsageError, missing_package, one_of
+import torch
 
-try:
-    import torch
-except ModuleNotFoundError:
-    raise missing_package("PyTorch, which reads checkpoints,", "onnx") from None
-
+from edgecvx.errors import CheckpointError, UsageError, one_of
 from edgecvx.models import hub
 from edgecvx.models.checkpoints import Checkpoint, build, read_checkpoint
 from edgecvx.models.configs import read_configs
@@ -32,7 +28,6 @@ WEIGHTS = ("auto", "imagenet", "demo", "random")
 """What ``--weights`` takes besides a file."""
 
 _RANDOM_CLASSES = 1000
-_DEMO_LICENSE = "apache-2.0"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -276,19 +271,17 @@ def _demo(name: ModelName, image_size: int | None) -> LoadedModel:
         known = ", ".join(demo_variants()) or "none in this installation"
         raise CheckpointError(f"no demo weights for {name.arch.name} (there are: {known}): try --weights random")
     file = read_weight_file(_demo_file(name.arch.name))
-    preprocess = preprocess_for(name.tag, image_size)
-    if "preprocess" in file.metadata:
-        preprocess = from_json(PreprocessSpec, json.loads(file.metadata["preprocess"]), where=file.name)
-        preprocess = preprocess if image_size is None else replace(preprocess, size=image_size)
+    facts = json.loads(file.metadata["edgecvx"])  # written with the weights, by tools/train_demo.py
+    preprocess = from_json(PreprocessSpec, facts["preprocess"], where=file.name)
     return _assembled(
         read_checkpoint(file, variant=name.arch),
         tag="demo",
-        preprocess=preprocess,
+        preprocess=preprocess if image_size is None else replace(preprocess, size=image_size),
         file=file,
         kind="demo",
         ref=file.name,
-        license=_DEMO_LICENSE,
-        labels=tuple(json.loads(file.metadata["classes"])),
+        license=facts["license"].lower(),
+        labels=tuple(facts["classes"]),
     )
 
 
