@@ -81,6 +81,15 @@ class ArchSpec:
             raise EdgecvxError(f"{self.name}: depthwise kernels are odd, got {self.kernel_sizes}")
         if (self.stem == "patch") != (self.stem_mid is None):
             raise EdgecvxError(f"{self.name}: stem {self.stem!r} does not go with stem_mid={self.stem_mid}")
+        stem_mid = 1 if self.stem_mid is None else self.stem_mid
+        if min(*self.depths, *self.dims, *self.kernel_sizes, stem_mid) < 1:
+            raise EdgecvxError(
+                f"{self.name}: depths {self.depths}, dims {self.dims}, kernels {self.kernel_sizes} "
+                f"and stem_mid {self.stem_mid} must be at least 1"
+            )
+        epsilons = (self.norm_eps, self.head_norm_eps, self.grn_eps)
+        if any(not (0.0 < eps < math.inf) for eps in epsilons):
+            raise EdgecvxError(f"{self.name}: epsilons must be positive and finite, got {epsilons}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,6 +154,8 @@ class ModelSpec:
     labels: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
+        if self.num_classes < 0:
+            raise EdgecvxError(f"{self.name}: {self.num_classes} classes do not make a network")
         if self.labels is not None and len(self.labels) != self.num_classes:
             raise UsageError(f"{len(self.labels)} labels do not go with a network of {self.num_classes} classes")
 
@@ -224,9 +235,10 @@ def _read(kind: Any, data: Any, where: str) -> Any:
             return data
         raise EdgecvxError(f"{where}: {data!r} is not one of {', '.join(map(repr, args))}")
     if origin is tuple:
-        if not isinstance(data, list) or (args[-1] is not Ellipsis and len(data) != len(args)):
-            raise EdgecvxError(f"{where}: expected a list, got {data!r}")
-        inner_kinds = [args[0]] * len(data) if args[-1] is Ellipsis else args
+        fixed = args[-1] is not Ellipsis
+        if not isinstance(data, list) or (fixed and len(data) != len(args)):
+            raise EdgecvxError(f"{where}: expected a list{f' of {len(args)}' if fixed else ''}, got {data!r}")
+        inner_kinds = args if fixed else [args[0]] * len(data)
         return tuple(_read(k, v, f"{where}[{i}]") for i, (k, v) in enumerate(zip(inner_kinds, data, strict=True)))
     if origin in (dict, Mapping) or getattr(origin, "__name__", "") == "Mapping":
         if not isinstance(data, dict):
@@ -238,7 +250,10 @@ def _read(kind: Any, data: Any, where: str) -> Any:
         except ValueError:
             raise EdgecvxError(f"{where}: {data!r} is not one of {', '.join(m.value for m in kind)}") from None
     if kind is float and isinstance(data, int) and not isinstance(data, bool):
-        return float(data)
+        try:
+            return float(data)
+        except OverflowError:
+            raise EdgecvxError(f"{where}: {data} is too large") from None
     if kind is Any or (isinstance(data, kind) and not (kind in (int, float) and isinstance(data, bool))):
         return data
     raise EdgecvxError(f"{where}: expected {kind.__name__}, got {data!r}")
