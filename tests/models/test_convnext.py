@@ -104,7 +104,7 @@ def test_global_response_norm() -> None:
 def test_global_response_norm_of_nothing_is_its_bias() -> None:
     for form in ("l2", "rms"):
         grn = GlobalResponseNorm(4, eps=1e-6)
-        grn.form = form  # type: ignore[assignment]
+        grn.form = form
         nn.init.ones_(grn.weight)
         nn.init.constant_(grn.bias, 0.25)  # type: ignore[arg-type]
         assert torch.equal(grn(torch.zeros(1, 4, 3, 3)), torch.full((1, 4, 3, 3), 0.25))
@@ -134,10 +134,10 @@ def test_block(grn: bool) -> None:
     dw, fc1, fc2 = block.conv_dw, block.mlp.fc1, block.mlp.fc2
     y = F.conv2d(F.pad(x, (3, 3, 3, 3)), dw.weight, dw.bias, groups=8)
     y = block.norm(y).permute(0, 2, 3, 1)  # from here on pixel by pixel, as matrix products
-    y = F.gelu(y @ fc1.weight[:, :, 0, 0].T + fc1.bias)
+    y = F.gelu(F.linear(y, fc1.weight[:, :, 0, 0], fc1.bias))
     if block.mlp.grn is not None:
         y = block.mlp.grn(y.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
-    y = y @ fc2.weight[:, :, 0, 0].T + fc2.bias
+    y = F.linear(y, fc2.weight[:, :, 0, 0], fc2.bias)
     if block.gamma is not None:
         y = y * block.gamma
     assert_close(block(x), x + y.permute(0, 3, 1, 2), EXACT, why=WHY)
@@ -147,8 +147,9 @@ def test_block(grn: bool) -> None:
 def test_epsilons_of_the_architecture_are_used() -> None:
     x = torch.from_numpy(probe(1, 32)).double()
     plain = network(seed=1).double()(x)
-    for name in ("norm_eps", "head_norm_eps", "grn_eps"):
-        assert relative_error(network(seed=1, **{name: 0.1}).double()(x), plain) > 1e-4, name
+    larger: list[dict[str, Any]] = [{"norm_eps": 0.1}, {"head_norm_eps": 0.1}, {"grn_eps": 0.1}]
+    for changes in larger:
+        assert relative_error(network(seed=1, **changes).double()(x), plain) > 1e-4, changes
 
 
 # Seeded random weights.
