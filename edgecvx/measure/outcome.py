@@ -198,16 +198,27 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LayerError:
-    """How far one inner tensor of the artifact is from the reference."""
+    """How far one inner tensor of the artifact is from the reference, and how much of that was born there."""
 
     name: str
     """The value's name in the canonical graph."""
+    kind: str
+    """What computes it: ``conv 1x1``, ``depthwise``, ``LayerNorm2d``, ``Gelu``, …"""
     depth: int
     """Its place along the network, from 0."""
     sqnr_db: float | None
-    """None where every value is exactly the same."""
+    """Against the reference's tensor, so with everything that went wrong before; None where every value is the same."""
+    local_sqnr_db: float | None
+    """Against what the FP32 layer makes of the artifact's own inputs: only what went wrong here. None as above."""
     cosine: float
-    max_error_of_range: float
+    max_error_of_range: float | None
+    """None where the artifact has values that are not finite."""
+    not_finite: int
+    """Values of the artifact that are NaN or infinite."""
+    channel: int
+    """The channel with most of the local error."""
+    channel_share: float
+    """How much of it, from 0 to 1."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
