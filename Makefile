@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 UNFINISHED := $(VENV)/.unfinished
 
-# A recipe stops at its first failing command, also inside a pipe or a loop.
+# A line of a recipe stops at its first failing command, also inside a pipe or a loop.
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
@@ -35,7 +35,7 @@ $(READY): pyproject.toml constraints.txt
 	@rm -f $@
 	@if [ -e $(UNFINISHED) ]; then echo "$(VENV) was left unfinished: starting over"; rm -rf $(VENV); fi
 	@mkdir -p $(VENV) && touch $(UNFINISHED)
-	@echo "setting up $(VENV): some minutes and about 4 GB, once"
+	@echo "setting up $(VENV): some minutes and about 3 GB, once"
 	@test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt torch
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
@@ -55,16 +55,20 @@ format: $(READY)
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-# What the README promises, in the commands a user would type.
+# The product from end to end, in the commands a user would type, on pictures drawn here.
 DEMO := demo
 TARGETS := onnx,openvino,tflite,coreml
+DRAW := from pathlib import Path; from edgecvx.data.demo import write_folder; \
+        write_folder(Path("$(DEMO)/pictures"), count=4)
 demo: $(READY)
 	rm -rf $(DEMO)
 	$(BIN)/edgecvx export femto --target $(TARGETS) --weights auto --out $(DEMO)
 	$(BIN)/edgecvx export femto --target $(TARGETS) --weights auto --fp16 --out $(DEMO)
-	for manifest in $(DEMO)/*.edgecvx.json; do $(BIN)/edgecvx inspect "$$manifest"; done
-	$(BIN)/python -m edgecvx.data.demo $(DEMO)/pictures
-	for manifest in $(DEMO)/*.edgecvx.json; do $(BIN)/edgecvx predict "$$manifest" $(DEMO)/pictures/*; done
+	$(BIN)/python -c '$(DRAW)'
+	for manifest in $(DEMO)/*.edgecvx.json; do \
+	  $(BIN)/edgecvx inspect "$${manifest%.edgecvx.json}"; \
+	  $(BIN)/edgecvx predict "$${manifest%.edgecvx.json}" $(DEMO)/pictures/*/*; \
+	done
 
 clean:
 	rm -rf $(VENV) $(DEMO) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache
