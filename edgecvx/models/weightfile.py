@@ -11,6 +11,7 @@ import hashlib
 import io
 import json
 import pickle
+import re
 import struct
 import warnings
 import zipfile
@@ -136,11 +137,12 @@ def _unpickle(data: bytes, name: str) -> object:
             warnings.simplefilter("ignore")  # about pickle protocols and TorchScript; the error says what matters
             return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        if "weights_only" not in str(error).lower() and "unsupported" not in str(error).lower():
+        found = re.search(r"GLOBAL (\S+)", str(error))  # what the unpickler was asked to import and would not
+        if found is None:
             raise CheckpointError(f"{name} is damaged, or no PyTorch checkpoint") from None
         raise CheckpointError(
-            f"{name} holds Python objects or code besides tensors; nothing of it was run. Where you trust it, save its "
-            "state_dict alone, best as .safetensors"
+            f"{name} wants to run code ({few([found[1]])}) and not only to hold tensors; nothing of it was run. Where "
+            "you trust it, save its state_dict alone, best as .safetensors"
         ) from None
     except _UNPICKLING_ERRORS:
         raise CheckpointError(f"{name} is damaged, or no PyTorch checkpoint") from None
