@@ -12,7 +12,8 @@ that is at most 1 instead, and nothing here leaves FP16::
 
 ``t = 2**-14`` is the smallest normal float16; it stands in for eps, keeps 0 / 0 from happening, and changes N only
 where every activation of a picture is below it. What underflows in the square is at most ``H * W * 6e-8`` of a sum
-that is at least 1. The peak is taken as ``max(max(x), -min(x))``: two readings of x, where ``max(abs(x))`` also writes a copy.
+that is at least 1. The peak is taken as ``max(max(x), -min(x))``: two readings of x, where ``max(abs(x))`` also writes
+a copy.
 
 ``GrnL2`` is written as it stands, sums of squares and all: it is there where the fold ``grn-rms`` was switched off.
 """

@@ -14,19 +14,23 @@ from numpy.typing import NDArray
 
 from edgecvx.errors import RuntimeFailedError, UsageError, missing_package, one_of
 from edgecvx.runtimes.base import Session, check_batch
-from edgecvx.runtimes.mil import ReferenceSession
+from edgecvx.runtimes.mil import KIND, ReferenceSession
 from edgecvx.spec import TensorSpec
 
 Array = NDArray[Any]
 
+NATIVE = sys.platform == "darwin"
+CHECK_NOTE = "" if NATIVE else KIND
+"""What a self-check in this runtime should say of itself."""
 OPTIONS = ("compute_units", "executor", "fp16")
 COMPUTE_UNITS = {"all": "ALL", "cpu": "CPU_ONLY", "cpu-gpu": "CPU_AND_GPU", "cpu-ane": "CPU_AND_NE"}
 
 
 def version() -> str:
-    """The version of coremltools: its protobuf classes read a package, on a Mac it also runs one."""
+    """The version of coremltools: on a Mac it runs a package, elsewhere its protobuf classes help to read one."""
     try:
-        return importlib.metadata.version("coremltools")
+        found = importlib.metadata.version("coremltools")
+        return found if NATIVE else f"{found} (reference executor)"
     except importlib.metadata.PackageNotFoundError:
         raise missing_package("coremltools", "coreml") from None
 
@@ -50,8 +54,7 @@ def open_session(
     for name in options:
         if name not in OPTIONS:
             raise one_of("Core ML option", name, OPTIONS)
-    mac = sys.platform == "darwin"
-    executor = options.get("executor", "native" if mac else "reference")
+    executor = options.get("executor", "native" if NATIVE else "reference")
     fp16 = options.get("fp16", "0")
     if executor not in ("native", "reference"):
         raise one_of("executor", executor, ("native", "reference"))
@@ -61,7 +64,7 @@ def open_session(
         if "compute_units" in options:
             raise UsageError("compute_units only goes with Core ML on a Mac; the reference executor runs on the CPU")
         return ReferenceSession(path, fp16=fp16 == "1")
-    if not mac:
+    if not NATIVE:
         raise UsageError("Core ML runs on a Mac only; use executor=reference here")
     if fp16 == "1":
         raise UsageError("fp16=1 only goes with executor=reference; natively the file and the hardware decide")

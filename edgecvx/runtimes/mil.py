@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from edgecvx.errors import ArtifactError, RuntimeFailedError
 from edgecvx.runtimes.base import check_batch
 from edgecvx.runtimes.mil_file import Feature, Named, Op, Package, Type, read_package
+from edgecvx.runtimes.mil_file import read_ops as read_ops
 from edgecvx.runtimes.mil_ops import OPS
 from edgecvx.spec import TensorSpec
 
@@ -116,7 +117,7 @@ class ReferenceSession:
                 values.update(_classify(op, arguments))
                 return
             result = np.asarray(OPS[op.kind](arguments))
-        except (KeyError, ValueError, TypeError, IndexError, MemoryError) as error:
+        except (ArithmeticError, LookupError, MemoryError, TypeError, ValueError) as error:
             raise RuntimeFailedError(f"{self._name}: {op.kind} {name!r} cannot be computed: {error!r}") from error
         if result.shape != declared.shape:
             raise RuntimeFailedError(

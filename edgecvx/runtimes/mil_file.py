@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecvx.errors import ArtifactError, missing_package
+from edgecvx.export.opinfo import OpInfo
 
 Array: TypeAlias = NDArray[Any]
 Constant: TypeAlias = "Array | str | bool | tuple[str, ...]"
@@ -97,25 +98,42 @@ class Package:
     metadata: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OpInfo:
-    """One operation, for a person to read."""
-
-    kind: str
-    output: str
-    shape: tuple[int, ...] | None
-    dtype: str
-    constant_bytes: int = 0
-
-
 def read_ops(path: Path) -> tuple[OpInfo, ...]:
-    """Every operation of a package in order, constants included, without running anything."""
+    """Every operation of a package in order, without running anything.
+
+    Raises:
+        ArtifactError: The package is damaged.
+    """
     found = []
+    constants: dict[str, Array] = {}
+    counted: set[str] = set()
     for op in read_package(path).ops:
-        for name, kind in op.outputs:
-            size = op.value.nbytes if isinstance(op.value, np.ndarray) else 0
-            found.append(OpInfo(kind=op.kind, output=name, shape=kind.shape, dtype=kind.dtype, constant_bytes=size))
+        name, kind = op.outputs[0]
+        if op.kind == "const":
+            if isinstance(op.value, np.ndarray):
+                constants[name] = op.value
+            continue
+        read = {v.name for v in op.inputs.values() if isinstance(v, Named) and v.name in constants}
+        found.append(
+            OpInfo(
+                op=op.kind,
+                name=name,
+                dtype=kind.dtype,
+                shape=kind.shape or (),
+                const_bytes=sum(constants[n].nbytes for n in read - counted),
+                macs=_macs(op, constants),
+            )
+        )
+        counted |= read
     return tuple(found)
+
+
+def _macs(op: Op, constants: Mapping[str, Array]) -> int:
+    """Multiply-accumulates: what one output value takes, times the output values."""
+    weight = op.inputs.get("weight")
+    if op.kind not in ("conv", "linear") or not isinstance(weight, Named) or weight.name not in constants:
+        return 0
+    return math.prod(op.outputs[0][1].shape or ()) * math.prod(constants[weight.name].shape[1:])
 
 
 def read_package(path: Path) -> Package:
@@ -183,7 +201,7 @@ def _item(path: Path, data: Path) -> Path:
         manifest = json.loads(_read(path / "Manifest.json", path))
         entry = manifest["itemInfoEntries"][manifest["rootModelIdentifier"]]
         relative = PurePosixPath(str(entry["path"]))
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ArtifactError(f"{path.name}: Manifest.json does not name a model ({error!r})") from error
     return _inside(data, relative, path)
 
@@ -191,8 +209,9 @@ def _item(path: Path, data: Path) -> Path:
 def _inside(folder: Path, relative: PurePosixPath, path: Path) -> Path:
     """A file of the package; one that lies elsewhere, through ``..`` or a link, is refused."""
     target = folder / relative
-    if relative.is_absolute() or ".." in relative.parts or not target.resolve().is_relative_to(path.resolve()):
-        raise ArtifactError(f"{path.name}: names the file {relative}, which lies outside the package")
+    odd = relative.is_absolute() or ".." in relative.parts or "\0" in str(relative)
+    if odd or not target.resolve().is_relative_to(path.resolve()):
+        raise ArtifactError(f"{path.name}: names the file {str(relative)!r}, which is not inside the package")
     return target
 
 
@@ -237,8 +256,8 @@ class _Weights:
 
 
 def _op(op: Any, weights: _Weights) -> Op:
-    if op.blocks:
-        raise ArtifactError(f"the program has control flow ({op.type}), which edgecvx does not write or read")
+    if op.blocks or not op.outputs:
+        raise ArtifactError(f"the program has a {op.type} with control flow or no output, which edgecvx does not read")
     inputs: dict[str, Any] = {}
     for name, argument in op.inputs.items():
         bound = [
@@ -279,8 +298,10 @@ def _value(value: Any, weights: _Weights) -> Any:
     content = getattr(tensor, field_name).values
     if kind.dtype == "string":
         return content[0] if len(content) == 1 else tuple(content)
-    # float16 and the small integers stand as raw bytes; the rest as protobuf's own lists.
-    array = np.frombuffer(content, kind.dtype) if field_name == "bytes" else np.asarray(content, kind.dtype)
+    try:  # float16 and the small integers stand as raw bytes; the rest as protobuf's own lists
+        array = np.frombuffer(content, kind.dtype) if field_name == "bytes" else np.asarray(content, kind.dtype)
+    except (ValueError, TypeError, OverflowError) as error:
+        raise ArtifactError(f"the program has a constant that is no {kind.dtype}: {error}") from error
     if array.size != math.prod(kind.shape):
         raise ArtifactError(f"the program has a constant of {array.size} values for shape {kind.shape}")
     return array.reshape(kind.shape)

@@ -88,7 +88,7 @@ def erf(x: Array) -> Array:
     """The error function, off by less than 1e-11: a Taylor polynomial about the nearest point of a table."""
     value, slope = _ERF
     z = np.clip(x.astype(np.float64), -_ERF_END, _ERF_END)
-    nearest = np.rint(z * _ERF_STEPS)
+    nearest = np.nan_to_num(np.rint(z * _ERF_STEPS))  # NaN stays in z, and comes out again
     index = nearest.astype(np.int64) + _ERF_END * _ERF_STEPS
     at = nearest / _ERF_STEPS
     d = z - at
