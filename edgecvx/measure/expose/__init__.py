@@ -10,8 +10,8 @@ list of outputs made longer, nothing else. Each format has a module with two fun
     The files of the debug build, suffix -> content as in ``Lowered.files``, with the tensors of these own names
     appended to the outputs.
 
-Only data is edited here; the runtime that opens the result stays in its own process. A runtime fuses less where an inner
-tensor is asked for, so the last digits of a debug build may differ from those of the artifact.
+Only data is edited here; the runtime that opens the result stays in its own process. A runtime fuses less where an
+inner tensor is asked for, so the last digits of a debug build may differ from those of the artifact.
 """
 
 from __future__ import annotations

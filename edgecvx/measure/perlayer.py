@@ -1,0 +1,332 @@
+r"""Where an artifact's error is born: each inner tensor against FP32, along the depth of the network.
+
+Two figures per tensor, both signal to noise in decibels over all pictures, ``10 log10(sum r^2 / sum (a - r)^2)``:
+
+**accumulated**
+    ``a`` is the artifact's tensor, ``r`` the reference's for the same picture. It carries everything that went wrong
+    before: behind a broken layer every tensor is bad.
+**local**
+    ``r`` is what the FP32 layers make of the artifact's *own* tensors before this one. What was inherited is on both
+    sides and cancels; a broken layer stands alone. By this figure layers are ranked, and suspects named.
+
+The artifact's tensors come out of a debug build of its own file (``edgecvx.measure.expose``), in its own runtime; the
+tensors correspond because the reference is the canonical graph with the artifact's own folds. Only one group of tensors
+is held in memory at a time.
+"""
+
+from __future__ import annotations
+
+import statistics
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgecvx.data.preprocess import Source, prepare_batch
+from edgecvx.errors import ArtifactError, UsageError
+from edgecvx.manifest import Manifest, locate, read_manifest, verify_files
+from edgecvx.measure.expose import Exposer, exposer
+from edgecvx.measure.outcome import LayerError
+from edgecvx.measure.perlayer_reference import CanonicalReference, Tensor, canonical_reference
+from edgecvx.measure.selfcheck import channels_first
+from edgecvx.runtimes import NO_OPTIONS, open_session
+from edgecvx.spec import Layout
+
+Array = NDArray[Any]
+
+GROUP_BYTES = 256 << 20
+"""Inner tensors asked for at once, counted in float32. The artifact's, the reference's and the local ones are held."""
+STANDS_OUT_DB = 20.0
+"""A layer is suspect where its local error is this far above the usual one of its kind: tenfold in amplitude. Layers of
+one kind lie within a few decibels of each other; a broken one is 50 and more away in FP32."""
+ROUNDING_DB = 120.0
+"""Above it there is only float32's own rounding, which differs with the order of a sum; no layer is suspect there."""
+LIMIT_DB = 200.0
+"""Figures end here on both sides: float32 itself ends at about 150, and below -200 there is nothing left to tell."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PerLayer:
+    """The inner tensors of one artifact against FP32."""
+
+    artifact: str
+    """File name."""
+    runtime: str
+    pictures: int
+    layers: tuple[LayerError, ...]
+    """In the order of the network."""
+    not_shown: tuple[str, ...]
+    """Canonical values the file computes inside of another op, so that they cannot be looked at."""
+    notes: tuple[str, ...] = ()
+
+    @property
+    def birthplace(self) -> LayerError:
+        """The layer with the largest local error."""
+        return ranked(self.layers)[0]
+
+
+def per_layer(
+    artifact: Path,
+    *,
+    checkpoint: Path | None = None,
+    pictures: int = 4,
+    sources: Sequence[Source] = (),
+    threads: int = 1,
+    options: Mapping[str, str] = NO_OPTIONS,
+    group_bytes: int = GROUP_BYTES,
+    on_group: Callable[[int, int], None] | None = None,
+) -> PerLayer:
+    """Compares every inner tensor of an artifact with the FP32 network's.
+
+    Args:
+        artifact: The file ``edgecvx export`` wrote, or its manifest. A file that was changed since is examined too,
+            and a note says so.
+        checkpoint: Where the weights lie; needed where they came from a file.
+        pictures: How many drawn pictures, where no ``sources`` are given.
+        sources: The pictures to look at.
+        threads: How many threads runtime and reference may use.
+        options: Options of the runtime.
+        group_bytes: Inner tensors asked for at once.
+        on_group: Called with (done, total) before each group of tensors.
+
+    Raises:
+        EdgecvxError: The artifact cannot be opened, or its weights cannot be found.
+    """
+    path, _ = locate(artifact)
+    manifest = read_manifest(path)
+    if pictures < 1 and not sources:
+        raise UsageError(f"{pictures} pictures are too few to compare anything")
+    chosen = list(sources) or _drawn(pictures, manifest)
+    reference = canonical_reference(manifest, checkpoint, threads=threads)
+    build = exposer(manifest.format)
+    own = dict(build.inner_tensors(path))
+    shown = [tensor for tensor in reference.tensors if tensor.name in own]
+    if not shown:
+        raise ArtifactError(f"{path.name} has no tensor that carries a canonical name: it was not written by edgecvx")
+    scores = {tensor.name: _Score() for tensor in shown}
+    groups = list(_groups(shown, group_bytes))
+    for number, group in enumerate(groups):
+        if on_group is not None:
+            on_group(number, len(groups))
+        _compare_group(path, manifest, build, own, reference, [t.name for t in group], chosen, threads, options, scores)
+    depth = {tensor.name: i for i, tensor in enumerate(reference.tensors)}
+    return PerLayer(
+        artifact=path.name,
+        runtime=manifest.runtime,
+        pictures=len(chosen),
+        layers=tuple(scores[tensor.name].result(tensor, depth[tensor.name]) for tensor in shown),
+        not_shown=tuple(tensor.name for tensor in reference.tensors if tensor.name not in own),
+        notes=_notes(manifest, path),
+    )
+
+
+def ranked(layers: Sequence[LayerError]) -> tuple[LayerError, ...]:
+    """The layers by what was born in them, the largest local error first."""
+    return tuple(
+        sorted(layers, key=lambda layer: (-(layer.not_finite > 0), _decibels(layer.local_sqnr_db), layer.depth))
+    )
+
+
+def suspects(layers: Sequence[LayerError]) -> tuple[LayerError, ...]:
+    """The layers whose local error is far above what is usual for their kind in this file, worst first.
+
+    Kinds with fewer than three layers are measured against all that have weights, or all that have none.
+    """
+    by_kind: dict[str, list[float]] = {}
+    for layer in layers:
+        for key in (layer.kind, _family(layer)):
+            by_kind.setdefault(key, []).append(_told_apart(layer))
+    found = []
+    for layer in layers:
+        peers = by_kind[layer.kind] if len(by_kind[layer.kind]) >= 3 else by_kind[_family(layer)]
+        if _told_apart(layer) <= statistics.median(peers) - STANDS_OUT_DB:
+            found.append(layer)
+    return ranked(found)
+
+
+def as_canonical(array: Array, layout: Layout, shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """A file's tensor as the canonical graph has it: NCHW and float32.
+
+    Files keep maps channels first, channels last, or as rows: ``[B * H * W, C]``, one pixel each.
+
+    Raises:
+        ArtifactError: The tensor is none of these.
+    """
+    canonical = channels_first(array, layout)
+    if canonical.ndim == 2 and len(shape) == 4:
+        batch, channels, height, width = shape
+        if array.shape == (batch * height * width, channels):
+            canonical = array.reshape(batch, height, width, channels).transpose(0, 3, 1, 2)
+    if canonical.shape != shape:
+        raise ArtifactError(f"a tensor of shape {array.shape} is not the canonical one of shape {shape} in any layout")
+    return np.ascontiguousarray(canonical, dtype=np.float32)
+
+
+def _family(layer: LayerError) -> str:
+    return "weights" if layer.kind.startswith(("conv", "depthwise", "Gemm")) else "no weights"
+
+
+def _told_apart(layer: LayerError) -> float:
+    return min(ROUNDING_DB, _decibels(layer.local_sqnr_db))
+
+
+def _decibels(value: float | None) -> float:
+    return LIMIT_DB if value is None else value
+
+
+def _drawn(count: int, manifest: Manifest) -> list[Source]:
+    from PIL import Image
+
+    from edgecvx.data.demo import picture
+
+    size = manifest.model.preprocess.size
+    return [Image.fromarray(picture(i, stream="validation", size=size)[0]) for i in range(count)]
+
+
+def _notes(manifest: Manifest, path: Path) -> tuple[str, ...]:
+    try:
+        verify_files(manifest, path.parent)
+    except ArtifactError as error:
+        return (f"{error}. What follows was measured on the file as it is now",)
+    return ()
+
+
+def _groups(tensors: Sequence[Tensor], limit: int) -> Iterator[list[Tensor]]:
+    """Consecutive tensors that together stay below the limit; at least one each."""
+    group: list[Tensor] = []
+    size = 0
+    for tensor in tensors:
+        if group and size + tensor.bytes > limit:
+            yield group
+            group, size = [], 0
+        group.append(tensor)
+        size += tensor.bytes
+    if group:
+        yield group
+
+
+def _compare_group(
+    path: Path,
+    manifest: Manifest,
+    build: Exposer,
+    own: Mapping[str, str],
+    reference: CanonicalReference,
+    names: Sequence[str],
+    pictures: Sequence[Source],
+    threads: int,
+    options: Mapping[str, str],
+    scores: Mapping[str, _Score],
+) -> None:
+    """Runs all pictures through one debug build and both sides of the reference, and adds up what they differ by."""
+    given = reference.boundary(names, list(own))
+    exposed = [own[name] for name in dict.fromkeys([*given, *names])]
+    canonical = {own[name]: name for name in (*given, *names)}
+    values, steps = reference.values(names), reference.steps(names, given)
+    with tempfile.TemporaryDirectory(prefix="edgecvx-debug-") as folder:
+        opened = _write(Path(folder), path.stem, build.expose(path, exposed))
+        session = open_session(manifest.runtime, opened, threads=threads, options=options)
+        try:
+            layouts = {spec.name: spec.layout for spec in session.outputs}
+            for batch, kept in _batches(pictures, manifest.input.shape[0]):
+                run = session.run(prepare_batch(batch, manifest.model.preprocess, manifest.input))
+                seen = {
+                    canonical[name]: as_canonical(array, layouts[name], reference.shape(canonical[name]))
+                    for name, array in run.items()
+                    if name in canonical
+                }
+                image = prepare_batch(batch, manifest.model.preprocess, reference.input)
+                fed = {reference.input.name: image}
+                expected, born = values.run(fed), steps.run(fed | seen)
+                for name in names:
+                    scores[name].add(*(part[name][:kept] for part in (seen, expected, born)))
+        finally:
+            session.close()
+
+
+def _write(folder: Path, stem: str, files: Mapping[str, bytes]) -> Path:
+    """Writes a debug build; returns what a runtime opens."""
+    for suffix, content in files.items():
+        target = folder / (stem + suffix)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(content)
+    first = next(iter(files))
+    return folder / (stem + first.partition("/")[0])
+
+
+def _batches(pictures: Sequence[Source], size: int) -> Iterator[tuple[list[Source], int]]:
+    """Full batches, and how many of each count: the last one is filled up."""
+    for start in range(0, len(pictures), size):
+        part = list(pictures[start : start + size])
+        yield part + [part[-1]] * (size - len(part)), len(part)
+
+
+@dataclass(slots=True)
+class _Score:
+    """Sums over the pictures for one tensor, in float64."""
+
+    signal: float = 0.0
+    noise: float = 0.0
+    dot: float = 0.0
+    power: float = 0.0
+    local_signal: float = 0.0
+    worst: float = 0.0
+    low: float = float("inf")
+    high: float = float("-inf")
+    not_finite: int = 0
+    by_channel: Array = field(default_factory=lambda: np.zeros(1))
+    """Local noise per channel."""
+
+    def add(self, actual: Array, expected: Array, born: Array) -> None:
+        a, r, b = (x.astype(np.float64) for x in (actual, expected, born))
+        fine = np.isfinite(a)
+        self.not_finite += int(a.size - fine.sum())
+        if not fine.all():
+            # A value that is not finite counts as one that is lost: as wrong as the signal is large.
+            a = np.where(fine, a, 2 * r)
+        self.signal += float((r * r).sum())
+        self.noise += float(((a - r) ** 2).sum())
+        self.dot += float((a * r).sum())
+        self.power += float((a * a).sum())
+        self.worst = max(self.worst, float(np.abs(a - r).max()))
+        self.low, self.high = min(self.low, float(r.min())), max(self.high, float(r.max()))
+        # Where the layer was fed with what is not finite, its result says nothing about the layer.
+        judged = np.isfinite(b)
+        b = np.where(judged, b, 0.0)
+        error = np.where(judged, np.where(fine, a, 2 * b) - b, 0.0) ** 2
+        self.local_signal += float((b * b).sum())
+        self.by_channel = self.by_channel + error.sum(axis=tuple(i for i in range(error.ndim) if i != 1))
+
+    def result(self, tensor: Tensor, depth: int) -> LayerError:
+        local_noise = float(self.by_channel.sum())
+        channel = int(self.by_channel.argmax())
+        norm = (self.signal * self.power) ** 0.5
+        spread = self.high - self.low
+        return LayerError(
+            name=tensor.name,
+            kind=tensor.kind,
+            depth=depth,
+            sqnr_db=_sqnr(self.signal, self.noise),
+            local_sqnr_db=_sqnr(self.local_signal, local_noise),
+            cosine=min(1.0, self.dot / norm) if norm > 0 else float(self.signal == self.power),
+            max_error_of_range=None
+            if self.not_finite
+            else self.worst / spread
+            if spread > 0
+            else float(self.worst > 0),
+            not_finite=self.not_finite,
+            channel=channel,
+            channel_share=float(self.by_channel[channel]) / local_noise if local_noise > 0 else 0.0,
+        )
+
+
+def _sqnr(signal: float, noise: float) -> float | None:
+    """In decibels; None where there is no noise at all."""
+    if noise == 0.0:
+        return None
+    if signal == 0.0:
+        return -LIMIT_DB
+    return float(np.clip(10 * np.log10(signal / noise), -LIMIT_DB, LIMIT_DB))

@@ -1,0 +1,241 @@
+"""The reference side of ``--per-layer``: the folded network in FP32, tensor by tensor.
+
+The artifact was lowered from a canonical graph; the same graph is made again from the checkpoint and run as it stands
+in ONNX Runtime, without its optimizations. Two questions are asked of it:
+
+``values``
+    What should each tensor be? The graph, with inner tensors as outputs.
+``steps``
+    What should each tensor be, *given the artifact's own tensors before it*? The graph is cut at every tensor that the
+    artifact shows: each becomes an input, and what the FP32 layers between two cuts make of it becomes an output. An
+    error that was inherited passes through both sides of this comparison; only what is born between the cuts is left.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgecvx.errors import UsageError
+from edgecvx.manifest import Manifest
+from edgecvx.measure.expose.onnx import with_outputs
+from edgecvx.spec import InputKind, TensorSpec
+
+if TYPE_CHECKING:
+    import onnx
+
+    from edgecvx.models.load import LoadedModel
+
+Array = NDArray[Any]
+
+_STEP = "step/"
+"""Before the name of a tensor that was computed from the artifact's own inputs."""
+UINT8_FOLD = "uint8-input"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tensor:
+    """A tensor of the canonical graph."""
+
+    name: str
+    kind: str
+    """What computes it, for a person: ``conv 1x1``, ``depthwise 7x7``, ``Gelu``."""
+    parents: tuple[str, ...]
+    shape: tuple[int, ...]
+
+    @property
+    def bytes(self) -> int:
+        """In float32."""
+        return 4 * int(np.prod(self.shape, dtype=np.int64))
+
+
+class CanonicalReference:
+    """The canonical graph of an artifact, ready to run.
+
+    Args:
+        model: The canonical graph, made with the artifact's own folds, batch and input kind.
+        threads: How many threads it may use.
+    """
+
+    def __init__(self, model: onnx.ModelProto, threads: int = 1) -> None:
+        self._model, self._threads = model, threads
+        constants = {tensor.name for tensor in model.graph.initializer}
+        self._shapes = {info.name: _shape(info) for info in (*model.graph.value_info, *model.graph.output)}
+        self.tensors = tuple(
+            Tensor(
+                name=node.output[0],
+                kind=_kind(node),
+                parents=tuple(name for name in node.input if name and name not in constants),
+                shape=self._shapes[node.output[0]],
+            )
+            for node in model.graph.node
+        )
+        """In the order of the network."""
+        self._constants = constants
+
+    @property
+    def input(self) -> TensorSpec:
+        """What the graph takes."""
+        (image,) = self._model.graph.input
+        import onnx
+
+        is_bytes = image.type.tensor_type.elem_type == onnx.TensorProto.UINT8
+        return TensorSpec(name=image.name, shape=_shape(image), dtype="uint8" if is_bytes else "float32", layout="NCHW")
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """The shape of a tensor, batch included."""
+        return self._shapes[name]
+
+    def values(self, names: Sequence[str]) -> Runner:
+        """Runs the graph and returns these tensors."""
+        return Runner(with_outputs(self._model, names), {name: name for name in names}, self._threads)
+
+    def steps(self, names: Sequence[str], given: Sequence[str]) -> Runner:
+        """Computes each of these tensors from the ``given`` ones before it."""
+        return Runner(self._cut(names, set(given)), {_STEP + name: name for name in names}, self._threads)
+
+    def boundary(self, names: Sequence[str], shown: Sequence[str]) -> list[str]:
+        """The tensors out of ``shown`` that ``steps`` needs to compute ``names``, in the order of the network."""
+        known, producers = set(shown), {tensor.name: tensor for tensor in self.tensors}
+        needed: set[str] = set()
+        waiting = list(names)
+        while waiting:
+            for parent in producers[waiting.pop()].parents:
+                if parent in known:
+                    needed.add(parent)
+                elif parent in producers:
+                    waiting.append(parent)
+        return [tensor.name for tensor in self.tensors if tensor.name in needed]
+
+    def _cut(self, names: Sequence[str], given: set[str]) -> onnx.ModelProto:
+        import onnx
+
+        graph = self._model.graph
+        wanted = {_STEP + name for name in names}
+        needed, fed, nodes = set(wanted), set(), []
+        for node in reversed(graph.node):
+            copy = onnx.NodeProto()
+            copy.CopyFrom(node)
+            copy.output[0] = _STEP + node.output[0]
+            if copy.output[0] not in needed:
+                continue
+            for i, name in enumerate(node.input):
+                if not name or name in self._constants:
+                    continue
+                if name in given or name == graph.input[0].name:
+                    fed.add(name)
+                else:
+                    copy.input[i] = _STEP + name
+                    needed.add(_STEP + name)
+            nodes.append(copy)
+        cut = onnx.ModelProto()
+        cut.CopyFrom(self._model)
+        for field in ("node", "value_info", "output", "input"):
+            cut.graph.ClearField(field)
+        cut.graph.node.extend(reversed(nodes))
+        cut.graph.input.extend(info for info in (*graph.input, *graph.value_info, *graph.output) if info.name in fed)
+        cut.graph.output.extend(onnx.ValueInfoProto(name=_STEP + name) for name in names)
+        used = {name for node in nodes for name in node.input}
+        kept = [tensor for tensor in graph.initializer if tensor.name in used]
+        cut.graph.ClearField("initializer")
+        cut.graph.initializer.extend(kept)
+        return cut
+
+
+class Runner:
+    """An ONNX model in memory, run as it stands."""
+
+    def __init__(self, model: onnx.ModelProto, outputs: Mapping[str, str], threads: int) -> None:
+        import onnxruntime as ort
+
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = options.inter_op_num_threads = threads
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+        options.log_severity_level = 3
+        self._session = ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        self._inputs = [value.name for value in self._session.get_inputs()]
+        self._outputs = outputs
+
+    def run(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
+        """The outputs by canonical name; inputs that the model does not take are ignored."""
+        fed = {name: np.ascontiguousarray(arrays[name]) for name in self._inputs}
+        results = self._session.run(list(self._outputs), fed)
+        return dict(zip(self._outputs.values(), results, strict=True))
+
+
+def canonical_reference(manifest: Manifest, checkpoint: Path | None, *, threads: int = 1) -> CanonicalReference:
+    """The canonical graph that an artifact was lowered from, made again from the weights.
+
+    Args:
+        manifest: The artifact's.
+        checkpoint: Where its weights lie; needed where they came from a file.
+        threads: How many threads the reference may use.
+
+    Raises:
+        UsageError: The checkpoint is missing, or is not the one the artifact was made from.
+    """
+    import onnx_ir as ir
+
+    from edgecvx.export.canonical import build_canonical
+    from edgecvx.export.fold import fold, fold_uint8_input
+
+    loaded = _load(manifest, checkpoint)
+    network = fold(loaded.module, [f for f in manifest.folds if f != UINT8_FOLD], task=manifest.task).module
+    if manifest.input_kind is InputKind.UINT8:
+        network = fold_uint8_input(network, manifest.model.preprocess)
+    graph = build_canonical(
+        network,
+        task=manifest.task,
+        image_size=manifest.model.preprocess.size,
+        batch=manifest.input.shape[0],
+        input_kind=manifest.input_kind,
+    )
+    return CanonicalReference(ir.to_proto(graph), threads)
+
+
+def _load(manifest: Manifest, checkpoint: Path | None) -> LoadedModel:
+    from edgecvx.models.load import load_model
+    from edgecvx.models.variants import VARIANTS
+
+    spec, source = manifest.model, manifest.model.weights
+    size = spec.preprocess.size
+    if checkpoint is not None:
+        named = spec.arch.name in VARIANTS
+        known = (
+            load_model(spec.arch.name, weights=str(checkpoint), image_size=size)
+            if named
+            else load_model(checkpoint, image_size=size)
+        )
+    elif source.kind == "imagenet":
+        known = load_model(source.ref if source.layout == "transformers" else spec.name, image_size=size)
+    elif source.kind == "demo":
+        known = load_model(spec.arch.name, weights="demo", image_size=size)
+    elif source.kind == "random":
+        known = load_model(
+            spec.arch.name, weights="random", image_size=size, seed=int(source.ref.removeprefix("seed "))
+        )
+    else:
+        raise UsageError(f"the weights came from the file {source.ref}: say where it lies with --checkpoint FILE")
+    if known.spec.weights.sha256 != source.sha256:
+        raise UsageError(
+            f"{checkpoint.name if checkpoint else source.ref} is not the checkpoint this artifact was made from: "
+            f"its SHA-256 begins with {known.spec.weights.sha256[:12]}, the manifest says {source.sha256[:12]}"
+        )
+    return known
+
+
+def _kind(node: onnx.NodeProto) -> str:
+    if node.op_type != "Conv":
+        return str(node.op_type)
+    attributes = {a.name: a for a in node.attribute}
+    kernel = "x".join(str(k) for k in attributes["kernel_shape"].ints)
+    return f"{'depthwise' if attributes['group'].i > 1 else 'conv'} {kernel}"
+
+
+def _shape(info: onnx.ValueInfoProto) -> tuple[int, ...]:
+    return tuple(int(d.dim_value) for d in info.type.tensor_type.shape.dim)
