@@ -1,0 +1,120 @@
+"""TFLite: the canonical graph as a flatbuffer, written straight, with no TensorFlow and no converter in between."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Literal
+
+import onnx_ir as ir
+
+from edgecvx.errors import ExportError, one_of
+from edgecvx.export.lowered import Lowered
+from edgecvx.export.tflite_ops import RULES, Emitter, nhwc, shape_of
+from edgecvx.export.tflite_schema import METADATA
+from edgecvx.export.tflite_writer import Quantization, Writer
+from edgecvx.spec import Precision, TensorSpec
+
+BYTES_AS_THEY_ARE = Quantization(scales=(1.0,), zero_points=(0,))
+"""The quantization of an input of picture bytes: the real number is the byte."""
+
+KEPT_FLOAT = {
+    "arithmetic": "the CPU kernels expand float16 weights when the file is opened and compute in float32",
+    "bias and per-channel vectors": "they are under 1% of the file, and rounding them would gain nothing",
+}
+"""What stays float32 in a float16 file."""
+
+MINIMUM_RUNTIME = {("DEQUANTIZE", 3): "1.15.0", ("GELU", 1): "2.9.0"}
+"""Operators of a newer TFLite release than ``OLDEST_RUNTIME``, with that release."""
+OLDEST_RUNTIME = "1.14.0"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TFLiteOptions:
+    """How to lower to TFLite."""
+
+    precision: Precision = Precision.FP32
+    taps: tuple[str, ...] = ()
+    """Canonical values to return too, after the task's outputs."""
+    split_depthwise: bool = True
+    """Whether a 7x7 depthwise is written as a sum of smaller ones (identity 6, ``edgecvx.export.depthwise``)."""
+
+
+def lower(graph: ir.Model, options: TFLiteOptions) -> Lowered:
+    """Writes a canonical graph as a TFLite file.
+
+    The file takes and returns NHWC; its tensors carry the names of the canonical values, its signature
+    ``serving_default`` those of the input and the outputs.
+
+    Args:
+        graph: The canonical graph.
+        options: Precision, taps and what to split.
+
+    Raises:
+        ExportError: The graph is not canonical, or its weights do not fit the precision.
+        UsageError: A tap names no value of the graph.
+    """
+    emitter = Emitter(
+        writer=Writer(),
+        half_weights=options.precision is Precision.FP16,
+        split_depthwise=options.split_depthwise,
+    )
+    (image,) = graph.graph.inputs
+    inputs = {_open(emitter, image): _dtype(image)}
+    for node in graph.graph:
+        rule = RULES.get((node.domain, node.op_type))
+        if rule is None:
+            raise ExportError(
+                f"{node.name}: {node.domain or 'ai.onnx'}.{node.op_type} is not an op of the canonical graph"
+            )
+        rule(emitter, node)
+    outputs = _outputs(emitter, graph, options.taps)
+    _describe(emitter.writer, graph.metadata_props)
+    content = emitter.writer.finish(
+        {name: emitter.tensors[name] for name in inputs},
+        {name: emitter.tensors[name] for name in outputs},
+        description=graph.metadata_props.get("edgecvx.model", "edgecvx"),
+    )
+    half = options.precision is Precision.FP16
+    return Lowered(
+        files={".tflite": content},
+        inputs=tuple(_spec(emitter, name, dtype) for name, dtype in inputs.items()),
+        outputs=tuple(_spec(emitter, name, "float32") for name in outputs),
+        passes=(*emitter.passes, *(("float16-weights",) if half else ())),
+        kept_float=KEPT_FLOAT if half else {},
+    )
+
+
+def _open(emitter: Emitter, image: ir.Value) -> str:
+    """Makes the tensor that is fed, and returns its name."""
+    name, dtype = str(image.name), _dtype(image)
+    quantization = BYTES_AS_THEY_ARE if dtype == "uint8" else None
+    emitter.tensors[name] = emitter.writer.tensor(name, nhwc(shape_of(image)), dtype, quantization=quantization)
+    return name
+
+
+def _dtype(image: ir.Value) -> Literal["float32", "uint8"]:
+    return "uint8" if image.dtype == ir.DataType.UINT8 else "float32"
+
+
+def _outputs(emitter: Emitter, graph: ir.Model, taps: tuple[str, ...]) -> list[str]:
+    """The task's outputs and then the taps, each once."""
+    for tap in taps:
+        if tap not in emitter.tensors:
+            raise one_of("tap", tap, tuple(emitter.tensors))
+    return list(dict.fromkeys([*(str(value.name) for value in graph.graph.outputs), *taps]))
+
+
+def _spec(emitter: Emitter, name: str, dtype: Literal["float32", "uint8"]) -> TensorSpec:
+    shape = emitter.writer.shape(emitter.tensors[name])
+    return TensorSpec(name=name, shape=shape, dtype=dtype, layout="NHWC" if len(shape) == 4 else "NC")
+
+
+def _describe(writer: Writer, props: dict[str, str]) -> None:
+    """Puts into the file what it is, and the oldest TFLite release that has all its operators."""
+    if props:
+        text = json.dumps(dict(props), sort_keys=True, ensure_ascii=False)
+        writer.metadata(METADATA, text.encode())
+    needed = [OLDEST_RUNTIME, *(MINIMUM_RUNTIME[op] for op in writer.used if op in MINIMUM_RUNTIME)]
+    newest = max(needed, key=lambda version: tuple(map(int, version.split("."))))
+    writer.metadata("min_runtime_version", newest.encode().ljust(16, b"\0"))
