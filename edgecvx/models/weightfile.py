@@ -7,6 +7,7 @@ ends in one ``CheckpointError``, before more memory is taken than the file itsel
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import io
 import json
@@ -15,9 +16,10 @@ import re
 import struct
 import warnings
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -32,6 +34,10 @@ SUFFIXES = (".safetensors", *PICKLE_SUFFIXES)
 
 _NESTS = ("state_dict_ema", "model_ema", "state_dict", "model", "module")
 """Where training scripts keep the weights, the averaged ones first: those are what their authors evaluate."""
+
+_HARMLESS: list[Callable[..., Any] | tuple[Callable[..., Any], str]] = [argparse.Namespace]
+"""timm's trainer and the original repository's save their command line beside the weights. The class only holds values;
+without this exception neither's checkpoints could be read."""
 
 # Everything a damaged pickle has been seen to make an unpickler raise. Errors of our own code are not among the
 # suspects here: the try block below holds torch's call and nothing else.
@@ -133,7 +139,7 @@ def _unpickle(data: bytes, name: str) -> object:
     if data.startswith(b"PK"):
         _check_zip(data, name)
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), torch.serialization.safe_globals(_HARMLESS):
             warnings.simplefilter("ignore")  # about pickle protocols and TorchScript; the error says what matters
             return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import io
 import json
@@ -60,6 +61,7 @@ def test_pickles_are_read_in_both_of_torch_s_formats(tmp_path: Path, suffix: str
     [
         ({"state_dict": WEIGHTS, "epoch": 3}, "took 'state_dict', not epoch"),
         ({"model": WEIGHTS, "optimizer": {}, "args": None}, "took 'model', not optimizer, args"),
+        ({"model": WEIGHTS, "args": argparse.Namespace(lr=1e-3, opt="adamw")}, "took 'model', not args"),
         ({"model": {}, "model_ema": WEIGHTS}, "took 'model_ema', not model"),
         ({"state_dict": {"model": WEIGHTS}}, "took 'model'"),
         ({**WEIGHTS, "epoch": 3}, "left out what is no tensor: epoch"),
