@@ -101,7 +101,13 @@ def _cached_or_downloaded(hub: Any, repo: str, name: str) -> Path | None:
 def _download(hub: Any, repo: str, name: str) -> Path | None:
     """Fetches one file into the cache; None if the repository has no such file."""
     errors = hub.errors
-    unreachable = (OSError, errors.HfHubHTTPError.__bases__[0])  # the base of the HTTP client's own errors
+    # Sockets, the base of the HTTP client's own errors, and what the native downloader raises.
+    unreachable = (
+        OSError,
+        errors.HfHubHTTPError.__bases__[0],
+        getattr(errors, "XetDownloadError", OSError),
+        RuntimeError,
+    )
     try:
         answer = hub.get_hf_file_metadata(hub.hf_hub_url(repo, name), timeout=_TIMEOUT_S)
         if answer.commit_hash is None:

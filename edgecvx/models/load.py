@@ -93,7 +93,14 @@ def _is_path(model: str) -> bool:
     bare = model.removeprefix("timm/").partition(".")[0]
     if bare in SHORT_NAMES or bare in VARIANTS or model.startswith("timm/") or hub.is_facebook_id(model):
         return False
-    return "/" in model or Path(model).exists()
+    return "/" in model or (model != "" and _exists(Path(model)))
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # a name too long for the file system, or a folder closed to us: nothing to read either way
+        return False
 
 
 def _from_name(name: ModelName, weights: str, image_size: int | None, seed: int) -> LoadedModel:
@@ -109,7 +116,7 @@ def _from_name(name: ModelName, weights: str, image_size: int | None, seed: int)
         return _from_timm(name, image_size)
     if weights == "auto":
         return _auto(name, image_size)
-    if Path(weights).suffix.lower() in SUFFIXES or Path(weights).exists():
+    if Path(weights).suffix.lower() in SUFFIXES or _exists(Path(weights)):
         return _from_path(Path(weights), image_size, name=name)
     raise one_of("weights", weights, [*WEIGHTS, *(f"a file ending in {suffix}" for suffix in SUFFIXES)])
 
@@ -172,7 +179,7 @@ def _read_verified(files: hub.HubFiles, repo: str) -> WeightFile:
 
 def _from_path(path: Path, image_size: int | None, *, name: ModelName | None = None) -> LoadedModel:
     """A user's own weights. ``name`` is the network they are said to be for, where that was said."""
-    if not path.exists():
+    if not _exists(path):
         raise CheckpointError(f"there is no file or folder {path}, and no known model of that name")
     folder = path if path.is_dir() else path.parent
     called = path.resolve().name if path.is_dir() else path.stem

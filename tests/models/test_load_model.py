@@ -158,6 +158,8 @@ def test_the_shipped_demo_weights_load() -> None:
     ("model", "weights", "hint"),
     [
         ("femtoo", "auto", "did you mean femto"),
+        ("", "auto", "unknown model ''"),
+        ("x" * 5000, "auto", "unknown model"),
         ("timm/resnet50", "auto", "unknown model 'timm/resnet50'"),
         ("facebook/convnext-tiny-224", "auto", "no file or folder facebook/convnext-tiny-224"),
         ("absent.pth", "auto", "no file or folder absent.pth"),
