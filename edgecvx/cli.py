@@ -111,7 +111,7 @@ def export(
         check = a.manifest.self_check
         size = show.megabytes(sum(entry.bytes for entry in a.manifest.files))
         table.add_row(
-            a.target, escape(str(a.path)), size, f"{check.max_error:.1e}", f"{check.cosine:.6f}", f"{a.seconds:.1f} s"
+            a.target, escape(a.path.name), size, f"{check.max_error:.1e}", f"{check.cosine:.6f}", f"{a.seconds:.1f} s"
         )
     show.out.print(table)
     for note in dict.fromkeys(a.manifest.self_check.note for a in result.artifacts if a.manifest.self_check.note):
