@@ -1,0 +1,349 @@
+"""The form ONNX Runtime's CPU provider runs fastest: pixels as the rows of a matrix.
+
+Between two depthwise convolutions a block treats every pixel alone, so its tensors are kept as ``[B * H * W, C]``: a
+1x1 convolution becomes ``Gemm``, a LayerNorm over channels becomes ``LayerNormalization`` over the last axis, and no
+layout is converted in between. Convolutions that look at neighbours stay ``Conv`` on ``[B, C, H, W]``; the Transpose
+on either side of them costs nothing of its own, because ONNX Runtime merges it into the reordering that its blocked
+convolution kernels need anyway. What each choice is worth is in ``docs/onnx.md``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from edgecvx.errors import ExportError
+from edgecvx.export.canonical import DOMAIN
+from edgecvx.export.rewrite import (
+    Attributes,
+    Writer,
+    array_of,
+    attributes_of,
+    check_taps,
+    is_constant,
+    name_of,
+    number,
+    shape_of,
+    to_half,
+)
+
+FLOAT, HALF = ir.DataType.FLOAT, ir.DataType.FLOAT16
+
+
+@dataclass(slots=True, kw_only=True)
+class _Tensor:
+    """A canonical value in the new graph: as rows, as maps, or as both, whichever was asked for so far."""
+
+    shape: tuple[int, ...]
+    """Canonical: ``[B, C, H, W]`` or ``[B, C]``."""
+    rows: ir.Value | None = None
+    maps: ir.Value | None = None
+
+    @property
+    def pixels(self) -> int:
+        return math.prod(self.shape[2:])
+
+    @property
+    def row_shape(self) -> tuple[int, int]:
+        return self.shape[0] * self.pixels, self.shape[1]
+
+
+class RowForm:
+    """Writes a canonical graph in rows; ``model`` is the result, ``passes`` what was done."""
+
+    def __init__(self, canonical: ir.Model, *, half: bool = False, taps: Sequence[str] = ()) -> None:
+        self._type = HALF if half else FLOAT
+        self._write = Writer()
+        self._tensors: dict[str, _Tensor] = {}
+        self._factors: dict[str, ir.Value] = {}
+        """Of a GRN whose multiplication was left to the weights of the layer after it."""
+        self._absorbed: set[str] = set()
+        """Values that became part of an operation written earlier."""
+        self._shown = (*map(name_of, canonical.graph.outputs), *check_taps(canonical, taps))
+        self._passes: dict[str, None] = {"pixels-as-rows": None}
+        image = self._door(canonical.graph.inputs[0])
+        for node in canonical.graph:
+            if name_of(node.outputs[0]) not in self._absorbed:
+                _RULES[node.domain, node.op_type](self, node)
+        outputs = [self._window(name) for name in self._shown]
+        self.model = self._write.model(image, outputs, canonical.metadata_props)
+        self.passes = tuple(self._passes)
+
+    # One rule per operation of the canonical graph
+
+    def cast(self, node: ir.Node) -> None:
+        """The door for bytes."""
+        value, x = node.outputs[0], self._maps(name_of(node.inputs[0]))
+        maps = self._cast(x, self._type, self._inner(value, maps=True))
+        self._tensors[name_of(value)] = _Tensor(shape=shape_of(value), maps=maps)
+
+    def conv(self, node: ir.Node) -> None:
+        """A 1x1 convolution is a product of the rows with a matrix; any other looks at neighbours, in maps."""
+        weight = array_of(node.inputs[1])
+        if weight.shape[2:] == (1, 1):
+            self._pointwise(node, np.ascontiguousarray(weight[:, :, 0, 0].T))
+            return
+        value, inputs = node.outputs[0], [self._maps(name_of(node.inputs[0])), *map(self._parameter, node.inputs[1:])]
+        tensor = _Tensor(shape=shape_of(value))
+        name = self._inner(value, maps=True)
+        tensor.maps = self._write.op(
+            "Conv", inputs, attributes_of(node), name=name, shape=tensor.shape, dtype=self._type
+        )
+        self._tensors[name_of(value)] = tensor
+
+    def gemm(self, node: ir.Node) -> None:
+        """The classifier; its weight keeps the checkpoint's ``[out, in]``."""
+        inputs = [self._rows(name_of(node.inputs[0])), *map(self._parameter, node.inputs[1:])]
+        self._row_op("Gemm", inputs, {"transB": 1}, node)
+
+    def layer_norm(self, node: ir.Node) -> None:
+        """One operation, together with the scale and the bias that no fold took."""
+        channels, x = shape_of(node.outputs[0])[1], self._rows(name_of(node.inputs[0]))
+        last, scale, bias = self._affine(node)
+        inputs = [x, scale or self._constant(f"ones.{channels}", np.ones(channels)), *([bias] if bias else [])]
+        # stash_type 1: mean and deviation in float32, whatever type the tensor has.
+        attributes = {"axis": -1, "epsilon": number(node, "epsilon"), "stash_type": 1}
+        self._row_op("LayerNormalization", inputs, attributes, last)
+
+    def grn(self, node: ir.Node) -> None:
+        """Statistics, one factor per channel, and its multiplication into the smaller matrix of the next product."""
+        name, source = name_of(node.outputs[0]), self._tensors[name_of(node.inputs[0])]
+        x = self._rows(name_of(node.inputs[0]))
+        factor = self._factor(node, source)
+        if self._weights_are_smaller(node):
+            self._passes["grn-on-weights"] = None
+            self._factors[name] = factor
+            self._tensors[name] = _Tensor(shape=source.shape, rows=x)
+            return
+        y = self._scaled(x, factor, source, self._inner(node.outputs[0]))
+        self._tensors[name] = _Tensor(shape=source.shape, rows=y)
+
+    def gelu(self, node: ir.Node) -> None:
+        """Stays as it is: every runtime has a kernel for it."""
+        self._row_op("Gelu", [self._rows(name_of(node.inputs[0]))], attributes_of(node), node)
+
+    def elementwise(self, node: ir.Node) -> None:
+        """Add, Mul and Sigmoid, of tensors or with a constant per channel."""
+        operands = [
+            self._constant(name_of(v), array_of(v).reshape(-1)) if is_constant(v) else self._rows(name_of(v))
+            for v in node.inputs
+        ]
+        self._row_op(node.op_type, operands, None, node)
+
+    def pool(self, node: ir.Node) -> None:
+        """The mean over a picture's rows; in float32, because a float16 sum of many pixels overflows."""
+        name, shape = name_of(node.outputs[0]), shape_of(node.outputs[0])
+        source = self._tensors[name_of(node.inputs[0])]
+        x = self._pictures(self._rows(name_of(node.inputs[0])), source, f"{name}.pictures")
+        x = self._cast(x, FLOAT, f"{name}.float")
+        single = shape[0] == 1
+        own = self._inner(node.outputs[0])
+        y = self._write.op(
+            "ReduceMean",
+            [x, self._write.integers(0 if single else 1)],
+            {"keepdims": int(single)},
+            name=own if self._type is FLOAT else f"{name}.mean",
+            shape=shape[:2],
+        )
+        self._tensors[name] = _Tensor(shape=shape, rows=self._cast(y, self._type, own))
+
+    def flatten(self, node: ir.Node) -> None:
+        """Of one pixel per picture: its rows already are what is asked for."""
+        name, shape = name_of(node.outputs[0]), shape_of(node.outputs[0])
+        rows = self._rows(name_of(node.inputs[0]))
+        if name in self._shown:
+            self._row_op("Flatten", [rows], {"axis": 1}, node)
+        else:
+            self._tensors[name] = _Tensor(shape=shape, rows=rows)
+
+    # Parts of the rules
+
+    def _pointwise(self, node: ir.Node, weight: NDArray[np.float32]) -> None:
+        """``[pixels, in] x [in, out] + bias``, where the weights may carry the factor of the GRN before them."""
+        name, below = name_of(node.outputs[0]), name_of(node.inputs[0])
+        x, source = self._rows(below), self._tensors[below]
+        matrix = self._constant(name_of(node.inputs[1]), weight)
+        bias = [self._parameter(v) for v in node.inputs[2:]]
+        factor = self._factors.get(below)
+        if factor is None:
+            self._product(node, x, matrix, bias)
+            return
+        inputs, outputs = weight.shape
+        batch = source.shape[0]
+        column = (inputs, 1) if batch == 1 else (batch, inputs, 1)
+        factor = self._reshape(factor, f"{name}.factor", column)
+        scaled = self._write.op(
+            "Mul", [matrix, factor], name=f"{name}.weight.scaled", shape=(*column[:-1], outputs), dtype=self._type
+        )
+        if batch == 1:
+            self._product(node, x, scaled, bias)
+            return
+        pictures = self._pictures(x, source, f"{name}.pictures")
+        shape = (batch, source.pixels, outputs)
+        y = self._write.op("MatMul", [pictures, scaled], name=f"{name}.product", shape=shape, dtype=self._type)
+        if not bias:
+            self._row_op("Reshape", [y, self._write.integers(batch * source.pixels, outputs)], None, node)
+            return
+        y = self._reshape(y, f"{name}.product.rows", (batch * source.pixels, outputs))
+        self._row_op("Add", [y, *bias], None, node)
+
+    def _product(self, node: ir.Node, x: ir.Value, matrix: ir.Value, bias: list[ir.Value]) -> None:
+        self._row_op("Gemm" if bias else "MatMul", [x, matrix, *bias], None, node)
+
+    def _factor(self, node: ir.Node, source: _Tensor) -> ir.Value:
+        """``base + gamma * N`` per picture and channel, ``[1, C]`` or ``[B, 1, C]``.
+
+        The mean of squares is a product with a row of ``1 / pixels``: the only form for which ONNX Runtime has a fast
+        kernel in this layout. All of it is in float32: squares of activations pass 65504 where those pass 256, and
+        the epsilon, around 1e-8, is zero in float16.
+        """
+        name, channels = name_of(node.outputs[0]), source.shape[1]
+        write, one = self._write, 1.0 / source.pixels if node.op_type == "Grn" else 1.0
+        x = self._cast(self._rows(name_of(node.inputs[0])), FLOAT, f"{name}.float")
+        square = write.op("Mul", [x, x], name=f"{name}.square", shape=source.row_shape)
+        square = self._pictures(square, source, f"{name}.square.pictures")
+        shape = (1, channels) if len(shape_of(square)) == 2 else (source.shape[0], 1, channels)
+        mean = write.constant(f"mean.{source.pixels}.{node.op_type}", np.full((1, source.pixels), one, np.float32))
+        y = write.op("MatMul", [mean, square], name=f"{name}.energy", shape=shape)
+        response = write.op("Sqrt", [y], name=f"{name}.response", shape=shape)
+        y = write.op(
+            "ReduceMean", [response, write.integers(-1)], {"keepdims": 1}, name=f"{name}.mean", shape=(*shape[:-1], 1)
+        )
+        epsilon = write.constant(f"{name}.epsilon", np.array(number(node, "epsilon"), np.float32))
+        y = write.op("Add", [y, epsilon], name=f"{name}.mean.shifted", shape=(*shape[:-1], 1))
+        y = write.op("Div", [response, y], name=f"{name}.normalized", shape=shape)
+        gamma, base = (write.constant(name_of(v), array_of(v).reshape(-1)) for v in node.inputs[1:])
+        y = write.op("Mul", [y, gamma], name=f"{name}.weighted", shape=shape)
+        y = write.op("Add", [y, base], name=f"{name}.factor", shape=shape)
+        return self._cast(y, self._type, f"{name}.factor.half")
+
+    def _weights_are_smaller(self, node: ir.Node) -> bool:
+        """Whether scaling the next layer's weights is less work than scaling the activations.
+
+        Twice as small, because weights that change with the picture cannot be packed in advance.
+        """
+        value = node.outputs[0]
+        consumers = [use.node for use in value.uses()]
+        if len(consumers) != 1 or consumers[0].op_type != "Conv" or name_of(value) in self._shown:
+            return False
+        weight = shape_of(consumers[0].inputs[1])  # type: ignore[arg-type]
+        return weight[2:] == (1, 1) and 2 * weight[0] <= math.prod(shape_of(value)[2:])
+
+    def _scaled(self, x: ir.Value, factor: ir.Value, source: _Tensor, name: str) -> ir.Value:
+        """Activations times the factor of their picture."""
+        if source.shape[0] == 1:
+            return self._write.op("Mul", [x, factor], name=name, shape=source.row_shape, dtype=self._type)
+        pictures = self._pictures(x, source, f"{name}.pictures")
+        y = self._write.op("Mul", [pictures, factor], name=f"{name}.scaled", shape=shape_of(pictures), dtype=self._type)
+        return self._reshape(y, name, source.row_shape)
+
+    def _affine(self, norm: ir.Node) -> tuple[ir.Node, ir.Value | None, ir.Value | None]:
+        """The Mul and the Add by constants that follow a norm and nothing else, and the last node of the three."""
+        last, found = norm, list[ir.Value | None]()
+        for op_type in ("Mul", "Add"):
+            uses = [use.node for use in last.outputs[0].uses()]
+            after = uses[0] if len(uses) == 1 and name_of(last.outputs[0]) not in self._shown else None
+            if after is None or after.op_type != op_type or not is_constant(after.inputs[1]):
+                found.append(None)
+                continue
+            constant = after.inputs[1]
+            found.append(self._constant(name_of(constant), array_of(constant).reshape(-1)))
+            self._absorbed.add(name_of(after.outputs[0]))
+            last = after
+        return last, found[0], found[1]
+
+    # Layouts, types and names
+
+    def _door(self, canonical: ir.Value) -> ir.Value:
+        """The input: the canonical graph's, so that FP16 files take the same arrays as FP32 files."""
+        name, shape = name_of(canonical), shape_of(canonical)
+        image = ir.Value(name=name, shape=ir.Shape(shape), type=canonical.type)
+        x = self._cast(image, self._type, f"{name}.half") if image.dtype is FLOAT else image
+        self._tensors[name] = _Tensor(shape=shape, maps=x)
+        return image
+
+    def _window(self, name: str) -> ir.Value:
+        """An output: float32, in the canonical layout, under its own name."""
+        value = self._maps(name) if len(self._tensors[name].shape) == 4 else self._rows(name)
+        return value if value.name == name else self._cast(value, FLOAT, name)
+
+    def _rows(self, name: str) -> ir.Value:
+        """A canonical value as ``[B * H * W, C]``."""
+        t = self._tensors[name]
+        if t.rows is None:
+            batch, channels, height, width = t.shape
+            shape = (batch, height, width, channels)
+            x = self._write.op(
+                "Transpose", [t.maps], {"perm": [0, 2, 3, 1]}, name=f"{name}.nhwc", shape=shape, dtype=self._type
+            )
+            t.rows = self._reshape(x, f"{name}.rows", t.row_shape)
+        return t.rows
+
+    def _maps(self, name: str) -> ir.Value:
+        """A canonical value as ``[B, C, H, W]``."""
+        t = self._tensors[name]
+        if t.maps is None:
+            if t.rows is None:
+                raise ExportError(f"{name!r} is used before it is computed")
+            batch, channels, height, width = t.shape
+            x = self._reshape(t.rows, f"{name}.pixels", (batch, height, width, channels))
+            own = name if name in self._shown and self._type is FLOAT else f"{name}.nchw"
+            t.maps = self._write.op("Transpose", [x], {"perm": [0, 3, 1, 2]}, name=own, shape=t.shape, dtype=self._type)
+        return t.maps
+
+    def _inner(self, value: ir.Value | None, *, maps: bool = False) -> str:
+        """The canonical name, where no output of another layout or type has to carry it."""
+        name = name_of(value)
+        as_shown = self._type is FLOAT and (maps or value is None or len(shape_of(value)) == 2)
+        return name if name not in self._shown or as_shown else f"{name}.inner"
+
+    def _row_op(self, op_type: str, inputs: Sequence[ir.Value], attributes: Attributes | None, node: ir.Node) -> None:
+        """Writes what replaces ``node``: its output in rows."""
+        value = node.outputs[0]
+        tensor = _Tensor(shape=shape_of(value))
+        tensor.rows = self._write.op(
+            op_type, inputs, attributes, name=self._inner(value), shape=tensor.row_shape, dtype=self._type
+        )
+        self._tensors[name_of(value)] = tensor
+
+    def _pictures(self, x: ir.Value, source: _Tensor, name: str) -> ir.Value:
+        """Rows, told apart by picture: ``[B, H * W, C]``; of a single picture they stay as they are."""
+        batch, channels = source.shape[:2]
+        return x if batch == 1 else self._reshape(x, name, (batch, source.pixels, channels))
+
+    def _reshape(self, x: ir.Value, name: str, shape: tuple[int, ...]) -> ir.Value:
+        dtype = x.dtype or self._type
+        return self._write.op("Reshape", [x, self._write.integers(*shape)], name=name, shape=shape, dtype=dtype)
+
+    def _cast(self, x: ir.Value, dtype: ir.DataType, name: str) -> ir.Value:
+        if x.dtype is dtype:
+            return x
+        return self._write.op("Cast", [x], {"to": int(dtype)}, name=name, shape=shape_of(x), dtype=dtype)
+
+    def _parameter(self, value: ir.Value | None) -> ir.Value:
+        return self._constant(name_of(value), array_of(value))
+
+    def _constant(self, name: str, array: NDArray[np.floating]) -> ir.Value:
+        """A constant in the graph's own type."""
+        return self._write.constant(name, to_half(name, array) if self._type is HALF else array.astype(np.float32))
+
+
+_RULES: dict[tuple[str, str], Callable[[RowForm, ir.Node], None]] = {
+    ("", "Cast"): RowForm.cast,
+    ("", "Conv"): RowForm.conv,
+    ("", "Gemm"): RowForm.gemm,
+    ("", "Gelu"): RowForm.gelu,
+    ("", "Add"): RowForm.elementwise,
+    ("", "Mul"): RowForm.elementwise,
+    ("", "Sigmoid"): RowForm.elementwise,
+    ("", "GlobalAveragePool"): RowForm.pool,
+    ("", "Flatten"): RowForm.flatten,
+    (DOMAIN, "LayerNorm2d"): RowForm.layer_norm,
+    (DOMAIN, "Grn"): RowForm.grn,
+    (DOMAIN, "GrnL2"): RowForm.grn,
+}

@@ -1,0 +1,213 @@
+"""OpenVINO IR: the canonical graph, operation by operation, in the form OpenVINO's CPU plugin runs fastest.
+
+The model is built with OpenVINO's own operations rather than read from ONNX: nothing is guessed back from a pattern
+(a LayerNorm is an ``MVN``), every node carries its canonical name, and nothing but the weights decides the bytes.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from edgecvx.errors import missing_package
+from edgecvx.export.canonical import DOMAIN
+from edgecvx.export.lowered import Lowered
+from edgecvx.export.rewrite import array_of, check_taps, is_constant, name_of, number, shape_of, spec_of, to_half
+from edgecvx.spec import Precision
+
+KEPT_FLOAT = {
+    "arithmetic on CPU": "FP16 files hold float16 weights; the CPU plugin computes in float32, GPU and NPU in float16",
+    "GRN and LayerNorm divisions": "OpenVINO keeps a division by (… + epsilon) in float32 on devices that use float16",
+}
+"""What an FP16 file computes in float32, and why."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenVINOOptions:
+    """How to write an IR."""
+
+    precision: Precision = Precision.FP32
+    taps: tuple[str, ...] = ()
+    """Canonical values to return too, after the task's outputs."""
+
+
+def lower(graph: ir.Model, options: OpenVINOOptions) -> Lowered:
+    """Writes a canonical graph as OpenVINO IR, an ``.xml`` with its ``.bin``.
+
+    Raises:
+        ExportError: A weight does not fit into float16.
+        RuntimeUnavailableError: OpenVINO is not installed.
+        UsageError: A tap names no value of the graph.
+    """
+    half = options.precision is Precision.FP16
+    if half:
+        for name, value in graph.graph.initializers.items():
+            to_half(name, array_of(value))
+    taps = check_taps(graph, options.taps)
+    model = _build(graph, taps)
+    _describe(model, graph.metadata_props)
+    shown = {name_of(v): v for node in graph.graph for v in node.outputs}
+    return Lowered(
+        files=_serialized(model, half),
+        inputs=tuple(map(spec_of, graph.graph.inputs)),
+        outputs=tuple(spec_of(shown[name]) for name in (*map(name_of, graph.graph.outputs), *taps)),
+        passes=("layernorm-mvn", *(["compress-to-fp16"] if half else [])),
+        kept_float=KEPT_FLOAT if half else {},
+    )
+
+
+def _build(graph: ir.Model, taps: Sequence[str]) -> Any:
+    ov = _load()
+    ops = _opset()
+    (image,) = graph.graph.inputs
+    kind = np.uint8 if image.dtype is ir.DataType.UINT8 else np.float32
+    parameter = ops.parameter(list(shape_of(image)), kind, name=name_of(image))
+    parameter.layout = ov.Layout("NCHW")
+    parameter.output(0).tensor.set_names({name_of(image)})
+    values: dict[str, Any] = {name_of(image): parameter}
+    for node in graph.graph:
+        name = name_of(node.outputs[0])
+        y = _RULES[node.domain, node.op_type](ops, node, values)
+        y.set_friendly_name(name)
+        y.output(0).tensor.set_names({name})
+        values[name] = y
+    results = []
+    for name in (*map(name_of, graph.graph.outputs), *taps):
+        result = ops.result(values[name])
+        result.set_friendly_name(f"{name}/result")
+        results.append(result)
+    return ov.Model(results, [parameter], "edgecvx")
+
+
+# One rule per operation of the canonical graph
+
+
+def _cast(ops: Any, node: ir.Node, values: Mapping[str, Any]) -> Any:
+    return ops.convert(values[name_of(node.inputs[0])], "f32")
+
+
+def _conv(ops: Any, node: ir.Node, values: Mapping[str, Any]) -> Any:
+    weight, bias = array_of(node.inputs[1]), node.inputs[2:]
+    strides, pads = (list(node.attributes[name].as_ints()) for name in ("strides", "pads"))
+    geometry = (strides, pads[:2], pads[2:], list(node.attributes["dilations"].as_ints()))
+    x = values[name_of(node.inputs[0])]
+    if node.attributes["group"].as_int() == 1:
+        y = ops.convolution(x, _constant(ops, name_of(node.inputs[1]), weight), *geometry)
+    else:  # depthwise: OpenVINO's weights are [groups, out, in, kh, kw]
+        y = ops.group_convolution(x, _constant(ops, name_of(node.inputs[1]), weight[:, None]), *geometry)
+    if not bias:
+        return y
+    y.set_friendly_name(f"{name_of(node.outputs[0])}/conv")
+    return ops.add(y, _constant(ops, name_of(bias[0]), array_of(bias[0]).reshape(1, -1, 1, 1)))
+
+
+def _layer_norm(ops: Any, node: ir.Node, values: Mapping[str, Any]) -> Any:
+    x = values[name_of(node.inputs[0])]
+    return ops.mvn(x, _integers(ops, 1), True, number(node, "epsilon"), "INSIDE_SQRT")
+
+
+def _grn(ops: Any, node: ir.Node, values: Mapping[str, Any]) -> Any:
+    x, name = values[name_of(node.inputs[0])], name_of(node.outputs[0])
+    gamma, base = (_constant(ops, name_of(v), array_of(v)) for v in node.inputs[1:])
+    reduce = ops.reduce_mean if node.op_type == "Grn" else ops.reduce_sum
+    response = ops.sqrt(reduce(ops.multiply(x, x), _integers(ops, 2, 3), True))
+    epsilon = _constant(ops, f"{name}.epsilon", np.array(number(node, "epsilon")))
+    normalized = ops.divide(response, ops.add(ops.reduce_mean(response, _integers(ops, 1), True), epsilon))
+    return ops.multiply(x, ops.add(ops.multiply(normalized, gamma), base))
+
+
+def _gelu(ops: Any, node: ir.Node, values: Mapping[str, Any]) -> Any:
+    tanh = node.attributes["approximate"].as_string() == "tanh"
+    return ops.gelu(values[name_of(node.inputs[0])], "tanh" if tanh else "erf")
+
+
+def _sigmoid(ops: Any, node: ir.Node, values: Mapping[str, Any]) -> Any:
+    return ops.sigmoid(values[name_of(node.inputs[0])])
+
+
+def _binary(ops: Any, node: ir.Node, values: Mapping[str, Any]) -> Any:
+    operands = [_constant(ops, name_of(v), array_of(v)) if is_constant(v) else values[name_of(v)] for v in node.inputs]
+    return (ops.add if node.op_type == "Add" else ops.multiply)(*operands)
+
+
+def _pool(ops: Any, node: ir.Node, values: Mapping[str, Any]) -> Any:
+    return ops.reduce_mean(values[name_of(node.inputs[0])], _integers(ops, 2, 3), True)
+
+
+def _flatten(ops: Any, node: ir.Node, values: Mapping[str, Any]) -> Any:
+    shape = _integers(ops, *shape_of(node.outputs[0]))
+    return ops.reshape(values[name_of(node.inputs[0])], shape, False)
+
+
+def _gemm(ops: Any, node: ir.Node, values: Mapping[str, Any]) -> Any:
+    weight, bias = node.inputs[1], node.inputs[2:]
+    matrix = _constant(ops, name_of(weight), array_of(weight))
+    y = ops.matmul(values[name_of(node.inputs[0])], matrix, False, True)
+    if not bias:
+        return y
+    y.set_friendly_name(f"{name_of(node.outputs[0])}/matmul")
+    return ops.add(y, _constant(ops, name_of(bias[0]), array_of(bias[0]).reshape(1, -1)))
+
+
+_RULES: dict[tuple[str, str], Callable[[Any, ir.Node, Mapping[str, Any]], Any]] = {
+    ("", "Cast"): _cast,
+    ("", "Conv"): _conv,
+    ("", "Gemm"): _gemm,
+    ("", "Gelu"): _gelu,
+    ("", "Sigmoid"): _sigmoid,
+    ("", "Add"): _binary,
+    ("", "Mul"): _binary,
+    ("", "GlobalAveragePool"): _pool,
+    ("", "Flatten"): _flatten,
+    (DOMAIN, "LayerNorm2d"): _layer_norm,
+    (DOMAIN, "Grn"): _grn,
+    (DOMAIN, "GrnL2"): _grn,
+}
+
+
+def _constant(ops: Any, name: str, array: NDArray[np.floating]) -> Any:
+    return ops.constant(np.ascontiguousarray(array, dtype=np.float32).reshape(array.shape), name=name)
+
+
+def _integers(ops: Any, *values: int) -> Any:
+    return ops.constant(np.array(values, dtype=np.int64))
+
+
+def _describe(model: Any, metadata: Mapping[str, str]) -> None:
+    """Our metadata, and the part of it that OpenVINO's Model API looks for."""
+    for key, value in sorted(metadata.items()):
+        model.set_rt_info(value, key.split("."))
+    if metadata.get("edgecvx.task") == "classify":
+        model.set_rt_info("Classification", ["model_info", "model_type"])
+        if "edgecvx.labels" in metadata:  # separated by blanks, so a blank inside a label cannot stay
+            labels = [label.replace(" ", "_") for label in json.loads(metadata["edgecvx.labels"])]
+            model.set_rt_info(" ".join(labels), ["model_info", "labels"])
+
+
+def _serialized(model: Any, half: bool) -> dict[str, bytes]:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.xml"
+        _load().save_model(model, path, compress_to_fp16=half)
+        return {".xml": path.read_bytes(), ".bin": path.with_suffix(".bin").read_bytes()}
+
+
+def _load() -> Any:
+    try:
+        import openvino
+    except ModuleNotFoundError as error:
+        raise missing_package("OpenVINO", "openvino") from error
+    return openvino
+
+
+def _opset() -> Any:
+    from openvino import opset13
+
+    return opset13

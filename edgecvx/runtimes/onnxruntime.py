@@ -1,0 +1,130 @@
+"""ONNX Runtime.
+
+Options: ``provider`` (default ``CPUExecutionProvider``): the execution provider, by ONNX Runtime's name. It is used
+or the call fails; nothing falls back to another one unsaid.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+
+from edgecvx.errors import RuntimeFailedError, UsageError, missing_package, one_of
+from edgecvx.runtimes.base import Array, check_batch, dtype_of
+from edgecvx.spec import Layout, TensorSpec
+
+OPTIONS = ("provider",)
+CPU = "CPUExecutionProvider"
+
+
+def version() -> str:
+    """ONNX Runtime's version.
+
+    Raises:
+        RuntimeUnavailableError: It is not installed.
+    """
+    return str(_load().__version__)
+
+
+def open_session(
+    path: Path, *, threads: int | None = None, options: Mapping[str, str] = MappingProxyType({})
+) -> OnnxRuntimeSession:
+    """Opens an ``.onnx`` file, for one run at a time with ``threads`` threads inside an operation.
+
+    Raises:
+        RuntimeUnavailableError: ONNX Runtime, or the provider asked for, is not here.
+        RuntimeFailedError: It refuses the file.
+        UsageError: An option is unknown.
+    """
+    rt = _load()
+    if unknown := sorted(set(options) - set(OPTIONS)):
+        raise one_of("option of onnxruntime", unknown[0], OPTIONS)
+    provider, available = options.get("provider", CPU), rt.get_available_providers()
+    if provider not in available:
+        raise UsageError(f"this ONNX Runtime has no provider {provider!r}, only {', '.join(available)}")
+    if not path.is_file():
+        raise RuntimeFailedError(f"there is no file {path.name}")
+    settings = rt.SessionOptions()
+    settings.execution_mode = rt.ExecutionMode.ORT_SEQUENTIAL
+    settings.graph_optimization_level = rt.GraphOptimizationLevel.ORT_ENABLE_ALL
+    settings.log_severity_level = _ERROR
+    settings.inter_op_num_threads = 1
+    if threads is not None:
+        settings.intra_op_num_threads = threads
+    try:
+        session = rt.InferenceSession(path, settings, providers=[provider])
+    except _failures(rt) as error:
+        raise RuntimeFailedError(f"ONNX Runtime refuses {path.name}: {_one_line(error)}") from error
+    if provider not in session.get_providers():
+        raise RuntimeFailedError(f"{provider} could not be started for {path.name}; see its requirements")
+    return OnnxRuntimeSession(session)
+
+
+class OnnxRuntimeSession:
+    """An open ``.onnx`` file."""
+
+    def __init__(self, session: Any) -> None:
+        self._session: Any = session
+        self._inputs = tuple(map(_spec, session.get_inputs()))
+        self._outputs = tuple(map(_spec, session.get_outputs()))
+
+    @property
+    def inputs(self) -> tuple[TensorSpec, ...]:
+        """The file's inputs."""
+        return self._inputs
+
+    @property
+    def outputs(self) -> tuple[TensorSpec, ...]:
+        """The file's outputs, in the file's order."""
+        return self._outputs
+
+    def run(self, batch: Array) -> dict[str, Array]:
+        """Runs one batch; the outputs by name."""
+        if self._session is None:
+            raise RuntimeFailedError("this session was closed")
+        names = [spec.name for spec in self._outputs]
+        try:
+            arrays = self._session.run(names, {self._inputs[0].name: check_batch(batch, self._inputs[0])})
+        except _failures(_load()) as error:
+            raise RuntimeFailedError(f"ONNX Runtime failed: {_one_line(error)}") from error
+        return {name: np.asarray(array) for name, array in zip(names, arrays, strict=True)}
+
+    def close(self) -> None:
+        """Frees the model."""
+        self._session = None
+
+
+_ERROR = 3
+"""ONNX Runtime's log level for errors; its warnings are about its own optimizer."""
+
+
+def _load() -> Any:
+    try:
+        import onnxruntime
+    except ModuleNotFoundError as error:
+        raise missing_package("ONNX Runtime", "onnx") from error
+    return onnxruntime
+
+
+def _failures(rt: Any) -> tuple[type[Exception], ...]:
+    """Everything ONNX Runtime raises; its exceptions have no common base but ``Exception``."""
+    from onnxruntime.capi import onnxruntime_pybind11_state as state
+
+    native = [e for e in vars(state).values() if isinstance(e, type) and issubclass(e, Exception)]
+    return (*native, RuntimeError, ValueError)
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:300]
+
+
+def _spec(tensor: Any) -> TensorSpec:
+    shape = tuple(tensor.shape)
+    if not all(isinstance(d, int) for d in shape) or len(shape) not in (2, 4):
+        raise RuntimeFailedError(f"tensor {tensor.name!r} has shape {list(shape)}; edgecvx runs files of static shapes")
+    layout: Layout = "NCHW" if len(shape) == 4 else "NC"
+    return TensorSpec(name=tensor.name, shape=shape, dtype=dtype_of(tensor.type), layout=layout)
