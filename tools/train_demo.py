@@ -61,8 +61,11 @@ class Recipe:
     seed: int = 0
     warmup: int = 50
     weight_decay: float = 0.02
-    grn_lr: float = 3.0
-    """GRN starts at zero and learns this much faster than the rest."""
+    grn_lr: tuple[tuple[int, float], ...] = ((0, 3.0), (700, 15.0))
+    """From which step on GRN learns how much faster than the rest.
+
+    It starts at zero and would hardly leave it in so few steps; but first there must be channels worth comparing.
+    """
     bf16: bool = False
     """Mixed precision; faster where the processor multiplies in bfloat16, slower elsewhere."""
 
@@ -89,6 +92,7 @@ class Step:
 
     phase: Phase
     lr: float
+    grn_lr: float
     first: int
 
 
@@ -99,7 +103,9 @@ def schedule(recipe: Recipe) -> Iterator[Step]:
     for phase, end in zip(recipe.phases, after, strict=True):
         for i in range(phase.steps):
             lr = end + (phase.lr - end) * 0.5 * (1 + math.cos(math.pi * i / phase.steps))
-            yield Step(phase=phase, lr=lr * min(1.0, (number + 1) / recipe.warmup), first=first)
+            lr *= min(1.0, (number + 1) / recipe.warmup)
+            (*_, factor) = (factor for start, factor in recipe.grn_lr if start <= number)
+            yield Step(phase=phase, lr=lr, grn_lr=lr * factor, first=first)
             first += phase.batch
             number += 1
 
@@ -128,7 +134,7 @@ def train(recipe: Recipe, run: Path, *, stop_after: int | None = None, save_ever
         if number == stop_after:
             break
         images, labels = draw_batch("train", step.first, step.phase.batch, size=step.phase.size, zoom=step.phase.zoom)
-        loss, right = _update(model, optimizer, images, labels, step.lr, recipe)
+        loss, right = _update(model, optimizer, images, labels, step, bf16=recipe.bf16)
         drawn += len(labels)
         if (number + 1) % save_every == 0 or number + 1 == recipe.steps:
             state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "done": number + 1}
@@ -225,21 +231,21 @@ def _optimizer(model: ConvNeXt, recipe: Recipe) -> torch.optim.Optimizer:
     weights = [p for p in model.parameters() if p.ndim >= 2]
     vectors = [p for p in model.parameters() if p.ndim < 2 and id(p) not in grn]
     groups: list[dict[str, Any]] = [
-        {"params": weights, "weight_decay": recipe.weight_decay, "factor": 1.0},
-        {"params": vectors, "weight_decay": 0.0, "factor": 1.0},
-        {"params": [p for p in model.parameters() if id(p) in grn], "weight_decay": 0.0, "factor": recipe.grn_lr},
+        {"params": weights, "weight_decay": recipe.weight_decay, "rate": "lr"},
+        {"params": vectors, "weight_decay": 0.0, "rate": "lr"},
+        {"params": [p for p in model.parameters() if id(p) in grn], "weight_decay": 0.0, "rate": "grn_lr"},
     ]
     return torch.optim.AdamW([group for group in groups if group["params"]], lr=1e-3)
 
 
 def _update(
-    model: ConvNeXt, optimizer: torch.optim.Optimizer, images: Tensor, labels: Tensor, lr: float, recipe: Recipe
+    model: ConvNeXt, optimizer: torch.optim.Optimizer, images: Tensor, labels: Tensor, step: Step, *, bf16: bool
 ) -> tuple[float, float]:
     """One step of gradient descent; the loss before it, and how many of the pictures were right."""
     model.train()
     for group in optimizer.param_groups:
-        group["lr"] = lr * group["factor"]
-    with torch.autocast("cpu", torch.bfloat16, enabled=recipe.bf16):
+        group["lr"] = getattr(step, group["rate"])
+    with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
         logits = model(images).float()
     loss = F.cross_entropy(logits, labels)
     optimizer.zero_grad(set_to_none=True)
