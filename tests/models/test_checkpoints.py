@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 import pytest
@@ -52,11 +52,24 @@ def as_original(ours: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return renamed
 
 
+def as_mmpretrain(ours: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Likewise for OpenMMLab, whose names are close to the original ones."""
+    renamed = {}
+    for name, tensor in as_original(ours).items():
+        new = name.replace("dwconv", "depthwise_conv").replace("pwconv", "pointwise_conv")
+        new = f"norm3.{name[5:]}" if name.startswith("norm.") else new
+        renamed[f"head.fc.{name[5:]}" if name.startswith("head.") else f"backbone.{new}"] = tensor
+    return renamed
+
+
 @pytest.mark.parametrize("grn", [True, False])
-def test_the_original_repository_s_layout_gives_the_same_network(grn: bool) -> None:
+@pytest.mark.parametrize(("layout", "rename"), [("original", as_original), ("mmpretrain", as_mmpretrain)])
+def test_other_repositories_layouts_give_the_same_network(
+    layout: str, rename: Callable[[Mapping[str, Tensor]], dict[str, Tensor]], grn: bool
+) -> None:
     ours = weights(grn=grn)
-    found = read_checkpoint(file(as_original(ours)))
-    assert found.layout == "original"
+    found = read_checkpoint(file(rename(ours)))
+    assert found.layout == layout
     assert found.arch.grn is grn
     assert all(torch.equal(found.tensors[name], tensor) for name, tensor in ours.items())
 
