@@ -167,15 +167,17 @@ def _program(
 
 
 def _enter(writer: MilWriter, x: Any, door: _Door) -> Any:
-    """The input as the graph expects it: preprocessed where a picture meets a graph of floats, FP16 in FP16."""
+    """The input as the graph expects it: in the program's precision, preprocessed where a picture meets floats."""
     writer.identifiers.of(door.name)
+    if writer.half:
+        x = writer.op("cast", f"{door.name}_half", x=x, dtype="fp16")
     if door.preprocess is not None:
         mean, std = (np.reshape(v, (1, 3, 1, 1)) for v in (door.preprocess.mean, door.preprocess.std))
-        scale, shift = (1 / (255 * std)).astype(np.float32), (-mean / std).astype(np.float32)
-        # In FP32 where the program is FP16 too: the only op before the stem, on three channels.
-        x = writer.op("mul", f"{door.name}_scaled", x=x, y=writer.mb.const(val=scale, name=f"{door.name}_scale"))
-        x = writer.op("add", f"{door.name}_normalized", x=x, y=writer.mb.const(val=shift, name=f"{door.name}_shift"))
-    return writer.op("cast", f"{door.name}_half", x=x, dtype="fp16") if writer.half else x
+        scale = writer.constant(f"{door.name}.scale", 1 / (255 * std))
+        shift = writer.constant(f"{door.name}.shift", -mean / std)
+        scaled = writer.op("mul", f"{door.name}_scaled", x=x, y=scale)
+        x = writer.op("add", f"{door.name}_normalized", x=scaled, y=shift)
+    return x
 
 
 def _convert(
@@ -198,8 +200,8 @@ def _convert(
             minimum_deployment_target=_target(ct, options.ios),
             skip_model_load=True,
         )
-    except (ValueError, RuntimeError, AssertionError) as error:
-        raise ExportError(f"coremltools refuses the program: {' '.join(str(error).split())}") from error
+    except (ValueError, RuntimeError, AssertionError, OSError) as error:
+        raise ExportError(f"coremltools could not write the program: {' '.join(str(error).split())}") from error
     return model.get_spec(), (Path(model.weights_dir) / "weight.bin").read_bytes()
 
 

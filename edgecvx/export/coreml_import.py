@@ -54,16 +54,14 @@ def import_coremltools() -> ModuleType:
 @contextlib.contextmanager
 def hidden(names: Sequence[str]) -> Iterator[None]:
     """Makes ``import name`` fail inside the block; modules that were imported before are back afterwards."""
-    before = {name: sys.modules.get(name) for name in names}
+    before = {name: sys.modules[name] for name in names if name in sys.modules}
     sys.modules.update(dict.fromkeys(names))  # type: ignore[arg-type]  # None is how Python spells "refuse this import"
     try:
         yield
     finally:
-        for name, module in before.items():
-            if module is None:
-                sys.modules.pop(name, None)
-            else:
-                sys.modules[name] = module
+        for name in names:
+            sys.modules.pop(name, None)
+        sys.modules.update(before)
 
 
 @contextlib.contextmanager

@@ -101,7 +101,7 @@ class NativeSession:
         if spec.dtype == "uint8":
             from PIL import Image
 
-            x = Image.fromarray(x[0], "RGB")
+            x = Image.fromarray(x[0])
         try:
             result = self._model.predict({spec.name: x})
         except (RuntimeError, ValueError) as error:
