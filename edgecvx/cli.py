@@ -104,9 +104,9 @@ def export(
         ]
         _print_json({"artifacts": artifacts, "warnings": list(result.warnings)})
         return
-    table = Table(
-        "target", "file", "size", "error", "cosine", "time", title="proved against FP32 PyTorch", **show.PLAIN
-    )
+    table = Table(title=f"in {escape(str(out))}, proved against FP32 PyTorch", **show.PLAIN)
+    for name in ("target", "file", "size", "error", "cosine", "time"):
+        table.add_column(name, overflow="fold")
     for a in result.artifacts:
         check = a.manifest.self_check
         size = show.megabytes(sum(entry.bytes for entry in a.manifest.files))
