@@ -6,6 +6,7 @@ that the same graph gives the same bytes. Here is the format; what a network bec
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -168,9 +169,9 @@ def pack(model: Any) -> bytes:
     import flatbuffers  # type: ignore[import-untyped]
 
     contents = [b"" if buffer.data is None else bytes(buffer.data) for buffer in model.buffers]
-    aligned = _aligned_buffer(load_schema())
+    payload, aligned = sum(map(len, contents)), _aligned_buffer(load_schema())
+    model = copy.copy(model)
     model.buffers = [aligned(data) for data in contents]
-    payload = sum(map(len, contents))
     try:
         builder = flatbuffers.Builder(payload + (1 << 16))
         builder.Finish(model.Pack(builder), file_identifier=IDENTIFIER)

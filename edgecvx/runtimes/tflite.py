@@ -17,6 +17,7 @@ import importlib.util
 import os
 import sys
 import tempfile
+import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -92,10 +93,11 @@ class TFLiteSession:
     """An open TFLite file."""
 
     def __init__(self, path: Path, interpreter: str, *, threads: int | None, plain: bool) -> None:
-        module = importlib.import_module(INTERPRETERS[interpreter][0])
+        with _silence():
+            module = importlib.import_module(INTERPRETERS[interpreter][0])
         kinds = module.OpResolverType
         kind = kinds.BUILTIN_WITHOUT_DEFAULT_DELEGATES if plain else kinds.AUTO
-        with _native_errors(f"{path.name}: {interpreter} cannot open this file"):
+        with _silence(), _refusals(f"{path.name}: {interpreter} cannot open this file"):
             self._interpreter: Any = module.Interpreter(
                 model_path=str(path), num_threads=threads, experimental_op_resolver_type=kind
             )
@@ -121,7 +123,7 @@ class TFLiteSession:
         if self._interpreter is None:
             raise RuntimeFailedError(f"{self._name} is closed; open it again to run it")
         batch = check_batch(batch, self._inputs[0])
-        with _native_errors(f"{self._name}: the run failed", silence=False):
+        with _refusals(f"{self._name}: the run failed"):
             self._interpreter.set_tensor(self._input_details[0]["index"], batch)
             self._interpreter.invoke()
             return {d["name"]: self._interpreter.get_tensor(d["index"]) for d in self._output_details}
@@ -165,22 +167,22 @@ def _spec(detail: Mapping[str, Any]) -> TensorSpec:
 
 
 @contextlib.contextmanager
-def _native_errors(what: str, *, silence: bool = True) -> Iterator[None]:
-    """Turns the interpreter's exceptions into ours; while opening, also keeps its banners off standard error."""
-    with _silence() if silence else contextlib.nullcontext():
-        try:
-            yield
-        except _REFUSALS as error:
-            reason = " ".join(str(error).split()) or type(error).__name__
-            raise RuntimeFailedError(f"{what}: {reason}") from error
+def _refusals(what: str) -> Iterator[None]:
+    """Turns the interpreter's exceptions into ours."""
+    try:
+        yield
+    except _REFUSALS as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise RuntimeFailedError(f"{what}: {reason}") from error
 
 
 @contextlib.contextmanager
 def _silence() -> Iterator[None]:
-    """Takes what native code writes to descriptor 2, such as the banner of the XNNPACK delegate, out of sight."""
+    """Hides what opening prints: the XNNPACK delegate's banner on descriptor 2, TensorFlow's note on its future."""
     sys.stderr.flush()
     saved = os.dup(2)
-    with tempfile.TemporaryFile() as sink:
+    with tempfile.TemporaryFile() as sink, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
         os.dup2(sink.fileno(), 2)
         try:
             yield
