@@ -21,15 +21,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgecvx.errors import UsageError
 from edgecvx.manifest import Manifest
 from edgecvx.measure.expose.onnx import with_outputs
+from edgecvx.measure.reference import rebuild
 from edgecvx.spec import InputKind, TensorSpec
 
 if TYPE_CHECKING:
     import onnx
-
-    from edgecvx.models.load import LoadedModel
 
 Array = NDArray[Any]
 
@@ -177,14 +175,14 @@ def canonical_reference(manifest: Manifest, checkpoint: Path | None, *, threads:
         threads: How many threads the reference may use.
 
     Raises:
-        UsageError: The checkpoint is missing, or is not the one the artifact was made from.
+        CheckpointError: The weights are missing, or are not those the artifact was made from.
     """
     import onnx_ir as ir
 
     from edgecvx.export.canonical import build_canonical
     from edgecvx.export.fold import fold, fold_uint8_input
 
-    loaded = _load(manifest, checkpoint)
+    loaded = rebuild(manifest, [] if checkpoint is None else [checkpoint])
     network = fold(loaded.module, [f for f in manifest.folds if f != UINT8_FOLD], task=manifest.task).module
     if manifest.input_kind is InputKind.UINT8:
         network = fold_uint8_input(network, manifest.model.preprocess)
@@ -196,37 +194,6 @@ def canonical_reference(manifest: Manifest, checkpoint: Path | None, *, threads:
         input_kind=manifest.input_kind,
     )
     return CanonicalReference(ir.to_proto(graph), threads)
-
-
-def _load(manifest: Manifest, checkpoint: Path | None) -> LoadedModel:
-    from edgecvx.models.load import load_model
-    from edgecvx.models.variants import VARIANTS
-
-    spec, source = manifest.model, manifest.model.weights
-    size = spec.preprocess.size
-    if checkpoint is not None:
-        named = spec.arch.name in VARIANTS
-        known = (
-            load_model(spec.arch.name, weights=str(checkpoint), image_size=size)
-            if named
-            else load_model(checkpoint, image_size=size)
-        )
-    elif source.kind == "imagenet":
-        known = load_model(source.ref if source.layout == "transformers" else spec.name, image_size=size)
-    elif source.kind == "demo":
-        known = load_model(spec.arch.name, weights="demo", image_size=size)
-    elif source.kind == "random":
-        known = load_model(
-            spec.arch.name, weights="random", image_size=size, seed=int(source.ref.removeprefix("seed "))
-        )
-    else:
-        raise UsageError(f"the weights came from the file {source.ref}: say where it lies with --checkpoint FILE")
-    if known.spec.weights.sha256 != source.sha256:
-        raise UsageError(
-            f"{checkpoint.name if checkpoint else source.ref} is not the checkpoint this artifact was made from: "
-            f"its SHA-256 begins with {known.spec.weights.sha256[:12]}, the manifest says {source.sha256[:12]}"
-        )
-    return known
 
 
 def _kind(node: onnx.NodeProto) -> str:

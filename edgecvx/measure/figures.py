@@ -1,0 +1,74 @@
+"""Numbers as people read them: the same words in every form of a report."""
+
+from __future__ import annotations
+
+from edgecvx.measure.outcome import Interval, VerdictKind
+
+MINUS = "\N{MINUS SIGN}"
+VERDICTS: dict[VerdictKind, tuple[str, str]] = {
+    "pass": ("✓", "pass"),
+    "fail": ("✕", "fail"),
+    "undecided": ("?", "undecided"),
+    "none": ("–", "not judged"),
+    "error": ("!", "error"),
+}
+"""Verdict -> its sign and its word; a colour never stands alone."""
+ABSENT = "–"
+
+
+def percent(fraction: float, digits: int = 2) -> str:
+    """``93.12%``."""
+    return f"{100 * fraction:.{digits}f}%"
+
+
+def points(delta: float) -> str:
+    """A difference of two rates in percentage points, always signed: ``−0.35``."""
+    value = round(100 * delta, 2)
+    return "0.00" if value == 0 else f"{'+' if value > 0 else MINUS}{abs(value):.2f}"
+
+
+def span(interval: Interval) -> str:
+    """``[−0.81, +0.10]``."""
+    return f"[{points(interval.low)}, {points(interval.high)}]"
+
+
+def decibels(value: float | None) -> str:
+    """``41.3 dB``; where nothing differs there is no number to give."""
+    return "identical" if value is None else f"{signed(value, 1)} dB"
+
+
+def signed(value: float, digits: int) -> str:
+    """A number with a real minus sign, and none at all in front of a zero."""
+    text = f"{abs(value):.{digits}f}"
+    return text if value >= 0 or float(text) == 0 else MINUS + text
+
+
+def cosine(value: float) -> str:
+    """Enough nines to tell the difference from 1: ``0.999987``."""
+    return "1" if value >= 1.0 - 5e-10 else f"{signed(value, 9 if value > 0.99999 else 6)}"
+
+
+def small(value: float) -> str:
+    """A small positive number: ``0.013``, ``3.1e−06``."""
+    text = f"{value:.2g}" if value >= 1e-3 or value == 0 else f"{value:.1e}"
+    return text.replace("-", MINUS)
+
+
+def p_value(value: float) -> str:
+    """McNemar's p: ``p = 0.31``, ``p < 0.0001``."""
+    return "p < 0.0001" if value < 1e-4 else f"p = {value:.2g}"
+
+
+def megabytes(size: int) -> str:
+    """``3.48 MB``."""
+    return f"{size / 1e6:.2f} MB"
+
+
+def count(number: int) -> str:
+    """``10 000``, with a thin space that does not break."""
+    return f"{number:,}".replace(",", "\N{NARROW NO-BREAK SPACE}")
+
+
+def counted(number: int, one: str, many: str | None = None) -> str:
+    """``1 picture``, ``2 pictures``."""
+    return f"{count(number)} {one if number == 1 else many or one + 's'}"
