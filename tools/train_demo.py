@@ -43,13 +43,15 @@ PREPROCESS = PreprocessSpec(size=224, crop_pct=1.0)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Phase:
-    """A stretch of training at one resolution; the learning rate falls to the next phase's along half a cosine."""
+    """A stretch of training at one resolution."""
 
     size: int
     zoom: float
     batch: int
     steps: int
     lr: float
+    fall: int | None = None
+    """In how many steps the learning rate would fall to the next phase's, along half a cosine; None for ``steps``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +63,7 @@ class Recipe:
     seed: int = 0
     warmup: int = 50
     weight_decay: float = 0.02
-    grn_lr: tuple[tuple[int, float], ...] = ((0, 3.0), (700, 15.0))
+    grn_lr: tuple[tuple[int, float], ...] = ((0, 3.0), (700, 15.0), (800, 40.0))
     """From which step on GRN learns how much faster than the rest.
 
     It starts at zero and would hardly leave it in so few steps; but first there must be channels worth comparing.
@@ -80,9 +82,9 @@ class Recipe:
 
 
 PHASES = (
-    Phase(size=112, zoom=2.0, batch=32, steps=1600, lr=1e-3),
-    Phase(size=160, zoom=1.4, batch=32, steps=240, lr=5e-4),
-    Phase(size=224, zoom=1.0, batch=32, steps=320, lr=3e-4),
+    Phase(size=112, zoom=2.0, batch=32, steps=1000, lr=1e-3, fall=1600),
+    Phase(size=160, zoom=1.4, batch=32, steps=120, lr=5e-4),
+    Phase(size=224, zoom=1.0, batch=32, steps=280, lr=3e-4),
 )
 
 
@@ -102,7 +104,7 @@ def schedule(recipe: Recipe) -> Iterator[Step]:
     after = [phase.lr for phase in recipe.phases[1:]] + [0.0]
     for phase, end in zip(recipe.phases, after, strict=True):
         for i in range(phase.steps):
-            lr = end + (phase.lr - end) * 0.5 * (1 + math.cos(math.pi * i / phase.steps))
+            lr = end + (phase.lr - end) * 0.5 * (1 + math.cos(math.pi * i / (phase.fall or phase.steps)))
             lr *= min(1.0, (number + 1) / recipe.warmup)
             (*_, factor) = (factor for start, factor in recipe.grn_lr if start <= number)
             yield Step(phase=phase, lr=lr, grn_lr=lr * factor, first=first)
