@@ -1,4 +1,4 @@
-"""Writes the figures of the demo weights into their model card, from the files themselves, and puts the card beside them.
+"""Writes the demo weights' figures into their model card, from the files themselves, and puts the card beside them.
 
 python tools/demo_card.py
 """
