@@ -267,14 +267,19 @@ def run(arguments: list[str]) -> int:
     except CommandLineError as error:
         return _fail(f"{error.format_message()} (see 'edgecvx --help')")
     except (typer.Abort, KeyboardInterrupt):
-        return _fail("stopped; nothing half-written was left behind, and files from before are as they were")
+        return _fail(_STOPPED)
     except EdgecvxError as error:
         return _fail(str(error))
     except BrokenPipeError:
         return 0  # whoever read our output has seen enough
     except OSError as error:
         return _fail(_told(error))
+    if result == 130:  # newer Typer turns Ctrl-C into this before we see it
+        return _fail(_STOPPED)
     return result if isinstance(result, int) else 0
+
+
+_STOPPED = "stopped; nothing half-written was left behind, and files from before are as they were"
 
 
 def _fail(message: str) -> int:

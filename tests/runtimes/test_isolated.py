@@ -104,7 +104,10 @@ def test_a_missing_runtime_keeps_its_own_error(behave) -> None:  # type: ignore[
 
 
 def test_dying_while_running_is_told_as_that(behave) -> None:  # type: ignore[no-untyped-def]
-    with behave("run: segfault") as session, pytest.raises(RuntimeFailedError, match="SIGSEGV while running model.bin"):
+    with (
+        behave("run: segfault") as session,
+        pytest.raises(RuntimeFailedError, match=r"SIGSEGV while running model\.bin"),
+    ):
         session.run(BATCH)
 
 
