@@ -38,6 +38,8 @@ from edgecvx.spec import Layout
 
 Array = NDArray[Any]
 
+WEIGHTED = ("conv", "depthwise", "Gemm", "Grn", "scale", "shift")
+"""How the kinds of layer begin that have constants of their own, which a lower precision rounds."""
 GROUP_BYTES = 256 << 20
 """Inner tensors asked for at once, counted in float32. The artifact's, the reference's and the local ones are held."""
 STANDS_OUT_DB = 20.0
@@ -134,7 +136,7 @@ def ranked(layers: Sequence[LayerError]) -> tuple[LayerError, ...]:
 def suspects(layers: Sequence[LayerError]) -> tuple[LayerError, ...]:
     """The layers whose local error is far above what is usual for their kind in this file, worst first.
 
-    Kinds with fewer than three layers are measured against all that have weights, or all that have none.
+    Kinds with fewer than three layers are measured against all with constants of their own, or all without.
     """
     by_kind: dict[str, list[float]] = {}
     for layer in layers:
@@ -167,7 +169,7 @@ def as_canonical(array: Array, layout: Layout, shape: tuple[int, ...]) -> NDArra
 
 
 def _family(layer: LayerError) -> str:
-    return "weights" if layer.kind.startswith(("conv", "depthwise", "Gemm")) else "no weights"
+    return "weights" if layer.kind.startswith(WEIGHTED) else "no weights"
 
 
 def _told_apart(layer: LayerError) -> float:

@@ -13,7 +13,7 @@ in ONNX Runtime, without its optimizations. Two questions are asked of it:
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -42,7 +42,7 @@ class Tensor:
 
     name: str
     kind: str
-    """What computes it, for a person: ``conv 1x1``, ``depthwise 7x7``, ``Gelu``."""
+    """What computes it: ``conv 1x1``, ``depthwise 7x7``, ``Gelu``; ``scale`` and ``shift`` are by a constant."""
     parents: tuple[str, ...]
     shape: tuple[int, ...]
 
@@ -67,7 +67,7 @@ class CanonicalReference:
         self.tensors = tuple(
             Tensor(
                 name=node.output[0],
-                kind=_kind(node),
+                kind=_kind(node, constants),
                 parents=tuple(name for name in node.input if name and name not in constants),
                 shape=self._shapes[node.output[0]],
             )
@@ -196,12 +196,14 @@ def canonical_reference(manifest: Manifest, checkpoint: Path | None, *, threads:
     return CanonicalReference(ir.to_proto(graph), threads)
 
 
-def _kind(node: onnx.NodeProto) -> str:
-    if node.op_type != "Conv":
-        return str(node.op_type)
-    attributes = {a.name: a for a in node.attribute}
-    kernel = "x".join(str(k) for k in attributes["kernel_shape"].ints)
-    return f"{'depthwise' if attributes['group'].i > 1 else 'conv'} {kernel}"
+def _kind(node: onnx.NodeProto, constants: Collection[str]) -> str:
+    if node.op_type == "Conv":
+        attributes = {a.name: a for a in node.attribute}
+        kernel = "x".join(str(k) for k in attributes["kernel_shape"].ints)
+        return f"{'depthwise' if attributes['group'].i > 1 else 'conv'} {kernel}"
+    if node.op_type in ("Mul", "Add") and any(name in constants for name in node.input):
+        return {"Mul": "scale", "Add": "shift"}[node.op_type]
+    return str(node.op_type)
 
 
 def _shape(info: onnx.ValueInfoProto) -> tuple[int, ...]:
