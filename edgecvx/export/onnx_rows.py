@@ -86,7 +86,7 @@ class RowForm:
         """A 1x1 convolution is a product of the rows with a matrix; any other looks at neighbours, in maps."""
         weight = array_of(node.inputs[1])
         if weight.shape[2:] == (1, 1):
-            self._pointwise(node, np.ascontiguousarray(weight[:, :, 0, 0].T))
+            self._pointwise(node, weight[:, :, 0, 0])
             return
         value, inputs = node.outputs[0], [self._maps(name_of(node.inputs[0])), *map(self._parameter, node.inputs[1:])]
         tensor = _Tensor(shape=shape_of(value))
@@ -164,36 +164,13 @@ class RowForm:
     # Parts of the rules
 
     def _pointwise(self, node: ir.Node, weight: NDArray[np.float32]) -> None:
-        """``[pixels, in] x [in, out] + bias``, where the weights may carry the factor of the GRN before them."""
+        """``[pixels, in] x [out, in]^T + bias``, where the weights may carry the factor of the GRN before them."""
         name, below = name_of(node.outputs[0]), name_of(node.inputs[0])
-        x, source = self._rows(below), self._tensors[below]
         matrix = self._constant(name_of(node.inputs[1]), weight)
-        bias = [self._parameter(v) for v in node.inputs[2:]]
-        factor = self._factors.get(below)
-        if factor is None:
-            self._product(node, x, matrix, bias)
-            return
-        inputs, outputs = weight.shape
-        batch = source.shape[0]
-        column = (inputs, 1) if batch == 1 else (batch, inputs, 1)
-        factor = self._reshape(factor, f"{name}.factor", column)
-        scaled = self._write.op(
-            "Mul", [matrix, factor], name=f"{name}.weight.scaled", shape=(*column[:-1], outputs), dtype=self._type
-        )
-        if batch == 1:
-            self._product(node, x, scaled, bias)
-            return
-        pictures = self._pictures(x, source, f"{name}.pictures")
-        shape = (batch, source.pixels, outputs)
-        y = self._write.op("MatMul", [pictures, scaled], name=f"{name}.product", shape=shape, dtype=self._type)
-        if not bias:
-            self._row_op("Reshape", [y, self._write.integers(batch * source.pixels, outputs)], None, node)
-            return
-        y = self._reshape(y, f"{name}.product.rows", (batch * source.pixels, outputs))
-        self._row_op("Add", [y, *bias], None, node)
-
-    def _product(self, node: ir.Node, x: ir.Value, matrix: ir.Value, bias: list[ir.Value]) -> None:
-        self._row_op("Gemm" if bias else "MatMul", [x, matrix, *bias], None, node)
+        if below in self._factors:
+            factors = [matrix, self._factors[below]]
+            matrix = self._write.op("Mul", factors, name=f"{name}.weight.scaled", shape=weight.shape, dtype=self._type)
+        self._row_op("Gemm", [self._rows(below), matrix, *map(self._parameter, node.inputs[2:])], {"transB": 1}, node)
 
     def _factor(self, node: ir.Node, source: _Tensor) -> ir.Value:
         """``base + gamma * N`` per picture and channel, ``[1, C]`` or ``[B, 1, C]``.
@@ -225,14 +202,16 @@ class RowForm:
     def _weights_are_smaller(self, node: ir.Node) -> bool:
         """Whether scaling the next layer's weights is less work than scaling the activations.
 
-        Twice as small, because weights that change with the picture cannot be packed in advance.
+        They have to be twice as small, because weights that change with the picture cannot be packed in advance; and a
+        batch would need its own weights for each picture.
         """
         value = node.outputs[0]
         consumers = [use.node for use in value.uses()]
         if len(consumers) != 1 or consumers[0].op_type != "Conv" or name_of(value) in self._shown:
             return False
         weight = shape_of(consumers[0].inputs[1])  # type: ignore[arg-type]
-        return weight[2:] == (1, 1) and 2 * weight[0] <= math.prod(shape_of(value)[2:])
+        batch, _, *picture = shape_of(value)
+        return batch == 1 and weight[2:] == (1, 1) and 2 * weight[0] <= math.prod(picture)
 
     def _scaled(self, x: ir.Value, factor: ir.Value, source: _Tensor, name: str) -> ir.Value:
         """Activations times the factor of their picture."""

@@ -7,8 +7,10 @@ The model is built with OpenVINO's own operations rather than read from ONNX: no
 from __future__ import annotations
 
 import json
+import math
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,9 +19,10 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from edgecvx.errors import missing_package
+from edgecvx.errors import ArtifactError, missing_package
 from edgecvx.export.canonical import DOMAIN
 from edgecvx.export.lowered import Lowered
+from edgecvx.export.opinfo import OpInfo
 from edgecvx.export.rewrite import array_of, check_taps, is_constant, name_of, number, shape_of, spec_of, to_half
 from edgecvx.spec import Precision
 
@@ -59,9 +62,65 @@ def lower(graph: ir.Model, options: OpenVINOOptions) -> Lowered:
         files=_serialized(model, half),
         inputs=tuple(map(spec_of, graph.graph.inputs)),
         outputs=tuple(spec_of(shown[name]) for name in (*map(name_of, graph.graph.outputs), *taps)),
-        passes=("layernorm-mvn", *(["compress-to-fp16"] if half else [])),
+        passes=("layernorm-mvn", "grn-l2", *(["compress-to-fp16"] if half else [])),
         kept_float=KEPT_FLOAT if half else {},
     )
+
+
+def read_ops(path: Path) -> tuple[OpInfo, ...]:
+    """The operations of an IR, in the order of the file; constants and their decompression count with their reader.
+
+    Raises:
+        ArtifactError: The file is not an IR.
+    """
+    try:
+        net = ElementTree.parse(path).getroot()
+        layers = {layer.attrib["id"]: layer for layer in net.iterfind("layers/layer")}
+        sources: dict[str, list[str]] = {key: [] for key in layers}
+        for edge in sorted(net.iterfind("edges/edge"), key=lambda e: int(e.attrib["to-port"])):
+            sources[edge.attrib["to-layer"]].append(edge.attrib["from-layer"])
+        return tuple(_op_infos(layers, sources))
+    except (ElementTree.ParseError, KeyError, ValueError, AttributeError, OSError) as error:
+        raise ArtifactError(f"{path.name} is not an OpenVINO IR that can be read: {error!r}") from error
+
+
+def _op_infos(layers: Mapping[str, ElementTree.Element], sources: Mapping[str, list[str]]) -> Iterator[OpInfo]:
+    """All layers that compute something when the model runs."""
+    sizes: dict[str, int] = {}  # of constants nobody has counted yet, through their decompression
+    for key, layer in layers.items():
+        kind, below = layer.attrib["type"], sources[key]
+        if kind == "Const":
+            sizes[key] = int(layer.find("data").attrib["size"])  # type: ignore[union-attr]
+        elif kind == "Convert" and below[0] in sizes:
+            sizes[key] = sizes.pop(below[0])
+        elif kind not in ("Parameter", "Result"):
+            port = layer.find("output/port")
+            shape = _dims(port)
+            yield OpInfo(
+                op=kind,
+                name=layer.attrib["name"],
+                dtype=_TYPES.get(port.attrib["precision"], port.attrib["precision"].lower()),  # type: ignore[union-attr]
+                shape=shape,
+                const_bytes=sum(sizes.pop(source, 0) for source in below),
+                macs=math.prod(shape) * _depth(layer),
+            )
+
+
+_TYPES = {"FP32": "float32", "FP16": "float16", "U8": "uint8", "I8": "int8", "I64": "int64"}
+
+
+def _depth(layer: ElementTree.Element) -> int:
+    """Multiply-accumulates for one element of the output."""
+    ports = [_dims(port) for port in layer.iterfind("input/port")]
+    kind = layer.attrib["type"]
+    if kind == "MatMul":
+        return ports[0][-1]
+    # Weights are [out, in, kh, kw], with the groups in front of it where there are any.
+    return math.prod(ports[1][{"Convolution": 1, "GroupConvolution": 2}[kind] :]) if "Convolution" in kind else 0
+
+
+def _dims(port: ElementTree.Element | None) -> tuple[int, ...]:
+    return () if port is None else tuple(int(str(dim.text)) for dim in port.iterfind("dim"))
 
 
 def _build(graph: ir.Model, taps: Sequence[str]) -> Any:
@@ -115,12 +174,18 @@ def _layer_norm(ops: Any, node: ir.Node, values: Mapping[str, Any]) -> Any:
 
 
 def _grn(ops: Any, node: ir.Node, values: Mapping[str, Any]) -> Any:
+    """``N = G / (mean(G) + eps)`` does not change when ``G`` and ``eps`` are scaled alike, so both forms take the norm.
+
+    One ``ReduceL2`` keeps the squares inside a kernel that sums in float32; a product ``x * x`` between two operations
+    would overflow float16 on the devices that compute in it.
+    """
     x, name = values[name_of(node.inputs[0])], name_of(node.outputs[0])
     gamma, base = (_constant(ops, name_of(v), array_of(v)) for v in node.inputs[1:])
-    reduce = ops.reduce_mean if node.op_type == "Grn" else ops.reduce_sum
-    response = ops.sqrt(reduce(ops.multiply(x, x), _integers(ops, 2, 3), True))
-    epsilon = _constant(ops, f"{name}.epsilon", np.array(number(node, "epsilon")))
-    normalized = ops.divide(response, ops.add(ops.reduce_mean(response, _integers(ops, 1), True), epsilon))
+    pixels = math.prod(shape_of(node.outputs[0])[2:])
+    epsilon = number(node, "epsilon") * (math.sqrt(pixels) if node.op_type == "Grn" else 1.0)
+    response = ops.reduce_l2(x, _integers(ops, 2, 3), True)
+    mean = ops.reduce_mean(response, _integers(ops, 1), True)
+    normalized = ops.divide(response, ops.add(mean, _constant(ops, f"{name}.epsilon", np.array(epsilon))))
     return ops.multiply(x, ops.add(ops.multiply(normalized, gamma), base))
 
 
