@@ -10,6 +10,7 @@ import onnx_ir as ir
 
 from edgecvx.errors import ExportError, one_of
 from edgecvx.export.lowered import Lowered
+from edgecvx.export.tflite_metadata import METADATA_NAME, append_labels, describe, labels_of
 from edgecvx.export.tflite_ops import RULES, Emitter, nhwc, shape_of
 from edgecvx.export.tflite_schema import METADATA
 from edgecvx.export.tflite_writer import Quantization, Writer
@@ -59,8 +60,7 @@ def lower(graph: ir.Model, options: TFLiteOptions) -> Lowered:
         half_weights=options.precision is Precision.FP16,
         split_depthwise=options.split_depthwise,
     )
-    (image,) = graph.graph.inputs
-    inputs = {_open(emitter, image): _dtype(image)}
+    source = _open(emitter, graph)
     for node in graph.graph:
         rule = RULES.get((node.domain, node.op_type))
         if rule is None:
@@ -68,33 +68,30 @@ def lower(graph: ir.Model, options: TFLiteOptions) -> Lowered:
                 f"{node.name}: {node.domain or 'ai.onnx'}.{node.op_type} is not an op of the canonical graph"
             )
         rule(emitter, node)
-    outputs = _outputs(emitter, graph, options.taps)
-    _describe(emitter.writer, graph.metadata_props)
+    outputs = tuple(_spec(emitter, name, "float32") for name in _outputs(emitter, graph, options.taps))
+    _describe(emitter.writer, graph.metadata_props, source, outputs)
     content = emitter.writer.finish(
-        {name: emitter.tensors[name] for name in inputs},
-        {name: emitter.tensors[name] for name in outputs},
+        {source.name: emitter.tensors[source.name]},
+        {spec.name: emitter.tensors[spec.name] for spec in outputs},
         description=graph.metadata_props.get("edgecvx.model", "edgecvx"),
     )
     half = options.precision is Precision.FP16
     return Lowered(
-        files={".tflite": content},
-        inputs=tuple(_spec(emitter, name, dtype) for name, dtype in inputs.items()),
-        outputs=tuple(_spec(emitter, name, "float32") for name in outputs),
+        files={".tflite": append_labels(content, labels_of(graph.metadata_props))},
+        inputs=(source,),
+        outputs=outputs,
         passes=(*emitter.passes, *(("float16-weights",) if half else ())),
         kept_float=KEPT_FLOAT if half else {},
     )
 
 
-def _open(emitter: Emitter, image: ir.Value) -> str:
-    """Makes the tensor that is fed, and returns its name."""
-    name, dtype = str(image.name), _dtype(image)
+def _open(emitter: Emitter, graph: ir.Model) -> TensorSpec:
+    """Makes the tensor that is fed."""
+    (image,) = graph.graph.inputs
+    name, dtype = str(image.name), "uint8" if image.dtype == ir.DataType.UINT8 else "float32"
     quantization = BYTES_AS_THEY_ARE if dtype == "uint8" else None
     emitter.tensors[name] = emitter.writer.tensor(name, nhwc(shape_of(image)), dtype, quantization=quantization)
-    return name
-
-
-def _dtype(image: ir.Value) -> Literal["float32", "uint8"]:
-    return "uint8" if image.dtype == ir.DataType.UINT8 else "float32"
+    return _spec(emitter, name, "uint8" if dtype == "uint8" else "float32")
 
 
 def _outputs(emitter: Emitter, graph: ir.Model, taps: tuple[str, ...]) -> list[str]:
@@ -110,11 +107,14 @@ def _spec(emitter: Emitter, name: str, dtype: Literal["float32", "uint8"]) -> Te
     return TensorSpec(name=name, shape=shape, dtype=dtype, layout="NHWC" if len(shape) == 4 else "NC")
 
 
-def _describe(writer: Writer, props: dict[str, str]) -> None:
-    """Puts into the file what it is, and the oldest TFLite release that has all its operators."""
+def _describe(writer: Writer, props: dict[str, str], source: TensorSpec, outputs: tuple[TensorSpec, ...]) -> None:
+    """Puts into the file what it is, ours and standard, and the oldest TFLite release that has all its operators."""
     if props:
         text = json.dumps(dict(props), sort_keys=True, ensure_ascii=False)
         writer.metadata(METADATA, text.encode())
+    standard = describe(props, source, outputs)
+    if standard is not None:
+        writer.metadata(METADATA_NAME, standard)
     needed = [OLDEST_RUNTIME, *(MINIMUM_RUNTIME[op] for op in writer.used if op in MINIMUM_RUNTIME)]
     newest = max(needed, key=lambda version: tuple(map(int, version.split("."))))
     writer.metadata("min_runtime_version", newest.encode().ljust(16, b"\0"))

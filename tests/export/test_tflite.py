@@ -154,7 +154,7 @@ def test_bytes_go_in_without_preprocessing(tmp_path: Path) -> None:
     )
     file = lower(graph, TFLiteOptions())
     picture = np.random.default_rng(0).integers(0, 256, (1, 3, 64, 64), dtype=np.uint8)
-    mean, std = (np.reshape(np.float32(v), (3, 1, 1)) for v in (preprocess.mean, preprocess.std))
+    mean, std = (np.asarray(v, np.float32).reshape(3, 1, 1) for v in (preprocess.mean, preprocess.std))
     expected = reference(module, ((picture / np.float32(255) - mean) / std).astype(np.float32))[0]
     for delegate in ("xnnpack", "none"):
         assert_close(run(file, picture, tmp_path, delegate)[0], expected, FP32_TOLERANCE, why=FP32_WHY)
@@ -179,7 +179,7 @@ def test_float16_halves_the_file_and_says_what_it_keeps() -> None:
 )
 def test_weights_that_float16_cannot_hold_are_refused(scale: float, message: str) -> None:
     module = network()
-    module.get_submodule("stages.0.blocks.0.mlp.fc1").weight.data.mul_(scale)
+    module.get_parameter("stages.0.blocks.0.mlp.fc1.weight").data.mul_(scale)
     with pytest.raises(ExportError, match=message):
         lowered(module, folds=(), precision=FP16)
     assert lowered(module, folds=(), precision=FP32).files
@@ -188,7 +188,7 @@ def test_weights_that_float16_cannot_hold_are_refused(scale: float, message: str
 def test_a_network_whose_grn_would_overflow_float16(tmp_path: Path) -> None:
     """Sums of squares over 65504: no matter here, where only weights are float16."""
     module, x = network(), probe()
-    module.get_submodule("stages.0.blocks.0.mlp.fc1").weight.data.mul_(200.0)
+    module.get_parameter("stages.0.blocks.0.mlp.fc1.weight").data.mul_(200.0)
     for delegate in ("xnnpack", "none"):
         (logits,) = run(lowered(module, precision=FP16), x, tmp_path, delegate)
         assert_close(logits, reference(module, x)[0], FP16_TOLERANCE, why=FP16_WHY)

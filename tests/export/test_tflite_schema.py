@@ -11,8 +11,8 @@ import pytest
 pytest.importorskip("ai_edge_litert")
 
 from edgecvx.errors import ArtifactError
-from edgecvx.export.tflite_schema import METADATA, read_file, read_metadata, read_ops
-from edgecvx.export.tflite_writer import ALIGNMENT, Quantization, Writer, load_schema, pack
+from edgecvx.export.tflite_schema import METADATA, load_schema, read_file, read_metadata, read_ops
+from edgecvx.export.tflite_writer import ALIGNMENT, Quantization, Writer, pack
 
 
 def tiny(**metadata: bytes) -> bytes:
@@ -104,10 +104,9 @@ def test_a_damaged_file_raises_and_nothing_else(path: Path) -> None:
     content, draw, refused = path.read_bytes(), random.Random(0), 0
     edits = [content[:end] for end in range(8, len(content), 16)]
     for _ in range(300):
-        edited = bytearray(content)
         at = draw.randrange(8, len(content) - 4)
-        edited[at : at + 4] = draw.choice([b"\xff\xff\xff\xff", b"\xff\xff\xff\x7f", b"\0\0\0\x80", draw.randbytes(4)])
-        edits.append(bytes(edited))
+        word = draw.choice([b"\xff\xff\xff\xff", b"\xff\xff\xff\x7f", b"\0\0\0\x80", draw.randbytes(4)])
+        edits.append(content[:at] + word + content[at + 4 :])
     for edited in edits:
         path.write_bytes(edited)
         try:

@@ -12,7 +12,8 @@ import pytest
 pytest.importorskip("ai_edge_litert")
 
 from edgecvx.errors import RuntimeFailedError, RuntimeUnavailableError, UsageError
-from edgecvx.export.tflite_writer import Writer, load_schema, pack
+from edgecvx.export.tflite_schema import load_schema
+from edgecvx.export.tflite_writer import Writer, pack
 from edgecvx.runtimes import tflite
 from edgecvx.runtimes.tflite import open_session, version
 from edgecvx.spec import TensorSpec
@@ -107,7 +108,7 @@ def test_what_the_interpreter_refuses_is_one_sentence(path: Path) -> None:
 def test_the_first_interpreter_that_is_here_serves(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """LiteRT, else tflite-runtime, else TensorFlow; one that is asked for by name is never replaced."""
     here = {"tensorflow"}
-    monkeypatch.setattr(tflite.importlib.util, "find_spec", lambda name: object() if name in here else None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: object() if name in here else None)
     assert tflite._choose(None) == "tensorflow"
     here |= {"tflite_runtime"}
     assert tflite._choose(None) == "tflite_runtime"
