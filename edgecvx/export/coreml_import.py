@@ -40,8 +40,8 @@ def import_coremltools() -> ModuleType:
     Raises:
         RuntimeUnavailableError: It is not installed.
     """
-    if "coremltools" in sys.modules:
-        return sys.modules["coremltools"]
+    if (loaded := sys.modules.get("coremltools")) is not None:
+        return loaded
     with hidden(KEPT_AWAY), quiet():
         try:
             return importlib.import_module("coremltools")

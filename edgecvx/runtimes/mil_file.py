@@ -1,21 +1,18 @@
-"""Reading a saved ``.mlpackage``: its manifest, its ML program and its weight file, as plain values.
+"""Reading a saved ``.mlpackage`` as plain values: its inputs and outputs, its operations and their constants.
 
 Only the file is read, by its public format; nothing is shared with what wrote it. The protobuf classes are coremltools'
-generated ones, loaded without importing coremltools itself, which takes a second and starts frameworks. A package is a
-foreign file: every path, offset and shape in it is checked before it is used.
+generated ones, loaded without importing coremltools itself, which takes a second and starts frameworks.
 """
 
 from __future__ import annotations
 
 import importlib
 import importlib.util
-import json
 import math
-import struct
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from types import MappingProxyType, ModuleType
 from typing import Any, TypeAlias
 
@@ -24,28 +21,15 @@ from numpy.typing import NDArray
 
 from edgecvx.errors import ArtifactError, missing_package
 from edgecvx.export.opinfo import OpInfo
+from edgecvx.runtimes.mil_package import PackageFolder
 
 Array: TypeAlias = NDArray[Any]
-Constant: TypeAlias = "Array | str | bool | tuple[str, ...]"
-Argument: TypeAlias = "str | Constant"
 
 _TYPES: Mapping[int, str] = MappingProxyType(
     {1: "bool", 2: "string", 10: "float16", 11: "float32", 12: "float64", 21: "int8", 22: "int16", 23: "int32"}
     | {24: "int64", 31: "uint8", 32: "uint16", 33: "uint32"}
 )
 """MIL's DataType by number."""
-_BLOB_TYPES: Mapping[int, str] = MappingProxyType(
-    {1: "float16", 2: "float32", 3: "uint8", 4: "int8", 6: "int16", 7: "uint16", 14: "int32", 15: "uint32"}
-)
-"""The weight file's own numbers for types."""
-_BLOB_VERSION = 2
-_SENTINEL = 0xDEADBEEF
-_HEADER = struct.Struct("<II56x")
-"""Weight file: number of blobs, version."""
-_ENTRY = struct.Struct("<IIQQ40x")
-"""Blob: sentinel, type, bytes, offset of the data from the file's start. Headers and data start at multiples of 64."""
-_LARGEST_SPEC = 256 * 1024 * 1024
-"""Bytes. The weights are beside the program, which stays below a megabyte."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,30 +128,25 @@ def read_package(path: Path) -> Package:
         RuntimeUnavailableError: The protobuf classes are missing.
     """
     protos = load_protos()
-    data = path / "Data"
-    model_file = _item(path, data)
-    content = _read(model_file, path)
-    if len(content) > _LARGEST_SPEC:
-        raise ArtifactError(f"{path.name}: a program of {len(content)} bytes is not one edgecvx writes or reads")
+    folder = PackageFolder(path)
     spec = protos.Model()
     try:
-        spec.ParseFromString(content)
+        spec.ParseFromString(folder.program())
     except importlib.import_module("google.protobuf.message").DecodeError as error:
-        raise ArtifactError(f"{path.name}: {model_file.name} is damaged: {error}") from error
+        raise folder.damaged(f"model.mlmodel is damaged: {error}") from error
     if spec.WhichOneof("Type") != "mlProgram":
-        raise ArtifactError(f"{path.name}: holds a {spec.WhichOneof('Type') or 'nothing'}, not an ML program")
-    program = spec.mlProgram
-    if list(program.functions) != ["main"]:
-        raise ArtifactError(f"{path.name}: has the functions {sorted(program.functions)}, edgecvx reads one named main")
-    function = program.functions["main"]
+        raise folder.damaged(f"holds {spec.WhichOneof('Type') or 'nothing'}, not an ML program")
+    functions = spec.mlProgram.functions
+    if list(functions) != ["main"]:
+        raise folder.damaged(f"has the functions {sorted(functions)}, edgecvx reads one named main")
+    function = functions["main"]
     if function.opset not in function.block_specializations:
-        raise ArtifactError(f"{path.name}: has no program for its own opset {function.opset!r}")
+        raise folder.damaged(f"has no program for its own opset {function.opset!r}")
     block = function.block_specializations[function.opset]
-    weights = _Weights(path, model_file.parent)
     return Package(
         inputs=tuple(_feature(f) for f in spec.description.input),
         outputs=tuple(_feature(f) for f in spec.description.output),
-        ops=tuple(_op(o, weights) for o in block.operations),
+        ops=tuple(_op(o, folder) for o in block.operations),
         specification=spec.specificationVersion,
         opset=function.opset,
         metadata=MappingProxyType(dict(spec.description.metadata.userDefined)),
@@ -176,7 +155,7 @@ def read_package(path: Path) -> Package:
 
 def load_protos() -> ModuleType:
     """The generated ``Model_pb2`` of coremltools, without coremltools (30 ms in place of seconds)."""
-    if "coremltools" in sys.modules:
+    if sys.modules.get("coremltools") is not None:
         return importlib.import_module("coremltools.proto.Model_pb2")
     name = "edgecvx.runtimes._coreml_proto"
     if name not in sys.modules:
@@ -195,77 +174,19 @@ def load_protos() -> ModuleType:
     return importlib.import_module(f"{name}.Model_pb2")
 
 
-def _item(path: Path, data: Path) -> Path:
-    """The model's file, as the manifest names it."""
-    try:
-        manifest = json.loads(_read(path / "Manifest.json", path))
-        entry = manifest["itemInfoEntries"][manifest["rootModelIdentifier"]]
-        relative = PurePosixPath(str(entry["path"]))
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise ArtifactError(f"{path.name}: Manifest.json does not name a model ({error!r})") from error
-    return _inside(data, relative, path)
-
-
-def _inside(folder: Path, relative: PurePosixPath, path: Path) -> Path:
-    """A file of the package; one that lies elsewhere, through ``..`` or a link, is refused."""
-    target = folder / relative
-    odd = relative.is_absolute() or ".." in relative.parts or "\0" in str(relative)
-    if odd or not target.resolve().is_relative_to(path.resolve()):
-        raise ArtifactError(f"{path.name}: names the file {str(relative)!r}, which is not inside the package")
-    return target
-
-
-def _read(file: Path, path: Path) -> bytes:
-    try:
-        return file.read_bytes()
-    except OSError as error:
-        raise ArtifactError(f"{path.name}: {file.name} cannot be read: {error.strerror}") from error
-
-
-class _Weights:
-    """The weight files of a package, read once each."""
-
-    def __init__(self, package: Path, folder: Path) -> None:
-        self._package = package
-        self._folder = folder
-        self._files: dict[str, bytes] = {}
-
-    def array(self, name: str, offset: int, kind: Type) -> Array:
-        """The constant whose blob header stands at ``offset``."""
-        content, where = self._file(name), f"{self._package.name}: weight at {offset}"
-        if offset + _ENTRY.size > len(content):
-            raise ArtifactError(f"{where} starts behind the end of {name}")
-        sentinel, number, size, start = _ENTRY.unpack_from(content, offset)
-        if sentinel != _SENTINEL:
-            raise ArtifactError(f"{where} has no blob header; {name} is damaged or of another format")
-        if _BLOB_TYPES.get(number) != kind.dtype or kind.shape is None:
-            raise ArtifactError(f"{where} is of blob type {number}, the program wants {kind.dtype}")
-        count = math.prod(kind.shape)
-        if size != count * np.dtype(kind.dtype).itemsize or start + size > len(content):
-            raise ArtifactError(f"{where} has {size} bytes from {start}, the program wants {kind.dtype} {kind.shape}")
-        return np.frombuffer(content, kind.dtype, count, start).reshape(kind.shape)
-
-    def _file(self, name: str) -> bytes:
-        if name not in self._files:
-            relative = PurePosixPath(name.removeprefix("@model_path/"))
-            content = _read(_inside(self._folder, relative, self._package), self._package)
-            if len(content) < _HEADER.size or _HEADER.unpack_from(content)[1] != _BLOB_VERSION:
-                raise ArtifactError(f"{self._package.name}: {name} is no weight file of version {_BLOB_VERSION}")
-            self._files[name] = content
-        return self._files[name]
-
-
-def _op(op: Any, weights: _Weights) -> Op:
+def _op(op: Any, folder: PackageFolder) -> Op:
     if op.blocks or not op.outputs:
-        raise ArtifactError(f"the program has a {op.type} with control flow or no output, which edgecvx does not read")
+        raise folder.damaged(
+            f"has an operation {op.type!r} with control flow or without output, which edgecvx does not read"
+        )
     inputs: dict[str, Any] = {}
     for name, argument in op.inputs.items():
         bound = [
-            Named(name=b.name) if b.WhichOneof("binding") == "name" else _value(b.value, weights)
+            Named(name=b.name) if b.WhichOneof("binding") == "name" else _value(b.value, folder)
             for b in argument.arguments
         ]
         inputs[name] = bound[0] if len(bound) == 1 else tuple(bound)
-    value = _value(op.attributes["val"], weights) if op.type == "const" else None
+    value = _value(op.attributes["val"], folder) if op.type == "const" else None
     outputs = tuple((o.name, _type(o.type)) for o in op.outputs)
     return Op(kind=op.type, inputs=MappingProxyType(inputs), outputs=outputs, value=value)
 
@@ -281,29 +202,31 @@ def _type(kind: Any) -> Type:
     return Type(dtype=_TYPES[tensor.dataType], shape=tuple(int(d.constant.size) for d in tensor.dimensions))
 
 
-def _value(value: Any, weights: _Weights) -> Any:
+def _value(value: Any, folder: PackageFolder) -> Any:
     """A constant: an array, or a string, or a tuple of strings."""
     if value.WhichOneof("value") == "blobFileValue":
-        blob = value.blobFileValue
-        return weights.array(blob.fileName, blob.offset, _type(value.type))
+        blob, kind = value.blobFileValue, _type(value.type)
+        if kind.shape is None:
+            raise folder.damaged(f"takes a {kind.dtype} from its weight file, which holds tensors")
+        return folder.weight(blob.fileName, blob.offset, kind.dtype, kind.shape)
     immediate = value.immediateValue
     if immediate.WhichOneof("value") == "list":
-        return tuple(_value(v, weights) for v in immediate.list.values)
+        return tuple(_value(v, folder) for v in immediate.list.values)
     if immediate.WhichOneof("value") != "tensor":
-        raise ArtifactError(f"the program has a {immediate.WhichOneof('value')} constant, which edgecvx does not read")
+        raise folder.damaged(f"has a {immediate.WhichOneof('value')} constant, which edgecvx does not read")
     kind, tensor = _type(value.type), immediate.tensor
     field_name = tensor.WhichOneof("value")
     if field_name is None or kind.shape is None:
-        raise ArtifactError("the program has a constant without a value")
+        raise folder.damaged("has a constant without a value")
     content = getattr(tensor, field_name).values
     if kind.dtype == "string":
         return content[0] if len(content) == 1 else tuple(content)
     try:  # float16 and the small integers stand as raw bytes; the rest as protobuf's own lists
         array = np.frombuffer(content, kind.dtype) if field_name == "bytes" else np.asarray(content, kind.dtype)
     except (ValueError, TypeError, OverflowError) as error:
-        raise ArtifactError(f"the program has a constant that is no {kind.dtype}: {error}") from error
+        raise folder.damaged(f"has a constant that is no {kind.dtype}: {error}") from error
     if array.size != math.prod(kind.shape):
-        raise ArtifactError(f"the program has a constant of {array.size} values for shape {kind.shape}")
+        raise folder.damaged(f"has a constant of {array.size} values for shape {kind.shape}")
     return array.reshape(kind.shape)
 
 

@@ -23,7 +23,8 @@ from torch.nn import functional as F
 if find_spec("coremltools") is None:
     pytest.skip("coremltools is not installed", allow_module_level=True)
 
-from edgecvx.errors import ArtifactError, EdgecvxError, RuntimeFailedError, UsageError
+from edgecvx.errors import ArtifactError, EdgecvxError, RuntimeFailedError, RuntimeUnavailableError, UsageError
+from edgecvx.export.coreml_import import import_coremltools
 from edgecvx.runtimes import coreml
 from edgecvx.runtimes.mil import KIND, ReferenceSession, read_ops
 from edgecvx.runtimes.mil_file import load_protos
@@ -185,6 +186,15 @@ def test_opening_imports_no_framework(packages: dict[str, Path]) -> None:
     env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=False)
     assert (done.stdout.strip(), done.stderr) == ("", "")
+
+
+def test_without_coremltools_it_says_how_to_get_it(packages: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "coremltools", None)
+    monkeypatch.delitem(sys.modules, "edgecvx.runtimes._coreml_proto", raising=False)
+    with pytest.raises(RuntimeUnavailableError, match=r"pip install 'edgecvx\[coreml\]'"):
+        ReferenceSession(packages["fp32"])
+    with pytest.raises(RuntimeUnavailableError, match=r"pip install 'edgecvx\[coreml\]'"):
+        import_coremltools()
 
 
 def test_operations_are_listed_with_their_cost(packages: dict[str, Path]) -> None:
