@@ -53,14 +53,14 @@ def validation() -> Validation:
             skipped_reasons={"the file is empty": 1},
             sha256="4f" * 32,
         ),
-        gate=Gate(kind="min_ratio", value=0.99, text="Allowed: 99% of the reference's top-1."),
+        gate=Gate(kind="min_ratio", value=0.99, text="top-1 at least 0.99 of the reference's"),
         artifacts=(
             outcome("convnextv2_femto.demo-224-fp16.onnx", "pass", lost=3, gained=4, closeness=-6.2),
             outcome("convnextv2_femto.demo-224-int8.tflite", "fail", lost=71, gained=13, closeness=-2.4, broken=19),
             outcome("convnextv2_femto.demo-224-int8.xml", "undecided", lost=29, gained=14, closeness=-3.3),
             misfed("convnextv2_femto.demo-224-fp16.mlpackage"),
         ),
-        warnings=("These are the demo weights: fit for trying things out, not for photographs.",),
+        warnings=("these are the demo weights: fit for trying things out, not for photographs",),
     )
 
 
@@ -74,8 +74,8 @@ def outcome(
         identity=_identity(file),
         verdict=Verdict(
             kind=kind,
-            reason=f"The change of the top-1 lies in {100 * top1.interval.low:.2f} to {100 * top1.interval.high:.2f} "
-            "points, allowed is a drop of 0.94.",
+            reason=f"the interval goes from {100 * top1.interval.low:.2f} to {100 * top1.interval.high:.2f} points; "
+            "allowed -0.94",
             allowed_drop=0.00937,
             pictures_needed=5200 if kind == "undecided" else None,
         ),

@@ -64,6 +64,13 @@ def megabytes(size: int) -> str:
     return f"{size / 1e6:.2f} MB"
 
 
+def sentence(text: str) -> str:
+    """A fragment as it stands in an error or a reason, as a sentence of its own."""
+    text = text.strip()
+    ended = text if text.endswith((".", "!", "?", "…")) else f"{text}."
+    return ended[:1].upper() + ended[1:]
+
+
 def count(number: int) -> str:
     """``10 000``, with a thin space that does not break."""
     return f"{number:,}".replace(",", "\N{NARROW NO-BREAK SPACE}")

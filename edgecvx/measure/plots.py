@@ -16,7 +16,7 @@ from edgecvx.measure.figures import MINUS, counted, decibels, percent, points, s
 from edgecvx.measure.outcome import ClassResult, Histogram, Interval, LayerError, RunningDelta, VerdictKind
 
 Number = float | int
-NARROW, WIDE = 380, 960
+NARROW, WIDE = 360, 960
 """Widths that fit a phone or half a page, and a whole page. Text keeps its size, so a plot is drawn for its place."""
 _CHARACTER = 6.3
 """About the width of one character of the page's small text."""
@@ -257,7 +257,7 @@ def depth(layers: Sequence[LayerError], marked: Sequence[LayerError], *, width: 
     top, bottom, left, right = 30, 290, 46, width - 12
     x = Scale(low=-0.5, high=max(1, len(layers)) - 0.5, start=left, end=right)
     figures = [v for layer in layers for v in (layer.sqnr_db, layer.local_sqnr_db) if v is not None]
-    y = Scale(low=min(0.0, *(max(-40.0, f) for f in figures), 0.0), high=_CEILING, start=bottom, end=top)
+    y = Scale(low=min(0.0, *(max(-40.0, f - 6) for f in figures)), high=_CEILING, start=bottom, end=top)
     parts = list(_stages(layers, x, top, bottom, named=width >= 600))
     parts += _y_axis(y, left, right, lambda v: signed(v, 0), ticks=6)
     place = [
@@ -324,7 +324,7 @@ def _names(
     for layer in marked[:2]:
         px, _, py = place[index[layer.name]]
         side = "end" if px > width / 2 else "start"
-        yield _text(px + (9 if side == "start" else -9), py + 4, layer.name, f"name {side}")
+        yield _text(px + (7 if side == "start" else -7), py - 8, layer.name, f"name {side}")
 
 
 # --- axes -----------------------------------------------------------------------------------------------------------

@@ -23,12 +23,13 @@ from edgecvx.measure.figures import (
     p_value,
     percent,
     points,
+    sentence,
     small,
     span,
 )
 from edgecvx.measure.outcome import ArtifactOutcome, LayerError, Validation, VerdictKind
 from edgecvx.measure.perlayer import ranked, suspects
-from edgecvx.measure.report_html import headline, layers_told, lead, page
+from edgecvx.measure.report_html import gate, headline, layers_told, lead, page
 from edgecvx.spec import from_json, to_json
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ def terminal(validation: Validation) -> Group:
 
     parts: list[RenderableType] = [
         Text(headline(validation), style="bold"),
-        Text(f"{lead(validation)} {validation.gate.text}", style="dim"),
+        Text(f"{lead(validation)} {gate(validation)}", style="dim"),
         _overview(validation),
     ]
     for outcome in validation.artifacts:
@@ -199,7 +200,7 @@ def markdown(validation: Validation) -> str:
     lines = [
         f"## {headline(validation)}",
         "",
-        f"{plain(lead(validation))} {plain(validation.gate.text)}",
+        f"{plain(lead(validation))} {plain(gate(validation))}",
         "",
         "| file | verdict | top-1 FP32 | top-1 file | change, points | 95% interval | flips | SQNR |",
         "|---|---|--:|--:|--:|--:|--:|--:|",
@@ -208,10 +209,10 @@ def markdown(validation: Validation) -> str:
         sign, word = VERDICTS[o.verdict.kind]
         lines.append("| " + " | ".join([plain(o.identity.file), f"{sign} {word}", *_row(o)]) + " |")
     for warning in validation.warnings:
-        lines += ["", f"> {plain(warning)}"]
+        lines += ["", f"> {plain(sentence(warning))}"]
     for o in validation.artifacts:
-        lines += ["", f"### {plain(o.identity.file)}", "", plain(o.verdict.reason)]
-        lines += [f"\n**{plain(text)}**" for text in (o.error, *(f.sentence for f in o.findings)) if text]
+        lines += ["", f"### {plain(o.identity.file)}", "", plain(sentence(o.verdict.reason))]
+        lines += [f"\n**{plain(sentence(text))}**" for text in (o.error, *(f.sentence for f in o.findings)) if text]
         if line := agreement(o):
             lines += ["", plain(line) + "."]
         if o.layers:
@@ -233,7 +234,7 @@ def _layer_lines(layers: Sequence[LayerError]) -> list[str]:
         "|---|---|--:|--:|",
     ]
     for layer in ranked(layers)[:LAYERS_SHOWN]:
-        figures = (plain(layer.name), layer.kind, decibels(layer.local_sqnr_db), decibels(layer.sqnr_db))
+        figures = (plain(layer.name), plain(layer.kind), decibels(layer.local_sqnr_db), decibels(layer.sqnr_db))
         lines.append("| " + " | ".join(figures) + " |")
     return lines
 

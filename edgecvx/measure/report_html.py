@@ -25,6 +25,7 @@ from edgecvx.measure.figures import (
     p_value,
     percent,
     points,
+    sentence,
     small,
     span,
 )
@@ -46,7 +47,7 @@ class Section:
     identity: Any
     verdict: Any
     described: str
-    needed: str
+    reason: str
     error: str | None
     findings: tuple[Mapping[str, str], ...]
     cells: tuple[str, ...]
@@ -99,7 +100,9 @@ def page(validation: Validation, thumbnails: Mapping[str, bytes]) -> str:
         artifacts=[_section(outcome, thumbnails) for outcome in validation.artifacts],
         forest_wide=plots.forest(rows, width=plots.WIDE) if rows else "",
         forest_narrow=plots.forest(rows, width=plots.NARROW) if rows else "",
-        forest_told=f"Percentage points, with 95% intervals. {validation.gate.text}",
+        forest_told=f"Percentage points, with 95% intervals. {gate(validation)}",
+        gate=gate(validation),
+        warnings=[sentence(warning) for warning in validation.warnings],
         data=_data(validation),
     )
     # A name may hold half a surrogate pair, which is no character and cannot be written.
@@ -130,7 +133,14 @@ def lead(validation: Validation) -> str:
     """What was compared with what, on what."""
     models = dict.fromkeys(o.reference.model for o in validation.artifacts if o.reference is not None)
     against = f", against {' and '.join(models)} in FP32" if models else ""
-    return f"{counted(validation.data.chosen, 'picture')} of {validation.data.name}{against}."
+    d = validation.data
+    pictures = counted(d.chosen, "drawn picture") if d.kind == "demo" else f"{counted(d.chosen, 'picture')} of {d.name}"
+    return f"{pictures}{against}."
+
+
+def gate(validation: Validation) -> str:
+    """What every file has to reach."""
+    return f"The gate: {validation.gate.text}."
 
 
 def _forest_rows(validation: Validation) -> list[plots.ForestRow]:
@@ -154,9 +164,9 @@ def _section(o: ArtifactOutcome, thumbnails: Mapping[str, bytes]) -> Section:
         identity=o.identity,
         verdict=o.verdict,
         described=_described(o),
-        needed=f"About {count(o.verdict.pictures_needed)} pictures would decide." if o.verdict.pictures_needed else "",
-        error=o.error,
-        findings=tuple({"sentence": f.sentence, "evidence": _evidence(f)} for f in o.findings),
+        reason=sentence(o.verdict.reason),
+        error=sentence(o.error) if o.error else None,
+        findings=tuple({"sentence": sentence(f.sentence), "evidence": _evidence(f)} for f in o.findings),
         cells=_cells(o),
         facts=tuple(_facts(o)),
         top1=top1 is not None,
@@ -169,7 +179,7 @@ def _section(o: ArtifactOutcome, thumbnails: Mapping[str, bytes]) -> Section:
         classes=plots.class_changes(o.worst_classes[:CLASSES_SHOWN]) if o.worst_classes else "",
         depth_wide=plots.depth(o.layers, found, width=plots.WIDE) if o.layers else "",
         depth_narrow=plots.depth(o.layers, found, width=plots.NARROW) if o.layers else "",
-        layers_told=layers_told(o.layers, found) if o.layers else "",
+        layers_told=_layers_told(o.layers, found),
         suspects=bool(found),
         ranked=tuple(_ranked(o.layers, found)),
         losses=tuple(_loss(loss, thumbnails) for loss in o.losses),
@@ -189,6 +199,14 @@ def layers_told(layers: Sequence[LayerError], found: Sequence[LayerError]) -> st
         return f"Far more error than usual for its kind is born in {names}{more}."
     worst = ranked(layers)[0]
     return f"No layer stands out; the most is born in {worst.name}, {decibels(worst.local_sqnr_db)}."
+
+
+def _layers_told(layers: Sequence[LayerError], found: Sequence[LayerError]) -> str:
+    """The same beside the plot, which has to explain its upper edge."""
+    if not layers:
+        return ""
+    same = any(layer.local_sqnr_db is None for layer in layers)
+    return layers_told(layers, found) + (" What lies on the upper edge is identical." if same else "")
 
 
 def _described(o: ArtifactOutcome) -> str:
