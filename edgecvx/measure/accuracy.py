@@ -27,7 +27,7 @@ from edgecvx.manifest import Manifest, locate, read_manifest, verify_files
 from edgecvx.measure import evidence
 from edgecvx.measure.cache import RowStore, opened_cache, picture_key
 from edgecvx.measure.feeding import FedArtifact
-from edgecvx.measure.inputpath import PICTURES, InputPath
+from edgecvx.measure.inputpath import PICTURES, InputPath, differences
 from edgecvx.measure.outcome import (
     SKIPPED_NAMED,
     ArtifactIdentity,
@@ -286,6 +286,11 @@ class _Run:
                 with FedArtifact(job.path, job.manifest, self._threads) as artifact:
                     if finding := artifact.explained(input_path):
                         return finding
+                    if names := differences(reference.preprocess, prepared):
+                        self.warnings.append(
+                            f"{identity.file}: its manifest prepares pictures with another {', '.join(names)} than its "
+                            "weights want; on the first pictures that made no difference"
+                        )
                     for chunk, (pixels, seen) in self._decoded(pending, (prepared, reference.preprocess)):
                         expected = reference.answer(chunk, seen)
                         actual = artifact.run(chunk, pixels)

@@ -6,7 +6,7 @@ artifact agrees with one of these far better than with the reference that is fed
 and no accuracy is worth printing.
 
 A mistake has to explain the artifact in three ways, so that noise, a broken file or a constant output never pass for
-one: it takes away more than half of the noise, it does so for nearly every picture, and the way the artifact's answers
+one: it takes away more than half of the noise, it makes nearly no picture worse, and the way the artifact's answers
 vary from picture to picture is mostly the way the mistaken reference's vary. Quantization noise has no reason to point
 where a mistake would; a few pictures with hundreds of outputs each are plenty to tell the two apart.
 """
@@ -26,7 +26,7 @@ from edgecvx.data.preprocess import normalize
 from edgecvx.measure.metrics import row_powers, sqnr_db
 from edgecvx.measure.outcome import Finding
 from edgecvx.measure.reference import Reference
-from edgecvx.spec import PreprocessSpec
+from edgecvx.spec import IMAGENET_MEAN, IMAGENET_STD, PreprocessSpec
 
 Array = NDArray[Any]
 Feed = Callable[[Array, PreprocessSpec], Array]
@@ -40,6 +40,7 @@ GOOD_DB = 50.0
 """Above it nothing needs explaining: FP16 files are at 55 to 70, FP32 files above 90, and no mistake is that small."""
 _NOISE_LEFT = 0.5
 _NEARLY_EVERY = 0.75
+_ALIKE = 1.01
 _VARIATION_LEFT = 0.5
 
 
@@ -135,7 +136,8 @@ class _Distance:
     def explains_better_than(self, other: _Distance) -> bool:
         return bool(
             self.noise.sum() <= _NOISE_LEFT * other.noise.sum()
-            and np.mean(self.noise < other.noise) >= _NEARLY_EVERY
+            # A grey picture has no colours to swap: what a mistake leaves alone does not speak against it.
+            and np.mean(self.noise <= _ALIKE * other.noise) >= _NEARLY_EVERY
             and self.variation_left <= _VARIATION_LEFT
         )
 
@@ -151,6 +153,12 @@ def mistakes(right: PreprocessSpec, prepared: PreprocessSpec) -> tuple[Mistake, 
         Mistake(kind=kind, what=what, remedy=remedy, feed=feed, spec=right) for kind, what, remedy, feed in _FEEDS
     )
     return (*fed, *_prepared_otherwise(right), *_as_declared(right, prepared))
+
+
+def differences(right: PreprocessSpec, prepared: PreprocessSpec) -> tuple[str, ...]:
+    """The fields in which two ways of preparing pictures differ."""
+    names = (field.name for field in dataclasses.fields(right))
+    return tuple(name for name in names if getattr(right, name) != getattr(prepared, name))
 
 
 def _prepared_otherwise(right: PreprocessSpec) -> list[Mistake]:
@@ -175,7 +183,7 @@ def _prepared_otherwise(right: PreprocessSpec) -> list[Mistake]:
 
 def _as_declared(right: PreprocessSpec, prepared: PreprocessSpec) -> list[Mistake]:
     """What the manifest says, where that is not what the weights want."""
-    names = [f.name for f in dataclasses.fields(right) if getattr(right, f.name) != getattr(prepared, f.name)]
+    names = differences(right, prepared)
     if not names or prepared.size != right.size:
         return []
     return [_preparing("preprocessing", f"gets pictures prepared with another {', '.join(names)}", prepared)]
@@ -187,7 +195,7 @@ def _preparing(kind: str, what: str, spec: PreprocessSpec) -> Mistake:
 
 
 def _sentence(mistake: Mistake, prepared: PreprocessSpec, right: PreprocessSpec) -> str:
-    names = [f.name for f in dataclasses.fields(right) if getattr(right, f.name) != getattr(prepared, f.name)]
+    names = differences(right, prepared)
     declared = ", ".join(f"{name} {getattr(prepared, name)} and not {getattr(right, name)}" for name in names)
     why = f" (its manifest says {declared})" if names else ""
     return f"the network {mistake.what}{why}: {mistake.remedy}"
@@ -223,6 +231,10 @@ def _raw(pixels: Array, spec: PreprocessSpec) -> Array:
 
 def _symmetric(pixels: Array, spec: PreprocessSpec) -> Array:
     return np.asarray(_unit(pixels, spec) * 2 - 1)
+
+
+def _imagenet(pixels: Array, spec: PreprocessSpec) -> Array:
+    return normalized(pixels, dataclasses.replace(spec, mean=IMAGENET_MEAN, std=IMAGENET_STD))
 
 
 def _unscaled(pixels: Array, spec: PreprocessSpec) -> Array:
@@ -276,6 +288,7 @@ _FEEDS: tuple[tuple[str, str, str, Feed], ...] = (
     ("missing-normalization", "gets pixels from 0 to 255 as they are", _ONCE, _raw),
     ("missing-normalization", "gets pixels normalized without the division by 255", _ONCE, _unscaled),
     ("other-normalization", "gets pixels from -1 to 1, another network's normalization", _ONCE, _symmetric),
+    ("other-normalization", "gets pixels normalized for ImageNet, as another network wants", _ONCE, _imagenet),
     ("double-normalization", "gets mean and standard deviation applied twice", _ONCE, _standardized_twice),
     ("double-normalization", "gets normalized values that are normalized as pixels again", _ONCE, _normalized_twice),
     ("double-normalization", "gets pixels divided by 255 twice", _ONCE, _scaled_twice),
