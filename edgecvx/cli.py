@@ -18,6 +18,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from edgecvx import __version__, show
+from edgecvx.cli_validate import validate
 from edgecvx.errors import EdgecvxError, UsageError
 from edgecvx.spec import InputKind, Precision, Task, to_json
 
@@ -116,6 +117,9 @@ def export(
     show.out.print(table)
     for note in dict.fromkeys(a.manifest.self_check.note for a in result.artifacts if a.manifest.self_check.note):
         show.out.print(escape(note), style="dim")
+
+
+app.command()(validate)
 
 
 @app.command()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -10,14 +11,24 @@ from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.panel import Panel
-from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.progress import Progress as Bar
 from rich.table import Table
 
 if TYPE_CHECKING:
+    from edgecvx.measure.accuracy import Progress
     from edgecvx.measure.inspection import Inspection
     from edgecvx.pipeline import Step
 
-out = Console()
+out = Console(width=None if sys.stdout.isatty() else 120)
+"""A log or a pipe has no width of its own; 80 columns would cut the tables."""
 log = Console(stderr=True)
 
 PLAIN: dict[str, Any] = {"box": box.SIMPLE_HEAD, "title_justify": "left", "title_style": "bold"}
@@ -42,9 +53,40 @@ def progress() -> Iterator[Callable[[Step], None]]:
         yield lambda step: log.print(f"[{step.index + 1}/{step.total}] {step.name}", markup=False, highlight=False)
         return
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=log, transient=True) as bar:
+    with Bar(*columns, console=log, transient=True) as bar:
         task = bar.add_task("starting", total=None)
         yield lambda step: bar.update(task, description=step.name, completed=step.index, total=step.total)
+
+
+@contextlib.contextmanager
+def counting() -> Iterator[Callable[[Progress], None]]:
+    """Shows how many pictures went through which artifact: a bar on a terminal, a line per artifact elsewhere."""
+    if not log.is_terminal:
+        shown: set[int] = set()
+
+        def tell(at: Progress) -> None:
+            if at.index not in shown:
+                shown.add(at.index)
+                text = f"[{at.index + 1}/{at.artifacts}] {at.artifact}: {at.total} pictures"
+                log.print(text, markup=False, highlight=False, soft_wrap=True)
+
+        yield tell
+        return
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
+    with Bar(*columns, console=log, transient=True) as bar:
+        task = bar.add_task("reading the pictures", total=None)
+        yield lambda at: bar.update(
+            task,
+            description=f"[{at.index + 1}/{at.artifacts}] {escape(at.artifact)}",
+            completed=at.done,
+            total=at.total,
+        )
 
 
 def megabytes(size: int) -> str:

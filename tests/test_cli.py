@@ -138,7 +138,6 @@ def test_doctor_says_how_to_get_what_is_missing(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     import edgecvx.runtimes.openvino as openvino
-
     from edgecvx.errors import missing_package
 
     def missing() -> str:
