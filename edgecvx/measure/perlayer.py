@@ -16,6 +16,7 @@ is held in memory at a time.
 
 from __future__ import annotations
 
+import dataclasses
 import statistics
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -27,10 +28,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecvx.data.preprocess import Source, prepare_batch
-from edgecvx.errors import ArtifactError, UsageError
+from edgecvx.errors import ArtifactError, EdgecvxError, UsageError
 from edgecvx.manifest import Manifest, locate, read_manifest, verify_files
 from edgecvx.measure.expose import Exposer, exposer
-from edgecvx.measure.outcome import LayerError
+from edgecvx.measure.outcome import LayerError, Validation
 from edgecvx.measure.perlayer_reference import CanonicalReference, Tensor, canonical_reference
 from edgecvx.measure.selfcheck import channels_first
 from edgecvx.runtimes import NO_OPTIONS, open_session
@@ -74,7 +75,7 @@ class PerLayer:
 def per_layer(
     artifact: Path,
     *,
-    checkpoint: Path | None = None,
+    checkpoint: Path | Sequence[Path] | None = None,
     pictures: int = 4,
     sources: Sequence[Source] = (),
     threads: int = 1,
@@ -87,7 +88,7 @@ def per_layer(
     Args:
         artifact: The file ``edgecvx export`` wrote, or its manifest. A file that was changed since is examined too,
             and a note says so.
-        checkpoint: Where the weights lie; needed where they came from a file.
+        checkpoint: Where the weights lie, or several files of which one holds them; needed where they came from a file.
         pictures: How many drawn pictures, where no ``sources`` are given.
         sources: The pictures to look at.
         threads: How many threads runtime and reference may use.
@@ -103,7 +104,8 @@ def per_layer(
     if pictures < 1 and not sources:
         raise UsageError(f"{pictures} pictures are too few to compare anything")
     chosen = list(sources) or _drawn(pictures, manifest)
-    reference = canonical_reference(manifest, checkpoint, threads=threads)
+    checkpoints = [checkpoint] if isinstance(checkpoint, Path) else list(checkpoint or ())
+    reference = canonical_reference(manifest, checkpoints, threads=threads)
     build = exposer(manifest.format)
     own = dict(build.inner_tensors(path))
     shown = [tensor for tensor in reference.tensors if tensor.name in own]
@@ -124,6 +126,39 @@ def per_layer(
         not_shown=tuple(tensor.name for tensor in reference.tensors if tensor.name not in own),
         notes=_notes(manifest, path),
     )
+
+
+def with_layers(
+    validation: Validation,
+    artifacts: Sequence[Path],
+    *,
+    on_artifact: Callable[[str], None] | None = None,
+    **options: Any,
+) -> Validation:
+    """A validation with the inner tensors of each of its artifacts.
+
+    An artifact that could not be run is left as it is, and one that cannot be looked into becomes a warning.
+
+    Args:
+        validation: What was measured.
+        artifacts: The same artifacts, in the same order.
+        on_artifact: Called with the name of each artifact before it is looked into.
+        options: Of ``per_layer``.
+    """
+    outcomes, warnings = [], list(validation.warnings)
+    for outcome, path in zip(validation.artifacts, artifacts, strict=True):
+        if outcome.error is None:
+            if on_artifact is not None:
+                on_artifact(outcome.identity.file)
+            try:
+                found = per_layer(path, **options)
+            except EdgecvxError as error:
+                warnings.append(f"{outcome.identity.file} cannot be looked into: {error}")
+            else:
+                outcome = dataclasses.replace(outcome, layers=found.layers)
+                warnings += found.notes
+        outcomes.append(outcome)
+    return dataclasses.replace(validation, artifacts=tuple(outcomes), warnings=tuple(warnings))
 
 
 def ranked(layers: Sequence[LayerError]) -> tuple[LayerError, ...]:

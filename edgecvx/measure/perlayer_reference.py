@@ -166,12 +166,14 @@ class Runner:
         return dict(zip(self._outputs.values(), results, strict=True))
 
 
-def canonical_reference(manifest: Manifest, checkpoint: Path | None, *, threads: int = 1) -> CanonicalReference:
+def canonical_reference(
+    manifest: Manifest, checkpoints: Sequence[Path] = (), *, threads: int = 1
+) -> CanonicalReference:
     """The canonical graph that an artifact was lowered from, made again from the weights.
 
     Args:
         manifest: The artifact's.
-        checkpoint: Where its weights lie; needed where they came from a file.
+        checkpoints: Files to look for its weights in, where they came from a file.
         threads: How many threads the reference may use.
 
     Raises:
@@ -182,7 +184,7 @@ def canonical_reference(manifest: Manifest, checkpoint: Path | None, *, threads:
     from edgecvx.export.canonical import build_canonical
     from edgecvx.export.fold import fold, fold_uint8_input
 
-    loaded = rebuild(manifest, [] if checkpoint is None else [checkpoint])
+    loaded = rebuild(manifest, checkpoints)
     network = fold(loaded.module, [f for f in manifest.folds if f != UINT8_FOLD], task=manifest.task).module
     if manifest.input_kind is InputKind.UINT8:
         network = fold_uint8_input(network, manifest.model.preprocess)

@@ -191,11 +191,13 @@ def _bars(
     whole_ticks: bool,
     width: int,
 ) -> str:
-    """A histogram, cut to the bins that hold something, with two empty ones on either side."""
+    """A histogram, cut to the bins that hold something, with two empty ones on either side and never fewer than ten."""
     filled = [i for i, c in enumerate(histogram.counts) if c]
     if not filled:
         return ""
-    first, last = max(0, filled[0] - 2), min(len(histogram.counts), filled[-1] + 3)
+    around = max(2, (11 - (filled[-1] - filled[0])) // 2)
+    first = max(0, filled[0] - around)
+    last = min(len(histogram.counts), max(filled[-1] + around + 1, first + 10))
     counts, edges = histogram.counts[first:last], histogram.edges[first : last + 1]
     top, bottom, left = 12, 190, 46
     x = Scale(low=edges[0], high=edges[-1], start=left, end=width - 18)

@@ -119,10 +119,11 @@ def headline(validation: Validation) -> str:
         return "The file keeps its accuracy" if len(kinds) == 1 else f"All {files} keep their accuracy"
     if set(kinds) == {"none"}:
         return f"{files}, compared without a verdict"
+    if set(kinds) == {"undecided"}:
+        return "Too few pictures to decide"
     if len(kinds) == 1:
         return {
             "fail": "The file loses too much accuracy",
-            "undecided": "Too few pictures to decide",
             "error": "The file could not be run",
         }[kinds[0]]
     passed = kinds.count("pass")

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import support
+import validation_sample as sample
 from PIL import Image
 
 from edgecvx.errors import ArtifactError, CheckpointError
@@ -261,6 +262,19 @@ def test_rounding_is_never_suspect() -> None:
         )
         == ()
     )
+
+
+def test_an_artifact_that_cannot_be_looked_into_is_a_warning(
+    exported: Exporter, checkpoint: Path, tmp_path: Path
+) -> None:
+    """The others are still looked into, and what was measured before stays."""
+    made = sample.validation()
+    outcome = dataclasses.replace(made.artifacts[0], layers=())
+    made = dataclasses.replace(made, artifacts=(outcome, outcome), warnings=("as before",))
+    found = perlayer.with_layers(made, [tmp_path / "gone.onnx", exported("onnx")], checkpoint=checkpoint, pictures=1)
+    assert found.artifacts[0] == outcome
+    assert len(found.artifacts[1].layers) >= 40
+    assert found.warnings[0] == "as before" and "gone.onnx" in found.warnings[1]
 
 
 def test_it_turns_into_json_and_back(exported: Exporter, checkpoint: Path) -> None:

@@ -187,7 +187,8 @@ def test_a_run_without_labels_still_has_a_report() -> None:
         (["pass"], "The file keeps its accuracy"),
         (["pass", "pass"], "All 2 files keep their accuracy"),
         (["pass", "pass", "fail"], "2 of 3 files keep the accuracy"),
-        (["undecided"], "Too few pictures to decide"),
+        (["undecided", "undecided"], "Too few pictures to decide"),
+        (["error"], "The file could not be run"),
         (["fail", "error"], "None of 2 files passes"),
     ],
 )
