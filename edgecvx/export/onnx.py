@@ -66,6 +66,8 @@ def read_ops(path: Path) -> tuple[OpInfo, ...]:
         raise ArtifactError(
             f"{path.name} is not an ONNX model that can be read: {' '.join(str(error).split())}"
         ) from error
+    if not len(graph):
+        raise ArtifactError(f"{path.name} is not an ONNX model: it has no operations")
     seen: set[str] = set()
     return tuple(_op_info(node, seen) for node in graph)
 

@@ -24,7 +24,7 @@ from edgecvx.export.canonical import DOMAIN
 from edgecvx.export.lowered import Lowered
 from edgecvx.export.opinfo import OpInfo
 from edgecvx.export.rewrite import array_of, check_taps, is_constant, name_of, number, shape_of, spec_of, to_half
-from edgecvx.spec import Precision
+from edgecvx.spec import Precision, Task
 
 KEPT_FLOAT = {
     "arithmetic on CPU": "FP16 files hold float16 weights; the CPU plugin computes in float32, GPU and NPU in float16",
@@ -56,7 +56,7 @@ def lower(graph: ir.Model, options: OpenVINOOptions) -> Lowered:
             to_half(name, array_of(value))
     taps = check_taps(graph, options.taps)
     model = _build(graph, taps)
-    _describe(model, graph.metadata_props)
+    _describe(model, graph.metadata_props, bytes_in=graph.graph.inputs[0].dtype is ir.DataType.UINT8)
     shown = {name_of(v): v for node in graph.graph for v in node.outputs}
     return Lowered(
         files=_serialized(model, half),
@@ -246,15 +246,21 @@ def _integers(ops: Any, *values: int) -> Any:
     return ops.constant(np.array(values, dtype=np.int64))
 
 
-def _describe(model: Any, metadata: Mapping[str, str]) -> None:
-    """Our metadata, and the part of it that OpenVINO's Model API looks for."""
+def _describe(model: Any, metadata: Mapping[str, str], *, bytes_in: bool) -> None:
+    """Our metadata, and the part of it that OpenVINO's Model API and DL Streamer look for under ``model_info``."""
     for key, value in sorted(metadata.items()):
         model.set_rt_info(value, key.split("."))
-    if metadata.get("edgecvx.task") == "classify":
-        model.set_rt_info("Classification", ["model_info", "model_type"])
-        if "edgecvx.labels" in metadata:  # separated by blanks, so a blank inside a label cannot stay
-            labels = [label.replace(" ", "_") for label in json.loads(metadata["edgecvx.labels"])]
-            model.set_rt_info(" ".join(labels), ["model_info", "labels"])
+    if metadata.get("edgecvx.task") != Task.CLASSIFY.value:
+        return
+    info = {"model_type": "Classification", "resize_type": "crop"}
+    if "edgecvx.labels" in metadata:  # the list is separated by blanks, so a blank inside a label cannot stay
+        info["labels"] = " ".join(label.replace(" ", "_") for label in json.loads(metadata["edgecvx.labels"]))
+    if "edgecvx.preprocess" in metadata and not bytes_in:
+        preprocess = json.loads(metadata["edgecvx.preprocess"])
+        info["mean_values"] = " ".join(f"{255 * v:.6g}" for v in preprocess["mean"])
+        info["scale_values"] = " ".join(f"{255 * v:.6g}" for v in preprocess["std"])
+    for key, value in sorted(info.items()):
+        model.set_rt_info(value, ["model_info", key])
 
 
 def _serialized(model: Any, half: bool) -> dict[str, bytes]:

@@ -147,7 +147,7 @@ def to_half(name: str, array: NDArray[np.generic]) -> NDArray[np.float16]:
         ExportError: A value is too large for it.
     """
     largest = float(np.abs(array).max(initial=0.0))
-    if largest > np.finfo(np.float16).max:
+    if largest > float(np.finfo(np.float16).max):
         raise ExportError(
             f"{name!r} holds {largest:.4g}, and float16 ends at 65504: export this network with --precision fp32"
         )

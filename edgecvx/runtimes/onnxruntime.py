@@ -6,6 +6,7 @@ or the call fails; nothing falls back to another one unsaid.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -58,7 +59,7 @@ def open_session(
     try:
         session = rt.InferenceSession(path, settings, providers=[provider])
     except _failures(rt) as error:
-        raise RuntimeFailedError(f"ONNX Runtime refuses {path.name}: {_one_line(error)}") from error
+        raise RuntimeFailedError(f"ONNX Runtime refuses {path.name}: {_one_line(error, path)}") from error
     if provider not in session.get_providers():
         raise RuntimeFailedError(f"{provider} could not be started for {path.name}; see its requirements")
     return OnnxRuntimeSession(session)
@@ -118,8 +119,11 @@ def _failures(rt: Any) -> tuple[type[Exception], ...]:
     return (*native, RuntimeError, ValueError)
 
 
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:300]
+def _one_line(error: Exception, path: Path = Path()) -> str:
+    """ONNX Runtime's own words, without its error number, and without the path, which the caller names."""
+    told = re.sub(r"^\[ONNXRuntimeError\] : \d+ : [A-Z_]+ : ", "", str(error))
+    told = told.removeprefix(f"Load model from {path} failed:").replace(str(path), path.name)
+    return " ".join(told.split())[:300]
 
 
 def _spec(tensor: Any) -> TensorSpec:

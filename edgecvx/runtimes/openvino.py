@@ -7,6 +7,7 @@ so the precision is always set, and read back.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -50,8 +51,7 @@ def open_session(
     core = ov.Core()
     if device.split(".")[0] not in {name.split(".")[0] for name in core.available_devices}:
         raise UsageError(f"OpenVINO has no device {device!r} here, only {', '.join(core.available_devices)}")
-    if not path.is_file():
-        raise RuntimeFailedError(f"there is no file {path.name}")
+    _check_is_ir(path)
     settings = {"PERFORMANCE_HINT": "LATENCY", "NUM_STREAMS": "1", "INFERENCE_PRECISION_HINT": precision}
     if threads is not None:
         settings["INFERENCE_NUM_THREADS"] = str(threads)
@@ -60,7 +60,7 @@ def open_session(
         used = compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()
         session = OpenVINOSession(compiled, str(used))
     except RuntimeError as error:
-        raise RuntimeFailedError(f"OpenVINO refuses {path.name}: {_one_line(error)}") from error
+        raise RuntimeFailedError(f"OpenVINO refuses {path.name}: {_one_line(error, path)}") from error
     if used != precision:
         raise RuntimeFailedError(f"device {device} computes {path.name} in {used}, not in {precision} as asked")
     return session
@@ -111,8 +111,21 @@ def _load() -> Any:
     return openvino
 
 
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:300]
+def _check_is_ir(path: Path) -> None:
+    """Looks before OpenVINO does, which would try every format it knows on the file, and say so at length."""
+    if not path.is_file():
+        raise RuntimeFailedError(f"there is no file {path.name}")
+    with path.open("rb") as file:
+        if b"<net" not in file.read(4096):
+            raise RuntimeFailedError(f"{path.name} is not an OpenVINO IR: there is no <net> in it")
+    if not path.with_suffix(".bin").is_file():
+        raise RuntimeFailedError(f"{path.name} needs {path.with_suffix('.bin').name} beside it, with its weights")
+
+
+def _one_line(error: Exception, path: Path = Path()) -> str:
+    """OpenVINO's own words, without the places in its source and the folder the file lies in."""
+    told = re.sub(r"Exception from \S+:\d+:|Check '.*?' failed at \S+:\d+:", "", str(error))
+    return " ".join(told.replace(str(path.parent), "").split())[:300]
 
 
 def _spec(port: Any) -> TensorSpec:
