@@ -24,7 +24,7 @@ MEAN, STD = (np.array(v, np.float32)[:, None, None] for v in (IMAGENET_MEAN, IMA
 
 
 def outcome(exported: Any, cache: Path, **options: Any) -> ArtifactOutcome:
-    options = {"data": "demo", "limit": 24, "threads": 1, **options}
+    options = {"data": "demo", "limit": 16, "threads": 1, **options}
     found = validate(exported.path, checkpoints=[exported.checkpoint], cache_dir=cache, **options)
     return found.artifacts[0]
 
