@@ -15,6 +15,10 @@ where every activation of a picture is below it. What underflows in the square i
 that is at least 1. The peak is taken as ``max(max(x), -min(x))``: two readings of x, where ``max(abs(x))`` also writes
 a copy.
 
+**Bytes in FP16.** With 1/255, mean and standard deviation folded into it, the stem sums bytes, all of one sign, and its
+bias takes off what they have in common: on flat pictures the rounding of the weights adds up. So 128 is taken off first,
+which is exact, and the bias gets it back, in float64.
+
 ``GrnL2`` is written as it stands, sums of squares and all: it is there where the fold ``grn-rms`` was switched off.
 """
 
@@ -36,6 +40,8 @@ Var = Any
 
 SMALLEST_NORMAL = 2.0**-14
 """Of float16. Below it a Neural Engine may take a number for zero."""
+GREY = 128.0
+"""The middle of a byte."""
 SMALLEST_EPSILON = 2.0**-20
 """A LayerNorm's epsilon in FP16 (about 1e-6): 1e-12, as transformers has it, would be zero there."""
 
@@ -78,6 +84,8 @@ class MilWriter:
         self.identifiers = Identifiers()
         self.values: dict[str, Var] = {}
         self.passes: set[str] = set()
+        self.centred: set[str] = set()
+        """Canonical names of the values that are ``GREY`` less than they should be."""
         self._settings: dict[tuple[str, str], Var] = {}
 
     def write(self, graph: ir.Graph) -> None:
@@ -117,8 +125,8 @@ class MilWriter:
         if index >= len(node.inputs) or (value := node.inputs[index]) is None:
             return None
         name = _name(value)
-        if name not in self.values and value.const_value is not None:
-            self.values[name] = self.constant(name, value.const_value.numpy())
+        if name not in self.values:
+            self.values[name] = self.constant(name, _array(value))
         return self.values[name]
 
     def output(self, node: ir.Node) -> str:
@@ -169,9 +177,31 @@ def _conv(w: MilWriter, node: ir.Node) -> Var:
         "dilations": attributes["dilations"].as_ints(),
         "groups": attributes["group"].as_int(),
     }
-    if (bias := node.inputs[2] if len(node.inputs) > 2 else None) is not None and bias.const_value is not None:
-        arguments["bias"] = w.constant(_name(bias), bias.const_value.numpy())
+    if (bias := _bias(w, node)) is not None:
+        arguments["bias"] = w.constant(f"{node.name}.bias", bias)
     return w.op("conv", w.output(node), **arguments)
+
+
+def _bias(w: MilWriter, node: ir.Node) -> NDArray[Any] | None:
+    """A convolution's bias, with what was taken off its input."""
+    x, weight, bias = (*node.inputs, None)[:3]
+    constant = None if bias is None else _array(bias)
+    if x is None or weight is None or _name(x) not in w.centred:
+        return constant
+    share: NDArray[Any] = GREY * _array(weight).sum(axis=(1, 2, 3), dtype=np.float64)
+    return share if constant is None else share + constant
+
+
+def _door(w: MilWriter, node: ir.Node) -> Var:
+    """From bytes to numbers: nothing to do in FP32, where Core ML hands them over as such; centred in FP16."""
+    x, value = w.input(node, 0), node.outputs[0]
+    users = [use.node for use in value.uses()]
+    plain = all(user.op_type == "Conv" and not any(user.attributes["pads"].as_ints()) for user in users)
+    if not w.half or not plain or _name(value) in w.published:
+        return x
+    w.passes.add("centre-bytes")
+    w.centred.add(_name(value))
+    return w.op("add", w.output(node), x=x, y=w.real(-GREY))
 
 
 def _layer_norm(w: MilWriter, node: ir.Node) -> Var:
@@ -260,9 +290,15 @@ def _name(value: ir.Value) -> str:
     return value.name or ""
 
 
+def _array(value: ir.Value) -> NDArray[Any]:
+    """A constant of the graph."""
+    if value.const_value is None:
+        raise ExportError(f"{value.name!r} is neither computed before it is used nor a constant")
+    return value.const_value.numpy()
+
+
 LOWERINGS: dict[tuple[str, str], Callable[[MilWriter, ir.Node], Var]] = {
-    # The door is open when a node comes: an image is FP32 in the program, or FP16 after the writer's own cast.
-    ("", "Cast"): lambda w, node: w.input(node, 0),
+    ("", "Cast"): _door,
     ("", "Conv"): _conv,
     (DOMAIN, "LayerNorm2d"): _layer_norm,
     (DOMAIN, "Grn"): _grn,

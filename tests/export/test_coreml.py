@@ -192,6 +192,22 @@ def test_bytes_in_the_graph_are_a_picture_in_the_file(precision: Precision, tmp_
     assert_close(actual, expected, **WITHIN[precision])
 
 
+def test_flat_colours_survive_the_folded_stem_in_fp16(tmp_path: Path) -> None:
+    """Pixels of one size and sign add up the rounding of the stem's weights; 128 is taken off them first."""
+    module = network()
+    package = lowered(
+        fold_uint8_input(module, PREPROCESS), precision=FP16, input_kind=InputKind.UINT8, taps=("stem.1",)
+    )
+    assert "centre-bytes" in package.passes
+    session = ReferenceSession(save(package, tmp_path))
+    for colour in np.random.default_rng(0).integers(0, 256, (12, 3), dtype=np.uint8):
+        flat = np.broadcast_to(colour, (1, 64, 64, 3)).copy()
+        with torch.no_grad():
+            expected = module.stem(torch.from_numpy(normalize(flat[0], PREPROCESS).transpose(2, 0, 1)[None].copy()))
+        why = "5e-4 on average, 1.1e-3 at worst; 4.1e-3 where the bytes are left as they are"
+        assert_close(session.run(flat)["stem_1"], expected, 2e-3, why=why)
+
+
 @pytest.mark.parametrize("precision", [FP32, FP16])
 def test_picture_in_front_of_a_padded_stem(precision: Precision, tmp_path: Path) -> None:
     """Its bytes cannot be folded into the stem, so the preprocessing is written into the program."""
