@@ -1,6 +1,7 @@
 """edgecvx: from a ConvNeXt V2 checkpoint to a proven file for every edge runtime.
 
-``edgecvx.export(...)`` writes artifacts, ``edgecvx.load(...)`` opens one. Importing this package loads no framework;
+``edgecvx.export(...)`` writes artifacts, ``edgecvx.load(...)`` opens one, ``edgecvx.validate(...)`` says how much worse
+than FP32 PyTorch they are. Importing this package loads no framework;
 what a call needs is imported when it is called.
 """
 
@@ -9,9 +10,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "export", "load"]
+__all__ = ["__version__", "export", "load", "validate"]
 
 if TYPE_CHECKING:
+    from edgecvx.measure.accuracy import validate as validate
     from edgecvx.pipeline import export as export
     from edgecvx.runtimes.artifact import load as load
 
@@ -21,6 +23,10 @@ def __getattr__(name: str) -> Any:
         from edgecvx.runtimes.artifact import load
 
         return load
+    if name == "validate":
+        from edgecvx.measure.accuracy import validate
+
+        return validate
     if name == "export":
         # The folder edgecvx/export/ is the package of the lowerings; it can be called (see its __init__).
         import edgecvx.export
