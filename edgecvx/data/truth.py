@@ -15,8 +15,9 @@ from __future__ import annotations
 import csv
 import io
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from edgecvx.data.folder import Picture
 from edgecvx.errors import UsageError
@@ -125,10 +126,13 @@ def match_truth(
     """The class name of each picture that the label file knows, and the entries it has no picture for."""
     names: dict[str, str] = {}
     used = set()
+    times = Counter(PurePosixPath(entry).name for entry in written)
+    # "val/0001.JPEG", written from one folder further up, is meant by its last part if no other entry ends so.
+    by_last = {name: entry for entry in written if times[name := PurePosixPath(entry).name] == 1}
     for picture in pictures:
-        path = Path(picture.name)
+        path = PurePosixPath(picture.name)
         candidates = (picture.name, path.name, path.stem, *(p.as_posix() for p in path.parents if p.name))
-        entry = next((candidate for candidate in candidates if candidate in written), None)
+        entry = next((candidate for candidate in candidates if candidate in written), by_last.get(path.name))
         if entry is not None:
             names[picture.name] = written[entry]
             used.add(entry)
