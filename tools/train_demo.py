@@ -84,7 +84,7 @@ class Recipe:
 PHASES = (
     Phase(size=112, zoom=2.0, batch=32, steps=1000, lr=1e-3, fall=1600),
     Phase(size=160, zoom=1.4, batch=32, steps=120, lr=5e-4),
-    Phase(size=224, zoom=1.0, batch=32, steps=280, lr=3e-4),
+    Phase(size=224, zoom=1.0, batch=32, steps=200, lr=3e-4),
 )
 
 
