@@ -1,8 +1,7 @@
 """edgecvx: from a ConvNeXt V2 checkpoint to a proven file for every edge runtime.
 
 ``edgecvx.export(...)`` writes artifacts, ``edgecvx.load(...)`` opens one, ``edgecvx.validate(...)`` says how much worse
-than FP32 PyTorch they are. Importing this package loads no framework;
-what a call needs is imported when it is called.
+than FP32 PyTorch they are. Importing this package loads no framework; what a call needs is imported when it is called.
 """
 
 from __future__ import annotations
