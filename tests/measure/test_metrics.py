@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 
 from edgecvx.errors import EdgecvxError
-from edgecvx.measure.metrics import max_error_of_range, min_cosine
+from edgecvx.measure.metrics import (
+    max_error_of_range,
+    min_cosine,
+    row_cosines,
+    row_divergences,
+    row_powers,
+    sqnr_db,
+)
 
 EXPECTED = np.array([[0.0, 1.0, 4.0], [2.0, -1.0, 0.0]], np.float32)
 
@@ -45,3 +52,34 @@ def test_other_shapes_and_a_broken_reference_are_refused() -> None:
         max_error_of_range(EXPECTED.T, EXPECTED)
     with pytest.raises(EdgecvxError, match="the reference itself"):
         max_error_of_range(EXPECTED, np.full_like(EXPECTED, np.nan))
+
+
+def test_each_row_has_its_own_cosine() -> None:
+    actual = np.array([[0.0, 2.0], [1.0, 0.0], [0.0, 0.0], [0.0, 0.0]])
+    expected = np.array([[0.0, 1.0], [0.0, 1.0], [0.0, 0.0], [1.0, 0.0]])
+    assert row_cosines(actual, expected).tolist() == [1.0, 0.0, 1.0, 0.0]
+
+
+def test_signal_to_noise_counts_every_row_of_every_shape() -> None:
+    expected = np.random.default_rng(0).standard_normal((3, 2, 4, 4))
+    signal, noise = row_powers(1.01 * expected, expected)
+    assert signal.shape == noise.shape == (3,)
+    assert sqnr_db(float(signal.sum()), float(noise.sum())) == pytest.approx(40.0)
+    assert sqnr_db(1.0, 0.0) is None, "no noise is no number, in JSON least of all"
+    assert np.isfinite(sqnr_db(0.0, 1.0) or np.nan)
+
+
+def test_divergence_is_scipy_s_and_blind_to_a_constant() -> None:
+    special = pytest.importorskip("scipy.special")
+    draw = np.random.default_rng(0)
+    actual, expected = 3 * draw.standard_normal((5, 10)), 3 * draw.standard_normal((5, 10))
+    p, q = special.softmax(expected, axis=1), special.softmax(actual, axis=1)
+    np.testing.assert_allclose(row_divergences(actual, expected), special.rel_entr(p, q).sum(1), rtol=1e-10)
+    np.testing.assert_allclose(row_divergences(actual + 1e3, expected), row_divergences(actual, expected), rtol=1e-9)
+    assert (row_divergences(expected + 700.0, expected) < 1e-12).all(), "and does not overflow"
+
+
+def test_the_row_measures_refuse_what_is_not_finite() -> None:
+    for measure in (row_cosines, row_powers, row_divergences):
+        with pytest.raises(EdgecvxError, match="NaN or infinite"):
+            measure(np.full_like(EXPECTED, np.inf), EXPECTED)
