@@ -16,8 +16,8 @@ that is at least 1. The peak is taken as ``max(max(x), -min(x))``: two readings 
 a copy.
 
 **Bytes in FP16.** With 1/255, mean and standard deviation folded into it, the stem sums bytes, all of one sign, and its
-bias takes off what they have in common: on flat pictures the rounding of the weights adds up. So 128 is taken off first,
-which is exact, and the bias gets it back, in float64.
+bias takes off what they have in common: on flat pictures the rounding of the weights adds up. So 128 is taken off
+first, which is exact, and the bias gets it back, in float64.
 
 ``GrnL2`` is written as it stands, sums of squares and all: it is there where the fold ``grn-rms`` was switched off.
 """

@@ -200,12 +200,12 @@ def test_flat_colours_survive_the_folded_stem_in_fp16(tmp_path: Path) -> None:
     )
     assert "centre-bytes" in package.passes
     session = ReferenceSession(save(package, tmp_path))
-    for colour in np.random.default_rng(0).integers(0, 256, (12, 3), dtype=np.uint8):
+    for colour in np.random.default_rng(0).integers(0, 256, (20, 3), dtype=np.uint8):
         flat = np.broadcast_to(colour, (1, 64, 64, 3)).copy()
         with torch.no_grad():
             expected = module.stem(torch.from_numpy(normalize(flat[0], PREPROCESS).transpose(2, 0, 1)[None].copy()))
-        why = "5e-4 on average, 1.1e-3 at worst; 4.1e-3 where the bytes are left as they are"
-        assert_close(session.run(flat)["stem_1"], expected, 2e-3, why=why)
+        why = "8e-4 at worst among these; 3.4e-3 where the bytes are left as they are"
+        assert_close(session.run(flat)["stem_1"], expected, 1.7e-3, why=why)
 
 
 @pytest.mark.parametrize("precision", [FP32, FP16])
