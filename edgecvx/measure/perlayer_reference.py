@@ -72,8 +72,9 @@ class CanonicalReference:
                 shape=self._shapes[node.output[0]],
             )
             for node in model.graph.node
+            if node.op_type != "Cast"
         )
-        """In the order of the network."""
+        """In the order of the network. The door for bytes is not among them: a file may shift bytes there."""
         self._constants = constants
 
     @property

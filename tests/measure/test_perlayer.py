@@ -159,6 +159,13 @@ def test_bytes_batches_and_features_too(exported: Exporter, checkpoint: Path) ->
     assert suspects(found.layers) == ()
 
 
+def test_bytes_that_are_shifted_at_the_door_are_no_damage(exported: Exporter, checkpoint: Path) -> None:
+    """Core ML in FP16 takes 128 off every byte and gives it back in the stem's bias."""
+    found = per_layer(exported("coreml", precision="fp16", input_kind="uint8"), checkpoint=checkpoint, pictures=2)
+    assert suspects(found.layers) == ()
+    assert found.layers[0].name == "stem.0" and (found.layers[0].local_sqnr_db or 999) > 55
+
+
 def test_an_unfolded_file_is_compared_with_the_unfolded_network(exported: Exporter, checkpoint: Path) -> None:
     found = per_layer(exported("coreml", folds=()), checkpoint=checkpoint, pictures=1)
     assert {"scale", "shift"} <= {layer.kind for layer in found.layers}

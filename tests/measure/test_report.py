@@ -173,6 +173,25 @@ def test_the_page_can_be_read_without_seeing_it() -> None:
     assert sum(tag == "h1" for tag, _ in tags) == 1
 
 
+def _luminance(colour: str) -> float:
+    channels = (int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5))
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def test_text_has_the_contrast_that_reading_needs() -> None:
+    """WCAG AA: 4.5 to 1 for small text, in both colour schemes."""
+    schemes = re.findall(r":root \{(.*?)\}", report.html(sample.validation()), re.DOTALL)[:2]
+    assert len(schemes) == 2
+    for scheme in schemes:
+        colours = dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6});", scheme))
+        pairs = [(text, ground) for text in ("ink", "soft", "faint", "line") for ground in ("paper", "card", "wash")]
+        pairs += [(kind, f"{kind}-wash") for kind in figures.VERDICTS]
+        for text, ground in pairs:
+            high, low = sorted((_luminance(colours[text]), _luminance(colours[ground])), reverse=True)
+            assert (high + 0.05) / (low + 0.05) >= 4.5, f"{text} on {ground}"
+
+
 def test_a_run_without_labels_still_has_a_report() -> None:
     made = unlabelled()
     assert "compared without a verdict" in report.html(made)

@@ -14,10 +14,11 @@ from edgecvx.export.tflite_schema import load_schema
 
 
 def inner_tensors(path: Path) -> Mapping[str, str]:
-    """Canonical name -> the file's own name; a lowering keeps them the same."""
-    graph = _read(path).subgraphs[0]
+    """Canonical name -> the file's own name; a lowering keeps them the same. Float tensors only."""
+    graph, kinds = _read(path).subgraphs[0], load_schema().TensorType
     computed = (graph.tensors[i] for op in graph.operators for i in op.outputs)
-    return {name: name for name in (tensor.name.decode() for tensor in computed)}
+    floats = (tensor.name.decode() for tensor in computed if tensor.type in (kinds.FLOAT32, kinds.FLOAT16))
+    return {name: name for name in floats}
 
 
 def expose(path: Path, names: Sequence[str]) -> Mapping[str, bytes]:
