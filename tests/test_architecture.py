@@ -25,15 +25,15 @@ LAYERS = (
     ("measure",),
     ("pipeline",),
     ("show",),
-    ("cli", "__main__"),
+    ("cli", "cli_validate", "__main__"),
 )
 """A module imports from its own layer and from those above it in this list, never from below."""
 
 DOORS = {
-    "edgecvx": {"edgecvx.pipeline", "edgecvx.runtimes.artifact", "edgecvx.export"},
+    "edgecvx": {"edgecvx.pipeline", "edgecvx.runtimes.artifact", "edgecvx.measure.accuracy", "edgecvx.export"},
     "edgecvx.export": {"edgecvx.pipeline"},
 }
-"""`edgecvx.export(...)` and `edgecvx.load(...)` are called on packages, which fetch the function when it is called."""
+"""`edgecvx.export(...)`, `load` and `validate` are called on packages, which fetch the function when it is asked for."""
 
 HEAVY = (
     *("torch", "onnx", "onnx_ir", "onnxruntime", "openvino", "nncf", "tensorflow", "ai_edge_litert", "coremltools"),
