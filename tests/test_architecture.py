@@ -33,7 +33,7 @@ DOORS = {
     "edgecvx": {"edgecvx.pipeline", "edgecvx.runtimes.artifact", "edgecvx.measure.accuracy", "edgecvx.export"},
     "edgecvx.export": {"edgecvx.pipeline"},
 }
-"""`edgecvx.export(...)`, `load` and `validate` are called on packages, which fetch the function when it is asked for."""
+"""`edgecvx.export(...)`, `load` and `validate` are called on packages, which fetch the function when asked."""
 
 HEAVY = (
     *("torch", "onnx", "onnx_ir", "onnxruntime", "openvino", "nncf", "tensorflow", "ai_edge_litert", "coremltools"),
