@@ -6,6 +6,7 @@ are left out, so that what is written down in ``coreml_ops`` is what the file ho
 
 from __future__ import annotations
 
+import collections
 import json
 import uuid
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from typing import Any, Literal
 import numpy as np
 import onnx_ir as ir
 
-from edgecvx.errors import EdgecvxError, ExportError
+from edgecvx.errors import ExportError, UsageError
 from edgecvx.export.coreml_import import import_coremltools, quiet
 from edgecvx.export.coreml_ops import MilWriter
 from edgecvx.export.lowered import Lowered
@@ -47,6 +48,10 @@ class CoreMLOptions:
     ``auto``: where labels are known and the batch is 1. The logits are an output in any case."""
     ios: Literal[16, 17] = 16
     """The oldest system that must run the file; 16 goes with macOS 13, 17 with macOS 14."""
+
+    def __post_init__(self) -> None:
+        if self.ios not in (16, 17):
+            raise UsageError(f"Core ML packages are written for iOS 16 or 17, not {self.ios}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,8 +145,11 @@ def _labels(graph: ir.Model, options: CoreMLOptions) -> list[str] | None:
     if [len(labels)] != rest:
         raise ExportError(f"{len(labels)} labels do not go with logits of shape {[batch, *rest]}")
     # The probabilities are a dictionary, in which two classes called "crane" would be one.
-    repeated = {label for label in labels if labels.count(label) > 1}
-    return [f"{label} ({i})" if label in repeated else label for i, label in enumerate(labels)]
+    times = collections.Counter(labels)
+    unique = [label if times[label] == 1 else f"{label} ({i})" for i, label in enumerate(labels)]
+    if len(set(unique)) < len(unique):
+        raise ExportError("the labels repeat in a way that indices cannot tell apart; use classifier=False")
+    return unique
 
 
 def _program(
@@ -242,5 +250,5 @@ def _manifest() -> bytes:
 def _output(name: str, value: ir.Value) -> TensorSpec:
     shape = tuple(int(d) for d in value.shape or ())  # type: ignore[arg-type]
     if len(shape) not in (2, 4):
-        raise EdgecvxError(f"value {value.name!r} has {len(shape)} dimensions; an output has 2 or 4")
+        raise ExportError(f"value {value.name!r} has {len(shape)} dimensions; an output has 2 or 4")
     return TensorSpec(name=name, shape=shape, dtype="float32", layout="NCHW" if len(shape) == 4 else "NC")

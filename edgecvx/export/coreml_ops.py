@@ -201,7 +201,7 @@ def _door(w: MilWriter, node: ir.Node) -> Var:
         return x
     w.passes.add("centre-bytes")
     w.centred.add(_name(value))
-    return w.op("add", w.output(node), x=x, y=w.real(-GREY))
+    return w.op("add", w.identifiers.of(f"{_name(value)}.centred"), x=x, y=w.real(-GREY))  # not the graph's value
 
 
 def _layer_norm(w: MilWriter, node: ir.Node) -> Var:

@@ -199,6 +199,7 @@ def test_flat_colours_survive_the_folded_stem_in_fp16(tmp_path: Path) -> None:
         fold_uint8_input(module, PREPROCESS), precision=FP16, input_kind=InputKind.UINT8, taps=("stem.1",)
     )
     assert "centre-bytes" in package.passes
+    assert "image_float" not in {op.name for op in read_ops(save(package, tmp_path))}  # nothing says it is the bytes
     session = ReferenceSession(save(package, tmp_path))
     for colour in np.random.default_rng(0).integers(0, 256, (20, 3), dtype=np.uint8):
         flat = np.broadcast_to(colour, (1, 64, 64, 3)).copy()
