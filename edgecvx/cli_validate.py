@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -52,6 +51,7 @@ def validate(
     """
     from edgecvx.measure import report
     from edgecvx.measure.accuracy import validate as run
+    from edgecvx.measure.perlayer import with_layers
 
     with show.counting() as on_progress:
         validation = run(
@@ -69,7 +69,7 @@ def validate(
             on_progress=on_progress,
         )
     if per_layer:
-        validation = _with_layers(validation, artifacts, checkpoint or [])
+        validation = with_layers(validation, artifacts, checkpoint=checkpoint)
     show.warnings(validation.warnings)
     _write(validation, data, json_file=json_file, html=html, markdown=markdown)
     if json_file is None or str(json_file) != "-":
@@ -77,19 +77,6 @@ def validate(
     else:
         typer.echo(report.as_json(validation), nl=False)
     return validation.exit_code
-
-
-def _with_layers(validation: Validation, artifacts: list[Path], checkpoints: list[Path]) -> Validation:
-    """The same validation, each artifact that could be run with its inner tensors compared."""
-    from edgecvx.measure.perlayer import per_layer
-
-    outcomes = []
-    for path, outcome in zip(artifacts, validation.artifacts, strict=True):
-        if outcome.error is None:
-            found = per_layer(path, checkpoints=checkpoints)
-            outcome = replace(outcome, layers=found.layers)
-        outcomes.append(outcome)
-    return replace(validation, artifacts=tuple(outcomes))
 
 
 def _write(
