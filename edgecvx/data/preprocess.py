@@ -23,8 +23,8 @@ from PIL import Image
 from edgecvx.errors import EdgecvxError, ImageError
 from edgecvx.spec import PreprocessSpec, TensorSpec
 
-Source = Path | bytes | Image.Image
-"""A picture file, its content, or a picture that Pillow has opened already."""
+Source = Path | str | bytes | Image.Image | npt.NDArray[np.uint8]
+"""A picture file, its content, a picture that Pillow has opened already, or a camera's frame: height x width x RGB."""
 
 MAX_PIXELS = 89_478_485
 """The largest picture taken, 256 MiB of RGB: the size from which Pillow itself suspects a decompression bomb."""
@@ -63,7 +63,12 @@ def open_picture(source: Source) -> Image.Image:
     Raises:
         ImageError: There is no such file, it is empty, no picture, or larger than ``MAX_PIXELS``.
     """
-    image = source if isinstance(source, Image.Image) else _open_encoded(source)
+    if isinstance(source, np.ndarray):
+        image = _from_frame(source)
+    elif isinstance(source, Image.Image):
+        image = source
+    else:
+        image = _open_encoded(Path(source) if isinstance(source, str) else source)
     width, height = image.size
     if width * height > MAX_PIXELS:
         raise ImageError(f"{_name(source)}: {width} x {height} pixels are too many, at most {MAX_PIXELS} are read")
@@ -156,6 +161,14 @@ def prepare_batch(sources: Iterable[Source], spec: PreprocessSpec, tensor: Tenso
     return np.concatenate(batch)
 
 
+def _from_frame(frame: npt.NDArray[np.uint8]) -> Image.Image:
+    if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3:
+        raise ImageError(
+            f"an array of {frame.dtype} {list(frame.shape)} is no picture: it must be uint8, height x width x RGB"
+        )
+    return Image.fromarray(frame)
+
+
 def _open_encoded(source: Path | bytes) -> Image.Image:
     """Opens a file or its content; what Pillow raises becomes one sentence."""
     name = _name(source)
@@ -215,7 +228,7 @@ def _check_input(spec: PreprocessSpec, tensor: TensorSpec) -> None:
 
 
 def _name(source: Source) -> str:
-    return str(source) if isinstance(source, Path) else "the picture"
+    return str(source) if isinstance(source, Path | str) else "the picture"
 
 
 def _line(error: BaseException) -> str:

@@ -384,3 +384,16 @@ def test_a_batch_is_its_pictures_one_after_another() -> None:
 def test_an_input_that_takes_no_such_picture_is_refused(wrong: TensorSpec) -> None:
     with pytest.raises(EdgecvxError, match=wrong.name):
         prepare(Image.new("RGB", (9, 9)), SPEC, wrong)
+
+
+def test_a_frame_of_a_camera_and_a_file_name_are_pictures_too(tmp_path: Path) -> None:
+    frame = np.random.default_rng(3).integers(0, 256, (48, 64, 3), np.uint8)
+    path = tmp_path / "frame.png"
+    Image.fromarray(frame).save(path)
+    spec = PreprocessSpec(size=32)
+    expected = resize_and_crop(load_picture(path, spec), spec)
+    for source in (frame, str(path), path.read_bytes()):
+        np.testing.assert_array_equal(resize_and_crop(load_picture(source, spec), spec), expected)
+    for wrong in (frame[..., 0], frame.astype(np.float32), frame.transpose(2, 0, 1)):
+        with pytest.raises(ImageError, match="must be uint8, height x width x RGB"):
+            load_picture(wrong, spec)
