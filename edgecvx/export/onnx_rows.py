@@ -83,18 +83,13 @@ class RowForm:
         self._tensors[name_of(value)] = _Tensor(shape=shape_of(value), maps=maps)
 
     def conv(self, node: ir.Node) -> None:
-        """A 1x1 convolution is a product of the rows with a matrix; any other looks at neighbours, in maps."""
-        weight = array_of(node.inputs[1])
-        if weight.shape[2:] == (1, 1):
-            self._pointwise(node, weight[:, :, 0, 0])
+        """A 1x1 convolution of many pixels is a product of rows with a matrix; anything else stays a convolution."""
+        value = node.outputs[0]
+        if _is_product(node):
+            self._pointwise(node, array_of(node.inputs[1])[:, :, 0, 0])
             return
-        value, inputs = node.outputs[0], [self._maps(name_of(node.inputs[0])), *map(self._parameter, node.inputs[1:])]
-        tensor = _Tensor(shape=shape_of(value))
-        name = self._inner(value, maps=True)
-        tensor.maps = self._write.op(
-            "Conv", inputs, attributes_of(node), name=name, shape=tensor.shape, dtype=self._type
-        )
-        self._tensors[name_of(value)] = tensor
+        inputs = [self._maps(name_of(node.inputs[0])), *map(self._parameter, node.inputs[1:])]
+        self._map_op("Conv", inputs, attributes_of(node), value)
 
     def gemm(self, node: ir.Node) -> None:
         """The classifier; its weight keeps the checkpoint's ``[out, in]``."""
@@ -123,17 +118,20 @@ class RowForm:
         y = self._scaled(x, factor, source, self._inner(node.outputs[0]))
         self._tensors[name] = _Tensor(shape=source.shape, rows=y)
 
-    def gelu(self, node: ir.Node) -> None:
-        """Stays as it is: every runtime has a kernel for it."""
-        self._row_op("Gelu", [self._rows(name_of(node.inputs[0]))], attributes_of(node), node)
-
     def elementwise(self, node: ir.Node) -> None:
-        """Add, Mul and Sigmoid, of tensors or with a constant per channel."""
-        operands = [
-            self._constant(name_of(v), array_of(v).reshape(-1)) if is_constant(v) else self._rows(name_of(v))
-            for v in node.inputs
-        ]
-        self._row_op(node.op_type, operands, None, node)
+        """Gelu, Sigmoid, Add and Mul, of tensors or with a constant per channel, in the layout the tensors have."""
+        tensors = [v for v in node.inputs if not is_constant(v)]
+        in_maps = all(self._tensors[name_of(v)].rows is None for v in tensors)
+        operands = []
+        for v in node.inputs:
+            if is_constant(v):  # [1, C, 1, 1]
+                operands.append(self._constant(name_of(v), array_of(v) if in_maps else array_of(v).reshape(-1)))
+            else:
+                operands.append(self._maps(name_of(v)) if in_maps else self._rows(name_of(v)))
+        if in_maps:
+            self._map_op(node.op_type, operands, attributes_of(node), node.outputs[0])
+        else:
+            self._row_op(node.op_type, operands, attributes_of(node), node)
 
     def pool(self, node: ir.Node) -> None:
         """The mean over a picture's rows; in float32, because a float16 sum of many pixels overflows."""
@@ -207,11 +205,10 @@ class RowForm:
         """
         value = node.outputs[0]
         consumers = [use.node for use in value.uses()]
-        if len(consumers) != 1 or consumers[0].op_type != "Conv" or name_of(value) in self._shown:
+        if len(consumers) != 1 or not _is_product(consumers[0]) or name_of(value) in self._shown:
             return False
-        weight = shape_of(consumers[0].inputs[1])  # type: ignore[arg-type]
         batch, _, *picture = shape_of(value)
-        return batch == 1 and weight[2:] == (1, 1) and 2 * weight[0] <= math.prod(picture)
+        return batch == 1 and 2 * shape_of(consumers[0].outputs[0])[1] <= math.prod(picture)
 
     def _scaled(self, x: ir.Value, factor: ir.Value, source: _Tensor, name: str) -> ir.Value:
         """Activations times the factor of their picture."""
@@ -281,6 +278,12 @@ class RowForm:
         as_shown = self._type is FLOAT and (maps or value is None or len(shape_of(value)) == 2)
         return name if name not in self._shown or as_shown else f"{name}.inner"
 
+    def _map_op(self, op_type: str, inputs: Sequence[ir.Value], attributes: Attributes, value: ir.Value) -> None:
+        """Writes what replaces the operation that gave ``value``, in maps."""
+        tensor, name = _Tensor(shape=shape_of(value)), self._inner(value, maps=True)
+        tensor.maps = self._write.op(op_type, inputs, attributes, name=name, shape=tensor.shape, dtype=self._type)
+        self._tensors[name_of(value)] = tensor
+
     def _row_op(self, op_type: str, inputs: Sequence[ir.Value], attributes: Attributes | None, node: ir.Node) -> None:
         """Writes what replaces ``node``: its output in rows."""
         value = node.outputs[0]
@@ -312,11 +315,24 @@ class RowForm:
         return self._write.constant(name, to_half(name, array) if self._type is HALF else array.astype(np.float32))
 
 
+MANY_PIXELS = 64
+"""In a batch, from where a 1x1 convolution is faster as a matrix product. Below, reading the weights is what takes the
+time, and ONNX Runtime's blocked convolution does that better."""
+
+
+def _is_product(node: ir.Node) -> bool:
+    """Whether this is a 1x1 convolution to be written as a product of rows with a matrix."""
+    if node.op_type != "Conv" or tuple(node.attributes["kernel_shape"].as_ints()) != (1, 1):
+        return False
+    batch, _, height, width = shape_of(node.outputs[0])
+    return batch * height * width >= MANY_PIXELS
+
+
 _RULES: dict[tuple[str, str], Callable[[RowForm, ir.Node], None]] = {
     ("", "Cast"): RowForm.cast,
     ("", "Conv"): RowForm.conv,
     ("", "Gemm"): RowForm.gemm,
-    ("", "Gelu"): RowForm.gelu,
+    ("", "Gelu"): RowForm.elementwise,
     ("", "Add"): RowForm.elementwise,
     ("", "Mul"): RowForm.elementwise,
     ("", "Sigmoid"): RowForm.elementwise,
