@@ -111,7 +111,7 @@ def validate(
     pictures = open_data(
         data, num_classes=classes, labels=labels, truth=truth, limit=limit, seed=seed, exclude=excluded
     )
-    with opened_cache(cache_dir) as cache:
+    with opened_cache(cache_dir) as (cache, note):
         run = _Run(
             data=pictures,
             rule=rule,
@@ -130,7 +130,7 @@ def validate(
         data=_described(pictures, run.unreadable, limit, seed),
         gate=rule,
         artifacts=outcomes,
-        warnings=tuple(dict.fromkeys((*pictures.notes, *run.warnings))),
+        warnings=tuple(dict.fromkeys((*pictures.notes, *run.warnings, *([note] if note else [])))),
     )
 
 
@@ -232,6 +232,11 @@ class _Run:
                 reference=reference.info(from_cache=0),
                 findings=(measured,),
             )
+        if names := differences(reference.preprocess, job.manifest.model.preprocess):
+            self.warnings.append(
+                f"{identity.file}: its manifest prepares pictures with another {', '.join(names)} than its weights "
+                "want; on the first pictures that made no difference"
+            )
         samples, rows = measured
         info = reference.info(from_cache=len(samples) - (reference.computed - known))
         return evidence.summarize(
@@ -262,7 +267,10 @@ class _Run:
                 first += chunk
                 if len(first) >= PICTURES:
                     break
-            self._references[job.reference_key] = reference, InputPath(reference, first)
+            input_path = InputPath(reference, first)
+            if job.classifies and loaded.spec.weights.kind == "file" and (doubt := input_path.doubt()):
+                self.warnings.append(doubt)
+            self._references[job.reference_key] = reference, input_path
         return self._references[job.reference_key]
 
     def _measured(
@@ -286,11 +294,6 @@ class _Run:
                 with FedArtifact(job.path, job.manifest, self._threads) as artifact:
                     if finding := artifact.explained(input_path):
                         return finding
-                    if names := differences(reference.preprocess, prepared):
-                        self.warnings.append(
-                            f"{identity.file}: its manifest prepares pictures with another {', '.join(names)} than its "
-                            "weights want; on the first pictures that made no difference"
-                        )
                     for chunk, (pixels, seen) in self._decoded(pending, (prepared, reference.preprocess)):
                         expected = reference.answer(chunk, seen)
                         actual = artifact.run(chunk, pixels)

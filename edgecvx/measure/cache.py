@@ -17,7 +17,6 @@ import shutil
 import sys
 import tempfile
 import time
-import warnings
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -25,8 +24,6 @@ from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
-
-from edgecvx.errors import EdgecvxWarning
 
 Array = NDArray[Any]
 
@@ -139,24 +136,22 @@ class RowStore:
 
 
 @contextlib.contextmanager
-def opened_cache(folder: Path | None) -> Iterator[Path]:
-    """The cache folder, made and swept; a temporary one, with a warning, where it cannot be written."""
+def opened_cache(folder: Path | None) -> Iterator[tuple[Path, str | None]]:
+    """The cache folder, made and swept; where it cannot be written a temporary one, and a sentence that says so."""
     root = cache_folder() if folder is None else folder
     try:
         (root / _ROWS).mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=root).close()
     except OSError as error:
-        warnings.warn(
+        note = (
             f"the cache {root} cannot be written ({error.strerror}): this run cannot be resumed; EDGECVX_CACHE names "
-            "another folder",
-            EdgecvxWarning,
-            stacklevel=3,
+            "another folder"
         )
         with tempfile.TemporaryDirectory(prefix="edgecvx-") as temporary:
-            yield Path(temporary)
+            yield Path(temporary), note
         return
     _sweep(root / _ROWS)
-    yield root
+    yield root, None
 
 
 def _sweep(folder: Path) -> None:

@@ -41,6 +41,8 @@ GOOD_DB = 50.0
 _NOISE_LEFT = 0.5
 _NEARLY_EVERY = 0.75
 _ALIKE = 1.01
+_FEW, _MANY = 0.3, 0.7
+"""Shares of right answers: by chance alone, nobody goes from the one to the other by a wrong preprocessing."""
 _VARIATION_LEFT = 0.5
 
 
@@ -63,7 +65,7 @@ class InputPath:
     def __init__(self, reference: Reference, samples: Sequence[Sample]) -> None:
         self._reference = reference
         self.samples = tuple(samples[:PICTURES])
-        self._answers: dict[tuple[str, PreprocessSpec, int, int], list[Array]] = {}
+        self._answers: dict[tuple[str, PreprocessSpec], list[Array]] = {}
 
     def explain(self, actual: Sequence[Array], prepared: PreprocessSpec) -> Finding | None:
         """The mistake that explains an artifact's outputs, if they need explaining and one does.
@@ -73,19 +75,16 @@ class InputPath:
             prepared: How the artifact's manifest has them prepared.
         """
         count = len(self.samples)
-        right = Mistake(kind="", what="", remedy="", feed=normalized, spec=self._reference.preprocess)
-        as_is = _Distance(actual, self._fed(right, 0, count))
+        as_is = _Distance(actual, self._fed(_rightly(self._reference.preprocess), count))
         if as_is.sqnr_db is None or as_is.sqnr_db >= GOOD_DB:
             return None
         found: list[tuple[float, Mistake, _Distance]] = []
         first = min(FIRST, count)
         for mistake in mistakes(self._reference.preprocess, prepared):
-            answers = self._fed(mistake, 0, first)
-            early = _Distance([a[:first] for a in actual], answers)
+            early = _Distance([a[:first] for a in actual], self._fed(mistake, first))
             if not early.noise.sum() <= _NOISE_LEFT * as_is.noise[:first].sum():
                 continue
-            rest = self._fed(mistake, first, count)
-            whole = _Distance(actual, [np.concatenate(both) for both in zip(answers, rest, strict=True)])
+            whole = _Distance(actual, self._fed(mistake, count))
             if whole.explains_better_than(as_is):
                 found.append((float(whole.noise.sum()), mistake, whole))
         if not found:
@@ -101,17 +100,45 @@ class InputPath:
             sqnr_explained_db=explained.sqnr_db,
         )
 
-    def _fed(self, mistake: Mistake, start: int, stop: int) -> list[Array]:
-        """The reference's outputs for some of the pictures, fed with a mistake; each computed once."""
-        key = (mistake.what, mistake.spec, start, stop)
-        if key not in self._answers:
-            if start == stop:
-                self._answers[key] = [a[:0] for a in self._fed(mistake, 0, start)]
-            else:
-                pixels = np.stack([sample.pixels(mistake.spec) for sample in self.samples[start:stop]])
-                images = mistake.feed(pixels, mistake.spec).transpose(0, 3, 1, 2)
-                self._answers[key] = self._reference.run(np.ascontiguousarray(images, dtype=np.float32))
-        return self._answers[key]
+    def doubt(self) -> str | None:
+        """Whether the reference itself seems to be fed wrongly: far more of its answers are right another way.
+
+        Weights from a file bring no preprocessing that could be relied on, and what was assumed at export holds for
+        artifact and reference alike, so that comparing the two shows nothing. Labels do, where the mistake is gross.
+        """
+        truths = np.array([-1 if sample.label is None else sample.label for sample in self.samples])
+        preprocess = self._reference.preprocess
+
+        def correct(mistake: Mistake, count: int) -> int:
+            return int(np.count_nonzero(self._fed(mistake, count)[0].argmax(axis=1) == truths[:count]))
+
+        if len(truths) < PICTURES or (truths < 0).any():
+            return None
+        as_is = correct(_rightly(preprocess), PICTURES)
+        if as_is > _FEW * PICTURES:
+            return None
+        tried = mistakes(preprocess, preprocess)
+        promising = [mistake for mistake in tried if correct(mistake, FIRST) >= _MANY * FIRST]
+        scores = [(correct(mistake, PICTURES), mistake) for mistake in promising]
+        most, mistake = max(scores, key=lambda score: score[0], default=(0, None))
+        if mistake is None or most < _MANY * PICTURES:
+            return None
+        return (
+            f"on the first {PICTURES} pictures the reference is right {as_is} times, and {most} times if it "
+            f"{mistake.what}: {self._reference.spec.name} was exported with a preprocessing that looks wrong"
+        )
+
+    def _fed(self, mistake: Mistake, count: int) -> list[Array]:
+        """The reference's outputs for the first pictures, fed with a mistake; each is computed once."""
+        known = self._answers.get((mistake.what, mistake.spec), [])
+        start = len(known[0]) if known else 0
+        if start < count:
+            pixels = np.stack([sample.pixels(mistake.spec) for sample in self.samples[start:count]])
+            images = mistake.feed(pixels, mistake.spec).transpose(0, 3, 1, 2)
+            new = self._reference.run(np.ascontiguousarray(images, dtype=np.float32))
+            known = [np.concatenate(both) for both in zip(known, new, strict=True)] if known else new
+            self._answers[mistake.what, mistake.spec] = known
+        return [outputs[:count] for outputs in known]
 
 
 class _Distance:
@@ -153,6 +180,10 @@ def mistakes(right: PreprocessSpec, prepared: PreprocessSpec) -> tuple[Mistake, 
         Mistake(kind=kind, what=what, remedy=remedy, feed=feed, spec=right) for kind, what, remedy, feed in _FEEDS
     )
     return (*fed, *_prepared_otherwise(right), *_as_declared(right, prepared))
+
+
+def _rightly(spec: PreprocessSpec) -> Mistake:
+    return Mistake(kind="", what="", remedy="", feed=normalized, spec=spec)
 
 
 def differences(right: PreprocessSpec, prepared: PreprocessSpec) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -13,10 +13,14 @@ import support
 from numpy.typing import NDArray
 
 from edgecvx.data import demo
+from edgecvx.data.preprocess import normalize
 from edgecvx.manifest import Manifest, read_manifest
 from edgecvx.measure import feeding
 from edgecvx.runtimes.base import Session
-from edgecvx.spec import TensorSpec
+from edgecvx.spec import PreprocessSpec, TensorSpec
+
+if TYPE_CHECKING:
+    from edgecvx.models.convnext import ConvNeXt
 
 Array = NDArray[Any]
 
@@ -42,11 +46,29 @@ def small_classifier(tmp_path_factory: pytest.TempPathFactory) -> Exported:
 
     folder = tmp_path_factory.mktemp("small")
     checkpoint = folder / "mine.safetensors"
-    save_file(support.network(num_classes=len(demo.CLASSES)).state_dict(), str(checkpoint))
+    save_file(_fitted().state_dict(), str(checkpoint))
     labels = folder / "labels.txt"
     labels.write_text("\n".join(demo.CLASSES))
     (written,) = export(checkpoint, target="onnx", image_size=64, labels=labels, out=folder).artifacts
     return Exported(path=written.path, checkpoint=checkpoint)
+
+
+def _fitted() -> ConvNeXt:
+    """The small network with a head fitted to drawn pictures, so that its answers depend on what it sees."""
+    import torch
+
+    network = support.network(num_classes=len(demo.CLASSES))
+    drawn = [demo.picture(index, stream="train", size=64) for index in range(240)]
+    pixels = np.stack([normalize(picture, PreprocessSpec(size=64)) for picture, _ in drawn]).transpose(0, 3, 1, 2)
+    with torch.inference_mode():
+        seen = network.embed(torch.from_numpy(np.ascontiguousarray(pixels))).numpy().astype(np.float64)
+    centre, targets = seen.mean(axis=0), 20 * np.eye(len(demo.CLASSES))[[label for _, label in drawn]]
+    weight = np.linalg.solve((seen - centre).T @ (seen - centre) + np.eye(seen.shape[1]), (seen - centre).T @ targets)
+    assert network.head.fc is not None
+    with torch.no_grad():
+        network.head.fc.weight.copy_(torch.from_numpy(weight.T))
+        network.head.fc.bias.copy_(torch.from_numpy(-centre @ weight))
+    return network
 
 
 class Wrapped:

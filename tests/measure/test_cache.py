@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgecvx.errors import EdgecvxWarning
 from edgecvx.measure import cache
 from edgecvx.measure.cache import RowStore, cache_folder, opened_cache, picture_key
 
@@ -116,6 +115,7 @@ def test_the_folder_is_the_platform_s_unless_named(monkeypatch: pytest.MonkeyPat
 
 def test_a_folder_that_cannot_be_written_becomes_a_temporary_one(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.warns(EdgecvxWarning, match="cannot be written"), opened_cache(tmp_path / "file") as root:
+    with opened_cache(tmp_path / "file") as (root, note):
         assert root.is_dir() and root != tmp_path / "file"
+        assert note is not None and "cannot be written" in note
     assert not root.exists()

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -173,3 +174,33 @@ def test_a_manifest_of_another_layout_is_an_error_before_anything_is_fed(small_c
     manifest.write_text(json.dumps(said))
     found = outcome(dataclasses.replace(small_classifier, path=path), tmp_path)
     assert found.verdict.kind == "error" and "the manifest was changed" in (found.error or "")
+
+
+@pytest.mark.parametrize("right", [True, False])
+def test_weights_exported_with_the_wrong_preprocessing_are_doubted(
+    right: bool, small_classifier: Any, photos: Path, tmp_path: Path
+) -> None:
+    """Artifact and reference then agree, and both are wrong: only labels tell."""
+    from edgecvx.data.dataset import open_data
+    from edgecvx.measure.reference import rebuild
+
+    module = rebuild(small_classifier.manifest, [small_classifier.checkpoint]).module
+    spec = small_classifier.manifest.model.preprocess
+    lines = []
+    for sample in open_data(photos, num_classes=0).samples:
+        x = sample.pixels(spec).transpose(2, 0, 1)[None].astype(np.float32) / 255
+        x = (x - MEAN) / STD if right else x
+        lines.append(f"{sample.name} {int(module(torch.from_numpy(np.ascontiguousarray(x))).argmax())}")
+    truth = tmp_path / "truth.txt"
+    truth.write_text("\n".join(lines))
+    found = validate(
+        small_classifier.path,
+        data=photos,
+        truth=truth,
+        threads=1,
+        checkpoints=[small_classifier.checkpoint],
+        cache_dir=tmp_path / "cache",
+    )
+    doubts = [w for w in found.warnings if "looks wrong" in w]
+    assert not found.artifacts[0].findings
+    assert (doubts == []) if right else ("pixels from 0 to 1 without mean" in doubts[0])
