@@ -7,6 +7,7 @@ import math
 import random
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -232,7 +233,7 @@ def shown(stored: np.ndarray, orientation: int) -> np.ndarray:
     sideways = stored.swapaxes(0, 1)  # 5: row 0 is the left side, column 0 the top
     upright = {1: stored, 2: across, 3: down[:, ::-1], 4: down}
     turned = {5: sideways, 6: sideways[:, ::-1], 7: sideways[::-1, ::-1], 8: sideways[::-1]}
-    return (upright | turned)[orientation]
+    return np.asarray((upright | turned)[orientation])
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -394,6 +395,7 @@ def test_a_frame_of_a_camera_and_a_file_name_are_pictures_too(tmp_path: Path) ->
     expected = resize_and_crop(load_picture(path, spec), spec)
     for source in (frame, str(path), path.read_bytes()):
         np.testing.assert_array_equal(resize_and_crop(load_picture(source, spec), spec), expected)
-    for wrong in (frame[..., 0], frame.astype(np.float32), frame.transpose(2, 0, 1)):
+    wrongs: tuple[Any, ...] = (frame[..., 0], frame.astype(np.float32), frame.transpose(2, 0, 1))
+    for wrong in wrongs:
         with pytest.raises(ImageError, match="must be uint8, height x width x RGB"):
             load_picture(wrong, spec)

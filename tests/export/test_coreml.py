@@ -29,7 +29,7 @@ from edgecvx.export.coreml import CoreMLOptions, lower
 from edgecvx.export.coreml_import import import_coremltools
 from edgecvx.export.fold import fold_uint8_input
 from edgecvx.export.lowered import Lowered
-from edgecvx.models.convnext import ConvNeXt, outputs_of
+from edgecvx.models.convnext import Block, ConvNeXt, outputs_of
 from edgecvx.runtimes.mil import ReferenceSession, read_ops
 from edgecvx.spec import InputKind, Precision, PreprocessSpec, Task, to_json
 
@@ -96,7 +96,7 @@ def test_one_changed_weight_is_noticed(tmp_path: Path) -> None:
     module, x = network(), probe()
     path = save(lowered(module), tmp_path)
     file = path / "Data" / "com.apple.CoreML" / "weights" / "weight.bin"
-    weight = module.stages[3].blocks[0].mlp.fc2.weight.detach().numpy()
+    weight = module.get_parameter("stages.3.blocks.0.mlp.fc2.weight").detach().numpy()
     content = file.read_bytes()
     row = weight[0].tobytes()
     assert content.count(row) == 1
@@ -110,15 +110,18 @@ def test_one_changed_weight_is_noticed(tmp_path: Path) -> None:
 # GRN in FP16.
 
 
+def blocks_of(module: ConvNeXt) -> list[Block]:
+    return [block for block in module.modules() if isinstance(block, Block)]
+
+
 def with_activations_scaled(scale: float) -> ConvNeXt:
     """A network whose GRN sees activations of another size: fc1 is multiplied by ``scale``, fc2 divided by it."""
     module = network()
     with torch.no_grad():
-        for stage in module.stages:
-            for block in stage.blocks:
-                block.mlp.fc1.weight.mul_(scale)
-                block.mlp.fc1.bias.mul_(scale)
-                block.mlp.fc2.weight.div_(scale)
+        for block in blocks_of(module):
+            block.mlp.fc1.weight.mul_(scale)
+            block.mlp.get_parameter("fc1.bias").mul_(scale)
+            block.mlp.fc2.weight.div_(scale)
     return module
 
 
@@ -148,10 +151,9 @@ def test_silent_activations_give_no_nan(precision: Precision, tmp_path: Path) ->
     for scale in (0.0, 1e-7):
         module = network()
         with torch.no_grad():
-            for stage in module.stages:
-                for block in stage.blocks:
-                    block.mlp.fc1.weight.mul_(scale)
-                    block.mlp.fc1.bias.mul_(scale)
+            for block in blocks_of(module):
+                block.mlp.fc1.weight.mul_(scale)
+                block.mlp.get_parameter("fc1.bias").mul_(scale)
         (actual,) = run(lowered(module, precision=precision), probe(), tmp_path / f"{scale}")
         assert_close(actual, reference(module, probe())[0], **WITHIN[FP16])
 
@@ -166,7 +168,7 @@ def test_fp16_package_is_fp16_throughout(tmp_path: Path) -> None:
 def test_weights_beyond_fp16_are_refused() -> None:
     module = network()
     with torch.no_grad():
-        module.stages[1].blocks[0].mlp.fc2.weight[0, 0] = 1e6
+        module.get_parameter("stages.1.blocks.0.mlp.fc2.weight")[0, 0] = 1e6
     with pytest.raises(ExportError, match=r"stages\.1\.blocks\.0\.mlp\.fc2\.weight.*1e\+06.*65504"):
         lowered(module, precision=FP16)
 
@@ -263,7 +265,7 @@ def test_taps_return_values_inside_under_their_names(precision: Precision, tmp_p
     package = lowered(module, precision=precision, taps=taps)
     assert [o.name for o in package.outputs] == ["logits", "stages_1_blocks_0_mlp_act", "stages_2_blocks_1"]
     seen: dict[str, torch.Tensor] = {}
-    module.stages[2].blocks[1].register_forward_hook(lambda m, i, y: seen.update(block=y))
+    module.get_submodule("stages.2.blocks.1").register_forward_hook(lambda m, i, y: seen.update(block=y))
     reference(module, x)
     tapped = run(package, x, tmp_path)[2]
     assert_close(tapped, seen["block"].numpy(), **WITHIN[FP16])

@@ -7,8 +7,10 @@ import html as markup
 import io
 import json
 import re
+from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import pytest
 import validation_sample as sample
@@ -19,6 +21,7 @@ from edgecvx.data.demo import write_folder
 from edgecvx.errors import EdgecvxError
 from edgecvx.measure import figures, report
 from edgecvx.measure.outcome import Interval, Validation
+from edgecvx.measure.report_html import headline
 from edgecvx.measure.schema import validation_schema
 from edgecvx.measure.thumbnails import SIDE, thumbnails
 from edgecvx.spec import to_json
@@ -104,14 +107,15 @@ def test_reports_follow_the_schema() -> None:
     validator = jsonschema.Draft202012Validator(schema)
     for made in (sample.validation(), sample.hostile("x"), unlabelled()):
         validator.validate(json.loads(report.as_json(made)))
-    for spoil in (
+    spoils: tuple[Callable[[Any], object], ...] = (
         lambda d: d.update(surprise=1),
         lambda d: d.pop("gate"),
         lambda d: d.update(schema_version=99),
         lambda d: d["artifacts"][0]["verdict"].update(kind="perhaps"),
         lambda d: d["artifacts"][0]["top1"]["interval"].update(low="-1"),
         lambda d: d["artifacts"][1]["layers"][3].update(sqnr_db="high"),
-    ):
+    )
+    for spoil in spoils:
         data = to_json(sample.validation())
         spoil(data)
         with pytest.raises(jsonschema.ValidationError):
@@ -218,7 +222,7 @@ def test_the_headline(kinds: list[str], expected: str) -> None:
         dataclasses.replace(artifact, verdict=dataclasses.replace(artifact.verdict, kind=kind))  # type: ignore[arg-type]
         for kind in kinds
     )
-    assert report.headline(dataclasses.replace(made, artifacts=artifacts)) == expected
+    assert headline(dataclasses.replace(made, artifacts=artifacts)) == expected
 
 
 def test_numbers_read_as_people_write_them() -> None:

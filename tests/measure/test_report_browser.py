@@ -91,9 +91,9 @@ def test_by_day_and_by_night(browse: Browse, tmp_path: Path) -> None:
             grey = image.convert("L")
             shades[scheme] = grey.getpixel((5, 5))
             low, high = grey.getextrema()
-            assert high - low > 180, "the text stands out from the paper"  # type: ignore[operator]
-    assert shades[LIGHT] > 230  # type: ignore[operator]
-    assert shades[DARK] < 40  # type: ignore[operator]
+            assert high - low > 180, "the text stands out from the paper"
+    assert shades[LIGHT] > 230
+    assert shades[DARK] < 40
 
 
 @pytest.mark.parametrize("width", [1200, 390, 320])

@@ -11,6 +11,7 @@ import functools
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -66,7 +67,7 @@ def wrong(found: Checkpoint, part: str) -> Checkpoint:
     """The same weights in a network that is wrong in one detail the tensors do not show."""
     arch = found.arch
     other_eps = 1e-5 if arch.norm_eps == 1e-6 else 1e-6
-    changes = {
+    changes: dict[str, dict[str, Any]] = {
         "activation": {"act": "gelu_tanh" if arch.act == "gelu" else "gelu"},
         "epsilon": {"norm_eps": other_eps},
         "head epsilon": {"head_norm_eps": other_eps},

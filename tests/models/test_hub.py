@@ -26,7 +26,8 @@ ATTO = "convnextv2_atto.fcmae_ft_in1k"
 
 @pytest.fixture(scope="module")
 def atto() -> bytes:
-    return safetensors.torch.save(dict(initialize(ConvNeXt(VARIANTS["convnextv2_atto"], 1000), 3).state_dict()))
+    module = initialize(ConvNeXt(VARIANTS["convnextv2_atto"], 1000), 3)
+    return bytes(safetensors.torch.save(dict(module.state_dict())))
 
 
 @pytest.fixture
