@@ -22,7 +22,8 @@ import dataclasses
 import functools
 import hashlib
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, MutableMapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -159,6 +160,44 @@ def open_data(
     return dataclasses.replace(
         found, samples=samples, excluded=excluded, skipped=tuple(sorted((*found.skipped, *twice), key=_by_name))
     )
+
+
+def decoded(
+    samples: Sequence[Sample], specs: Sequence[PreprocessSpec], batch: int, unreadable: MutableMapping[str, str]
+) -> Iterator[tuple[list[Sample], list[NDArray[np.uint8]]]]:
+    """Batches of pictures, prepared in each of these ways; the next batch is decoded while one is in use.
+
+    Args:
+        samples: The pictures.
+        specs: How they are to be prepared; each gives one array per batch.
+        batch: Pictures per batch; those that cannot be read leave theirs smaller.
+        unreadable: Takes the names of those, and why.
+    """
+    starts = range(0, len(samples), batch)
+    with ThreadPoolExecutor(max_workers=1) as decoder:
+        upcoming = [decoder.submit(_decode, samples[start : start + batch], specs, unreadable) for start in starts[:1]]
+        for start in starts:
+            ready = upcoming.pop()
+            following = samples[start + batch : start + 2 * batch]
+            upcoming.append(decoder.submit(_decode, following, specs, unreadable))
+            readable, pixels = ready.result()
+            if readable:
+                yield readable, pixels
+
+
+def _decode(
+    samples: Sequence[Sample], specs: Sequence[PreprocessSpec], unreadable: MutableMapping[str, str]
+) -> tuple[list[Sample], list[NDArray[np.uint8]]]:
+    readable, prepared = [], []
+    for sample in samples:
+        try:
+            pixels = {spec: sample.pixels(spec) for spec in dict.fromkeys(specs)}  # equal ways of preparing are one
+        except ImageError as error:
+            unreadable[sample.name] = str(error)
+            continue
+        readable.append(sample)
+        prepared.append([pixels[spec] for spec in specs])
+    return readable, [np.stack(column) for column in zip(*prepared, strict=True)]
 
 
 def content_hashes(folder: Path) -> frozenset[str]:

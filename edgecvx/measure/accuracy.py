@@ -11,17 +11,15 @@ import hashlib
 import json
 import platform
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from edgecvx import __version__
-from edgecvx.data.dataset import DEMO, Dataset, Sample, content_hashes, open_data
+from edgecvx.data.dataset import DEMO, NO_TRUTH, Dataset, Sample, content_hashes, decoded, open_data
 from edgecvx.errors import EdgecvxError, ImageError, UsageError
 from edgecvx.manifest import Manifest, locate, read_manifest, verify_files
 from edgecvx.measure import evidence
@@ -41,8 +39,8 @@ from edgecvx.measure.outcome import (
 )
 from edgecvx.measure.reference import Reference, rebuild
 from edgecvx.measure.statistics import gate
-from edgecvx.runtimes import availability
-from edgecvx.spec import PreprocessSpec, Task, to_json
+from edgecvx.runtimes import RUNTIMES, availability
+from edgecvx.spec import Task, to_json
 
 Array = NDArray[Any]
 
@@ -168,7 +166,7 @@ class _Job:
             format=m.format,
             precision=m.precision.value,
             runtime=m.runtime,
-            runtime_version=availability(m.runtime).version,
+            runtime_version=availability(m.runtime).version if m.runtime in RUNTIMES else None,
         )
 
 
@@ -177,7 +175,7 @@ def _classes(jobs: Sequence[_Job], truth: str | Path | None) -> tuple[int, tuple
     kinds = {(job.manifest.model.num_classes, job.manifest.model.labels): job for job in jobs if job.classifies}
     if not kinds:
         return 0, None
-    if len(kinds) > 1 and truth != "none":
+    if len(kinds) > 1 and truth != NO_TRUTH:
         first, second = list(kinds.values())[:2]
         raise UsageError(
             f"{first.path.name} and {second.path.name} do not tell the same classes apart: validate them one by one"
@@ -263,7 +261,7 @@ class _Run:
                 loaded, task=job.manifest.task, cache=self._cache, batch=self._batch, threads=self._threads
             )
             first: list[Sample] = []
-            for chunk, _ in self._decoded(self._data.samples, (reference.preprocess,)):
+            for chunk, _ in decoded(self._data.samples, (reference.preprocess,), self._batch, self.unreadable):
                 first += chunk
                 if len(first) >= PICTURES:
                     break
@@ -294,48 +292,18 @@ class _Run:
                 with FedArtifact(job.path, job.manifest, self._threads) as artifact:
                     if finding := artifact.explained(input_path):
                         return finding
-                    for chunk, (pixels, seen) in self._decoded(pending, (prepared, reference.preprocess)):
+                    specs = (prepared, reference.preprocess)
+                    for chunk, (pixels, seen) in decoded(pending, specs, self._batch, self.unreadable):
                         expected = reference.answer(chunk, seen)
                         actual = artifact.run(chunk, pixels)
-                        rows = evidence.rows_of(
-                            actual, expected, [truths[s.name] for s in chunk] if job.classifies else None
-                        )
-                        store.add([keys[s.name] for s in chunk], rows)
+                        of_chunk = [truths[s.name] for s in chunk] if job.classifies else None
+                        store.add([keys[s.name] for s in chunk], evidence.rows_of(actual, expected, of_chunk))
                         done += len(chunk)
                         tell(done)
             samples = [s for s in all_samples if keys[s.name] in store]
             if not samples:
                 raise ImageError(f"none of the {len(all_samples)} pictures can be decoded")
             return samples, store.get([keys[s.name] for s in samples])
-
-    def _decoded(
-        self, samples: Sequence[Sample], specs: Sequence[PreprocessSpec]
-    ) -> Iterator[tuple[list[Sample], list[Array]]]:
-        """Batches of pictures, prepared in each of these ways; the next batch is decoded while one is in use."""
-        starts = range(0, len(samples), self._batch)
-        with ThreadPoolExecutor(max_workers=1) as decoder:
-            upcoming = [decoder.submit(self._decode, samples[s : s + self._batch], specs) for s in starts[:1]]
-            for start in starts:
-                ready = upcoming.pop()
-                following = samples[start + self._batch : start + 2 * self._batch]
-                upcoming.append(decoder.submit(self._decode, following, specs))
-                chunk, pixels = ready.result()
-                if chunk:
-                    yield chunk, pixels
-
-    def _decode(
-        self, samples: Sequence[Sample], specs: Sequence[PreprocessSpec]
-    ) -> tuple[list[Sample], list[Array]]:  # fmt: skip
-        chunk, prepared = [], []
-        for sample in samples:
-            try:
-                pixels = {spec: sample.pixels(spec) for spec in specs}  # equal ways of preparing are one
-            except ImageError as error:
-                self.unreadable[sample.name] = str(error)
-                continue
-            chunk.append(sample)
-            prepared.append([pixels[spec] for spec in specs])
-        return chunk, [np.stack(column) for column in zip(*prepared, strict=True)]
 
     def _name_of_class(self, manifest: Manifest) -> Callable[[int], str]:
         labels, classes = manifest.model.labels, self._data.classes
