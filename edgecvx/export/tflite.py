@@ -88,17 +88,19 @@ def lower(graph: ir.Model, options: TFLiteOptions) -> Lowered:
 def _open(emitter: Emitter, graph: ir.Model) -> TensorSpec:
     """Makes the tensor that is fed."""
     (image,) = graph.graph.inputs
-    name, dtype = str(image.name), "uint8" if image.dtype == ir.DataType.UINT8 else "float32"
+    name = str(image.name)
+    dtype: Literal["float32", "uint8"] = "uint8" if image.dtype == ir.DataType.UINT8 else "float32"
     quantization = BYTES_AS_THEY_ARE if dtype == "uint8" else None
     emitter.tensors[name] = emitter.writer.tensor(name, nhwc(shape_of(image)), dtype, quantization=quantization)
-    return _spec(emitter, name, "uint8" if dtype == "uint8" else "float32")
+    return _spec(emitter, name, dtype)
 
 
 def _outputs(emitter: Emitter, graph: ir.Model, taps: tuple[str, ...]) -> list[str]:
     """The task's outputs and then the taps, each once."""
+    known = tuple(name for name in emitter.tensors if name != graph.graph.inputs[0].name)
     for tap in taps:
-        if tap not in emitter.tensors:
-            raise one_of("tap", tap, tuple(emitter.tensors))
+        if tap not in known:
+            raise one_of("tap", tap, known)
     return list(dict.fromkeys([*(str(value.name) for value in graph.graph.outputs), *taps]))
 
 

@@ -58,7 +58,7 @@ def describe(props: Mapping[str, str], image: TensorSpec, outputs: Sequence[Tens
     """
     if "edgecvx.preprocess" not in props:
         return None
-    import flatbuffers  # type: ignore[import-untyped]
+    import flatbuffers
 
     spec = from_json(PreprocessSpec, json.loads(props["edgecvx.preprocess"]), where="edgecvx.preprocess")
     tables = _Tables(flatbuffers.Builder(1024))

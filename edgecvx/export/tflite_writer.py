@@ -166,7 +166,7 @@ def pack(model: Any) -> bytes:
     Raises:
         ExportError: It would be larger than a flatbuffer can be.
     """
-    import flatbuffers  # type: ignore[import-untyped]
+    import flatbuffers
 
     contents = [b"" if buffer.data is None else bytes(buffer.data) for buffer in model.buffers]
     payload, aligned = sum(map(len, contents)), _aligned_buffer(load_schema())

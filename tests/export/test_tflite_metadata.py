@@ -12,7 +12,7 @@ import pytest
 
 pytest.importorskip("ai_edge_litert")
 
-import flatbuffers  # type: ignore[import-untyped]
+import flatbuffers
 from flatbuffers import number_types as kinds
 from support import network
 
