@@ -2,7 +2,7 @@
 
 Between two depthwise convolutions a block treats every pixel alone, so its tensors are kept as ``[B * H * W, C]``: a
 1x1 convolution becomes ``Gemm``, a LayerNorm over channels becomes ``LayerNormalization`` over the last axis, and no
-layout is converted in between. Convolutions that look at neighbours stay ``Conv`` on ``[B, C, H, W]``; the Transpose
+layout is converted in between, but for the few pixels of the last stage. Convolutions that look at neighbours stay ``Conv`` on ``[B, C, H, W]``; the Transpose
 on either side of them costs nothing of its own, because ONNX Runtime merges it into the reordering that its blocked
 convolution kernels need anyway. What each choice is worth is in ``docs/onnx.md``.
 """
@@ -33,6 +33,10 @@ from edgecvx.export.rewrite import (
 )
 
 FLOAT, HALF = ir.DataType.FLOAT, ir.DataType.FLOAT16
+
+MANY_PIXELS = 64
+"""In a batch, from where a 1x1 convolution is faster as a matrix product. Below, reading the weights is what takes the
+time, and ONNX Runtime's blocked convolution does that better."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -84,12 +88,11 @@ class RowForm:
 
     def conv(self, node: ir.Node) -> None:
         """A 1x1 convolution of many pixels is a product of rows with a matrix; anything else stays a convolution."""
-        value = node.outputs[0]
         if _is_product(node):
-            self._pointwise(node, array_of(node.inputs[1])[:, :, 0, 0])
-            return
-        inputs = [self._maps(name_of(node.inputs[0])), *map(self._parameter, node.inputs[1:])]
-        self._map_op("Conv", inputs, attributes_of(node), value)
+            self._product(node, array_of(node.inputs[1])[:, :, 0, 0])
+        else:
+            inputs = [self._maps(name_of(node.inputs[0])), *map(self._parameter, node.inputs[1:])]
+            self._map_op("Conv", inputs, attributes_of(node), node.outputs[0])
 
     def gemm(self, node: ir.Node) -> None:
         """The classifier; its weight keeps the checkpoint's ``[out, in]``."""
@@ -161,7 +164,7 @@ class RowForm:
 
     # Parts of the rules
 
-    def _pointwise(self, node: ir.Node, weight: NDArray[np.float32]) -> None:
+    def _product(self, node: ir.Node, weight: NDArray[np.float32]) -> None:
         """``[pixels, in] x [out, in]^T + bias``, where the weights may carry the factor of the GRN before them."""
         name, below = name_of(node.outputs[0]), name_of(node.inputs[0])
         matrix = self._constant(name_of(node.inputs[1]), weight)
@@ -313,11 +316,6 @@ class RowForm:
     def _constant(self, name: str, array: NDArray[np.floating]) -> ir.Value:
         """A constant in the graph's own type."""
         return self._write.constant(name, to_half(name, array) if self._type is HALF else array.astype(np.float32))
-
-
-MANY_PIXELS = 64
-"""In a batch, from where a 1x1 convolution is faster as a matrix product. Below, reading the weights is what takes the
-time, and ONNX Runtime's blocked convolution does that better."""
 
 
 def _is_product(node: ir.Node) -> bool:
