@@ -2,9 +2,10 @@
 
 Between two depthwise convolutions a block treats every pixel alone, so its tensors are kept as ``[B * H * W, C]``: a
 1x1 convolution becomes ``Gemm``, a LayerNorm over channels becomes ``LayerNormalization`` over the last axis, and no
-layout is converted in between, but for the few pixels of the last stage. Convolutions that look at neighbours stay ``Conv`` on ``[B, C, H, W]``; the Transpose
-on either side of them costs nothing of its own, because ONNX Runtime merges it into the reordering that its blocked
-convolution kernels need anyway. What each choice is worth is in ``docs/onnx.md``.
+layout is converted in between, but for the few pixels of the last stage. Convolutions that look at neighbours stay
+``Conv`` on ``[B, C, H, W]``; the Transpose on either side of them costs nothing of its own, because ONNX Runtime merges
+it into the reordering that its blocked convolution kernels need anyway. What each choice is worth is in
+``docs/onnx.md``.
 """
 
 from __future__ import annotations
