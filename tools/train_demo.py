@@ -6,8 +6,9 @@
 Stop it at any time; the same command goes on from the last checkpoint and ends with the same weights, to the bit on the
 same machine. Nothing is random but the seeded start: the pictures come in the order of their index, each one once.
 
-The phases differ in how much of the scene is seen, not in how large the objects are in pixels: 112 pixels zoomed in
-twice, then 160, then the full 224. Most of the learning so costs a quarter, and what was learned still fits.
+The first phases differ in how much of the scene is seen, not in how large the objects are in pixels: 112 pixels zoomed
+in twice, then 160, then the full 224. Most of the learning so costs a quarter, and what was learned still fits. The
+last phase brings the hard pictures.
 """
 
 from __future__ import annotations
@@ -49,9 +50,13 @@ class Phase:
     zoom: float
     batch: int
     steps: int
+    trouble: float
+    """The share of hard pictures."""
     lr: float
+    end_lr: float
+    """Where the learning rate falls to along half a cosine."""
     fall: int | None = None
-    """In how many steps the learning rate would fall to the next phase's, along half a cosine; None for ``steps``."""
+    """In how many steps it would fall as far; None for ``steps``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,9 +87,10 @@ class Recipe:
 
 
 PHASES = (
-    Phase(size=112, zoom=2.0, batch=32, steps=1000, lr=1e-3, fall=1600),
-    Phase(size=160, zoom=1.4, batch=32, steps=120, lr=5e-4),
-    Phase(size=224, zoom=1.0, batch=32, steps=200, lr=3e-4),
+    Phase(size=112, zoom=2.0, batch=32, steps=1000, trouble=0.0, lr=1e-3, end_lr=5e-4, fall=1600),
+    Phase(size=160, zoom=1.4, batch=32, steps=120, trouble=0.0, lr=5e-4, end_lr=3e-4),
+    Phase(size=224, zoom=1.0, batch=32, steps=200, trouble=0.0, lr=3e-4, end_lr=0.0),
+    Phase(size=224, zoom=1.0, batch=32, steps=240, trouble=0.6, lr=5e-4, end_lr=0.0),
 )
 
 
@@ -101,10 +107,11 @@ class Step:
 def schedule(recipe: Recipe) -> Iterator[Step]:
     """Every step of the recipe, in order."""
     first = number = 0
-    after = [phase.lr for phase in recipe.phases[1:]] + [0.0]
-    for phase, end in zip(recipe.phases, after, strict=True):
+    for phase in recipe.phases:
         for i in range(phase.steps):
-            lr = end + (phase.lr - end) * 0.5 * (1 + math.cos(math.pi * i / (phase.fall or phase.steps)))
+            lr = phase.end_lr + (phase.lr - phase.end_lr) * 0.5 * (
+                1 + math.cos(math.pi * i / (phase.fall or phase.steps))
+            )
             lr *= min(1.0, (number + 1) / recipe.warmup)
             (*_, factor) = (factor for start, factor in recipe.grn_lr if start <= number)
             yield Step(phase=phase, lr=lr, grn_lr=lr * factor, first=first)
@@ -135,7 +142,10 @@ def train(recipe: Recipe, run: Path, *, stop_after: int | None = None, save_ever
             continue
         if number == stop_after:
             break
-        images, labels = draw_batch("train", step.first, step.phase.batch, size=step.phase.size, zoom=step.phase.zoom)
+        phase = step.phase
+        images, labels = draw_batch(
+            "train", step.first, phase.batch, size=phase.size, zoom=phase.zoom, trouble=phase.trouble
+        )
         loss, right = _update(model, optimizer, images, labels, step, bf16=recipe.bf16)
         drawn += len(labels)
         if (number + 1) % save_every == 0 or number + 1 == recipe.steps:
@@ -143,7 +153,7 @@ def train(recipe: Recipe, run: Path, *, stop_after: int | None = None, save_ever
             _save_atomically(checkpoint, {**state, "recipe": recipe.fingerprint()})
             speed = drawn / (time.monotonic() - clock)
             print(
-                f"{time.strftime('%H:%M:%S')} step {number + 1}/{recipe.steps} {step.phase.size}px lr {step.lr:.2e} "
+                f"{time.strftime('%H:%M:%S')} step {number + 1}/{recipe.steps} {phase.size}px lr {step.lr:.2e} "
                 f"loss {loss:.3f} right {right:.1%} grn {grn_strength(model):.3f} {speed:.1f} pictures/s",
                 flush=True,
             )
@@ -168,13 +178,10 @@ def new_network(recipe: Recipe) -> ConvNeXt:
     return model
 
 
-def draw_batch(
-    stream: Stream, first: int, count: int, *, size: int = PREPROCESS.size, zoom: float = 1.0
-) -> tuple[Tensor, Tensor]:
-    """Pictures ``first`` to ``first + count`` of a stream, normalized, with their labels."""
-    pictures, labels = zip(
-        *(picture(i, stream=stream, size=size, zoom=zoom) for i in range(first, first + count)), strict=True
-    )
+def draw_batch(stream: Stream, first: int, count: int, **options: Any) -> tuple[Tensor, Tensor]:
+    """Pictures ``first`` to ``first + count`` of a stream, drawn with ``options``, normalized, with their labels."""
+    drawn = (picture(index, stream=stream, **options) for index in range(first, first + count))
+    pictures, labels = zip(*drawn, strict=True)
     images = torch.from_numpy(normalize(np.stack(pictures), PREPROCESS)).permute(0, 3, 1, 2)
     return images, torch.tensor(labels)
 

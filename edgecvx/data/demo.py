@@ -3,6 +3,8 @@
 A class is a colour and a shape ("red star"). The rest is there to be looked through, as in photos: backgrounds whose
 spectrum falls like that of natural scenes, a horizon, light from one side, shade on the object and its shadow, clutter,
 an occluder, patterns on the object, wobbly outlines, blur and noise; position, size, turn, stretch and tint vary.
+Three pictures in ten are in trouble on top of that: far away, half hidden, in fog, at dusk or shaken. A set without
+hard pictures would let a damaged network pass.
 
 Picture ``index`` of a stream depends on nothing but the two and the size. The streams draw from different seeds and
 different background tiles, so no picture is in two of them. Random numbers are exact on every machine; the sines and
@@ -15,7 +17,7 @@ import colorsys
 import functools
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -78,12 +80,14 @@ _SHAPES: dict[str, Shape] = {
     "cross": _cross,
 }
 
+_MISHAPS = ("far", "hidden", "fog", "dusk", "shaken")
+
 CLASSES: tuple[str, ...] = tuple(f"{colour} {shape}" for shape in _SHAPES for colour in _HUES)
 """The class names, in the order of the labels."""
 
 
 def picture(
-    index: int, *, stream: Stream = "validation", size: int = 224, zoom: float = 1.0
+    index: int, *, stream: Stream = "validation", size: int = 224, zoom: float = 1.0, trouble: float = 0.3
 ) -> tuple[npt.NDArray[np.uint8], int]:
     """Draws one picture.
 
@@ -92,6 +96,7 @@ def picture(
         stream: ``train``, ``calibration`` or ``validation``.
         size: Its side in pixels, 32 to 1024.
         zoom: How much larger than usual the object is in the frame: 2 at 112 pixels shows what 1 shows at 224, closer.
+        trouble: The share of pictures that are made hard; for the first lessons of a network, better none.
 
     Returns:
         The picture, ``uint8`` height x width x RGB, and its label.
@@ -101,6 +106,8 @@ def picture(
     if index < 0 or not 32 <= size <= 1024:
         raise UsageError(f"no picture {index} at {size} pixels: the index counts from 0, the size goes from 32 to 1024")
     rng = np.random.default_rng((STREAMS.index(stream), index))
+    luck = np.random.default_rng((STREAMS.index(stream), index, 1))  # apart, so that trouble changes nothing else
+    mishap = luck.choice(_MISHAPS) if luck.random() < trouble else None
     label = index % len(CLASSES)
     colour, shape = CLASSES[label].split()
 
@@ -108,7 +115,7 @@ def picture(
     _background(scene)
     for _ in range(rng.integers(1, 5)):
         _clutter(scene, rng.uniform(0, size, 2), size * rng.uniform(0.05, 0.16))
-    radius = size * zoom * rng.uniform(0.17, 0.28)
+    radius = size * zoom * rng.uniform(0.17, 0.28) * (luck.uniform(0.4, 0.65) if mishap == "far" else 1.0)
     room = max(size / 2 - 0.9 * radius, 0.08 * size)
     centre = size / 2 + rng.uniform(-room, room, 2)
     _object(scene, _SHAPES[shape], _object_colour(rng, colour), centre, radius)
@@ -116,7 +123,10 @@ def picture(
         away = rng.uniform(0, math.tau)
         edge = centre + radius * np.array([math.cos(away), math.sin(away)])
         _clutter(scene, edge, radius * rng.uniform(0.25, 0.42))
-    return _photograph(scene), label
+    if mishap is not None:
+        _spoil(replace(scene, rng=luck), mishap, centre, radius)
+    pixels = _photograph(scene)
+    return (_blurred(pixels, size * luck.uniform(0.015, 0.035)) if mishap == "shaken" else pixels), label
 
 
 def write_folder(folder: Path, *, stream: Stream = "validation", count: int = 240, size: int = 224) -> tuple[Path, ...]:
@@ -223,6 +233,19 @@ def _clutter(scene: _Scene, centre: Point, radius: float) -> None:
     _blend(region, region, _muted(rng) * light, np.clip(0.5 - distance * (radius / 2), 0, 1))
 
 
+def _spoil(scene: _Scene, mishap: str, centre: Point, radius: float) -> None:
+    """Puts things in front of the object, fog over everything, or turns the light down before the noise comes."""
+    luck, canvas = scene.rng, scene.canvas
+    if mishap == "hidden":
+        for _ in range(2):
+            _clutter(scene, centre + luck.uniform(-0.7, 0.7, 2) * radius, radius * luck.uniform(0.4, 0.6))
+    elif mishap == "fog":
+        thickness = luck.uniform(0.4, 0.75) + 0.04 * scene.texture("smooth", *canvas.shape[1:])
+        _blend(canvas, canvas, _rgb(0, 0, luck.uniform(0.5, 0.9)), np.clip(thickness, 0, 1))
+    elif mishap == "dusk":
+        canvas *= luck.uniform(0.1, 0.3)
+
+
 def _pattern(rng: np.random.Generator, u: Array, v: Array) -> Array:
     """Plain, stripes or checks in the object's own colour: something on it that does not tell its class."""
     kind, strength, period = rng.integers(3), rng.uniform(0.1, 0.22), rng.uniform(6, 11)
@@ -274,5 +297,9 @@ def _photograph(scene: _Scene) -> npt.NDArray[np.uint8]:
     exposed += rng.uniform(1, 8) * np.stack([scene.texture("white", size, size) for _ in range(3)])
     pixels = np.ascontiguousarray(np.clip(exposed, 0, 255).astype(np.uint8).transpose(1, 2, 0))
     if rng.random() < 0.5:
-        return np.array(Image.fromarray(pixels).filter(ImageFilter.BoxBlur(rng.uniform(0.2, 1.2))))
+        return _blurred(pixels, rng.uniform(0.2, 1.2))
     return pixels
+
+
+def _blurred(pixels: npt.NDArray[np.uint8], radius: float) -> npt.NDArray[np.uint8]:
+    return np.array(Image.fromarray(pixels).filter(ImageFilter.BoxBlur(radius)))

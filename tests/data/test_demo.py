@@ -33,13 +33,17 @@ def test_a_picture_depends_on_nothing_but_its_index_stream_and_size() -> None:
     np.testing.assert_array_equal(first, again)
 
 
-def test_pictures_are_those_that_the_demo_weights_were_trained_on() -> None:
-    # Looked at coarsely: the last bit of a sine may differ between machines, what is in the picture may not.
-    coarse = [int(v) for v in picture(7, size=224)[0].reshape(4, 56, 4, 56, 3).mean((1, 3, 4)).ravel()]
-    assert np.abs(np.subtract(coarse, COARSE)).max() <= 1, f"picture 7 is now {coarse}"
+# Looked at coarsely: the last bit of a sine may differ between machines, what is in the picture may not.
+COARSE = {
+    7: [75, 67, 65, 55, 70, 77, 68, 63, 87, 79, 75, 73, 122, 94, 89, 80],
+    9: [64, 58, 58, 52, 76, 114, 108, 87, 136, 134, 128, 125, 122, 145, 135, 147],  # a hard one
+}
 
 
-COARSE = [75, 67, 65, 55, 70, 77, 68, 63, 87, 79, 75, 73, 122, 94, 89, 80]
+@pytest.mark.parametrize("index", COARSE)
+def test_pictures_are_those_that_the_demo_weights_were_trained_on(index: int) -> None:
+    coarse = picture(index)[0].reshape(4, 56, 4, 56, 3).mean((1, 3, 4)).ravel()
+    assert np.abs(coarse - COARSE[index]).max() < 2, f"picture {index} is now {coarse.astype(int).tolist()}"
 
 
 def test_streams_share_no_picture() -> None:
@@ -55,7 +59,7 @@ def test_streams_share_no_picture() -> None:
 def test_the_named_colour_is_in_the_picture(colour: str) -> None:
     nearest = {"red": 0, "yellow": 50, "green": 125, "blue": 222}
     for index in (i for i in range(len(CLASSES)) if CLASSES[i].startswith(colour)):
-        pixels = picture(index, size=96)[0].reshape(-1, 3)[::7] / 255
+        pixels = picture(index, size=96, trouble=0.0)[0].reshape(-1, 3)[::7] / 255
         hsv = np.array([colorsys.rgb_to_hsv(*p) for p in pixels])
         vivid = hsv[(hsv[:, 1] > 0.55) & (hsv[:, 2] > 0.3)]  # everything else in the picture is muted
         off = np.abs((vivid[:, 0] * 360 - nearest[colour] + 180) % 360 - 180)
@@ -66,7 +70,7 @@ def test_backgrounds_have_the_spectrum_of_natural_scenes() -> None:
     # Power of natural scenes falls about as 1/f^2; white noise would give a slope of 0, a flat ground a steeper one.
     slopes = []
     for index in range(8):
-        grey = picture(index, size=128)[0].mean(-1)
+        grey = picture(index, size=128, trouble=0.0)[0].mean(-1)
         power = np.abs(np.fft.rfft2((grey - grey.mean()) * np.hanning(128)[:, None] * np.hanning(128))) ** 2
         frequency = np.hypot(np.fft.fftfreq(128)[:, None], np.fft.rfftfreq(128)[None])
         band = (frequency > 0.02) & (frequency < 0.25)
@@ -75,8 +79,8 @@ def test_backgrounds_have_the_spectrum_of_natural_scenes() -> None:
 
 
 def test_zoom_shows_the_same_class_larger() -> None:
-    whole, label = picture(20, size=128, zoom=1.0)
-    closer, same_label = picture(20, size=128, zoom=2.0)
+    whole, label = picture(20, size=128, zoom=1.0, trouble=0.0)
+    closer, same_label = picture(20, size=128, zoom=2.0, trouble=0.0)
     assert label == same_label and CLASSES[label] == "red cross"
 
     def redness(pixels: np.ndarray) -> float:
@@ -84,6 +88,16 @@ def test_zoom_shows_the_same_class_larger() -> None:
         return float(np.mean(red > 1.6 * others + 20))
 
     assert redness(closer) > 2 * redness(whole) > 0
+
+
+def test_three_pictures_in_ten_are_hard_and_the_others_are_left_alone() -> None:
+    changed = 0
+    for index in range(300):
+        default, label = picture(index, size=32)
+        easy, same_label = picture(index, size=32, trouble=0.0)
+        assert label == same_label
+        changed += not np.array_equal(default, easy)
+    assert 60 < changed < 120  # 90 expected, with a deviation of 8
 
 
 def test_a_folder_of_pictures_reads_back_as_it_was_drawn(tmp_path: Path) -> None:

@@ -33,7 +33,8 @@ def script() -> ModuleType:
 @pytest.fixture
 def recipe(script: ModuleType) -> object:
     phases = tuple(
-        script.Phase(size=size, zoom=zoom, batch=8, steps=4, lr=1e-3) for size, zoom in ((32, 2.0), (64, 1.0))
+        script.Phase(size=size, zoom=zoom, batch=8, steps=4, trouble=trouble, lr=1e-3, end_lr=1e-4)
+        for size, zoom, trouble in ((32, 2.0, 0.0), (64, 1.0, 0.5))
     )
     arch = ArchSpec(name="tiny", depths=(1, 1, 1, 1), dims=(8, 12, 16, 24))
     return script.Recipe(arch=arch, phases=phases, warmup=2)
@@ -55,14 +56,16 @@ def test_a_checkpoint_of_another_recipe_is_not_continued(script: ModuleType, rec
         script.train(replace(recipe, seed=1), tmp_path)  # type: ignore[type-var]
 
 
-def test_every_step_sees_new_pictures_and_the_rate_falls_to_nothing(script: ModuleType) -> None:
+def test_every_step_sees_new_pictures_and_the_rate_falls_within_each_phase(script: ModuleType) -> None:
     recipe = script.Recipe(arch=ArchSpec(name="tiny", depths=(1, 1, 1, 1), dims=(8, 8, 8, 8)), phases=script.PHASES)
     steps = list(script.schedule(recipe))
     assert len(steps) == recipe.steps
     for step, following in itertools.pairwise(steps):
         assert following.first == step.first + step.phase.batch
-    rates = [step.lr for step in steps[recipe.warmup :]]
-    assert rates == sorted(rates, reverse=True) and rates[-1] < 1e-2 * rates[0]
+    for phase in recipe.phases:
+        rates = [step.lr for step in steps[recipe.warmup :] if step.phase == phase]
+        assert rates == sorted(rates, reverse=True)
+    assert steps[-1].lr < 1e-2 * steps[recipe.warmup].lr
     assert steps[-1].phase.size == script.PREPROCESS.size  # the last phase is at the size of use
 
 
