@@ -242,6 +242,13 @@ def test_a_damaged_file_is_an_error_of_its_artifact_alone(small_classifier: Any,
     assert found.artifacts[1].error is None
 
 
+def test_a_runtime_of_the_future_is_an_error_of_its_artifact_alone(small_classifier: Any, tmp_path: Path) -> None:
+    strange = changed(small_classifier, tmp_path, {"runtime": "holographic"})
+    found = run(small_classifier, tmp_path / "cache", artifacts=[strange, small_classifier.path], limit=8)
+    assert "unknown runtime 'holographic'" in (found.artifacts[0].error or "")
+    assert found.artifacts[0].identity.runtime_version is None and found.artifacts[1].error is None
+
+
 def test_an_answer_that_is_not_a_number_is_an_error_that_names_the_picture(
     small_classifier: Any, wrap: Any, tmp_path: Path
 ) -> None:

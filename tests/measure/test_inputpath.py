@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import json
 import shutil
@@ -16,9 +17,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from edgecvx.data import demo
+from edgecvx.data.dataset import open_data
 from edgecvx.measure.accuracy import validate
+from edgecvx.measure.inputpath import InputPath, normalized
 from edgecvx.measure.outcome import ArtifactOutcome
-from edgecvx.spec import IMAGENET_MEAN, IMAGENET_STD
+from edgecvx.measure.reference import Reference, rebuild
+from edgecvx.spec import IMAGENET_MEAN, IMAGENET_STD, Task
 
 Array = NDArray[Any]
 MEAN, STD = (np.array(v, np.float32)[:, None, None] for v in (IMAGENET_MEAN, IMAGENET_STD))
@@ -104,6 +108,30 @@ def test_a_broken_file_is_measured_not_explained_away(
     assert not found.findings and found.top1 is not None
 
 
+def test_corrupted_weights_are_never_taken_for_a_mistake_of_the_input(small_classifier: Any, tmp_path: Path) -> None:
+    """The first layers above all: what breaks there looks most like another picture."""
+    loaded = rebuild(small_classifier.manifest, [small_classifier.checkpoint])
+    reference = Reference(loaded, task=Task.CLASSIFY, cache=tmp_path, batch=16, threads=1)
+    samples = open_data("demo", num_classes=0, limit=16).samples
+    spec = reference.preprocess
+    examined = InputPath(reference, samples)
+    x = torch.from_numpy(normalized(np.stack([s.pixels(spec) for s in samples]), spec).transpose(0, 3, 1, 2).copy())
+    early = [name for name, _ in loaded.module.named_parameters() if name.startswith(("stem", "stages.0"))]
+    draw = torch.Generator().manual_seed(0)
+    for name in early:
+        for corrupt in (torch.zeros_like, torch.neg, lambda p: 0.7 * p, lambda p: p.flip(0), _shuffled(draw)):
+            broken = copy.deepcopy(loaded.module)
+            with torch.no_grad():
+                weight = dict(broken.named_parameters())[name]
+                weight.copy_(corrupt(weight))
+                found = examined.explain([broken(x).numpy()], spec)
+            assert found is None, f"{name} was corrupted, and it says: {found}"
+
+
+def _shuffled(draw: torch.Generator) -> Callable[[torch.Tensor], torch.Tensor]:
+    return lambda p: p.flatten()[torch.randperm(p.numel(), generator=draw)].reshape(p.shape)
+
+
 @pytest.fixture(scope="session")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Pictures that have to be resized, not square, every second one with an EXIF orientation."""
@@ -181,9 +209,6 @@ def test_weights_exported_with_the_wrong_preprocessing_are_doubted(
     right: bool, small_classifier: Any, photos: Path, tmp_path: Path
 ) -> None:
     """Artifact and reference then agree, and both are wrong: only labels tell."""
-    from edgecvx.data.dataset import open_data
-    from edgecvx.measure.reference import rebuild
-
     module = rebuild(small_classifier.manifest, [small_classifier.checkpoint]).module
     spec = small_classifier.manifest.model.preprocess
     lines = []
