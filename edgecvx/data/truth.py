@@ -3,7 +3,8 @@
 How a class name becomes the index of a logit, the first rule that fits:
 
 1. whole numbers are the indices themselves, counted from 0;
-2. every name is one of the network's labels, apart from case and ``_`` or ``-`` for a space;
+2. every name is one of the network's labels, or one of several between commas ("tench, Tinca tinca"), apart from case
+   and ``_`` or ``-`` for a space;
 3. no name is one of its labels, and there are as many names as classes: they are numbered in the order of their code
    points, as torchvision does it. ImageNet's ``n01440764 …`` are numbered so.
 
@@ -36,20 +37,25 @@ def class_indices(names: Iterable[str], num_classes: int, labels: Sequence[str] 
     if all(re.fullmatch(r"[0-9]{1,9}", name) for name in unique):
         return _numbered(unique, num_classes, where)
     by_label: dict[str, list[int]] = {}
+    by_synonym: dict[str, list[int]] = {}
     for index, label in enumerate(labels or ()):
         by_label.setdefault(plain(label), []).append(index)
-    known = {name: by_label.get(plain(name), []) for name in unique}
+        for synonym in {plain(part) for part in label.split(",")}:
+            by_synonym.setdefault(synonym, []).append(index)
+    known = {name: by_label.get(plain(name)) or by_synonym.get(plain(name), []) for name in unique}
     if all(len(indices) == 1 for indices in known.values()):
         result = {name: indices[0] for name, indices in known.items()}
         if len(set(result.values())) < len(result):
-            raise UsageError(f"{where}: two class names differ only in case or in '_' and mean the same class")
+            raise UsageError(f"{where}: two of its class names mean the same class of the network")
         return result
     unknown = [name for name, indices in known.items() if len(indices) != 1]
     if len(unknown) == len(unique) == num_classes:
         return {name: index for index, name in enumerate(unique)}
     some = ", ".join(repr(name) for name in unknown[:3]) + (", …" if len(unknown) > 3 else "")
     if len(unknown) < len(unique):
-        raise UsageError(f"{where}: {len(unknown)} of {len(unique)} class names are not among the network's: {some}")
+        raise UsageError(
+            f"{where}: {len(unknown)} of {len(unique)} class names are none of the network's, or more than one: {some}"
+        )
     raise UsageError(
         f"{where} has {len(unique)} classes ({some}), the network {num_classes}, and the names are not the network's: "
         "name them by its labels or its indices, give a label file, or compare answers only with --truth none"

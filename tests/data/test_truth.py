@@ -107,6 +107,13 @@ def test_names_of_the_network_are_found_apart_from_case_and_spaces() -> None:
     assert found == {"Great_White_Shark": 1, "eft": 3}, "a part of the classes is enough"
 
 
+def test_one_of_several_synonyms_is_enough_if_it_is_of_one_class() -> None:
+    labels = ("tench, Tinca tinca", "crane, bird", "crane, machine", "maillot", "maillot, tank suit")
+    assert class_indices(["Tinca_tinca", "maillot"], 5, labels, "data") == {"Tinca_tinca": 0, "maillot": 3}
+    with pytest.raises(UsageError, match="or more than one: 'crane'"):
+        class_indices(["tench", "crane"], 5, labels, "data")
+
+
 def test_numbers_are_indices_and_never_sorted_as_text() -> None:
     assert class_indices(["10", "9", "2"], 1000, None, "data") == {"10": 10, "2": 2, "9": 9}
 
@@ -120,11 +127,11 @@ def test_as_many_names_as_classes_are_numbered_in_their_order() -> None:
     ("names", "classes", "said"),
     [
         (SYNSETS[:3], 1000, "data has 3 classes .* the network 1000"),
-        (["tench", "pike"], 4, "1 of 2 class names are not among the network's: 'pike'"),
+        (["tench", "pike"], 4, "1 of 2 class names are none of the network's, or more than one: 'pike'"),
         (["1", "2", "4"], 4, "seem to be counted from 1"),
         (["0", "1000"], 1000, "class 1000 is not one of 0 to 999$"),
         (["7", "07"], 10, "in two ways"),
-        (["tiger cat", "tiger_cat"], 4, "mean the same class"),
+        (["tiger cat", "tiger_cat"], 4, "two of its class names mean the same class"),
     ],
 )
 def test_a_doubtful_naming_is_refused(names: list[str], classes: int, said: str) -> None:
