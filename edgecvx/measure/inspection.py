@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from edgecvx.errors import missing_package
 from edgecvx.export.opinfo import OpInfo
 from edgecvx.manifest import Manifest, locate, read_manifest, verify_files
 from edgecvx.targets import get_target
-from edgecvx.targets.base import load_attribute
+from edgecvx.targets.base import Target, load_attribute
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,17 +45,27 @@ def inspect(path: Path) -> Inspection:
 
     Raises:
         ArtifactError: The artifact or its manifest is missing or damaged.
+        RuntimeUnavailableError: What reads this format is not installed.
     """
     artifact, _ = locate(path)
     manifest = read_manifest(artifact)
     verify_files(manifest, artifact.parent)
-    read_ops: Callable[[Path], tuple[OpInfo, ...]] = load_attribute(get_target(manifest.target).reads_ops)
+    read_ops = _reader(get_target(manifest.target))
     return Inspection(
         path=artifact,
         manifest=manifest,
         groups=group_ops(read_ops(artifact)),
         total_bytes=sum(entry.bytes for entry in manifest.files),
     )
+
+
+def _reader(target: Target) -> Callable[[Path], tuple[OpInfo, ...]]:
+    """What lists the ops of a target's files; on a board not every format's packages are there."""
+    try:
+        read_ops: Callable[[Path], tuple[OpInfo, ...]] = load_attribute(target.reads_ops)
+    except ModuleNotFoundError as error:
+        raise missing_package(f"{error.name}, which reads {target.suffix} files,", target.extra) from error
+    return read_ops
 
 
 def group_ops(ops: Iterable[OpInfo]) -> tuple[OpGroup, ...]:

@@ -10,7 +10,7 @@ TARGET = Target(
     runtime="tflite",
     lower="edgecvx.export.tflite:lower",
     options="edgecvx.export.tflite:TFLiteOptions",
-    reads_ops="edgecvx.export.tflite_schema:read_ops",
+    reads_ops="edgecvx.export.tflite_inspection:read_ops",
     extra="tflite",
     note="Android, Raspberry Pi and other boards, through XNNPACK",
 )
