@@ -52,25 +52,15 @@ class IsolatedSession:
         try:
             request = {"runtime": runtime, "path": str(path.absolute()), "threads": threads, "options": dict(options)}
             header, _ = self._ask(request, (), "opening")
-            self._inputs = tuple(from_json(TensorSpec, t) for t in header["inputs"])
-            self._outputs = tuple(from_json(TensorSpec, t) for t in header["outputs"])
+            self.inputs = tuple(from_json(TensorSpec, t) for t in header["inputs"])
+            self.outputs = tuple(from_json(TensorSpec, t) for t in header["outputs"])
         except BaseException:
             self.close()
             raise
 
-    @property
-    def inputs(self) -> tuple[TensorSpec, ...]:
-        """The file's inputs, as the runtime reports them."""
-        return self._inputs
-
-    @property
-    def outputs(self) -> tuple[TensorSpec, ...]:
-        """The file's outputs, in the file's order."""
-        return self._outputs
-
     def run(self, batch: Array) -> dict[str, Array]:
         """Runs one batch; the outputs by name."""
-        header, arrays = self._ask({}, (check_batch(batch, self._inputs[0]),), "running")
+        header, arrays = self._ask({}, (check_batch(batch, self.inputs[0]),), "running")
         return dict(zip(header["names"], arrays, strict=True))
 
     def close(self) -> None:

@@ -70,26 +70,16 @@ class OnnxRuntimeSession:
 
     def __init__(self, session: Any) -> None:
         self._session: Any = session
-        self._inputs = tuple(map(_spec, session.get_inputs()))
-        self._outputs = tuple(map(_spec, session.get_outputs()))
-
-    @property
-    def inputs(self) -> tuple[TensorSpec, ...]:
-        """The file's inputs."""
-        return self._inputs
-
-    @property
-    def outputs(self) -> tuple[TensorSpec, ...]:
-        """The file's outputs, in the file's order."""
-        return self._outputs
+        self.inputs = tuple(map(_spec, session.get_inputs()))
+        self.outputs = tuple(map(_spec, session.get_outputs()))
 
     def run(self, batch: Array) -> dict[str, Array]:
         """Runs one batch; the outputs by name."""
         if self._session is None:
             raise RuntimeFailedError("this session was closed")
-        names = [spec.name for spec in self._outputs]
+        names = [spec.name for spec in self.outputs]
         try:
-            arrays = self._session.run(names, {self._inputs[0].name: check_batch(batch, self._inputs[0])})
+            arrays = self._session.run(names, {self.inputs[0].name: check_batch(batch, self.inputs[0])})
         except _failures(_load()) as error:
             raise RuntimeFailedError(f"ONNX Runtime failed: {_one_line(error)}") from error
         return {name: np.asarray(array) for name, array in zip(names, arrays, strict=True)}

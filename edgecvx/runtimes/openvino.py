@@ -74,29 +74,19 @@ class OpenVINOSession:
         self._request: Any = compiled.create_infer_request()
         self.precision = precision
         """What the device computes in, as it says itself."""
-        self._inputs = tuple(map(_spec, compiled.inputs))
-        self._outputs = tuple(map(_spec, compiled.outputs))
-
-    @property
-    def inputs(self) -> tuple[TensorSpec, ...]:
-        """The file's inputs."""
-        return self._inputs
-
-    @property
-    def outputs(self) -> tuple[TensorSpec, ...]:
-        """The file's outputs, in the file's order."""
-        return self._outputs
+        self.inputs = tuple(map(_spec, compiled.inputs))
+        self.outputs = tuple(map(_spec, compiled.outputs))
 
     def run(self, batch: Array) -> dict[str, Array]:
         """Runs one batch; the outputs by name."""
         if self._request is None:
             raise RuntimeFailedError("this session was closed")
         try:
-            results = self._request.infer([check_batch(batch, self._inputs[0])], share_inputs=True)
+            results = self._request.infer([check_batch(batch, self.inputs[0])], share_inputs=True)
         except RuntimeError as error:
             raise RuntimeFailedError(f"OpenVINO failed: {_one_line(error)}") from error
         # A copy: the request writes its next results into the same memory.
-        return {spec.name: np.array(results[i]) for i, spec in enumerate(self._outputs)}
+        return {spec.name: np.array(results[i]) for i, spec in enumerate(self.outputs)}
 
     def close(self) -> None:
         """Frees the model."""

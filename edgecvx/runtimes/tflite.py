@@ -105,24 +105,14 @@ class TFLiteSession:
         self._name = path.name
         self._input_details = self._interpreter.get_input_details()
         self._output_details = self._interpreter.get_output_details()
-        self._inputs = tuple(_spec(detail) for detail in self._input_details)
-        self._outputs = tuple(_spec(detail) for detail in self._output_details)
-
-    @property
-    def inputs(self) -> tuple[TensorSpec, ...]:
-        """The file's inputs."""
-        return self._inputs
-
-    @property
-    def outputs(self) -> tuple[TensorSpec, ...]:
-        """The file's outputs, in the file's order."""
-        return self._outputs
+        self.inputs = tuple(_spec(detail) for detail in self._input_details)
+        self.outputs = tuple(_spec(detail) for detail in self._output_details)
 
     def run(self, batch: Array) -> dict[str, Array]:
         """Runs one batch; the outputs by name."""
         if self._interpreter is None:
             raise RuntimeFailedError(f"{self._name} is closed; open it again to run it")
-        batch = check_batch(batch, self._inputs[0])
+        batch = check_batch(batch, self.inputs[0])
         with _refusals(f"{self._name}: the run failed"):
             self._interpreter.set_tensor(self._input_details[0]["index"], batch)
             self._interpreter.invoke()

@@ -46,18 +46,8 @@ class TorchSession:
         version()
         self._module, self._task, self._threads = module.eval(), task, threads
         size = check_image_size(image_size)
-        self._inputs = (TensorSpec(name="image", shape=(batch, 3, size, size), dtype="float32", layout="NCHW"),)
-        self._outputs = _outputs(module, task, size, batch)
-
-    @property
-    def inputs(self) -> tuple[TensorSpec, ...]:
-        """The normalized picture."""
-        return self._inputs
-
-    @property
-    def outputs(self) -> tuple[TensorSpec, ...]:
-        """What the task returns, named as in the canonical graph."""
-        return self._outputs
+        self.inputs = (TensorSpec(name="image", shape=(batch, 3, size, size), dtype="float32", layout="NCHW"),)
+        self.outputs = _outputs(module, task, size, batch)
 
     def run(self, batch: Array) -> dict[str, Array]:
         """Runs one batch; the outputs by name."""
@@ -65,7 +55,7 @@ class TorchSession:
 
         from edgecvx.models.convnext import outputs_of
 
-        x = torch.from_numpy(check_batch(batch, self._inputs[0]))
+        x = torch.from_numpy(check_batch(batch, self.inputs[0]))
         before = torch.get_num_threads()
         # PyTorch's thread count belongs to the process, so it is given back after each run.
         torch.set_num_threads(self._threads or before)
@@ -74,7 +64,7 @@ class TorchSession:
                 arrays = [np.asarray(y.numpy()) for y in outputs_of(self._module, x, self._task.value)]
         finally:
             torch.set_num_threads(before)
-        return {spec.name: array for spec, array in zip(self._outputs, arrays, strict=True)}
+        return {spec.name: array for spec, array in zip(self.outputs, arrays, strict=True)}
 
     def close(self) -> None:
         """Nothing to free: the network belongs to the caller."""
