@@ -18,6 +18,7 @@ of a smaller one.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import hashlib
@@ -201,8 +202,15 @@ def _decode(
 
 
 def content_hashes(folder: Path) -> frozenset[str]:
-    """The SHA-256 of every picture file below a folder, to be excluded from a validation."""
-    return frozenset(_file_sha256(picture.path) for picture in list_pictures(folder).pictures)
+    """The SHA-256 of every picture file below a folder, to be excluded from a validation.
+
+    What cannot be read is left out: it is left out of every validation, too.
+    """
+    hashes = set()
+    for picture in list_pictures(folder).pictures:
+        with contextlib.suppress(ImageError):
+            hashes.add(_file_sha256(picture.path))
+    return frozenset(hashes)
 
 
 def demo_sha256(stream: demo.Stream, index: int) -> str:

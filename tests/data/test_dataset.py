@@ -83,6 +83,13 @@ def test_calibration_pictures_are_excluded_by_content_before_the_limit(folder: P
     assert data.samples == whole[4:14], "the limit is filled up with others"
 
 
+def test_a_calibration_picture_too_large_to_read_excludes_nothing(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dataset, "MAX_BYTES", 10)
+    assert content_hashes(folder) == frozenset()
+
+
 def test_when_nothing_is_left_it_says_where_everything_went(folder: Path) -> None:
     with pytest.raises(UsageError, match=r"no picture is left to validate on \(55 excluded as calibration"):
         open_data(folder, num_classes=3, exclude=content_hashes(folder))

@@ -283,6 +283,7 @@ def test_without_classes_outputs_are_compared(task: str, small_classifier: Any, 
     assert only.verdict.kind == "none" and only.top1 is None and only.answers is None and found.exit_code == 0
     assert [o.name for o in only.outputs] == [o.name for o in written.manifest.outputs]
     assert all(o.cosine_min > 0.999999 for o in only.outputs)
+    assert from_json(Validation, json.loads(json.dumps(to_json(found), allow_nan=False))) == found
 
 
 def test_a_file_of_another_batch_size_and_bytes_as_input(small_classifier: Any, tmp_path: Path) -> None:
@@ -379,6 +380,12 @@ def test_only_a_batch_is_in_memory_at_a_time(
     )
     run(small_classifier, tmp_path, limit=40, batch=5)
     assert sizes[0] == 16 and set(sizes[1:]) == {5}
+
+
+@pytest.mark.parametrize("limit", [1, 2, 5])
+def test_a_handful_of_pictures_is_little_but_no_crash(limit: int, small_classifier: Any, tmp_path: Path) -> None:
+    (only,) = run(small_classifier, tmp_path, limit=limit).artifacts
+    assert only.pictures == limit and only.verdict.kind == "undecided" and not only.findings
 
 
 @pytest.mark.parametrize(("options", "said"), [({"batch": 0}, "--batch 0"), ({"limit": 0}, "--limit 0")])

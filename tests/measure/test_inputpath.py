@@ -22,7 +22,7 @@ from edgecvx.measure.accuracy import validate
 from edgecvx.measure.inputpath import InputPath, normalized
 from edgecvx.measure.outcome import ArtifactOutcome
 from edgecvx.measure.reference import Reference, rebuild
-from edgecvx.spec import IMAGENET_MEAN, IMAGENET_STD, Task
+from edgecvx.spec import IMAGENET_MEAN, IMAGENET_STD, Task, from_json, to_json
 
 Array = NDArray[Any]
 MEAN, STD = (np.array(v, np.float32)[:, None, None] for v in (IMAGENET_MEAN, IMAGENET_STD))
@@ -65,6 +65,7 @@ def test_a_planted_mistake_is_named_instead_of_measured(
     assert found.verdict.kind == "fail" and found.verdict.reason == found.findings[0].sentence
     assert found.top1 is None and not found.outputs, "a number was printed that measures the mistake"
     (finding,) = found.findings
+    assert from_json(ArtifactOutcome, json.loads(json.dumps(to_json(found), allow_nan=False))) == found
     # The mistake explains everything: what is left is the order of summation of two runtimes.
     assert finding.sqnr_as_is_db < 20 and (finding.sqnr_explained_db is None or finding.sqnr_explained_db > 80)
 
