@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from edgecvx.errors import ArtifactError
-from edgecvx.export.tflite_schema import load_schema
+from edgecvx.export.tflite_schema import load_schema, read_bytes, read_file
+from edgecvx.export.tflite_writer import pack
 
 
 def inner_tensors(path: Path) -> Mapping[str, str]:
@@ -32,7 +32,7 @@ def expose(path: Path, names: Sequence[str]) -> Mapping[str, bytes]:
     graph.outputs = np.asarray([*graph.outputs, *(number[name] for name in added)], dtype=np.int32)
     for signature in model.signatureDefs or ():
         signature.outputs.extend(_entry(name, number[name]) for name in added)
-    return {".tflite": _pack(model)}
+    return {".tflite": pack(model)}
 
 
 def _entry(name: str, tensor: int) -> Any:
@@ -41,23 +41,6 @@ def _entry(name: str, tensor: int) -> Any:
     return entry
 
 
-def _pack(model: Any) -> bytes:
-    """The flatbuffer. Its constants come out aligned to 4 bytes, not to 16: slower to load, the same numbers."""
-    import flatbuffers
-
-    builder = flatbuffers.Builder(1 << 20)
-    builder.Finish(model.Pack(builder), file_identifier=b"TFL3")
-    return bytes(builder.Output())
-
-
 def _read(path: Path) -> Any:
-    content = path.read_bytes()
-    if content[4:8] != b"TFL3":
-        raise ArtifactError(f"{path.name} is no TFLite file")
-    try:
-        model = load_schema().ModelT.InitFromPackedBuf(content, 0)
-    except (struct.error, IndexError, ValueError, TypeError, AttributeError, UnicodeDecodeError) as error:
-        raise ArtifactError(f"{path.name} is damaged: its flatbuffer cannot be read ({error})") from error
-    if not model.subgraphs:
-        raise ArtifactError(f"{path.name} holds no graph")
-    return model
+    read_file(path)  # names what is damaged; what it lets through can be unpacked
+    return load_schema().ModelT.InitFromPackedBuf(read_bytes(path), 0)
