@@ -117,6 +117,8 @@ def export(
 
     loaded = load_model(model, weights=weights, image_size=image_size, labels=labels, seed=seed)
     spec = loaded.spec
+    if task is Task.CLASSIFY and not spec.num_classes:
+        raise UsageError(f"{spec.weights.ref} has no classifier: ask for --task features or --task embed")
     pictures = probe_pictures(spec.preprocess.size)
 
     steps.next("folding and writing the canonical graph")
@@ -295,4 +297,3 @@ def _serialized(graph: ir.Model) -> bytes:
     import onnx_ir as ir
 
     return bytes(ir.to_proto(graph).SerializeToString(deterministic=True))
-

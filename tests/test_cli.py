@@ -209,6 +209,16 @@ def test_a_bad_checkpoint_is_one_line(
     assert not out.exists() or not contents(out)
 
 
+def test_a_network_without_classifier_does_not_classify(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    tensors = {name: t for name, t in support.network().state_dict().items() if not name.startswith("head.fc")}
+    save_file(tensors, str(tmp_path / "backbone.safetensors"))
+    export = ["export", str(tmp_path / "backbone.safetensors"), "-t", "onnx", "--image-size", "64"]
+    out = ["--out", str(tmp_path / "out")]
+    assert "backbone.safetensors has no classifier: ask for --task features" in fails([*export, *out], capfd)
+    assert not (tmp_path / "out").exists()
+    assert cli.run([*export, *out, "--task", "embed"]) == 0
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
