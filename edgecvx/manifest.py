@@ -76,7 +76,21 @@ class Manifest:
     tools: Mapping[str, str]
     self_check: SelfCheck
     files: tuple[FileEntry, ...]
-    """The first is the one a runtime opens, or the folder it lies in for a package."""
+    """The first is the one a runtime opens, or lies in the folder it opens for a package."""
+
+    def __post_init__(self) -> None:
+        if not self.files or not self.outputs:
+            raise ArtifactError("the manifest names no file or no output: export the model again")
+        if self.task is Task.CLASSIFY and self.outputs[0].shape[1:] != (self.model.num_classes,):
+            raise ArtifactError(
+                f"the manifest names {self.model.num_classes} classes and an output of shape "
+                f"{list(self.outputs[0].shape)}: export the model again"
+            )
+
+    @property
+    def artifact_name(self) -> str:
+        """The name of the file or folder a runtime opens."""
+        return PurePosixPath(self.files[0].path).parts[0]
 
 
 def manifest_path(artifact: Path) -> Path:
@@ -96,7 +110,7 @@ def read_manifest(artifact: Path) -> Manifest:
     artifact, path = locate(artifact)
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # also bytes that are no UTF-8, and numbers of thousands of digits
         raise ArtifactError(f"{path.name} is not valid JSON; export the model again") from error
     version = data.get("schema_version") if isinstance(data, dict) else None
     if version != SCHEMA_VERSION:
@@ -105,11 +119,18 @@ def read_manifest(artifact: Path) -> Manifest:
             "export the model again, or use the edgecvx that wrote it"
         )
     try:
-        return from_json(Manifest, data, where=path.name)
+        manifest = from_json(Manifest, data, where=path.name)
     except ArtifactError:
         raise
     except EdgecvxError as error:
         raise ArtifactError(f"{error}; the manifest was changed by hand or by another tool: export again") from error
+    if manifest.artifact_name != artifact.name:
+        # The hashes are of another file: with both in one folder, this one would be opened and that one verified.
+        raise ArtifactError(
+            f"{path.name} describes {manifest.artifact_name}, not {artifact.name}: "
+            "an artifact and its manifest keep the names they were written under"
+        )
+    return manifest
 
 
 def locate(artifact: Path) -> tuple[Path, Path]:

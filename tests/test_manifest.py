@@ -125,6 +125,9 @@ def test_another_version_is_named(tmp_path: Path) -> None:
         (lambda d: {k: v for k, v in d.items() if k != "files"}, "missing files"),
         (lambda d: d | {"precision": "int3"}, "precision: 'int3' is not one of"),
         (lambda d: d | {"files": [d["files"][0] | {"path": "../x"}]}, "outside its folder"),
+        (lambda d: d | {"files": []}, "names no file"),
+        (lambda d: d | {"outputs": []}, "no output"),
+        (lambda d: d | {"model": d["model"] | {"num_classes": 3}}, r"3 classes and an output of shape \[1, 10\]"),
     ],
 )
 def test_a_changed_manifest_is_refused(tmp_path: Path, damage: object, says: str) -> None:
@@ -135,12 +138,21 @@ def test_a_changed_manifest_is_refused(tmp_path: Path, damage: object, says: str
         read_manifest(artifact)
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe", b"[1]", b"[" * 100_000])
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe", b"[1]", b"[" * 100_000, b"1" * 5000])
 def test_what_is_no_manifest_is_refused(tmp_path: Path, content: bytes) -> None:
     artifact = put(tmp_path)
     manifest_path(artifact).write_bytes(content)
     with pytest.raises(ArtifactError, match=r"not valid JSON|manifest version None"):
         read_manifest(artifact)
+
+
+def test_a_manifest_vouches_for_no_other_file(tmp_path: Path) -> None:
+    """Both files lie there, and the hashes are right: of the other one."""
+    artifact = put(tmp_path)
+    (tmp_path / "copy.xml").write_bytes(b"<net>other</net>")
+    (tmp_path / "copy.xml.edgecvx.json").write_bytes(manifest_path(artifact).read_bytes())
+    with pytest.raises(ArtifactError, match=r"describes m\.xml, not copy\.xml"):
+        read_manifest(tmp_path / "copy.xml")
 
 
 def test_an_artifact_without_manifest_says_so(tmp_path: Path) -> None:

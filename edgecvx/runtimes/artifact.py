@@ -10,7 +10,7 @@ from types import TracebackType
 import numpy as np
 
 from edgecvx.data.preprocess import Source, prepare_batch
-from edgecvx.errors import UsageError
+from edgecvx.errors import ArtifactError, UsageError
 from edgecvx.manifest import Manifest, locate, read_manifest, verify_files
 from edgecvx.runtimes import NO_OPTIONS, open_session
 from edgecvx.runtimes.base import Array, Session
@@ -91,7 +91,7 @@ def load(
         isolated: Whether the runtime lives in a process of its own (see ``edgecvx.runtimes``).
 
     Raises:
-        ArtifactError: The artifact or its manifest is missing or damaged.
+        ArtifactError: The artifact or its manifest is missing, damaged, or the manifest of another file.
         RuntimeUnavailableError: Its runtime is not installed.
         RuntimeFailedError: Its runtime refuses it.
     """
@@ -99,7 +99,25 @@ def load(
     manifest = read_manifest(artifact)
     verify_files(manifest, artifact.parent)
     session = open_session(manifest.runtime, artifact, threads=threads, options=options, isolated=isolated)
+    try:
+        _check_described(session, manifest, artifact.name)
+    except ArtifactError:
+        session.close()
+        raise
     return Artifact(manifest, artifact, session)
+
+
+def _check_described(session: Session, manifest: Manifest, name: str) -> None:
+    """Holds the file to its manifest: pictures are prepared, and answers read, as the manifest says."""
+    described = (manifest.input, *manifest.outputs)
+    for tensor in (*session.inputs, *session.outputs):
+        if tensor not in described:
+            raise ArtifactError(
+                f"{name} has a tensor {tensor.name!r}, {tensor.dtype} {list(tensor.shape)} in {tensor.layout}, "
+                "which its manifest does not describe; export the model again"
+            )
+    if len(described) != len(session.inputs) + len(session.outputs):
+        raise ArtifactError(f"the manifest of {name} describes tensors that are not in the file; export it again")
 
 
 def softmax(logits: Array) -> Array:
