@@ -53,7 +53,6 @@ class Mistake:
     kind: str
     what: str
     """Completes: "the network …"."""
-    remedy: str
     feed: Feed
     spec: PreprocessSpec
     """How pictures are resized, cropped and turned for it."""
@@ -176,14 +175,12 @@ def mistakes(right: PreprocessSpec, prepared: PreprocessSpec) -> tuple[Mistake, 
         right: How the network's pictures are to be prepared.
         prepared: How the artifact's manifest has them prepared.
     """
-    fed = tuple(
-        Mistake(kind=kind, what=what, remedy=remedy, feed=feed, spec=right) for kind, what, remedy, feed in _FEEDS
-    )
+    fed = (Mistake(kind=kind, what=what, feed=feed, spec=right) for kind, what, feed in _FEEDS)
     return (*fed, *_prepared_otherwise(right), *_as_declared(right, prepared))
 
 
 def _rightly(spec: PreprocessSpec) -> Mistake:
-    return Mistake(kind="", what="", remedy="", feed=normalized, spec=spec)
+    return Mistake(kind="", what="", feed=normalized, spec=spec)
 
 
 def differences(right: PreprocessSpec, prepared: PreprocessSpec) -> tuple[str, ...]:
@@ -221,15 +218,17 @@ def _as_declared(right: PreprocessSpec, prepared: PreprocessSpec) -> list[Mistak
 
 
 def _preparing(kind: str, what: str, spec: PreprocessSpec) -> Mistake:
-    remedy = "prepare pictures as the manifest of a fresh export says"
-    return Mistake(kind=kind, what=what, remedy=remedy, feed=normalized, spec=spec)
+    return Mistake(kind=kind, what=what, feed=normalized, spec=spec)
 
 
 def _sentence(mistake: Mistake, prepared: PreprocessSpec, right: PreprocessSpec) -> str:
-    names = differences(right, prepared)
-    declared = ", ".join(f"{name} {getattr(prepared, name)} and not {getattr(right, name)}" for name in names)
-    why = f" (its manifest says {declared})" if names else ""
-    return f"the network {mistake.what}{why}: {mistake.remedy}"
+    changed = [f"{n} {getattr(prepared, n)} instead of {getattr(right, n)}" for n in differences(right, prepared)]
+    if changed:
+        return f"the network {mistake.what}, because its manifest says {', '.join(changed)}: export it again"
+    return (
+        f"fed as its manifest says, the file answers as if the network {mistake.what}: the file is not the one that "
+        "its manifest describes, or its input was changed; export it again"
+    )
 
 
 # --- feeds: NHWC bytes in, NHWC float32 out ------------------------------------------------------------------------
@@ -308,23 +307,19 @@ def _turned(pixels: Array, spec: PreprocessSpec) -> Array:
     return np.asarray(normalized(pixels, spec).transpose(0, 2, 1, 3))
 
 
-_ORDER = "feed RGB, in that order"
-_ONCE = "scale and normalize exactly once, as the manifest says"
-_LAYOUT = "transpose to the layout in the manifest, do not reshape"
-
-_FEEDS: tuple[tuple[str, str, str, Feed], ...] = (
-    ("colour-order", "gets BGR, red and blue swapped", _ORDER, _swapped_before),
-    ("colour-order", "gets red and blue swapped after they were normalized", _ORDER, _swapped_after),
-    ("missing-normalization", "gets pixels from 0 to 1 without mean and standard deviation", _ONCE, _unit),
-    ("missing-normalization", "gets pixels from 0 to 255 as they are", _ONCE, _raw),
-    ("missing-normalization", "gets pixels normalized without the division by 255", _ONCE, _unscaled),
-    ("other-normalization", "gets pixels from -1 to 1, another network's normalization", _ONCE, _symmetric),
-    ("other-normalization", "gets pixels normalized for ImageNet, as another network wants", _ONCE, _imagenet),
-    ("double-normalization", "gets mean and standard deviation applied twice", _ONCE, _standardized_twice),
-    ("double-normalization", "gets normalized values that are normalized as pixels again", _ONCE, _normalized_twice),
-    ("double-normalization", "gets pixels divided by 255 twice", _ONCE, _scaled_twice),
-    ("double-normalization", "gets normalized values cut down to bytes", _ONCE, _normalized_bytes),
-    ("layout", "gets channels-last values read as channels-first", _LAYOUT, _channels_last_as_first),
-    ("layout", "gets channels-first values read as channels-last", _LAYOUT, _channels_first_as_last),
-    ("layout", "gets height and width swapped", _LAYOUT, _turned),
+_FEEDS: tuple[tuple[str, str, Feed], ...] = (
+    ("colour-order", "gets BGR, red and blue swapped", _swapped_before),
+    ("colour-order", "gets red and blue swapped after they were normalized", _swapped_after),
+    ("missing-normalization", "gets pixels from 0 to 1 without mean and standard deviation", _unit),
+    ("missing-normalization", "gets pixels from 0 to 255 as they are", _raw),
+    ("missing-normalization", "gets pixels normalized without the division by 255", _unscaled),
+    ("other-normalization", "gets pixels from -1 to 1, another network's normalization", _symmetric),
+    ("other-normalization", "gets pixels normalized for ImageNet, as another network wants", _imagenet),
+    ("double-normalization", "gets mean and standard deviation applied twice", _standardized_twice),
+    ("double-normalization", "gets normalized values that are normalized as pixels again", _normalized_twice),
+    ("double-normalization", "gets pixels divided by 255 twice", _scaled_twice),
+    ("double-normalization", "gets normalized values cut down to bytes", _normalized_bytes),
+    ("layout", "gets channels-last values read as channels-first", _channels_last_as_first),
+    ("layout", "gets channels-first values read as channels-last", _channels_first_as_last),
+    ("layout", "gets height and width swapped", _turned),
 )
