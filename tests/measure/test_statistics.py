@@ -22,7 +22,6 @@ from edgecvx.measure.statistics import (
     wilson,
 )
 
-proportion = pytest.importorskip("statsmodels.stats.proportion")
 stats = pytest.importorskip("scipy.stats")
 
 
@@ -37,6 +36,7 @@ def verdict(pictures: int, reference: int, lost: int, gained: int, **rule: float
 
 @pytest.mark.parametrize(("correct", "pictures"), [(0, 10), (1, 10), (180, 200), (1999, 2000), (50_000, 50_000)])
 def test_wilson_is_statsmodels_wilson(correct: int, pictures: int) -> None:
+    proportion = pytest.importorskip("statsmodels.stats.proportion")
     low, high = proportion.proportion_confint(correct, pictures, method="wilson")
     mine = wilson(correct, pictures)
     assert (mine.low, mine.high) == pytest.approx((low, high), abs=1e-12)  # one closed formula, rounded twice
@@ -54,6 +54,13 @@ def test_mcnemar_is_the_exact_binomial_test_with_half_of_the_table_seen(lost: in
     exact = stats.binomtest(fewer, flips).pvalue
     expected = 1.0 if lost == gained else exact - stats.binom.pmf(fewer, flips, 0.5)
     assert mcnemar_p(lost, gained) == pytest.approx(expected, rel=1e-8)  # log-gammas of thousands keep eight digits
+
+
+@pytest.mark.parametrize(("lost", "gained"), [(3, 11), (40, 12), (0, 6)])
+def test_mcnemar_is_statsmodels_exact_test_less_half_a_table(lost: int, gained: int) -> None:
+    tables = pytest.importorskip("statsmodels.stats.contingency_tables")
+    exact = tables.mcnemar([[100, lost], [gained, 20]], exact=True).pvalue
+    assert mcnemar_p(lost, gained) == pytest.approx(exact - math.comb(lost + gained, lost) / 2 ** (lost + gained))
 
 
 def test_without_flips_there_is_no_evidence_of_a_difference() -> None:
