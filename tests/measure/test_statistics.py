@@ -168,7 +168,7 @@ def test_it_still_does_where_a_handful_of_flips_is_all_there_is(
 def test_with_hardly_a_flip_it_promises_too_little_rather_than_too_much(
     pictures: int, rate_lost: float, rate_gained: float
 ) -> None:
-    """Zero, one or two flips are too coarse for 95%; Wald's interval covers 26% and 78% here."""
+    """Zero, one or two flips are too coarse for 95%; Wald's interval covers 26% and 77% here."""
     assert coverage(pictures, rate_lost, rate_gained) >= 0.95
 
 
