@@ -40,7 +40,7 @@ def logits(exported: Any, count: int) -> tuple[Array, Array]:
 
     drawn = [np.asarray(demo.picture(i, size=73)[0]) for i in range(count)]  # floor(64 / 0.875)
     cut = np.stack([p[4:68, 4:68] for p in drawn]) / np.float32(255)  # round(4.5) is 4, the even one
-    images = ((cut - np.float32(IMAGENET_MEAN)) / np.float32(IMAGENET_STD)).transpose(0, 3, 1, 2)
+    images = ((cut - np.array(IMAGENET_MEAN, np.float32)) / np.array(IMAGENET_STD, np.float32)).transpose(0, 3, 1, 2)
     with torch.inference_mode():
         reference = rebuild(exported.manifest, [exported.checkpoint]).module(torch.from_numpy(images.copy())).numpy()
     session = onnxruntime.InferenceSession(str(exported.path))
@@ -175,9 +175,14 @@ def without_reference(found: Validation) -> tuple[ArtifactOutcome, ...]:
 def test_ten_artifacts_cost_one_reference_run(
     small_classifier: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    batches = []
+    batches: list[int] = []
     original = TorchSession.run
-    monkeypatch.setattr(TorchSession, "run", lambda self, batch: batches.append(1) or original(self, batch))
+
+    def counted(self: TorchSession, batch: Any) -> Any:
+        batches.append(1)
+        return original(self, batch)
+
+    monkeypatch.setattr(TorchSession, "run", counted)
     run(small_classifier, tmp_path, artifacts=[small_classifier.path] * 3, limit=16, truth="none")
     # Two batches for the examination, which feeds it rightly and finds nothing to explain, two to be remembered.
     assert len(batches) == 4
@@ -226,7 +231,7 @@ def test_a_runtime_that_dies_is_an_error_of_its_artifact_alone(
 
 def changed(exported: Any, folder: Path, changes: dict[str, Any]) -> Path:
     """A copy of the artifact with some of its manifest changed."""
-    path = folder / exported.path.name
+    path = folder / str(exported.path.name)
     shutil.copy(exported.path, path)
     name = exported.path.name + ".edgecvx.json"
     said = json.loads(exported.path.with_name(name).read_text())
@@ -373,11 +378,14 @@ def test_only_a_batch_is_in_memory_at_a_time(
     small_classifier: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever the number of pictures, the runtime and the reference are never handed more than a batch."""
-    sizes = []
+    sizes: list[int] = []
     original = feeding.FedArtifact.run
-    monkeypatch.setattr(
-        feeding.FedArtifact, "run", lambda self, samples, px: sizes.append(len(px)) or original(self, samples, px)
-    )
+
+    def counted(self: feeding.FedArtifact, samples: Any, px: Any) -> Any:
+        sizes.append(len(px))
+        return original(self, samples, px)
+
+    monkeypatch.setattr(feeding.FedArtifact, "run", counted)
     run(small_classifier, tmp_path, limit=40, batch=5)
     assert sizes[0] == 16 and set(sizes[1:]) == {5}
 

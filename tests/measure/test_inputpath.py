@@ -36,7 +36,7 @@ def outcome(exported: Any, cache: Path, **options: Any) -> ArtifactOutcome:
 
 def pixels(batch: Array) -> Array:
     """The bytes that were normalized, as a mistaken program has them."""
-    return np.rint((batch * STD + MEAN) * 255)
+    return np.asarray(np.rint((batch * STD + MEAN) * 255))
 
 
 PLANTED: dict[str, tuple[str, Callable[[Array], Array]]] = {

@@ -25,7 +25,8 @@ from edgecvx.spec import ModelSpec, PreprocessSpec, Task
 def manifest(exported: Any, spec: ModelSpec) -> Manifest:
     (logits,) = exported.manifest.outputs
     outputs = (dataclasses.replace(logits, shape=(1, spec.num_classes)),)
-    return dataclasses.replace(exported.manifest, model=spec, outputs=outputs)
+    changed: Manifest = dataclasses.replace(exported.manifest, model=spec, outputs=outputs)
+    return changed
 
 
 def test_random_weights_are_drawn_again_from_their_seed(small_classifier: Any) -> None:
