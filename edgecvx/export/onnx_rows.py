@@ -177,18 +177,18 @@ class RowForm:
     def _factor(self, node: ir.Node, source: _Tensor) -> ir.Value:
         """``base + gamma * N`` per picture and channel, ``[1, C]`` or ``[B, 1, C]``.
 
-        The mean of squares is a product with a row of ``1 / pixels``: the only form for which ONNX Runtime has a fast
-        kernel in this layout. All of it is in float32: squares of activations pass 65504 where those pass 256, and
-        the epsilon, around 1e-8, is zero in float16.
+        A product and a ReduceMean, because ONNX Runtime has no fast kernel for ReduceL2 over rows. All of it is in
+        float32: squares of activations pass 65504 where those pass 256, and the epsilon, around 1e-8, is zero in
+        float16.
         """
-        name, channels = name_of(node.outputs[0]), source.shape[1]
-        write, one = self._write, 1.0 / source.pixels if node.op_type == "Grn" else 1.0
+        name, (batch, channels), write = name_of(node.outputs[0]), source.shape[:2], self._write
         x = self._cast(self._rows(name_of(node.inputs[0])), FLOAT, f"{name}.float")
         square = write.op("Mul", [x, x], name=f"{name}.square", shape=source.row_shape)
         square = self._pictures(square, source, f"{name}.square.pictures")
-        shape = (1, channels) if len(shape_of(square)) == 2 else (source.shape[0], 1, channels)
-        mean = write.constant(f"mean.{source.pixels}.{node.op_type}", np.full((1, source.pixels), one, np.float32))
-        y = write.op("MatMul", [mean, square], name=f"{name}.energy", shape=shape)
+        shape = (1, channels) if batch == 1 else (batch, 1, channels)
+        reduce = "ReduceMean" if node.op_type == "Grn" else "ReduceSum"
+        pixels = write.integers(len(shape) - 2)
+        y = write.op(reduce, [square, pixels], {"keepdims": 1}, name=f"{name}.energy", shape=shape)
         response = write.op("Sqrt", [y], name=f"{name}.response", shape=shape)
         y = write.op(
             "ReduceMean", [response, write.integers(-1)], {"keepdims": 1}, name=f"{name}.mean", shape=(*shape[:-1], 1)

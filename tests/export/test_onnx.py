@@ -38,8 +38,8 @@ from edgecvx.runtimes.onnxruntime import open_session
 from edgecvx.spec import ArchSpec, Precision, PreprocessSpec, Task, TensorSpec
 
 FP16 = OnnxOptions(precision=Precision.FP16)
-OPS = {"Add", "Cast", "Conv", "Div", "Flatten", "Gelu", "Gemm", "LayerNormalization", "MatMul", "Mul"}
-OPS |= {"ReduceMean", "Reshape", "Sigmoid", "Sqrt", "Transpose"}
+OPS = {"Add", "Cast", "Conv", "Div", "Flatten", "Gelu", "Gemm", "LayerNormalization", "Mul", "ReduceMean"}
+OPS |= {"ReduceSum", "Reshape", "Sigmoid", "Sqrt", "Transpose"}
 """As in docs/onnx.md."""
 
 
