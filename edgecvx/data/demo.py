@@ -3,7 +3,7 @@
 A class is a colour and a shape ("red star"). The rest is there to be looked through, as in photos: backgrounds whose
 spectrum falls like that of natural scenes, a horizon, light from one side, shade on the object and its shadow, clutter,
 an occluder, patterns on the object, wobbly outlines, blur and noise; position, size, turn, stretch and tint vary.
-Three pictures in ten are in trouble on top of that: far away, half hidden, in fog, at dusk or shaken. A set without
+One picture in five is in trouble on top of that: far away, half hidden, in fog, at dusk or shaken. A set without
 hard pictures would let a damaged network pass.
 
 Picture ``index`` of a stream depends on nothing but the two and the size. The streams draw from different seeds and
@@ -87,7 +87,7 @@ CLASSES: tuple[str, ...] = tuple(f"{colour} {shape}" for shape in _SHAPES for co
 
 
 def picture(
-    index: int, *, stream: Stream = "validation", size: int = 224, zoom: float = 1.0, trouble: float = 0.3
+    index: int, *, stream: Stream = "validation", size: int = 224, zoom: float = 1.0, trouble: float = 0.2
 ) -> tuple[npt.NDArray[np.uint8], int]:
     """Draws one picture.
 

@@ -90,14 +90,14 @@ def test_zoom_shows_the_same_class_larger() -> None:
     assert redness(closer) > 2 * redness(whole) > 0
 
 
-def test_three_pictures_in_ten_are_hard_and_the_others_are_left_alone() -> None:
+def test_one_picture_in_five_is_hard_and_the_others_are_left_alone() -> None:
     changed = 0
     for index in range(300):
         default, label = picture(index, size=32)
         easy, same_label = picture(index, size=32, trouble=0.0)
         assert label == same_label
         changed += not np.array_equal(default, easy)
-    assert 60 < changed < 120  # 90 expected, with a deviation of 8
+    assert 39 < changed < 81  # 60 expected, with a deviation of 7
 
 
 def test_a_folder_of_pictures_reads_back_as_it_was_drawn(tmp_path: Path) -> None:
