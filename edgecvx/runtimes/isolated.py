@@ -30,6 +30,8 @@ from edgecvx.spec import TensorSpec, from_json
 
 PATIENCE = 300.0
 """Seconds without an answer after which a runtime counts as hung; the slowest honest answer takes a few."""
+_WORKER = "import sys; sys.path[:] = filter(None, sys.path); from edgecvx.runtimes.worker import main; sys.exit(main())"
+"""Imports from where this process does, and not from the folder the user stands in, as ``-m`` and ``-c`` would."""
 _LENGTH = struct.Struct("<Q")
 _MAX_HEADER = 1 << 20
 
@@ -43,11 +45,11 @@ class IsolatedSession:
         self._runtime, self._name, self._patience = runtime, path.name, patience
         self._chatter = tempfile.TemporaryFile()  # noqa: SIM115  # lives as long as the child
         self._child = subprocess.Popen(
-            [sys.executable, "-m", "edgecvx.runtimes.worker"],
+            [sys.executable, "-c", _WORKER],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._chatter,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)},
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(p or str(Path.cwd()) for p in sys.path)},
         )
         try:
             request = {"runtime": runtime, "path": str(path.absolute()), "threads": threads, "options": dict(options)}

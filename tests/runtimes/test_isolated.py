@@ -129,3 +129,14 @@ def test_a_batch_that_does_not_fit_never_reaches_the_runtime(behave) -> None:  #
 def test_an_unknown_runtime_names_the_known(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="unknown runtime 'onnxruntme': did you mean onnxruntime"):
         open_session("onnxruntme", tmp_path)
+
+
+def test_the_folder_the_user_stands_in_is_not_imported_from(behave, tmp_path, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    """A ``signal.py`` among somebody's own files is none of our business."""
+    here = tmp_path / "here"
+    here.mkdir()
+    for name in ("json", "signal", "numpy"):
+        (here / f"{name}.py").write_text("raise SystemExit('imported from the working directory')")
+    monkeypatch.chdir(here)
+    with behave("well") as session:
+        assert session.outputs[0].name == "double"
