@@ -80,9 +80,11 @@ def _texts(values: list[Any], where: str) -> tuple[str, ...]:
 
 def _read_text(path: Path) -> str:
     try:
-        if path.stat().st_size > _MAX_BYTES:
+        with path.open("rb") as stream:
+            content = stream.read(_MAX_BYTES + 1)  # not by its size: a pipe or a device has none
+        if len(content) > _MAX_BYTES:
             raise UsageError(f"{path.name} is too large for a list of class names")
-        return path.read_text(encoding="utf-8-sig")  # editors on Windows put a mark at the start
+        return content.decode("utf-8-sig")  # editors on Windows put a mark at the start
     except UnicodeDecodeError:
         raise UsageError(f"{path.name} is not UTF-8 text") from None
     except OSError as error:

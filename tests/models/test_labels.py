@@ -43,6 +43,12 @@ def test_files_that_are_no_text_and_no_files_are_refused(tmp_path: Path) -> None
         read_labels(tmp_path / "absent.txt", 3)
 
 
+@pytest.mark.skipif(not Path("/dev/zero").exists(), reason="no endless file on this system")
+def test_a_file_without_end_is_not_read_to_it() -> None:
+    with pytest.raises(UsageError, match="too large"):
+        read_labels(Path("/dev/zero"), 3)
+
+
 def test_a_backbone_takes_no_names(tmp_path: Path) -> None:
     (tmp_path / "labels.txt").write_text("cat\n")
     with pytest.raises(UsageError, match="no classifier"):
