@@ -116,7 +116,7 @@ def _from_name(name: ModelName, weights: str, image_size: int | None, seed: int)
         return _from_timm(name, image_size)
     if weights == "auto":
         return _auto(name, image_size)
-    if Path(weights).suffix.lower() in SUFFIXES or _exists(Path(weights)):
+    if Path(weights).suffix.lower() in SUFFIXES or (weights != "" and _exists(Path(weights))):
         return _from_path(Path(weights), image_size, name=name)
     raise one_of("weights", weights, [*WEIGHTS, *(f"a file ending in {suffix}" for suffix in SUFFIXES)])
 
@@ -191,7 +191,7 @@ def _from_path(path: Path, image_size: int | None, *, name: ModelName | None = N
         name=name,
         tag=re.sub(r"[^A-Za-z0-9_-]+", "_", called).strip("_-")[:64] or "weights",
         kind="file",
-        ref=path.resolve().name,
+        ref=path.resolve().name.encode(errors="replace").decode(),  # a name of any bytes; manifests are UTF-8
         license=None,
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -191,3 +192,23 @@ def test_a_known_name_wins_over_a_folder_of_that_name(tmp_path: Path, monkeypatc
     assert load_model("atto", weights="random").spec.tag == "random"
     with pytest.raises(CheckpointError, match="folder atto"):
         load_model("./atto")
+
+
+def test_no_name_is_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """``--weights "$UNSET"``: the empty path is the working directory, whatever weights lie in it."""
+    safetensors.torch.save_file(
+        initialize(ConvNeXt(VARIANTS["convnextv2_atto"], 3), 0).state_dict(), tmp_path / "model.safetensors"
+    )
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError, match="unknown weights ''"):
+        load_model("atto", weights="")
+
+
+def test_a_file_name_of_any_bytes_has_a_reference_that_can_be_written(tmp_path: Path) -> None:
+    path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/wei\xffrd.safetensors"))
+    try:
+        path.touch()
+    except OSError:
+        pytest.skip("this file system takes UTF-8 names only")
+    path.write_bytes(safetensors.torch.save(network().state_dict()))
+    assert load_model(path).spec.weights.ref == "wei?rd.safetensors"
