@@ -207,7 +207,7 @@ def publish(temporary: Path, folder: Path, manifest: Manifest, artifact_name: st
     name = artifact_name + SUFFIX
     _write_flushed(temporary / name, text.encode())
     tops = sorted({PurePosixPath(entry.path).parts[0] for entry in manifest.files})
-    with _uninterrupted():
+    with _alone_in(folder), _uninterrupted():
         for top in (*tops, name):
             final = folder / top
             if final.is_dir() and not final.is_symlink():
@@ -220,16 +220,10 @@ def publish(temporary: Path, folder: Path, manifest: Manifest, artifact_name: st
 def write_atomically(path: Path, content: bytes) -> None:
     """Writes one file so that it is either the old one or the new one, never a part."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=_TEMPORARY, dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    # A file in a folder of its own has the mode every new file gets; one of mkstemp's could be read by its owner alone.
+    with tempfile.TemporaryDirectory(prefix=f"{_TEMPORARY}{os.getpid()}-", dir=path.parent) as temporary:
+        _write_flushed(Path(temporary) / path.name, content)
+        (Path(temporary) / path.name).replace(path)
 
 
 def _write_flushed(path: Path, content: bytes) -> None:
@@ -261,6 +255,23 @@ def _is_running(pid: int) -> bool:
     import psutil
 
     return bool(psutil.pid_exists(pid))
+
+
+@contextlib.contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """Lets exports into one folder publish one after the other: no artifact is put together from two of them."""
+    if os.name != "posix":
+        yield
+        return
+    import fcntl
+
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):  # some network disks have no locks
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
 
 
 @contextlib.contextmanager

@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -221,3 +222,25 @@ def test_a_manifest_holds_no_path_of_the_machine_that_wrote_it(tmp_path: Path) -
     text = manifest_path(put(tmp_path)).read_text()
     assert str(tmp_path) not in text
     assert dataclasses.replace(a_manifest(), target="x").target in text.replace("openvino", "x")
+
+
+def test_a_report_can_be_read_by_whom_other_files_can(tmp_path: Path) -> None:
+    (tmp_path / "other").touch()
+    write_atomically(tmp_path / "report.html", b"<html>")
+    assert (tmp_path / "report.html").stat().st_mode == (tmp_path / "other").stat().st_mode
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["other", "report.html"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="locks are POSIX's")
+def test_exports_into_one_folder_publish_one_after_the_other(tmp_path: Path) -> None:
+    """A package is replaced in two renames; whoever comes between them finds nothing, or what is not empty."""
+    files = {".mlpackage/Manifest.json": b"{}", ".mlpackage/weights.bin": b"0" * 64}
+
+    def publish_often() -> None:
+        for _ in range(100):
+            put(tmp_path, files, suffix=".mlpackage")
+
+    with ThreadPoolExecutor(3) as pool:
+        for done in [pool.submit(publish_often) for _ in range(3)]:
+            done.result()
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["m.mlpackage", "m.mlpackage.edgecvx.json"]
