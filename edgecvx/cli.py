@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import enum
 import errno
+import io
 import json
 import signal
 import sys
@@ -143,8 +144,9 @@ def predict(
                 if len(images) == 1:
                     raise
                 failed += 1
-                show.error(str(error))
-                answers.append({"image": str(image), "error": str(error)})
+                told = str(error) if str(image) in str(error) else f"{image}: {error}"
+                show.error(told)
+                answers.append({"image": str(image), "error": told})
                 continue
             answers.append({"image": str(image), "classes": to_json(ranked)})
     if as_json:
@@ -261,6 +263,9 @@ def main() -> None:
     """Runs the command line and exits with its code."""
     if hasattr(signal, "SIGTERM"):
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # a polite kill cleans up as Ctrl-C does
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal without a tick, a file name that is no UTF-8
     sys.exit(run(sys.argv[1:]))
 
 
@@ -274,10 +279,13 @@ def run(arguments: list[str]) -> int:
         return _fail(_STOPPED)
     except EdgecvxError as error:
         return _fail(str(error))
-    except BrokenPipeError:
-        return 0  # whoever read our output has seen enough
+    except (BrokenPipeError, SystemExit):
+        # Whoever read our output has seen enough. Typer and rich exit with 1 then, which is a failed gate's code.
+        return 0
     except OSError as error:
         return _fail(_told(error))
+    except MemoryError as error:
+        return _fail(f"not enough memory: a smaller --batch or --image-size takes less. {error}")
     if result == 130:  # newer Typer turns Ctrl-C into this before we see it
         return _fail(_STOPPED)
     return result if isinstance(result, int) else 0

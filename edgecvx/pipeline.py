@@ -109,6 +109,11 @@ def export(
         t.check_precision(precision)
     if batch < 1:
         raise UsageError(f"batch {batch} does not work: it must be at least 1")
+    if not 0 <= seed < 2**63:
+        raise UsageError(f"seed {seed} does not work: it must be from 0 to {2**63 - 1}")
+    for folder in (out, dump):
+        if folder is not None and folder.exists() and not folder.is_dir():
+            raise UsageError(f"{folder} is a file: the files of an export need a folder")
     steps = _Steps(total=2 + 2 * len(targets), tell=on_step)
 
     steps.next("reading the checkpoint")

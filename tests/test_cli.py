@@ -112,10 +112,13 @@ def test_predict_goes_on_past_a_bad_picture(
 ) -> None:
     bad = tmp_path / "bad.jpg"
     bad.write_bytes(b"\xff\xd8 not a picture")
-    assert cli.run(["predict", str(exported), str(bad), str(picture), "--json"]) == 2
+    thin = tmp_path / "thin.png"
+    Image.new("RGB", (20_000, 1)).save(thin)
+    assert cli.run(["predict", str(exported), str(bad), str(thin), str(picture), "--json"]) == 2
     answers = json.loads(capfd.readouterr().out)["answers"]
     assert "bad.jpg" in answers[0]["error"]
-    assert answers[1]["classes"][0]["label"].startswith("bird")
+    assert "thin.png" in answers[1]["error"]
+    assert answers[2]["classes"][0]["label"].startswith("bird")
 
 
 def test_inspect_tells_what_is_in_the_file(exported: Path, capfd: pytest.CaptureFixture[str]) -> None:
@@ -231,6 +234,7 @@ def test_a_network_without_classifier_does_not_classify(tmp_path: Path, capfd: p
         (["femto", "--weights", "imagenet"], "timm/convnextv2_femto.fcmae_ft_in1k"),
         (["convnext_atto_ols", "--weights", "random", "--input", "uint8"], "use --input float"),
         (["femto", "-t", "tflite,raspberrypi5"], "a file of the same name"),
+        (["femto", "--weights", "random", "--seed", str(2**64)], f"seed {2**64}"),
     ],
 )
 def test_a_bad_request_is_one_line(
@@ -239,6 +243,47 @@ def test_a_bad_request_is_one_line(
     target = [] if "-t" in arguments else ["-t", "onnx"]
     assert says in fails(["export", *arguments, *target, "--out", str(tmp_path)], capfd)
     assert not contents(tmp_path)
+
+
+def test_a_file_is_no_folder_to_export_to(checkpoint: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "taken").write_text("mine")
+    for option in ("--out", "--dump"):
+        line = fails(["export", str(checkpoint), "-t", "onnx", option, str(tmp_path / "taken")], capfd)
+        assert "taken is a file" in line
+    assert (tmp_path / "taken").read_text() == "mine"
+
+
+def test_memory_that_is_not_there_is_one_line(
+    checkpoint: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def greedy(*_: object, **__: object) -> None:
+        raise MemoryError("Unable to allocate 4.47 TiB")
+
+    monkeypatch.setattr("edgecvx.pipeline.export", greedy)
+    line = fails(["export", str(checkpoint), "-t", "onnx", "--batch", "100000000"], capfd)
+    assert "smaller --batch" in line
+    assert "4.47 TiB" in line
+
+
+def program(*arguments: str) -> list[str]:
+    return [sys.executable, "-c", "from edgecvx.cli import main; main()", *arguments]
+
+
+@pytest.mark.parametrize("command", [["models"], ["models", "--json"]])
+def test_a_reader_who_has_seen_enough_is_no_error(command: list[str]) -> None:
+    """``edgecvx models | head -1``: 1 would be the code of a failed gate."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "wb") as pipe:
+        process = subprocess.run(program(*command), stdout=pipe, stderr=subprocess.PIPE, text=True, check=False)
+    assert (process.returncode, process.stderr) == (0, "")
+
+
+def test_a_terminal_without_our_characters_shows_others() -> None:
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    process = subprocess.run(program("models"), capture_output=True, text=True, env=environment, check=False)
+    assert (process.returncode, process.stderr) == (0, "")
+    assert "convnextv2_femto.fcmae " in process.stdout
 
 
 def test_labels_that_do_not_fit_are_refused(
@@ -276,9 +321,7 @@ def test_a_manifest_of_another_version_is_refused(
 
 
 def export_command(checkpoint: Path, out: Path) -> list[str]:
-    program = "from edgecvx.cli import main; main()"
-    options = ["-t", "onnx,openvino", "--image-size", "64", "--out", str(out)]
-    return [sys.executable, "-c", program, "export", str(checkpoint), *options]
+    return program("export", str(checkpoint), "-t", "onnx,openvino", "--image-size", "64", "--out", str(out))
 
 
 @pytest.mark.parametrize(
