@@ -7,12 +7,13 @@ and the canonical graph are made once.
 from __future__ import annotations
 
 import dataclasses
+import enum
 import importlib.metadata
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +21,7 @@ from numpy.typing import NDArray
 from edgecvx import __version__
 from edgecvx.data.preprocess import normalize
 from edgecvx.data.probe import probe_pictures
-from edgecvx.errors import UsageError, missing_package
+from edgecvx.errors import UsageError, missing_package, one_of
 from edgecvx.manifest import Manifest, SelfCheck, entries_of, publish, staged, write_atomically
 from edgecvx.measure.selfcheck import self_check
 from edgecvx.runtimes import availability, open_session, runtime_module
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from edgecvx.models.convnext import ConvNeXt
 
 Array = NDArray[Any]
+E = TypeVar("E", bound=enum.Enum)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,9 +77,9 @@ def export(
     image_size: int | None = None,
     batch: int = 1,
     input_kind: InputKind | str = InputKind.FLOAT,
-    labels: Path | None = None,
-    out: Path = Path(),
-    dump: Path | None = None,
+    labels: str | Path | None = None,
+    out: str | Path = "",
+    dump: str | Path | None = None,
     seed: int = 0,
     folds: Sequence[str] | None = None,
     on_step: Callable[[Step], None] | None = None,
@@ -104,7 +106,11 @@ def export(
         EdgecvxError: With what was wrong and what to do; nothing half-written is left behind.
     """
     targets = _targets([target] if isinstance(target, str) else target)
-    precision, task, input_kind = Precision(precision), Task(task), InputKind(input_kind)
+    precision, task = _chosen("precision", precision, Precision), _chosen("task", task, Task)
+    input_kind = _chosen("input", input_kind, InputKind)
+    out = Path(out)
+    dump = None if dump is None else Path(dump)
+    labels = None if labels is None else Path(labels)
     for t in targets:
         t.check_precision(precision)
     if batch < 1:
@@ -157,6 +163,14 @@ class _Steps:
         if self._tell is not None:
             self._tell(Step(index=self._index, total=self._total, name=name))
         self._index += 1
+
+
+def _chosen(what: str, value: E | str, kind: type[E]) -> E:
+    """A choice that may have been made by its name."""
+    try:
+        return kind(value)
+    except ValueError:
+        raise one_of(what, str(value), [str(member.value) for member in kind]) from None
 
 
 def _targets(names: Sequence[str]) -> list[Target]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
@@ -158,6 +159,22 @@ def test_the_api_mirrors_the_command_line(tmp_path: Path) -> None:
     assert 0 < best.probability <= 1
     assert [p.name for p in (tmp_path / "d").iterdir()] == ["convnextv2_atto.random-64-fp32.canonical.onnx"]
     assert edgecvx.export.canonical.OPSET == 20  # type: ignore[attr-defined]
+
+
+def test_paths_may_be_text(tmp_path: Path) -> None:
+    labels = tmp_path / "labels.txt"
+    labels.write_text("\n".join(f"thing {i}" for i in range(1000)))
+    texts: Any = {"out": str(tmp_path / "out"), "dump": str(tmp_path / "dump"), "labels": str(labels)}
+    (artifact,) = edgecvx.export("atto", target="onnx", weights="random", image_size=32, **texts).artifacts
+    assert artifact.path.parent == tmp_path / "out"
+    assert artifact.manifest.model.labels is not None
+    assert (tmp_path / "dump").is_dir()
+
+
+@pytest.mark.parametrize(("option", "value"), [("precision", "fp64"), ("task", "clasify"), ("input_kind", "int8")])
+def test_an_unknown_choice_is_our_error_in_python_too(option: str, value: Any, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=f"unknown .* '{value}'"):
+        edgecvx.export("atto", target="onnx", weights="random", out=tmp_path, **{option: value})
 
 
 def test_devices_are_targets_too(tmp_path: Path) -> None:
