@@ -127,10 +127,9 @@ def _remarks(o: ArtifactOutcome) -> Iterator[RenderableType]:
     from rich.text import Text
 
     yield Text.assemble((o.identity.file, "bold"), "  ", (o.verdict.reason, COLOURS[o.verdict.kind]))
-    if o.error is not None:
-        yield Text(f"  {o.error}", style="red")
-    for finding in o.findings:
-        yield Text(f"  {finding.sentence}", style="red")
+    for told in (o.error, *(finding.sentence for finding in o.findings)):
+        if told is not None and told not in o.verdict.reason:  # the reason is often the first of them
+            yield Text(f"  {told}", style="red")
     if line := agreement(o):
         yield Text(f"  {line}", style="dim")
     if o.worst_classes:
