@@ -19,13 +19,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecvx import __version__
-from edgecvx.data.preprocess import normalize
+from edgecvx.data.preprocess import as_input, normalize
 from edgecvx.data.probe import probe_pictures
 from edgecvx.errors import UsageError, missing_package, one_of
 from edgecvx.manifest import Manifest, SelfCheck, entries_of, publish, staged, write_atomically
 from edgecvx.measure.selfcheck import self_check
 from edgecvx.runtimes import availability, open_session, runtime_module
-from edgecvx.spec import InputKind, ModelSpec, Precision, PreprocessSpec, Task, TensorSpec
+from edgecvx.spec import InputKind, ModelSpec, Precision, PreprocessSpec, Task
 from edgecvx.targets import get_target
 from edgecvx.targets.base import Target, load_attribute
 
@@ -204,7 +204,7 @@ def _reference(module: ConvNeXt, pictures: Array, preprocess: PreprocessSpec, ta
 
     from edgecvx.models.convnext import outputs_of
 
-    images = np.stack([normalize(picture, preprocess) for picture in pictures]).transpose(0, 3, 1, 2)
+    images = normalize(pictures, preprocess).transpose(0, 3, 1, 2)
     with torch.inference_mode():
         outputs = outputs_of(module, torch.from_numpy(np.ascontiguousarray(images)), task.value)
     return [np.asarray(output.numpy()) for output in outputs]
@@ -252,21 +252,13 @@ def _check(
             session,
             runtime=f"{target.runtime} {availability(target.runtime).version}",
             outputs=lowered.outputs,
-            pictures=_as_input(pictures, preprocess, lowered.inputs[0]),
+            pictures=as_input(pictures, preprocess, lowered.inputs[0]),
             expected=expected,
             precision=precision,
             note=str(getattr(runtime_module(target.runtime), "CHECK_NOTE", "")),
         )
     finally:
         session.close()
-
-
-def _as_input(pictures: Array, preprocess: PreprocessSpec, tensor: TensorSpec) -> Array:
-    """Pictures that already have the right size, as a file takes them."""
-    batch = pictures
-    if tensor.dtype != "uint8":
-        batch = np.stack([normalize(p, preprocess) for p in pictures]).astype(tensor.dtype)
-    return np.ascontiguousarray(batch if tensor.layout == "NHWC" else batch.transpose(0, 3, 1, 2))
 
 
 def _manifest(

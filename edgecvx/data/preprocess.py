@@ -135,6 +135,14 @@ def normalize(pixels: npt.NDArray[np.uint8], spec: PreprocessSpec) -> npt.NDArra
     return values
 
 
+def as_input(pixels: npt.NDArray[np.uint8], spec: PreprocessSpec, tensor: TensorSpec) -> npt.NDArray[Any]:
+    """Pictures of the right size, ``[N, size, size, 3]`` bytes, in the layout and dtype of a file's input."""
+    values: npt.NDArray[Any] = pixels
+    if tensor.dtype != "uint8":
+        values = normalize(pixels, spec).astype(tensor.dtype, copy=False)
+    return np.ascontiguousarray(values.transpose(0, 3, 1, 2) if tensor.layout == "NCHW" else values)
+
+
 def prepare(source: Source, spec: PreprocessSpec, tensor: TensorSpec) -> npt.NDArray[Any]:
     """One picture as a batch of one, in the layout and dtype of a file's input.
 
@@ -144,13 +152,7 @@ def prepare(source: Source, spec: PreprocessSpec, tensor: TensorSpec) -> npt.NDA
         tensor: The file's input. ``uint8`` means that the file normalizes by itself and takes the raw pixels.
     """
     _check_input(spec, tensor)
-    pixels = resize_and_crop(load_picture(source, spec), spec)
-    values: npt.NDArray[Any] = pixels
-    if tensor.dtype != "uint8":
-        values = normalize(pixels, spec).astype(tensor.dtype, copy=False)
-    if tensor.layout == "NCHW":
-        values = values.transpose(2, 0, 1)
-    return np.ascontiguousarray(values[None])
+    return as_input(resize_and_crop(load_picture(source, spec), spec)[None], spec, tensor)
 
 
 def prepare_batch(sources: Iterable[Source], spec: PreprocessSpec, tensor: TensorSpec) -> npt.NDArray[Any]:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecvx.data.dataset import Sample
-from edgecvx.data.preprocess import normalize
+from edgecvx.data.preprocess import as_input
 from edgecvx.errors import ArtifactError, EdgecvxError, RuntimeFailedError
 from edgecvx.manifest import Manifest
 from edgecvx.measure.inputpath import InputPath
@@ -18,7 +18,7 @@ from edgecvx.measure.outcome import Finding
 from edgecvx.measure.selfcheck import channels_first, run_batches
 from edgecvx.runtimes import open_session
 from edgecvx.runtimes.base import Session
-from edgecvx.spec import PreprocessSpec, TensorSpec
+from edgecvx.spec import TensorSpec
 
 Array = NDArray[Any]
 
@@ -55,7 +55,7 @@ class FedArtifact:
     def run(self, samples: Sequence[Sample], pixels: Array) -> list[Array]:
         """The outputs in the manifest's order, NCHW or NC; finite."""
         manifest = self._manifest
-        found = run_batches(self._session, _as_input(pixels, manifest.model.preprocess, manifest.input))
+        found = run_batches(self._session, as_input(pixels, manifest.model.preprocess, manifest.input))
         outputs = []
         for spec in manifest.outputs:
             if spec.name not in found:
@@ -78,11 +78,3 @@ def _check_declared(name: str, said: TensorSpec, actual: TensorSpec) -> None:
             f"the manifest of {name} says that it takes {said.dtype} {list(said.shape)} in {said.layout}, the "
             f"file itself takes {actual.dtype} {list(actual.shape)}: the manifest was changed; export it again"
         )
-
-
-def _as_input(pixels: Array, preprocess: PreprocessSpec, tensor: TensorSpec) -> Array:
-    """Pixels of the right size as a file takes them."""
-    values = pixels
-    if tensor.dtype != "uint8":
-        values = np.stack([normalize(picture, preprocess) for picture in pixels]).astype(tensor.dtype, copy=False)
-    return np.ascontiguousarray(values if tensor.layout == "NHWC" else values.transpose(0, 3, 1, 2))
