@@ -137,6 +137,8 @@ def locate(artifact: Path) -> tuple[Path, Path]:
     """The artifact and its manifest, given either; both must exist."""
     if artifact.name.endswith(SUFFIX):
         artifact = artifact.with_name(artifact.name.removesuffix(SUFFIX))
+    if not artifact.name:  # the working directory, or the root
+        raise ArtifactError(f"{artifact} is a folder: name a file in it that edgecvx export wrote")
     path = manifest_path(artifact)
     if not artifact.exists():
         raise ArtifactError(f"there is no file {artifact}")
@@ -155,7 +157,9 @@ def verify_files(manifest: Manifest, folder: Path) -> None:
     """
     for entry in manifest.files:
         path = folder / entry.path
-        if path.is_symlink() or not path.is_file():
+        if path.is_symlink():
+            raise ArtifactError(f"{entry.path} is a link: copy the file itself beside its manifest")
+        if not path.is_file():
             raise ArtifactError(f"{entry.path} is missing beside its manifest; export the model again")
         size = path.stat().st_size
         if size != entry.bytes or file_sha256(path) != entry.sha256:

@@ -101,7 +101,7 @@ def test_a_link_is_not_taken_for_the_file(tmp_path: Path) -> None:
     elsewhere = tmp_path / "elsewhere"
     (tmp_path / "out" / "m.bin").rename(elsewhere)
     (tmp_path / "out" / "m.bin").symlink_to(elsewhere)
-    with pytest.raises(ArtifactError, match="is missing"):
+    with pytest.raises(ArtifactError, match=r"m\.bin is a link"):
         verify_files(read_manifest(artifact), tmp_path / "out")
 
 
@@ -154,6 +154,12 @@ def test_a_manifest_vouches_for_no_other_file(tmp_path: Path) -> None:
     (tmp_path / "copy.xml.edgecvx.json").write_bytes(manifest_path(artifact).read_bytes())
     with pytest.raises(ArtifactError, match=r"describes m\.xml, not copy\.xml"):
         read_manifest(tmp_path / "copy.xml")
+
+
+@pytest.mark.parametrize("path", ["", ".", "/"])
+def test_a_folder_without_a_name_is_no_artifact(path: str) -> None:
+    with pytest.raises(ArtifactError, match="is a folder"):
+        read_manifest(Path(path))
 
 
 def test_an_artifact_without_manifest_says_so(tmp_path: Path) -> None:
