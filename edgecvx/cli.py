@@ -5,10 +5,12 @@ Exit codes: 0 done; 1 a gate failed or is undecided; 2 an error the user can men
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import errno
 import io
 import json
+import os
 import signal
 import sys
 from pathlib import Path
@@ -266,7 +268,13 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal without a tick, a file name that is no UTF-8
-    sys.exit(run(sys.argv[1:]))
+    code = run(sys.argv[1:])
+    with contextlib.suppress(BrokenPipeError):
+        sys.stdout.flush()
+        sys.stderr.flush()
+    # Not sys.exit: CPython remembers an interrupt that passed through an import and ends itself by the signal then, and
+    # the native code of a runtime has been seen to crash while it is torn down. Everything of ours is closed by now.
+    os._exit(code)
 
 
 def run(arguments: list[str]) -> int:

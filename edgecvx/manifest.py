@@ -190,15 +190,10 @@ def staged(folder: Path, stem: str, files: Mapping[str, bytes]) -> Iterator[Path
 
     Between staging and publishing the files can be opened and checked as they will lie on the disk.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    _remove_abandoned(folder)
-    temporary = Path(tempfile.mkdtemp(prefix=f"{_TEMPORARY}{os.getpid()}-", dir=folder))
-    try:
+    with _temporary_in(folder) as temporary:
         for suffix, content in files.items():
             _write_flushed(temporary / (stem + suffix), content)
         yield temporary
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def publish(temporary: Path, folder: Path, manifest: Manifest, artifact_name: str) -> Path:
@@ -211,7 +206,7 @@ def publish(temporary: Path, folder: Path, manifest: Manifest, artifact_name: st
     name = artifact_name + SUFFIX
     _write_flushed(temporary / name, text.encode())
     tops = sorted({PurePosixPath(entry.path).parts[0] for entry in manifest.files})
-    with _alone_in(folder), _uninterrupted():
+    with _locked(folder), _uninterrupted():
         for top in (*tops, name):
             final = folder / top
             if final.is_dir() and not final.is_symlink():
@@ -223,11 +218,10 @@ def publish(temporary: Path, folder: Path, manifest: Manifest, artifact_name: st
 
 def write_atomically(path: Path, content: bytes) -> None:
     """Writes one file so that it is either the old one or the new one, never a part."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     # A file in a folder of its own has the mode every new file gets; one of mkstemp's could be read by its owner alone.
-    with tempfile.TemporaryDirectory(prefix=f"{_TEMPORARY}{os.getpid()}-", dir=path.parent) as temporary:
-        _write_flushed(Path(temporary) / path.name, content)
-        (Path(temporary) / path.name).replace(path)
+    with _temporary_in(path.parent) as temporary:
+        _write_flushed(temporary / path.name, content)
+        (temporary / path.name).replace(path)
 
 
 def _write_flushed(path: Path, content: bytes) -> None:
@@ -247,23 +241,50 @@ def _flush_folder(folder: Path) -> None:
             os.close(handle)
 
 
-def _remove_abandoned(folder: Path) -> None:
-    """Removes what a killed run left behind; a folder whose process still runs is left alone."""
-    for path in folder.glob(f"{_TEMPORARY}*-*"):
-        pid = path.name.removeprefix(_TEMPORARY).partition("-")[0]
-        if path.is_dir() and not path.is_symlink() and pid.isdigit() and not _is_running(int(pid)):
-            shutil.rmtree(path, ignore_errors=True)
+@contextlib.contextmanager
+def _temporary_in(folder: Path) -> Iterator[Path]:
+    """A temporary folder in ``folder``, removed in any case, by the next export at the latest.
+
+    A lock on it says that its process lives. A process number would say so only on this machine, and a folder can be
+    shared between machines and containers.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with _locked(folder):  # between making a folder and claiming it, nobody takes it for abandoned
+        for path in folder.glob(f"{_TEMPORARY}*"):
+            if path.is_dir() and not path.is_symlink() and _is_abandoned(path):
+                shutil.rmtree(path, ignore_errors=True)
+        temporary = Path(tempfile.mkdtemp(prefix=_TEMPORARY, dir=folder))
+        claim = contextlib.ExitStack()
+        claim.enter_context(_locked(temporary))
+    try:
+        with claim:
+            yield temporary
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _is_running(pid: int) -> bool:
-    import psutil
+def _is_abandoned(path: Path) -> bool:
+    """Whether no process holds this folder; without locks nobody can tell, and it stays."""
+    if os.name != "posix":
+        return False
+    import fcntl
 
-    return bool(psutil.pid_exists(pid))
+    try:
+        handle = os.open(path, os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    finally:
+        os.close(handle)
+    return True
 
 
 @contextlib.contextmanager
-def _alone_in(folder: Path) -> Iterator[None]:
-    """Lets exports into one folder publish one after the other: no artifact is put together from two of them."""
+def _locked(folder: Path) -> Iterator[None]:
+    """Holds a folder alone, so that no artifact is put together from two exports; let go when the process ends."""
     if os.name != "posix":
         yield
         return

@@ -136,7 +136,7 @@ def export(
     expected = _reference(loaded.module, pictures, spec.preprocess, task)
     graph, folded = _canonical(loaded.module, spec, task, batch, input_kind, folds)
     if dump is not None:
-        write_atomically(dump / f"{_stem(spec, task, precision)}.canonical.onnx", _serialized(graph))
+        write_atomically(dump / f"{_stem(spec, task, precision, input_kind, batch)}.canonical.onnx", _serialized(graph))
 
     artifacts = []
     for t in targets:
@@ -144,7 +144,7 @@ def export(
         steps.next(f"{t.name}: lowering")
         lowered: Lowered = load_attribute(t.lower)(graph, _options(t, precision))
         steps.next(f"{t.name}: self-check and writing")
-        stem = _stem(spec, task, precision)
+        stem = _stem(spec, task, precision, input_kind, batch)
         with staged(out, stem, lowered.files) as folder:
             check = _check(t, folder / (stem + t.suffix), lowered, pictures, spec.preprocess, expected, precision)
             manifest = _manifest(t, spec, task, precision, input_kind, stem, lowered, folded, check)
@@ -298,10 +298,12 @@ def _tools(target: Target) -> Mapping[str, str]:
     return {"edgecvx": __version__, **{name: importlib.metadata.version(name) for name in packages}}
 
 
-def _stem(spec: ModelSpec, task: Task, precision: Precision) -> str:
-    """``convnextv2_femto.demo-224-fp32``; the task stands in it where it is not ``classify``."""
-    middle = "" if task is Task.CLASSIFY else f"-{task.value}"
-    return f"{spec.name}-{spec.preprocess.size}{middle}-{precision.value}"
+def _stem(spec: ModelSpec, task: Task, precision: Precision, input_kind: InputKind, batch: int) -> str:
+    """``convnextv2_femto.demo-224-fp32``; what differs from the usual stands in it, so that no file hides another."""
+    unusual = [task.value] * (task is not Task.CLASSIFY)
+    unusual += [input_kind.value] * (input_kind is not InputKind.FLOAT)
+    unusual += [f"b{batch}"] * (batch != 1)
+    return "-".join([spec.name, str(spec.preprocess.size), *unusual, precision.value])
 
 
 def _serialized(graph: ir.Model) -> bytes:

@@ -112,8 +112,8 @@ class PreprocessSpec:
 
     def __post_init__(self) -> None:
         check_image_size(self.size)
-        if not 0.0 < self.crop_pct <= 1.0:
-            raise EdgecvxError(f"crop_pct must lie in (0, 1], got {self.crop_pct}")
+        if not 0.1 <= self.crop_pct <= 1.0:  # below, hardly anything of a picture would be seen
+            raise EdgecvxError(f"crop_pct must lie between 0.1 and 1, got {self.crop_pct}")
         if any(s <= 0 or not math.isfinite(s) for s in self.std) or not all(math.isfinite(m) for m in self.mean):
             raise EdgecvxError(f"mean {self.mean} and std {self.std} must be finite, std positive")
 

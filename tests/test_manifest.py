@@ -204,10 +204,10 @@ def test_what_a_killed_run_left_is_removed_by_the_next(tmp_path: Path) -> None:
 
 
 def test_the_folder_of_a_run_that_still_runs_is_left_alone(tmp_path: Path) -> None:
-    other = tmp_path / f".edgecvx-writing-{os.getpid()}-abc"
-    other.mkdir()
-    put(tmp_path)
-    assert other.is_dir()
+    with staged(tmp_path, "other", {".xml": b"x"}) as other:
+        put(tmp_path)
+        assert (other / "other.xml").is_file()
+    assert not other.exists()
 
 
 def test_one_file_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

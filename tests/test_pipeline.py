@@ -90,6 +90,7 @@ def test_bytes_in(target: str, tmp_path: Path) -> None:
     result = export("atto", target=target, weights="random", input_kind="uint8", image_size=64, out=tmp_path)
     (artifact,) = result.artifacts
     assert artifact.manifest.input.dtype == "uint8"
+    assert "-64-uint8-fp32." in artifact.path.name
     assert "uint8-input" in artifact.manifest.folds
     assert max(errors(artifact, "atto", "random")) <= 1e-3
 
@@ -99,6 +100,7 @@ def test_batches(target: str, tmp_path: Path) -> None:
     """A file of batch 3 answers any number of pictures, here 2, in the order they came."""
     (artifact,) = export("atto", target=target, weights="random", batch=3, image_size=64, out=tmp_path).artifacts
     assert artifact.manifest.input.shape[0] == 3
+    assert "-64-b3-fp32." in artifact.path.name
     assert max(errors(artifact, "atto", "random")) <= 1e-3
 
 

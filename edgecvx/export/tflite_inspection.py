@@ -16,10 +16,10 @@ def read_ops(path: Path) -> tuple[OpInfo, ...]:
         ArtifactError: The file is missing, is no TFLite file, or contradicts itself.
     """
     seen: set[int] = set()
-    return tuple(_op_info(op, seen) for op in tflite_schema.read_ops(path))
+    return tuple(_op_info(op, seen) for op in tflite_schema.read_operators(path))
 
 
-def _op_info(op: tflite_schema.OpInfo, seen: set[int]) -> OpInfo:
+def _op_info(op: tflite_schema.Operator, seen: set[int]) -> OpInfo:
     """One operator; ``seen`` are the constants counted so far: a file has one object per tensor."""
     fresh = {id(t): t for t in op.inputs if t.bytes and id(t) not in seen}
     seen.update(fresh)
@@ -34,7 +34,7 @@ def _op_info(op: tflite_schema.OpInfo, seen: set[int]) -> OpInfo:
     )
 
 
-def _macs(op: tflite_schema.OpInfo) -> int:
+def _macs(op: tflite_schema.Operator) -> int:
     """Each element of the output takes one multiply-accumulate per weight that leads to it."""
     if len(op.inputs) < 2 or not op.outputs:
         return 0

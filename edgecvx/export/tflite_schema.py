@@ -43,7 +43,7 @@ class TensorInfo:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OpInfo:
+class Operator:
     """An operator of a file, in execution order."""
 
     name: str
@@ -63,7 +63,7 @@ class FileInfo:
 
     inputs: tuple[TensorInfo, ...]
     outputs: tuple[TensorInfo, ...]
-    ops: tuple[OpInfo, ...]
+    ops: tuple[Operator, ...]
     metadata: dict[str, bytes]
     """Every named blob of the file."""
 
@@ -81,7 +81,7 @@ def load_schema() -> Any:
     return schema_py_generated
 
 
-def read_ops(path: Path) -> tuple[OpInfo, ...]:
+def read_operators(path: Path) -> tuple[Operator, ...]:
     """The operators of a TFLite file, in execution order.
 
     Raises:
@@ -174,12 +174,12 @@ class _Reader:
             raise ValueError(f"tensor {name!r}, {dtype} {list(shape)}, has {stored} bytes")
         return TensorInfo(name=name, dtype=dtype, shape=shape, bytes=stored)
 
-    def op(self, op: Any, tensors: list[TensorInfo]) -> OpInfo:
+    def op(self, op: Any, tensors: list[TensorInfo]) -> Operator:
         code = self.codes[_index(op.OpcodeIndex(), len(self.codes), "operator")]
         custom = code.CustomCode()
         # Files from before schema 3a have only the older, one byte wide number.
         number = max(code.BuiltinCode(), code.DeprecatedBuiltinCode())
-        return OpInfo(
+        return Operator(
             name=custom.decode() if custom else self.op_names[number],
             version=code.Version(),
             inputs=_pick(tensors, op.InputsAsNumpy(), op.InputsLength()),

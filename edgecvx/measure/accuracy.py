@@ -8,6 +8,7 @@ that was stopped goes on behind its last row, and a second identical one only re
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import json
 import platform
 from collections import Counter
@@ -20,7 +21,7 @@ from numpy.typing import NDArray
 
 from edgecvx import __version__
 from edgecvx.data.dataset import DEMO, NO_TRUTH, Dataset, Sample, content_hashes, decoded, open_data
-from edgecvx.errors import EdgecvxError, ImageError, UsageError
+from edgecvx.errors import EdgecvxError, ImageError, UsageError, missing_package
 from edgecvx.manifest import Manifest, locate, read_manifest, verify_files
 from edgecvx.measure import evidence
 from edgecvx.measure.cache import RowStore, opened_cache, picture_key
@@ -97,6 +98,8 @@ def validate(
     Raises:
         EdgecvxError: The request itself cannot be carried out: no such artifact, no pictures, labels that do not fit.
     """
+    if importlib.util.find_spec("torch") is None:
+        raise missing_package("PyTorch, which computes the reference of validate,", "onnx")
     rule = gate(min_ratio, max_drop)
     if batch < 1:
         raise UsageError(f"--batch {batch} does not work: it must be at least 1")

@@ -11,7 +11,7 @@ import pytest
 pytest.importorskip("ai_edge_litert")
 
 from edgecvx.errors import ArtifactError
-from edgecvx.export.tflite_schema import METADATA, load_schema, read_file, read_metadata, read_ops
+from edgecvx.export.tflite_schema import METADATA, load_schema, read_file, read_metadata, read_operators
 from edgecvx.export.tflite_writer import ALIGNMENT, Quantization, Writer, pack
 
 
@@ -39,7 +39,7 @@ def path(tmp_path: Path) -> Path:
 
 
 def test_ops_with_shapes_types_and_bytes(path: Path) -> None:
-    first, second = read_ops(path)
+    first, second = read_operators(path)
     assert (first.name, first.version, first.bytes) == ("ADD", 1, 16)
     assert [(t.name, t.dtype, t.shape, t.bytes) for t in first.inputs] == [
         ("x", "float32", (1, 4), 0),
@@ -92,11 +92,11 @@ def test_metadata_that_is_not_ours_is_refused(content: bytes, tmp_path: Path) ->
 
 def test_files_that_are_no_tflite(tmp_path: Path) -> None:
     with pytest.raises(ArtifactError, match=r"cannot be read \(No such file"):
-        read_ops(tmp_path / "missing.tflite")
+        read_operators(tmp_path / "missing.tflite")
     for content in (b"", b"TFL3", b"\x08\0\0\0ONNXwhatever"):
         (tmp_path / "x.tflite").write_bytes(content)
         with pytest.raises(ArtifactError, match="not a TFLite file"):
-            read_ops(tmp_path / "x.tflite")
+            read_operators(tmp_path / "x.tflite")
 
 
 def test_a_damaged_file_raises_and_nothing_else(path: Path) -> None:
@@ -143,4 +143,4 @@ def test_references_to_nothing_are_named(damage: str, message: str, path: Path) 
         model.subgraphs = []
     path.write_bytes(pack(model))
     with pytest.raises(ArtifactError, match=message):
-        read_ops(path)
+        read_operators(path)
