@@ -278,8 +278,8 @@ def _demo(name: ModelName, image_size: int | None) -> LoadedModel:
         known = ", ".join(demo_variants()) or "none in this installation"
         raise CheckpointError(f"no demo weights for {name.arch.name} (there are: {known}): try --weights random")
     file = read_weight_file(_demo_file(name.arch.name))
-    facts = json.loads(file.metadata["edgecvx"])  # written with the weights, by tools/train_demo.py
-    preprocess = from_json(PreprocessSpec, facts["preprocess"], where=file.name)
+    facts = file.metadata  # written with the weights, by tools/train_demo.py
+    preprocess = from_json(PreprocessSpec, json.loads(facts["preprocess"]), where=file.name)
     return _assembled(
         read_checkpoint(file, variant=name.arch),
         tag="demo",
@@ -288,7 +288,7 @@ def _demo(name: ModelName, image_size: int | None) -> LoadedModel:
         kind="demo",
         ref=file.name,
         license=facts["license"].lower(),
-        labels=tuple(facts["classes"]),
+        labels=tuple(json.loads(facts["classes"])),
     )
 
 

@@ -114,9 +114,9 @@ def demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Demo weights for atto alone, in the form in which the package ships them."""
     path = tmp_path / "convnextv2_atto.demo.safetensors"
     tensors = {k: t.half() for k, t in initialize(ConvNeXt(VARIANTS["convnextv2_atto"], 3), 0).state_dict().items()}
-    facts = {"classes": ["disc", "ring", "cross"], "license": "Apache-2.0"}
-    facts["preprocess"] = to_json(PreprocessSpec(size=224, crop_pct=1.0))
-    safetensors.torch.save_file(tensors, path, metadata={"edgecvx": json.dumps(facts)})
+    facts = {"classes": json.dumps(["disc", "ring", "cross"]), "license": "Apache-2.0"}
+    facts["preprocess"] = json.dumps(to_json(PreprocessSpec(size=224, crop_pct=1.0)))
+    safetensors.torch.save_file(tensors, path, metadata=facts)
     monkeypatch.setattr(load, "_demo_file", lambda variant: tmp_path / f"{variant}.demo.safetensors")
     return path
 
@@ -149,6 +149,7 @@ def test_a_variant_without_demo_weights_says_which_have_them(demo: Path) -> None
 
 
 def test_the_shipped_demo_weights_load() -> None:
+    assert demo_variants() == ("convnextv2_atto", "convnextv2_femto")
     for name in demo_variants():
         loaded = load_model(name, weights="demo")
         assert loaded.spec.labels is not None
