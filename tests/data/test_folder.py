@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -106,3 +108,33 @@ def test_a_folder_that_is_none_is_refused(tmp_path: Path) -> None:
     for wrong in (tmp_path / "nothing", save(tmp_path / "file.png")):
         with pytest.raises(EdgecvxError, match="cannot be listed"):
             list_pictures(wrong)
+
+
+@pytest.fixture
+def nobody() -> Iterator[Path]:
+    """A folder, seen with the rights of an ordinary user also where the tests are run by the super-user."""
+    with tempfile.TemporaryDirectory() as name:  # tmp_path lies below a folder only its owner may enter
+        folder = Path(name)
+        folder.chmod(0o755)
+        save(folder / "open" / "seen.png")
+        save(folder / "open" / "locked.png").chmod(0)
+        save(folder / "shut" / "in.png")
+        (folder / "shut").chmod(0)
+        was = os.geteuid()
+        if was == 0:
+            os.seteuid(65534)
+        try:
+            yield folder
+        finally:
+            os.seteuid(was)
+            (folder / "shut").chmod(0o755)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permissions are POSIX's")
+def test_what_this_user_may_not_read_is_named_and_counted(nobody: Path) -> None:
+    listing = list_pictures(nobody)
+    assert [p.name for p in listing.pictures] == ["open/seen.png"]
+    assert [(s.name, s.reason) for s in listing.skipped] == [
+        ("open/locked.png", "cannot be read (Permission denied)"),
+        ("shut", "unreadable folder (Permission denied)"),
+    ]
