@@ -165,11 +165,21 @@ def predict(
 
 
 @app.command()
-def inspect(artifact: ArtifactPath, as_json: AsJson = False) -> None:
+def inspect(
+    artifact: ArtifactPath,
+    gpu_delegate: Annotated[
+        bool, typer.Option("--gpu-delegate", help="Ask TensorFlow whether TFLite's GPU delegate would take the file.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
     """Show what is in an artifact: where it came from, how it was proved, and its ops as the file has them."""
+    from edgecvx.measure.gpu_delegate import gpu_opinion
     from edgecvx.measure.inspection import inspect as look
 
     found = look(artifact)
+    if gpu_delegate and found.manifest.format != "tflite":
+        raise UsageError(f"{found.path.name} is no .tflite file: only those have a GPU delegate")
+    opinion = gpu_opinion(found.path) if gpu_delegate else None
     if as_json:
         _print_json(
             {
@@ -178,6 +188,7 @@ def inspect(artifact: ArtifactPath, as_json: AsJson = False) -> None:
                 "ops": to_json(found.groups),
                 "bytes": found.total_bytes,
                 "macs": found.macs,
+                **({"gpu_delegate": to_json(opinion)} if opinion else {}),
             }
         )
         return
@@ -185,6 +196,9 @@ def inspect(artifact: ArtifactPath, as_json: AsJson = False) -> None:
     show.out.print(show.ops_table(found))
     for op, reason in found.manifest.kept_float.items():
         show.out.print(f"[bold]{escape(op)}[/] stays in higher precision: {escape(reason)}")
+    if opinion is not None:
+        told = "would take this file" if opinion.compatible else "would not: " + "; ".join(opinion.reasons)
+        show.out.print(f"[bold]GPU delegate[/] {escape(told)}, says TensorFlow's Analyzer; a phone may differ")
 
 
 @app.command()
