@@ -49,7 +49,7 @@ class IsolatedSession:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._chatter,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(p or str(Path.cwd()) for p in sys.path)},
+            env=_environment(threads),
         )
         try:
             request = {"runtime": runtime, "path": str(path.absolute()), "threads": threads, "options": dict(options)}
@@ -118,6 +118,13 @@ class IsolatedSession:
         said = [line.strip() for line in self._chatter.read().decode(errors="replace").splitlines() if line.strip()]
         last = f" (its last words: {said[-1][:200]})" if said else ""
         return f"{self._runtime} {how} while {doing} {self._name}{last}; the file is damaged or not for this runtime"
+
+
+def _environment(threads: int | None) -> dict[str, str]:
+    """The child's: our import path, and a limit for those libraries that read their number of threads at the start."""
+    paths = {"PYTHONPATH": os.pathsep.join(p or str(Path.cwd()) for p in sys.path)}
+    limits = {} if threads is None else dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(threads))
+    return {**os.environ, **paths, **limits}
 
 
 class _Patient:
