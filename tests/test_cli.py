@@ -324,6 +324,11 @@ def export_command(checkpoint: Path, out: Path) -> list[str]:
     return program("export", str(checkpoint), "-t", "onnx,openvino", "--image-size", "64", "--out", str(out))
 
 
+def as_from_a_terminal() -> None:
+    """A suite that runs in the background has SIGINT ignored, and a child would inherit that."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.mark.parametrize(
     ("sent", "step"), [(signal.SIGINT, 1), (signal.SIGINT, 4), (signal.SIGINT, 6), (signal.SIGTERM, 4)]
 )
@@ -334,7 +339,9 @@ def test_a_stopped_export_leaves_what_was_there(
     out = tmp_path / "out"
     out.mkdir()
     (out / "convnextv2_custom.birds-64-fp32.onnx").write_bytes(b"from an earlier export")
-    process = subprocess.Popen(export_command(checkpoint, out), stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        export_command(checkpoint, out), stderr=subprocess.PIPE, text=True, preexec_fn=as_from_a_terminal
+    )
     assert process.stderr is not None
     while not (line := process.stderr.readline()).startswith(f"[{step}/6]"):
         assert line, "ended before it got there"
