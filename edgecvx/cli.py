@@ -156,7 +156,8 @@ def predict(
     else:
         for answer in answers:
             if "classes" in answer:
-                table = Table("", "class", "probability", title=escape(answer["image"]), **show.PLAIN)
+                show.out.print(escape(answer["image"]), style="bold", soft_wrap=True)
+                table = Table("", "class", "probability", **show.PLAIN)
                 for place, row in enumerate(answer["classes"], 1):
                     table.add_row(str(place), escape(row["label"]), f"{row['probability']:.1%}")
                 show.out.print(table)
