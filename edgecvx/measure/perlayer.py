@@ -35,6 +35,7 @@ from edgecvx.measure.outcome import LayerError, Validation
 from edgecvx.measure.perlayer_reference import CanonicalReference, Tensor, canonical_reference
 from edgecvx.measure.selfcheck import channels_first
 from edgecvx.runtimes import NO_OPTIONS, open_session
+from edgecvx.runtimes.base import batches
 from edgecvx.spec import Layout
 
 Array = NDArray[Any]
@@ -268,7 +269,7 @@ def _compare_group(
         session = open_session(manifest.runtime, opened, threads=threads, options=options)
         try:
             layouts = {spec.name: spec.layout for spec in session.outputs}
-            for batch, kept in _batches(pictures, manifest.input.shape[0]):
+            for batch, kept in batches(pictures, manifest.input.shape[0]):
                 run = session.run(prepare_batch(batch, manifest.model.preprocess, manifest.input))
                 seen = {
                     canonical[name]: as_canonical(array, layouts[name], reference.shape(canonical[name]))
@@ -292,13 +293,6 @@ def _write(folder: Path, stem: str, files: Mapping[str, bytes]) -> Path:
         target.write_bytes(content)
     first = next(iter(files))
     return folder / (stem + first.partition("/")[0])
-
-
-def _batches(pictures: Sequence[Source], size: int) -> Iterator[tuple[list[Source], int]]:
-    """Full batches, and how many of each count: the last one is filled up."""
-    for start in range(0, len(pictures), size):
-        part = list(pictures[start : start + size])
-        yield part + [part[-1]] * (size - len(part)), len(part)
 
 
 @dataclass(slots=True)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from edgecvx.errors import SelfCheckError
 from edgecvx.manifest import SelfCheck
 from edgecvx.measure.metrics import max_error_of_range, min_cosine
-from edgecvx.runtimes.base import Session
+from edgecvx.runtimes.base import Session, batches
 from edgecvx.spec import Layout, Precision, TensorSpec
 
 Array = NDArray[Any]
@@ -77,14 +77,9 @@ def self_check(
 
 def run_batches(session: Session, pictures: Array) -> dict[str, Array]:
     """Runs any number of pictures through a session of fixed batch size; the last batch is filled up and cut."""
-    size = session.inputs[0].shape[0]
     parts: dict[str, list[Array]] = {}
-    for start in range(0, len(pictures), size):
-        batch = pictures[start : start + size]
-        kept = len(batch)
-        if kept < size:
-            batch = np.concatenate([batch, np.repeat(batch[-1:], size - kept, axis=0)])
-        for name, array in session.run(np.ascontiguousarray(batch)).items():
+    for part, kept in batches(pictures, session.inputs[0].shape[0]):
+        for name, array in session.run(np.stack(part)).items():
             parts.setdefault(name, []).append(array[:kept])
     return {name: np.concatenate(arrays) for name, arrays in parts.items()}
 

@@ -13,7 +13,7 @@ from edgecvx.data.preprocess import Source, prepare_batch
 from edgecvx.errors import ArtifactError, UsageError
 from edgecvx.manifest import Manifest, locate, read_manifest, verify_files
 from edgecvx.runtimes import NO_OPTIONS, open_session
-from edgecvx.runtimes.base import Array, Session
+from edgecvx.runtimes.base import Array, Session, batches
 from edgecvx.spec import Task
 
 
@@ -41,14 +41,12 @@ class Artifact:
 
     def run_pictures(self, pictures: Sequence[Source]) -> dict[str, Array]:
         """Preprocesses pictures as the manifest says and runs them; any number, filled up to the file's batch."""
-        spec, size = self.manifest.input, self.manifest.input.shape[0]
+        spec = self.manifest.input
         parts: dict[str, list[Array]] = {}
-        for start in range(0, len(pictures), size):
-            chunk = list(pictures[start : start + size])
-            filled = chunk + [chunk[-1]] * (size - len(chunk))
-            batch = prepare_batch(filled, self.manifest.model.preprocess, spec)
+        for part, kept in batches(pictures, spec.shape[0]):
+            batch = prepare_batch(part, self.manifest.model.preprocess, spec)
             for name, array in self.session.run(batch).items():
-                parts.setdefault(name, []).append(array[: len(chunk)])
+                parts.setdefault(name, []).append(array[:kept])
         return {name: np.concatenate(arrays) for name, arrays in parts.items()}
 
     def predict(self, pictures: Sequence[Source], *, top: int = 5) -> list[tuple[Ranked, ...]]:

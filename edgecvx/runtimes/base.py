@@ -6,9 +6,10 @@ way, so what is measured and compared is what runs on the device.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import itertools
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,7 @@ from edgecvx.errors import RuntimeFailedError
 from edgecvx.spec import TensorSpec
 
 Array = NDArray[Any]
+T = TypeVar("T")
 
 
 class Session(Protocol):
@@ -57,6 +59,13 @@ def check_batch(batch: Array, expected: TensorSpec) -> Array:
             f"got {batch.dtype} {list(batch.shape)}"
         )
     return np.ascontiguousarray(batch)
+
+
+def batches(pictures: Iterable[T], size: int) -> Iterator[tuple[list[T], int]]:
+    """Full batches for a file of fixed batch size, and how many of each count: the last one is filled up."""
+    rest = iter(pictures)
+    while part := list(itertools.islice(rest, size)):
+        yield part + [part[-1]] * (size - len(part)), len(part)
 
 
 def dtype_of(name: str) -> Any:
