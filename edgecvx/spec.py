@@ -21,6 +21,9 @@ from edgecvx.errors import EdgecvxError, UsageError
 
 T = TypeVar("T")
 
+STRIDE = 32
+"""Total stride of the network: 4 in the stem, 2 before each later stage."""
+
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
@@ -181,8 +184,8 @@ class TensorSpec:
 
 def check_image_size(size: int) -> int:
     """Returns ``size`` if a ConvNeXt can take it: a positive multiple of 32, the network's total stride."""
-    if size < 32 or size % 32 or size > 2048:
-        raise UsageError(f"image size {size} does not work: it must be a multiple of 32, from 32 to 2048")
+    if size < STRIDE or size % STRIDE or size > 2048:
+        raise UsageError(f"image size {size} does not work: it must be a multiple of {STRIDE}, from {STRIDE} to 2048")
     return size
 
 

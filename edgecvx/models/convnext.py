@@ -15,9 +15,6 @@ from torch.nn import functional as F
 
 from edgecvx.spec import Activation, ArchSpec
 
-STRIDE = 32
-"""Total stride of the network: 4 in the stem, 2 before each later stage."""
-
 
 class LayerNorm2d(nn.Module):
     """LayerNorm over the channels of an NCHW tensor, each pixel on its own."""

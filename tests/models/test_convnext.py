@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from edgecvx.models.convnext import (
-    STRIDE,
     Block,
     ConvNeXt,
     GlobalResponseNorm,
@@ -21,7 +20,7 @@ from edgecvx.models.convnext import (
     initialize,
     outputs_of,
 )
-from edgecvx.spec import Task
+from edgecvx.spec import STRIDE, Task
 
 EXACT = 1e-12
 WHY = "the same formula in float64, summed in another order"
