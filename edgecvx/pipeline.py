@@ -130,13 +130,14 @@ def export(
     spec = loaded.spec
     if task is Task.CLASSIFY and not spec.num_classes:
         raise UsageError(f"{spec.weights.ref} has no classifier: ask for --task features or --task embed")
+    order = _Order(spec=spec, task=task, precision=precision, input_kind=input_kind, batch=batch)
     pictures = probe_pictures(spec.preprocess.size)
 
     steps.next("folding and writing the canonical graph")
     expected = _reference(loaded.module, pictures, spec.preprocess, task)
-    graph, folded = _canonical(loaded.module, spec, task, batch, input_kind, folds)
+    graph, folded = _canonical(loaded.module, order, folds)
     if dump is not None:
-        write_atomically(dump / f"{_stem(spec, task, precision, input_kind, batch)}.canonical.onnx", _serialized(graph))
+        write_atomically(dump / f"{order.stem}.canonical.onnx", _serialized(graph))
 
     artifacts = []
     for t in targets:
@@ -144,13 +145,32 @@ def export(
         steps.next(f"{t.name}: lowering")
         lowered: Lowered = load_attribute(t.lower)(graph, _options(t, precision))
         steps.next(f"{t.name}: self-check and writing")
-        stem = _stem(spec, task, precision, input_kind, batch)
-        with staged(out, stem, lowered.files) as folder:
-            check = _check(t, folder / (stem + t.suffix), lowered, pictures, spec.preprocess, expected, precision)
-            manifest = _manifest(t, spec, task, precision, input_kind, stem, lowered, folded, check)
-            path = publish(folder, out, manifest, stem + t.suffix)
+        name = order.stem + t.suffix
+        with staged(out, order.stem, lowered.files) as folder:
+            check = _check(t, folder / name, lowered, order, pictures, expected)
+            manifest = _manifest(t, order, lowered, folded, check)
+            path = publish(folder, out, manifest, name)
         artifacts.append(Exported(target=t.name, path=path, manifest=manifest, seconds=time.perf_counter() - began))
     return ExportResult(artifacts=tuple(artifacts), warnings=loaded.warnings)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Order:
+    """What every file of one call has in common."""
+
+    spec: ModelSpec
+    task: Task
+    precision: Precision
+    input_kind: InputKind
+    batch: int
+
+    @property
+    def stem(self) -> str:
+        """``convnextv2_femto.demo-224-fp32``; what is unusual stands in it, so that no file hides another."""
+        unusual = [self.task.value] * (self.task is not Task.CLASSIFY)
+        unusual += [self.input_kind.value] * (self.input_kind is not InputKind.FLOAT)
+        unusual += [f"b{self.batch}"] * (self.batch != 1)
+        return "-".join([self.spec.name, str(self.spec.preprocess.size), *unusual, self.precision.value])
 
 
 class _Steps:
@@ -210,24 +230,22 @@ def _reference(module: ConvNeXt, pictures: Array, preprocess: PreprocessSpec, ta
     return [np.asarray(output.numpy()) for output in outputs]
 
 
-def _canonical(
-    module: ConvNeXt, spec: ModelSpec, task: Task, batch: int, input_kind: InputKind, folds: Sequence[str] | None
-) -> tuple[ir.Model, tuple[str, ...]]:
+def _canonical(module: ConvNeXt, order: _Order, folds: Sequence[str] | None) -> tuple[ir.Model, tuple[str, ...]]:
     """The canonical graph, and the names of the folds in it."""
     from edgecvx.export.canonical import build_canonical, metadata_of
     from edgecvx.export.fold import fold, fold_uint8_input
 
-    folded = fold(module, folds, task=task)
+    folded = fold(module, folds, task=order.task)
     network, applied = folded.module, folded.applied
-    if input_kind is InputKind.UINT8:
-        network, applied = fold_uint8_input(network, spec.preprocess), (*applied, "uint8-input")
+    if order.input_kind is InputKind.UINT8:
+        network, applied = fold_uint8_input(network, order.spec.preprocess), (*applied, "uint8-input")
     graph = build_canonical(
         network,
-        task=task,
-        image_size=spec.preprocess.size,
-        batch=batch,
-        input_kind=input_kind,
-        metadata=metadata_of(spec, task),
+        task=order.task,
+        image_size=order.spec.preprocess.size,
+        batch=order.batch,
+        input_kind=order.input_kind,
+        metadata=metadata_of(order.spec, order.task),
     )
     return graph, applied
 
@@ -240,10 +258,9 @@ def _check(
     target: Target,
     path: Path,
     lowered: Lowered,
+    order: _Order,
     pictures: Array,
-    preprocess: PreprocessSpec,
     expected: Sequence[Array],
-    precision: Precision,
 ) -> SelfCheck:
     """Opens the staged file in its own runtime and compares it with the reference."""
     session = open_session(target.runtime, path, threads=1)
@@ -252,34 +269,25 @@ def _check(
             session,
             runtime=f"{target.runtime} {availability(target.runtime).version}",
             outputs=lowered.outputs,
-            pictures=as_input(pictures, preprocess, lowered.inputs[0]),
+            pictures=as_input(pictures, order.spec.preprocess, lowered.inputs[0]),
             expected=expected,
-            precision=precision,
+            precision=order.precision,
             note=str(getattr(runtime_module(target.runtime), "CHECK_NOTE", "")),
         )
     finally:
         session.close()
 
 
-def _manifest(
-    target: Target,
-    spec: ModelSpec,
-    task: Task,
-    precision: Precision,
-    input_kind: InputKind,
-    stem: str,
-    lowered: Lowered,
-    folds: tuple[str, ...],
-    check: SelfCheck,
-) -> Manifest:
+def _manifest(target: Target, order: _Order, lowered: Lowered, folds: tuple[str, ...], check: SelfCheck) -> Manifest:
+    classifies = order.task is Task.CLASSIFY
     return Manifest(
-        model=spec if task is Task.CLASSIFY else dataclasses.replace(spec, labels=None),
-        task=task,
+        model=order.spec if classifies else dataclasses.replace(order.spec, labels=None),
+        task=order.task,
         target=target.name,
         format=target.format,
         runtime=target.runtime,
-        precision=precision,
-        input_kind=input_kind,
+        precision=order.precision,
+        input_kind=order.input_kind,
         input=lowered.inputs[0],
         outputs=lowered.outputs,
         folds=folds,
@@ -287,7 +295,7 @@ def _manifest(
         kept_float=lowered.kept_float,
         tools=_tools(target),
         self_check=check,
-        files=entries_of(stem, lowered.files),
+        files=entries_of(order.stem, lowered.files),
     )
 
 
@@ -296,14 +304,6 @@ def _tools(target: Target) -> Mapping[str, str]:
     packages = ["torch", "onnx", "onnx_ir"]
     packages += {"openvino": ["openvino"], "coreml": ["coremltools"]}.get(target.format, [])
     return {"edgecvx": __version__, **{name: importlib.metadata.version(name) for name in packages}}
-
-
-def _stem(spec: ModelSpec, task: Task, precision: Precision, input_kind: InputKind, batch: int) -> str:
-    """``convnextv2_femto.demo-224-fp32``; what differs from the usual stands in it, so that no file hides another."""
-    unusual = [task.value] * (task is not Task.CLASSIFY)
-    unusual += [input_kind.value] * (input_kind is not InputKind.FLOAT)
-    unusual += [f"b{batch}"] * (batch != 1)
-    return "-".join([spec.name, str(spec.preprocess.size), *unusual, precision.value])
 
 
 def _serialized(graph: ir.Model) -> bytes:
