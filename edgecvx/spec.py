@@ -44,6 +44,15 @@ class Precision(str, enum.Enum):
 
     FP32 = "fp32"
     FP16 = "fp16"
+    INT8 = "int8"
+    """Convolutions and classifier in INT8, with scales found by calibration."""
+    INT8_DYNAMIC = "int8-dynamic"
+    """Weights in INT8, the scales of activations found anew for each picture: no calibration."""
+
+    @property
+    def quantized(self) -> bool:
+        """Whether weights are integers."""
+        return self in (Precision.INT8, Precision.INT8_DYNAMIC)
 
 
 class InputKind(str, enum.Enum):
@@ -166,6 +175,24 @@ class ModelSpec:
     def name(self) -> str:
         """``convnextv2_femto.fcmae_ft_in1k``: what files and reports call it."""
         return f"{self.arch.name}.{self.tag}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Calibration:
+    """The pictures an INT8 file was calibrated on."""
+
+    kind: Literal["demo", "folder"]
+    name: str
+    """Of the folder, without the path to it; ``demo`` for drawn pictures."""
+    count: int
+    sha256: str
+    """Of the list of pictures."""
+    pictures: tuple[str, ...]
+    """Each picture's content hash, by which it is kept out of every evaluation."""
+
+    def __post_init__(self) -> None:
+        if self.count != len(self.pictures) or not self.count:
+            raise EdgecvxError(f"a calibration on {self.count} pictures names {len(self.pictures)}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -66,7 +66,10 @@ OPS = frozenset(
     {("", op) for op in ["Cast", "Conv", "Gelu", "Sigmoid", "Mul", "Add", "GlobalAveragePool", "Flatten", "Gemm"]}
     | {(DOMAIN, op) for op in ("LayerNorm2d", "Grn", "GrnL2")}
 )
-"""Every op a lowering can meet, as (domain, name)."""
+"""Every op a lowering can meet in a float graph, as (domain, name)."""
+
+QUANTIZED_OPS = OPS | {("", "QuantizeLinear"), ("", "DequantizeLinear")}
+"""And in a quantized one (``edgecvx.quantize.insert``)."""
 
 
 def build_canonical(
@@ -129,14 +132,18 @@ def build_canonical(
     return model
 
 
-def check_canonical(model: ir.Model) -> None:
+def check_canonical(model: ir.Model, *, ops: frozenset[tuple[str, str]] = OPS) -> None:
     """Refuses a graph that is not canonical, or that ONNX's own checker refuses.
+
+    Args:
+        model: The graph.
+        ops: What it may consist of: ``OPS``, or ``QUANTIZED_OPS``.
 
     Raises:
         ExportError: With the first node, value or rule that is off.
     """
     for node in model.graph:
-        if (node.domain, node.op_type) not in OPS:
+        if (node.domain, node.op_type) not in ops:
             raise ExportError(
                 f"{node.name}: {node.domain or 'ai.onnx'}.{node.op_type} is not an op of the canonical graph"
             )

@@ -1,0 +1,204 @@
+"""From a plan to the quantized graph: the canonical graph with QuantizeLinear and DequantizeLinear in it.
+
+Only standard operations are added, so the result runs as it is in any ONNX runtime and says exactly which numbers an
+INT8 file has to compute; every lowering writes this one graph. Their names and places are in
+``docs/canonical-graph.md``.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from edgecvx.errors import EdgecvxError, UsageError
+from edgecvx.export.canonical import DOMAIN, QUANTIZED_OPS, check_canonical
+from edgecvx.quantize.plan import LayerPlan, QuantPlan
+from edgecvx.quantize.qparams import BYTES, Grid, quantize_weight
+from edgecvx.quantize.scheme import ACTIVATION, Scheme
+
+
+def insert(graph: ir.Model, scheme: Scheme, plan: QuantPlan | None) -> ir.Model:
+    """A quantized copy of a canonical graph.
+
+    Args:
+        graph: The canonical graph the plan was made for.
+        scheme: Which tensors the target wants in INT8.
+        plan: Their grids; None for a dynamic scheme, whose weights alone are quantized.
+
+    Raises:
+        UsageError: The plan does not name a layer of the graph, or has another number of channels for it.
+    """
+    if (plan is None) is not scheme.dynamic:
+        raise EdgecvxError("a static scheme needs a plan, and a dynamic one takes none")
+    model = ir.serde.deserialize_model(ir.serde.serialize_model(graph))
+    inserter = _Inserter(model, scheme)
+    for node in list(model.graph):
+        if node.op_type in ("Conv", "Gemm") and scheme.quantizes(_name(node)):
+            inserter.layer(node, None if plan is None else _of(plan, _name(node)))
+        elif scheme.activations and plan is not None and _name(node).endswith(ACTIVATION):
+            if _name(node) not in plan.activations:
+                raise UsageError(f"the plan has no {_name(node)!r}: calibrate this model again")
+            grid = plan.activations[_name(node)].grid(symmetric=scheme.symmetric)
+            inserter.output(node, grid)
+    check_canonical(model, ops=QUANTIZED_OPS)
+    return model
+
+
+def _of(plan: QuantPlan, layer: str) -> LayerPlan:
+    if layer not in plan.layers:
+        raise UsageError(f"the plan has no layer {layer!r}: calibrate this model again")
+    return plan.layers[layer]
+
+
+class _Inserter:
+    """Rewrites one graph in place."""
+
+    def __init__(self, model: ir.Model, scheme: Scheme) -> None:
+        self._graph = model.graph
+        self._scheme = scheme
+
+    def layer(self, node: ir.Node, plan: LayerPlan | None) -> None:
+        """Puts a layer into INT8: its weights, and with a plan its bias, its input and perhaps its output."""
+        name = _name(node)
+        weight = _array(node.inputs[1])
+        scales = None
+        if plan is not None:
+            weight = self._smooth(node, weight, plan.smoothing)
+            scales = _vector(plan.weight_scales, weight.shape[0], f"{name}: weight_scales")
+        self._weight(node, weight, scales)
+        if plan is None:
+            return
+        self._correct(node, plan.bias_correction)
+        self._input(node, plan.input.grid(symmetric=self._scheme.symmetric))
+        if self._scheme.quantizes_output(name):
+            self.output(node, plan.output.grid(symmetric=self._scheme.symmetric))
+
+    def output(self, node: ir.Node, grid: Grid) -> None:
+        """Puts what a node returns on a grid; everybody who read it reads the grid's numbers."""
+        value = node.outputs[0]
+        readers = [(use.node, use.idx) for use in value.uses()]
+        result = self._pair(value, grid, _name(node), after=node)
+        for reader, index in readers:
+            reader.replace_input_with(index, result)
+        outputs = self._graph.outputs
+        for index, output in enumerate(outputs):
+            if output is value:  # the file still returns it under its own name
+                value.name, result.name = f"{value.name}.exact", value.name
+                outputs[index] = result
+
+    def _smooth(self, node: ir.Node, weight: NDArray[np.float32], smoothing: tuple[float, ...]) -> NDArray[np.float32]:
+        """Divides a layer's input by one number per channel, and multiplies its weights by it (identity 5)."""
+        if not smoothing:
+            return weight
+        scales = _vector(smoothing, weight.shape[1], f"{_name(node)}: smoothing").astype(np.float64)
+        source = node.inputs[0]
+        below = None if source is None else source.producer()
+        if source is None or below is None or len(source.uses()) != 1:
+            raise UsageError(f"{_name(node)}: its input has other readers, so it cannot be smoothed")
+        column = scales.reshape(1, -1, 1, 1)
+        if below.domain == DOMAIN and below.op_type in ("Grn", "GrnL2"):
+            for index in (1, 2):  # x * (base + gamma * N): both carry the division
+                constant = below.inputs[index]
+                self._replace(below, index, f"{constant.name}", _array(constant) / column)  # type: ignore[union-attr]
+        else:
+            factor = self._constant(f"{_name(node)}.smoothing", (1.0 / column).astype(np.float32))
+            value = _value(f"{_name(node)}.smoothed", source, ir.DataType.FLOAT)
+            product = ir.node("Mul", [source, factor], outputs=[value], name=str(value.name))
+            self._graph.insert_before(node, product)
+            node.replace_input_with(0, value)
+        return np.asarray(weight * scales.reshape(1, -1, *[1] * (weight.ndim - 2)), np.float32)
+
+    def _weight(self, node: ir.Node, weight: NDArray[np.float32], scales: NDArray[np.float32] | None) -> None:
+        quantized = quantize_weight(weight, scales)
+        old = node.inputs[1]
+        name = "" if old is None else str(old.name)
+        values = self._constant(f"{name}.int8", quantized.values)
+        scale = self._constant(f"{name}.scale", quantized.scales)
+        value = ir.Value(
+            name=f"{name}.dequantized", shape=ir.Shape(weight.shape), type=ir.TensorType(ir.DataType.FLOAT)
+        )
+        dequantize = ir.node(
+            "DequantizeLinear", [values, scale], {"axis": 0}, outputs=[value], name=f"{name}.dequantized"
+        )
+        self._graph.insert_before(node, dequantize)
+        node.replace_input_with(1, value)
+        self._drop(old)
+
+    def _correct(self, node: ir.Node, correction: tuple[float, ...]) -> None:
+        """Adds the plan's correction to the bias, which is made where there was none."""
+        if not correction:
+            return
+        weight = node.inputs[1]
+        channels = 0 if weight is None or weight.shape is None else int(weight.shape[0])  # type: ignore[arg-type]
+        added = _vector(correction, channels, f"{_name(node)}: bias_correction")
+        if len(node.inputs) > 2 and node.inputs[2] is not None:
+            self._replace(node, 2, str(node.inputs[2].name), _array(node.inputs[2]) + added)
+            return
+        name = str(weight.name).removesuffix(".weight.dequantized") if weight is not None else _name(node)
+        node.resize_inputs(3)
+        node.replace_input_with(2, self._constant(f"{name}.bias", added))
+
+    def _input(self, node: ir.Node, grid: Grid) -> None:
+        """Quantizes what a layer reads; a picture's bytes stay as they are."""
+        source = node.inputs[0]
+        below = None if source is None else source.producer()
+        if source is None:
+            raise EdgecvxError(f"{_name(node)} reads nothing")
+        if below is not None and below.op_type == "Cast":
+            grid = BYTES
+        result = self._pair(source, grid, f"{_name(node)}.input", before=node)
+        node.replace_input_with(0, result)
+
+    def _pair(
+        self, source: ir.Value, grid: Grid, name: str, *, before: ir.Node | None = None, after: ir.Node | None = None
+    ) -> ir.Value:
+        """A QuantizeLinear and a DequantizeLinear, before a layer or after it; returns what the second gives."""
+        scale = self._constant(f"{name}.scale", np.asarray(grid.scale, np.float32))
+        zero_point = self._constant(f"{name}.zero_point", np.asarray(grid.zero_point, np.int8))
+        quantized = _value(f"{name}.int8", source, ir.DataType.INT8)
+        result = _value(name if before is not None else f"{name}.dequantized", source, ir.DataType.FLOAT)
+        pair = [
+            ir.node("QuantizeLinear", [source, scale, zero_point], outputs=[quantized], name=str(quantized.name)),
+            ir.node("DequantizeLinear", [quantized, scale, zero_point], outputs=[result], name=str(result.name)),
+        ]
+        if before is not None:
+            self._graph.insert_before(before, pair)
+        elif after is not None:
+            self._graph.insert_after(after, pair)
+        return result
+
+    def _constant(self, name: str, array: NDArray[np.generic]) -> ir.Value:
+        tensor = ir.tensor(np.ascontiguousarray(array).reshape(array.shape), name=name)
+        value = ir.Value(name=name, shape=ir.Shape(array.shape), type=ir.TensorType(tensor.dtype), const_value=tensor)
+        self._graph.initializers[name] = value
+        return value
+
+    def _replace(self, node: ir.Node, index: int, name: str, array: NDArray[np.floating]) -> None:
+        """Another content for a constant of one node."""
+        self._drop(node.inputs[index], still_read=True)
+        node.replace_input_with(index, self._constant(name, np.asarray(array, np.float32)))
+
+    def _drop(self, value: ir.Value | None, *, still_read: bool = False) -> None:
+        if value is not None and value.name is not None and (still_read or not value.uses()):
+            del self._graph.initializers[value.name]
+
+
+def _vector(numbers: tuple[float, ...], length: int, what: str) -> NDArray[np.float32]:
+    if len(numbers) != length:
+        raise UsageError(f"{what} has {len(numbers)} numbers, the layer has {length} channels: calibrate again")
+    return np.asarray(numbers, np.float32)
+
+
+def _value(name: str, like: ir.Value, dtype: ir.DataType) -> ir.Value:
+    return ir.Value(name=name, shape=like.shape, type=ir.TensorType(dtype))
+
+
+def _name(node: ir.Node) -> str:
+    return str(node.outputs[0].name)
+
+
+def _array(value: ir.Value | None) -> NDArray[np.float32]:
+    if value is None or value.const_value is None:
+        raise EdgecvxError("a weight of the canonical graph is no constant")
+    return np.asarray(value.const_value.numpy(), np.float32)

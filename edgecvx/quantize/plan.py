@@ -1,0 +1,139 @@
+"""The plan: every decision of a quantization, as a JSON that can be read, compared and used again.
+
+A plan knows nothing of targets. For each tensor that some target quantizes it holds both grids, symmetric and not; a
+target's scheme picks (``edgecvx.quantize.insert``). So one calibration serves all files of a model.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from edgecvx.errors import EdgecvxError, UsageError
+from edgecvx.quantize.qparams import Grid
+from edgecvx.spec import Calibration, InputKind, ModelSpec, from_json, to_json
+
+SCHEMA_VERSION = 1
+
+Engine = Literal["edgecvx", "nncf"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TensorPlan:
+    """One activation tensor."""
+
+    low: float
+    """The smallest value seen."""
+    high: float
+    """The largest value seen."""
+    estimator: str
+    """What chose the grids' ranges."""
+    asymmetric: Grid
+    symmetric: Grid
+
+    def grid(self, *, symmetric: bool) -> Grid:
+        """The grid a scheme asks for."""
+        return self.symmetric if symmetric else self.asymmetric
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerPlan:
+    """One convolution, or the classifier."""
+
+    input: TensorPlan
+    output: TensorPlan
+    weight_scales: tuple[float, ...]
+    """Per output channel, of the smoothed weights."""
+    smoothing: tuple[float, ...] = ()
+    """Per input channel: what the input is divided and the weights are multiplied by; empty for none."""
+    bias_correction: tuple[float, ...] = ()
+    """Per output channel: what is added to the bias; empty for none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Agreement:
+    """How well two disjoint halves of the calibration pictures agree on the ranges."""
+
+    worst: float
+    """The largest ratio between the two halves' ranges, over all tensors; 1 is perfect."""
+    tensor: str
+    """Where that is."""
+    median: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuantPlan:
+    """A quantization of one model with one calibration set."""
+
+    schema_version: int = SCHEMA_VERSION
+    model: str
+    weights_sha256: str
+    image_size: int
+    input_kind: InputKind
+    folds: tuple[str, ...]
+    engine: Engine
+    calibration: Calibration
+    agreement: Agreement | None
+    """None where there was only one picture."""
+    layers: Mapping[str, LayerPlan]
+    activations: Mapping[str, TensorPlan]
+    """Outputs of the activation function, by canonical name."""
+
+    def check_fits(self, spec: ModelSpec, input_kind: InputKind, folds: tuple[str, ...]) -> None:
+        """Refuses a plan that was made for something else.
+
+        Raises:
+            UsageError: With what differs.
+        """
+        asked = (spec.name, spec.weights.sha256, spec.preprocess.size, input_kind.value, tuple(folds))
+        made = (self.model, self.weights_sha256, self.image_size, self.input_kind.value, self.folds)
+        names = ("model", "weights", "image size", "input", "folds")
+        for what, a, b in zip(names, asked, made, strict=True):
+            if a != b:
+                raise UsageError(f"the plan was made for {what} {_told(b)}, not {_told(a)}: calibrate again")
+
+    @property
+    def sha256(self) -> str:
+        """Names the plan in the manifests of the files made with it."""
+        return hashlib.sha256(dump_plan(self)).hexdigest()
+
+
+def dump_plan(plan: QuantPlan) -> bytes:
+    """The plan as JSON: one line per list, so that two plans can be compared line by line."""
+    text = json.dumps(to_json(plan), indent=2, ensure_ascii=False)
+    text = re.sub(r"\[\s+([^\[\]{}]*?)\s+\]", lambda found: f"[{' '.join(found[1].split())}]", text)
+    return (text + "\n").encode()
+
+
+def read_plan(path: Path) -> QuantPlan:
+    """A plan from its file.
+
+    Raises:
+        EdgecvxError: It is missing, damaged, or of another version.
+    """
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"{path}: the plan cannot be read ({error.strerror})") from None
+    except (ValueError, RecursionError):
+        raise UsageError(f"{path.name} is not valid JSON: it is no plan that edgecvx wrote") from None
+    version = data.get("schema_version") if isinstance(data, dict) else None
+    if version != SCHEMA_VERSION:
+        raise UsageError(
+            f"{path.name} has plan version {version!r}, this edgecvx reads version {SCHEMA_VERSION}: calibrate again"
+        )
+    try:
+        return from_json(QuantPlan, data, where=path.name)
+    except EdgecvxError as error:
+        raise UsageError(f"{error}; the plan was changed by hand or by another tool") from None
+
+
+def _told(value: object) -> str:
+    if isinstance(value, tuple):
+        return ", ".join(value) or "none"
+    return value[:12] if isinstance(value, str) and re.fullmatch("[0-9a-f]{64}", value) else str(value)

@@ -1,0 +1,79 @@
+"""What a target wants in INT8: a scheme, plain data that stands in the target's file."""
+
+from __future__ import annotations
+
+import enum
+import fnmatch
+from dataclasses import dataclass
+
+from edgecvx.errors import EdgecvxError
+
+
+class Role(str, enum.Enum):
+    """What a layer with weights is in the network; decides how it is quantized."""
+
+    STEM = "stem"
+    DEPTHWISE = "depthwise"
+    FC1 = "fc1"
+    FC2 = "fc2"
+    DOWNSAMPLE = "downsample"
+    CLASSIFIER = "classifier"
+
+
+ACTIVATION = ".mlp.act"
+"""How the name of an activation's output ends."""
+
+_ENDINGS = {
+    ".conv_dw": Role.DEPTHWISE,
+    ".mlp.fc1": Role.FC1,
+    ".mlp.fc2": Role.FC2,
+    ".downsample.1": Role.DOWNSAMPLE,
+}
+
+
+def role_of(layer: str) -> Role:
+    """The role of a Conv or Gemm of the canonical graph, by the name of its output.
+
+    Raises:
+        EdgecvxError: No layer of the network is called so.
+    """
+    if layer == "logits":
+        return Role.CLASSIFIER
+    if layer.startswith("stem."):
+        return Role.STEM
+    for ending, role in _ENDINGS.items():
+        if layer.endswith(ending):
+            return role
+    raise EdgecvxError(f"{layer!r} is no layer of a ConvNeXt that could be quantized")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scheme:
+    """Which tensors are INT8, and how. Residual sums, LayerNorm and GRN's statistics are float in every scheme."""
+
+    inputs: frozenset[Role] = frozenset(Role)
+    """Layers computed in INT8: their weights are int8 and their input is quantized."""
+    outputs: frozenset[Role] = frozenset()
+    """Layers whose output is quantized too, because the runtime has no kernel that returns floats."""
+    activations: bool = False
+    """Whether the output of the activation function is quantized too."""
+    symmetric: bool = False
+    """Whether every zero point is 0."""
+    dynamic: bool = False
+    """Whether only the weights are quantized in the file and the activations' scales are found at run time."""
+    keep_float: tuple[str, ...] = ()
+    """Patterns (``stages.0.*.conv_dw``) of layers that stay float."""
+
+    def __post_init__(self) -> None:
+        if self.dynamic and (self.outputs or self.activations):
+            raise EdgecvxError("a dynamic scheme quantizes inputs at run time and no outputs")
+        if not self.outputs <= self.inputs:
+            raise EdgecvxError("only a layer computed in INT8 can have its output quantized")
+
+    def quantizes(self, layer: str) -> bool:
+        """Whether a layer, by its canonical name, is computed in INT8."""
+        return role_of(layer) in self.inputs and not any(fnmatch.fnmatchcase(layer, p) for p in self.keep_float)
+
+    def quantizes_output(self, layer: str) -> bool:
+        """Whether that layer's output is quantized too."""
+        return self.quantizes(layer) and role_of(layer) in self.outputs
