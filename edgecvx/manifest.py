@@ -18,9 +18,10 @@ import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Literal
 
 from edgecvx.errors import ArtifactError, EdgecvxError
-from edgecvx.spec import InputKind, ModelSpec, Precision, Task, TensorSpec, from_json, to_json
+from edgecvx.spec import Calibration, InputKind, ModelSpec, Precision, Task, TensorSpec, from_json, to_json
 
 SCHEMA_VERSION = 1
 SUFFIX = ".edgecvx.json"
@@ -45,6 +46,10 @@ class FileEntry:
 class SelfCheck:
     """How far the written file was from the reference on the probe pictures, in its own runtime."""
 
+    against: Literal["fp32", "plan"] = "fp32"
+    """The reference: FP32 PyTorch, or for a calibrated INT8 file the quantized graph, computed step by step: a file is
+    to do what its plan says. What the plan costs in accuracy is told by ``Quantized.cosine`` and ``validate``."""
+
     runtime: str
     probes: int
     max_error: float
@@ -53,6 +58,22 @@ class SelfCheck:
     cosine: float
     """The smallest cosine between the outputs for one picture."""
     note: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quantized:
+    """How an INT8 file was quantized."""
+
+    engine: str
+    """Who chose the scales: ``edgecvx``, ``nncf``, or the runtime, anew for each picture."""
+    scheme: Mapping[str, str]
+    """What is INT8 and how, in words."""
+    plan_sha256: str | None = None
+    calibration: Calibration | None = None
+    agreement: float | None = None
+    """The largest ratio between the ranges that two halves of the calibration pictures gave; 1 is perfect."""
+    cosine: float | None = None
+    """The smallest cosine between the file's output and FP32 PyTorch's, on a few of the calibration pictures."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,12 +96,18 @@ class Manifest:
     """Op -> why it stays in a higher precision than the file's."""
     tools: Mapping[str, str]
     self_check: SelfCheck
+    quantized: Quantized | None = None
+    """None for a file of floats."""
     files: tuple[FileEntry, ...]
     """The first is the one a runtime opens, or lies in the folder it opens for a package."""
 
     def __post_init__(self) -> None:
         if not self.files or not self.outputs:
             raise ArtifactError("the manifest names no file or no output: export the model again")
+        if self.precision.quantized is (self.quantized is None):
+            raise ArtifactError(
+                f"the manifest of an {self.precision.value} file does not say so: export the model again"
+            )
         if self.task is Task.CLASSIFY and self.outputs[0].shape[1:] != (self.model.num_classes,):
             raise ArtifactError(
                 f"the manifest names {self.model.num_classes} classes and an output of shape "

@@ -9,7 +9,7 @@ import numpy as np
 import onnx_ir as ir
 
 from edgecvx.errors import ExportError
-from edgecvx.quantize.qparams import Grid, Weight
+from edgecvx.quantize.qparams import Grid, Weight, as_float32
 
 QUANTIZE, DEQUANTIZE = "QuantizeLinear", "DequantizeLinear"
 
@@ -34,7 +34,7 @@ def grid_of(node: ir.Node) -> Grid:
     scale, zero_point = (_array(v) for v in node.inputs[1:3])
     if scale.ndim or zero_point.ndim or zero_point.dtype != np.int8:
         raise ExportError(f"{node.name}: activations have one scale and one int8 zero point per tensor")
-    return Grid(scale=float(scale), zero_point=int(zero_point))
+    return Grid(scale=as_float32(float(scale)), zero_point=int(zero_point))
 
 
 def quantized_input(value: ir.Value | None) -> tuple[ir.Value, Grid] | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,9 @@ Array = NDArray[Any]
 LIMITS: Mapping[Precision, float] = {
     Precision.FP32: 1e-3,  # orders of summation differ from runtime to runtime: 1e-6 to 1e-5 is usual
     Precision.FP16: 1e-2,  # 11 bits of mantissa through 14 to 16 blocks: 1e-3 to 3e-3 is usual
+    # Against its own plan: a number halfway between two steps may be rounded either way, and 14 blocks carry that on.
+    Precision.INT8: 1e-1,
+    Precision.INT8_DYNAMIC: 1e-1,  # against FP32: 8 bits for each weight and activation
 }
 """Largest error a file may have, as a fraction of the range of the reference's output."""
 
@@ -31,6 +34,7 @@ def self_check(
     pictures: Array,
     expected: Sequence[Array],
     precision: Precision,
+    against: Literal["fp32", "plan"] = "fp32",
     note: str = "",
 ) -> SelfCheck:
     """Runs the probe pictures through an open file and compares.
@@ -42,6 +46,7 @@ def self_check(
         pictures: The probe pictures in the file's own layout and dtype.
         expected: The reference's outputs for them, in the order of ``outputs``, in NCHW.
         precision: Decides the limit.
+        against: What the reference is.
         note: What a reader of the figures has to know about the runtime.
 
     Raises:
@@ -66,6 +71,7 @@ def self_check(
         worst, cosine = max(worst, error), min(cosine, min_cosine(array, reference))
     # Two digits: enough to judge by, and the same on every run and every machine of a kind.
     return SelfCheck(
+        against=against,
         runtime=runtime,
         probes=len(pictures),
         max_error=float(f"{worst:.1e}"),

@@ -77,3 +77,20 @@ class Scheme:
     def quantizes_output(self, layer: str) -> bool:
         """Whether that layer's output is quantized too."""
         return self.quantizes(layer) and role_of(layer) in self.outputs
+
+    def told(self) -> dict[str, str]:
+        """The scheme in words, for the manifest."""
+        words = {
+            "layers": _listed(self.inputs),
+            "weights": "int8, one scale per output channel, zero point 0",
+            "inputs": "int8, scales found at run time" if self.dynamic else "int8, one scale per tensor",
+            "zero points": "0" if self.symmetric else "as the range asks",
+            "outputs in int8": _listed(self.outputs),
+            "activation function in int8": "yes" if self.activations else "no",
+            "kept float": " ".join(self.keep_float) or "none",
+        }
+        return {key: text for key, text in words.items() if not (self.dynamic and key == "zero points")}
+
+
+def _listed(roles: frozenset[Role]) -> str:
+    return " ".join(role.value for role in Role if role in roles) or "none"

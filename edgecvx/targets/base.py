@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal
 
-from edgecvx.errors import UsageError
+from edgecvx.errors import EdgecvxError, UsageError
+from edgecvx.quantize.scheme import Scheme
 from edgecvx.spec import Precision
 
 Format = Literal["onnx", "openvino", "tflite", "coreml"]
@@ -33,10 +34,21 @@ class Target:
     """``module:function`` that lists a file's ops."""
     extra: str
     """What to install: ``pip install 'edgecvx[extra]'``."""
-    precisions: tuple[Precision, ...] = (Precision.FP32, Precision.FP16)
+    schemes: Mapping[Precision, Scheme] = field(default_factory=lambda: MappingProxyType({}))
+    """How each of its integer precisions is quantized."""
     settings: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
     """What differs from the lowering's own defaults."""
     note: str = ""
+
+    def __post_init__(self) -> None:
+        for precision, scheme in self.schemes.items():
+            if not precision.quantized or scheme.dynamic is not (precision is Precision.INT8_DYNAMIC):
+                raise EdgecvxError(f"target {self.name} has a scheme for {precision.value} that does not go with it")
+
+    @property
+    def precisions(self) -> tuple[Precision, ...]:
+        """Every precision this target has files of."""
+        return (Precision.FP32, Precision.FP16, *self.schemes)
 
     def check_precision(self, precision: Precision) -> None:
         """Refuses a precision this target has no file for; nothing is replaced by another one."""
