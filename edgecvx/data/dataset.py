@@ -63,6 +63,8 @@ class Sample:
     """None for a drawn picture."""
     index: int = 0
     """Of a drawn picture."""
+    stream: demo.Stream = "validation"
+    """Of a drawn picture."""
 
     def open(self, spec: PreprocessSpec) -> Image.Image:
         """Decodes the picture.
@@ -71,14 +73,14 @@ class Sample:
             ImageError: It cannot be read, or is no longer the one that was chosen.
         """
         if self.path is None:
-            pixels, _ = demo.picture(self.index, stream="validation", size=spec.resized)
+            pixels, _ = demo.picture(self.index, stream=self.stream, size=spec.resized)
             return Image.fromarray(pixels)
         try:
             content = self.path.read_bytes()
         except OSError as error:
             raise ImageError(f"cannot be read ({error.strerror})") from None
         if hashlib.sha256(content).hexdigest() != self.sha256:
-            raise ImageError("was changed while the validation ran")
+            raise ImageError("was changed while it was in use")
         try:
             return load_picture(content, spec)
         except ImageError as error:
@@ -151,7 +153,7 @@ def open_data(
             raise UsageError("drawn pictures bring their labels: leave the label file out")
         return _drawn(num_classes, labels, limit or DEMO_PICTURES, seed, labelled=truth is None)
     found = _listed(Path(data), num_classes, labels, truth)
-    samples, excluded, twice = _chosen(found, limit, seed, frozenset(exclude))
+    samples, excluded, twice = choose(found.samples, limit, seed, frozenset(exclude))
     if not samples:
         reasons = ", ".join(f"{n} {reason}" for reason, n in Counter(s.reason for s in found.skipped).most_common(5))
         raise UsageError(
@@ -299,15 +301,19 @@ def _listed(folder: Path, num_classes: int, labels: Sequence[str] | None, truth:
     )
 
 
-def _chosen(found: Dataset, limit: int | None, seed: int, exclude: frozenset[str]) -> tuple[
-    tuple[Sample, ...], int, list[Skipped]
-]:  # fmt: skip
-    """Goes through the pictures in their order until enough are found; only those are read and hashed."""
+def choose(
+    found: Sequence[Sample], limit: int | None, seed: int, exclude: frozenset[str] = frozenset()
+) -> tuple[tuple[Sample, ...], int, list[Skipped]]:
+    """The first pictures of the order, hashed; those behind the limit are not even read.
+
+    Returns:
+        The pictures, how many were excluded by content, and what was left out otherwise.
+    """
     samples: list[Sample] = []
     skipped: list[Skipped] = []
     seen: dict[str, Sample] = {}
     excluded = 0
-    for sample in _dealt(found.samples, seed):
+    for sample in _dealt(found, seed):
         if limit is not None and len(samples) == limit:
             break
         try:

@@ -1,0 +1,189 @@
+"""The pictures that a quantization is calibrated on: which ones, and what is wrong with them.
+
+From a folder they are chosen as a validation chooses (``edgecvx.data.dataset``): spread over its sub-folders, shuffled
+by the hash of their names, each content once. The content hashes are the ones a validation excludes by.
+
+A set that is too small or too uniform gives ranges that fit it and nothing else. What cannot be calibrated on is an
+error; what is merely weak is told in a sentence.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from numpy.typing import NDArray
+
+from edgecvx.data.dataset import DEMO, Sample, choose, decoded, demo_sha256
+from edgecvx.data.folder import Skipped, list_pictures
+from edgecvx.data.preprocess import as_input
+from edgecvx.errors import EdgecvxError, ImageError, UsageError
+from edgecvx.spec import Calibration, PreprocessSpec, TensorSpec
+
+Array = NDArray[Any]
+
+SAMPLES = 256
+"""Pictures where nothing is said."""
+FEW = 32
+"""Below this, ranges still depend on which pictures happened to be taken (``docs/quantization.md``)."""
+_STEP = 4
+"""Pictures decoded ahead of the network."""
+_TWICE = "the same content as another picture"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CalibrationSet:
+    """Pictures chosen to calibrate on, not yet decoded."""
+
+    kind: Literal["demo", "folder"]
+    name: str
+    """Of the folder, without the path to it."""
+    asked: int
+    samples: tuple[Sample, ...]
+    skipped: tuple[Skipped, ...] = ()
+    """What was left out of the folder, without what nobody expects to be read: hidden files, links to folders."""
+
+
+def open_calibration(source: str | Path, *, samples: int = SAMPLES, seed: int = 0) -> CalibrationSet:
+    """Chooses the pictures to calibrate on.
+
+    Args:
+        source: A folder, or ``demo`` for drawn pictures; ``./demo`` is the folder.
+        samples: How many at most.
+        seed: Of the choice.
+
+    Raises:
+        UsageError: ``samples`` is not at least 1, or the folder holds no picture.
+        EdgecvxError: The folder cannot be listed.
+    """
+    if samples < 1:
+        raise UsageError(f"--calib-samples {samples} does not work: at least one picture is needed")
+    if source == DEMO:
+        return CalibrationSet(kind="demo", name=DEMO, asked=samples, samples=_drawn(samples, seed))
+    folder = Path(source)
+    listing = list_pictures(folder)
+    name = folder.resolve().name
+    folders = {folder: index for index, folder in enumerate(("", *listing.folders))}
+    found = [Sample(name=p.name, label=folders[p.folder or ""], sha256="", path=p.path) for p in listing.pictures]
+    chosen, _, left_out = choose(found, samples, seed)
+    skipped = [s for s in listing.skipped if s.reason not in ("hidden", "a link to a folder")]
+    skipped += left_out
+    if not chosen:
+        reason = f", such as {skipped[0].name!r} ({skipped[0].reason})" if skipped else ""
+        raise UsageError(
+            f"{name}: there is no picture to calibrate on ({len(skipped)} files left out{reason}); give a folder with "
+            "some hundred pictures like those the network will see"
+        )
+    return CalibrationSet(kind="folder", name=name, asked=samples, samples=chosen, skipped=tuple(skipped))
+
+
+def _drawn(samples: int, seed: int) -> tuple[Sample, ...]:
+    first = seed * 1_000_000
+    return tuple(
+        Sample(
+            name=f"demo/calibration/{index}",
+            label=None,
+            sha256=demo_sha256("calibration", index),
+            path=None,
+            index=index,
+            stream="calibration",
+        )
+        for index in range(first, first + samples)
+    )
+
+
+class CalibrationFeed:
+    """One pass over the pictures, and afterwards what it was made of."""
+
+    def __init__(self, chosen: CalibrationSet, spec: PreprocessSpec, tensor: TensorSpec) -> None:
+        """Prepares the pass.
+
+        Args:
+            chosen: The pictures.
+            spec: How they are prepared.
+            tensor: What the graph takes.
+        """
+        self._chosen, self._spec, self._tensor = chosen, spec, tensor
+        self._used: list[Sample] = []
+        self._plain: list[Sample] = []
+        self._unreadable: dict[str, str] = {}
+
+    def __iter__(self) -> Iterator[Array]:
+        """The pictures one by one, as the graph takes them; a few are decoded ahead, never all.
+
+        Raises:
+            ImageError: None of them can be decoded.
+        """
+        self._used, self._plain, self._unreadable = [], [], {}
+        for samples, (pixels,) in decoded(self._chosen.samples, (self._spec,), _STEP, self._unreadable):
+            for sample, picture in zip(samples, pixels, strict=True):
+                self._used.append(sample)
+                if (picture == picture[0, 0]).all():
+                    self._plain.append(sample)
+                yield as_input(picture[None], self._spec, self._tensor)
+        if not self._used:
+            name, reason = next(iter(self._unreadable.items()))
+            raise ImageError(
+                f"{self._chosen.name}: none of the {len(self._unreadable)} pictures can be decoded, {name!r} for one "
+                f"({reason}), so there is nothing to calibrate on"
+            )
+
+    @property
+    def calibration(self) -> Calibration:
+        """What was calibrated on: the pictures that the pass really gave.
+
+        Raises:
+            EdgecvxError: There was no pass yet.
+        """
+        if not self._used:
+            raise EdgecvxError("nothing was calibrated yet: the pictures have to be run first")
+        hashes = tuple(sample.sha256 for sample in self._used)
+        return Calibration(
+            kind=self._chosen.kind,
+            name=self._chosen.name,
+            count=len(hashes),
+            sha256=hashlib.sha256("".join(f"{h}\n" for h in hashes).encode()).hexdigest(),
+            pictures=hashes,
+        )
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What the user should know about the pictures, in sentences; complete after the pass."""
+        name, used = self._chosen.name, len(self._used)
+        twice = sum(s.reason.startswith(_TWICE) for s in self._chosen.skipped)
+        bad = [s for s in self._chosen.skipped if not s.reason.startswith(_TWICE)]
+        bad += [Skipped(name=n, reason=why) for n, why in self._unreadable.items()]
+        told = []
+        if bad:
+            told.append(
+                f"{name}: {_files(len(bad))} left out of the calibration, such as {bad[0].name!r} ({bad[0].reason})"
+            )
+        if used < self._chosen.asked:
+            told.append(
+                f"{name}: {used} of the {self._chosen.asked} pictures asked for are there; all of them are used"
+            )
+        if twice > used:
+            told.append(f"{name}: {_files(twice)} repeats of others and left out: the set is less varied than it looks")
+        if used == 1:
+            told.append(
+                f"{name}: calibrated on one single picture; the ranges fit it, and hardly the next one: give at least "
+                f"{FEW}, better 256"
+            )
+        elif used < FEW:
+            told.append(
+                f"{name}: calibrated on only {used} pictures; from {FEW} on ranges become stable, 256 are usual"
+            )
+        if self._plain:
+            whole = "every one" if len(self._plain) == used else f"{len(self._plain)}"
+            told.append(
+                f"{name}: {whole} of the {used} calibration pictures has one single colour, such as "
+                f"{self._plain[0].name!r}; the network sees nothing in such a picture that a range could be taken from"
+            )
+        return tuple(told)
+
+
+def _files(count: int) -> str:
+    return "1 file is" if count == 1 else f"{count} files are"

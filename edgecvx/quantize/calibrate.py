@@ -1,0 +1,163 @@
+"""The calibration sweep: pictures through the canonical graph once, in float32, and what was seen of each tensor.
+
+A picture at a time, whatever the graph's batch. What is kept does not grow with their number: figures per channel, and
+``ROWS`` sampled pixels of each tensor for each half of the pictures. For femto that is 70 MB, for nano 140 MB, beside
+the tensors of the one picture in flight (45 and 80 MB at 224).
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from edgecvx.errors import EdgecvxError
+from edgecvx.export.rewrite import name_of, shape_of
+from edgecvx.quantize.statistics import HalfStatistics, PointStatistics, Statistics
+from edgecvx.runtimes.onnxruntime import open_session
+
+if TYPE_CHECKING:
+    from edgecvx.runtimes.onnxruntime import OnnxRuntimeSession
+
+Array = NDArray[Any]
+
+ROWS = 256
+"""Sampled pixels per tensor and half."""
+ROWS_PER_PICTURE = 32
+"""The most that one picture brings in, so that a few pictures do not fill the sample with neighbours."""
+
+
+def calibrate(
+    graph: ir.Model,
+    pictures: Iterable[Array],
+    *,
+    on_picture: Callable[[int], None] | None = None,
+    threads: int = 1,
+) -> Statistics:
+    """Runs pictures through a canonical graph and gathers what its INT8 forms need to know.
+
+    Args:
+        graph: The canonical graph, float.
+        pictures: Each as the graph takes it, ``[1, 3, H, W]``; taken one by one, so a generator streams.
+        on_picture: Called after each with the number done.
+        threads: Of ONNX Runtime.
+
+    Raises:
+        EdgecvxError: There is no picture, or a value is NaN or infinite.
+    """
+    points = points_of(graph)
+    tensors: dict[str, tuple[_Half, _Half]] = {name: (_Half(), _Half()) for name in dict.fromkeys(points.values())}
+    draw = np.random.Generator(np.random.PCG64(0))
+    image = name_of(graph.graph.inputs[0])
+    done = 0
+    session = _session(graph, tensors, threads)
+    try:
+        for index, picture in enumerate(pictures):
+            values = {image: picture, **session.run(picture)}
+            for name, halves in tensors.items():
+                halves[half_of(index)].add(_by_channel(values[name]), draw, name, index)
+            done = index + 1
+            if on_picture is not None:
+                on_picture(done)
+    finally:
+        session.close()
+    if not done:
+        raise EdgecvxError("there is no picture to calibrate on")
+    gathered = {
+        name: PointStatistics(halves=tuple(half.finished() for half in halves if half.pictures))
+        for name, halves in tensors.items()
+    }
+    return Statistics(pictures=done, points={point: gathered[name] for point, name in points.items()})
+
+
+def points_of(graph: ir.Model) -> dict[str, str]:
+    """The tensors that may become INT8, in the order of the graph: the name of the point and of the value."""
+    points: dict[str, str] = {}
+    for node in graph.graph:
+        name = name_of(node.outputs[0])
+        if node.op_type in ("Conv", "Gemm"):
+            points[f"{name}.input"] = name_of(node.inputs[0])
+        if node.op_type in ("Conv", "Gemm", "Gelu") or name.endswith(".mlp.act"):
+            points[name] = name
+    return points
+
+
+def half_of(picture: int) -> int:
+    """Which half a picture belongs to, by its number: 0 1 1 0 1 0 0 1 and so on, the Thue-Morse sequence.
+
+    Odd and even would do if the order were random. It is not: pictures come one of each class in turn, and an even
+    number of classes would put half of the classes into each half.
+    """
+    return picture.bit_count() & 1
+
+
+class _Half:
+    """Gathers one tensor over the pictures of one half."""
+
+    def __init__(self) -> None:
+        self.pictures = 0
+        self._low = self._high = self._sum = self._squares = np.zeros(0)
+        self._rows = np.zeros((0, 0), np.float32)
+        self._offered = 0
+
+    def add(self, values: Array, draw: np.random.Generator, name: str, picture: int) -> None:
+        """Takes one picture's tensor, ``[C, pixels]``."""
+        low, high = values.min(axis=1), values.max(axis=1)
+        if not (np.isfinite(low).all() and np.isfinite(high).all()):  # NaN wins every minimum and maximum
+            raise EdgecvxError(
+                f"{name!r} holds NaN or infinite values in calibration picture {picture + 1}: the weights up to there "
+                "are damaged or overflow float32, so no scale can be found"
+            )
+        mean = values.mean(axis=1, dtype=np.float32).astype(np.float64)
+        square = np.einsum("cp,cp->c", values, values).astype(np.float64) / values.shape[1]
+        if not self.pictures:
+            self._low, self._high, self._sum, self._squares = low, high, mean, square
+            self._rows = np.empty((ROWS, len(values)), np.float32)
+        else:
+            self._low, self._high = np.minimum(self._low, low), np.maximum(self._high, high)
+            self._sum, self._squares = self._sum + mean, self._squares + square
+        self.pictures += 1
+        self._sample(values, draw)
+
+    def _sample(self, values: Array, draw: np.random.Generator) -> None:
+        """A reservoir: after any number of pictures, each pixel offered so far is equally likely to be in it."""
+        count = min(ROWS_PER_PICTURE, values.shape[1])
+        pixels = draw.integers(0, values.shape[1], count)
+        order = self._offered + np.arange(count)
+        slots = np.where(order < ROWS, order, draw.integers(0, order + 1))
+        taken = slots < ROWS
+        self._rows[slots[taken]] = values[:, pixels[taken]].T
+        self._offered += count
+
+    def finished(self) -> HalfStatistics:
+        return HalfStatistics(
+            pictures=self.pictures,
+            low=self._low.astype(np.float64),
+            high=self._high.astype(np.float64),
+            mean=self._sum / self.pictures,
+            mean_square=self._squares / self.pictures,
+            rows=self._rows[: self._offered],
+        )
+
+
+def _by_channel(values: Array) -> Array:
+    """One picture's tensor as ``[C, pixels]``; a vector is one pixel."""
+    return values.reshape(values.shape[1], -1).astype(np.float32, copy=False)
+
+
+def _session(graph: ir.Model, tensors: Iterable[str], threads: int) -> OnnxRuntimeSession:
+    """The graph for one picture at a time, returning the tensors that it computes."""
+    model = graph.clone()
+    for value in (*model.graph.inputs, *(v for node in model.graph for v in node.outputs)):
+        value.shape = ir.Shape((1, *shape_of(value)[1:]))
+    computed = {name_of(v): v for node in model.graph for v in node.outputs}
+    model.graph.outputs[:] = [computed[name] for name in tensors if name in computed]
+    with tempfile.TemporaryDirectory(prefix="edgecvx-") as folder:
+        path = Path(folder) / "calibrate.onnx"
+        path.write_bytes(ir.to_proto(model).SerializeToString())
+        return open_session(path, threads=threads)

@@ -1,0 +1,113 @@
+"""From what was seen of a tensor to the range that int8 shall cover: a wide one rounds coarsely, a narrow one clips.
+
+- ``minmax``: everything that was seen fits.
+- ``percentile``: all but the outermost values of the sample do.
+- ``mse``: the range whose grid reproduces the sample with the smallest mean square error.
+- ``auto``: see ``choose_range``.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, NamedTuple, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgecvx.errors import one_of
+from edgecvx.quantize.qparams import Grid, Weight, grid_of_range
+from edgecvx.quantize.statistics import PointStatistics
+
+Array = NDArray[Any]
+Estimator = Literal["minmax", "percentile", "mse", "auto"]
+ESTIMATORS: tuple[Estimator, ...] = get_args(Estimator)
+
+PERCENTILE = 99.99
+"""Of the sample, that stays unclipped."""
+SEARCHED = 1 << 15
+"""Values that a search looks at; more change its result in the third digit."""
+
+
+class ChosenRange(NamedTuple):
+    """A range, and the estimator that it came from."""
+
+    low: float
+    high: float
+    estimator: str
+
+
+def choose_range(
+    stats: PointStatistics,
+    estimator: Estimator,
+    *,
+    symmetric: bool,
+    percentile: float = PERCENTILE,
+) -> ChosenRange:
+    """The range of a tensor.
+
+    Args:
+        stats: What was seen of it.
+        estimator: How to choose.
+        symmetric: Whether the grid that will cover the range is symmetric around zero.
+        percentile: For the estimator of that name.
+
+    Raises:
+        UsageError: There is no such estimator.
+    """
+    if estimator not in ESTIMATORS:
+        raise one_of("range estimator", estimator, ESTIMATORS)
+    if estimator == "minmax":
+        return ChosenRange(*stats.range, "minmax")
+    values = stats.rows.reshape(-1)
+    if estimator == "percentile":
+        return ChosenRange(*_percentile(values, percentile, symmetric), "percentile")
+    return ChosenRange(*_least_error(_spread(values), stats.range, symmetric), "mse")
+
+
+def _percentile(values: Array, percentile: float, symmetric: bool) -> tuple[float, float]:
+    """What leaves ``100 - percentile`` percent outside: of the magnitudes, or half of them on either side."""
+    if symmetric:
+        limit = float(np.quantile(np.abs(values), percentile / 100))
+        return -limit, limit
+    outside = (1 - percentile / 100) / 2
+    low, high = np.quantile(values, [outside, 1 - outside])
+    return float(low), float(high)
+
+
+def _spread(values: Array) -> Array:
+    """At most ``SEARCHED`` values, evenly from the sample."""
+    return values[:: max(1, -(-len(values) // SEARCHED))].astype(np.float64)
+
+
+def _least_error(values: Array, whole: tuple[float, float], symmetric: bool) -> tuple[float, float]:
+    """Shrinks the whole range, both ends together first, then each alone."""
+    low, high = min(whole[0], 0.0), max(whole[1], 0.0)
+    if symmetric:
+        low, high = -max(-low, high), max(-low, high)
+    both = np.linspace(0.2, 1.0, 41)
+    factors = min(both, key=lambda f: _error(values, low * f, high * f, symmetric))
+    low, high = low * float(factors), high * float(factors)
+    if symmetric:
+        return low, high
+    for _ in range(2):
+        ends = np.linspace(0.6, 1.2, 13)
+        low = max(min((low * float(f) for f in ends), key=lambda e: _error(values, e, high, False)), whole[0])
+        high = min(min((high * float(f) for f in ends), key=lambda e: _error(values, low, e, False)), whole[1])
+    return low, high
+
+
+def _error(values: Array, low: float, high: float, symmetric: bool) -> float:
+    grid = grid_of_range(low, high, symmetric=symmetric)
+    return float(np.square(rounded(values, grid) - values).mean())
+
+
+def rounded(values: Array, grid: Grid) -> NDArray[np.float64]:
+    """Values as their int8 form stands for them, in float64."""
+    steps = np.clip(np.rint(values / grid.scale), -128 - grid.zero_point, 127 - grid.zero_point)
+    return np.asarray(steps * grid.scale, np.float64)
+
+
+def output_error(rows: Array, weight: Array, quantized: Weight, grid: Grid) -> float:
+    """The mean square error of what a 1x1 layer returns for sampled pixels when its input and weights are INT8."""
+    exact = rows @ weight.T.astype(np.float32)
+    inexact = rounded(rows, grid).astype(np.float32) @ quantized.dequantize().T
+    return float(np.square(inexact - exact, dtype=np.float64).mean())
