@@ -23,7 +23,7 @@ from rich.table import Table
 from edgecvx import __version__, show
 from edgecvx.cli_validate import validate
 from edgecvx.errors import EdgecvxError, UsageError
-from edgecvx.spec import InputKind, Precision, Task, to_json
+from edgecvx.spec import CALIBRATION_PICTURES, InputKind, Precision, Task, to_json
 
 app = typer.Typer(
     name="edgecvx",
@@ -41,6 +41,22 @@ class Weights(str, enum.Enum):
     IMAGENET = "imagenet"
     DEMO = "demo"
     RANDOM = "random"
+
+
+class Quantizer(str, enum.Enum):
+    """Who chooses the scales of an INT8 file."""
+
+    EDGECVX = "edgecvx"
+    NNCF = "nncf"
+
+
+class RangeEstimator(str, enum.Enum):
+    """How edgecvx chooses ranges."""
+
+    AUTO = "auto"
+    MINMAX = "minmax"
+    PERCENTILE = "percentile"
+    MSE = "mse"
 
 
 CommandLineError: Any = typer.BadParameter.__mro__[2]
@@ -62,6 +78,7 @@ def export(
     target: Annotated[str, typer.Option("--target", "-t", help="One target, or several with commas.")],
     precision: Annotated[Precision | None, typer.Option(help="Precision of the files (default fp32).")] = None,
     fp16: Annotated[bool, typer.Option("--fp16", help="Short for --precision fp16.")] = False,
+    int8: Annotated[bool, typer.Option("--int8", help="Short for --precision int8.")] = False,
     weights: Annotated[
         str, typer.Option(metavar="auto|imagenet|demo|random|FILE", help="Which weights a named model gets.")
     ] = Weights.AUTO.value,
@@ -77,18 +94,30 @@ def export(
     out: Annotated[Path, typer.Option(metavar="DIR", help="Where the files go.")] = Path(),
     dump: Annotated[Path | None, typer.Option(metavar="DIR", help="Also write the canonical graph there.")] = None,
     seed: Annotated[int, typer.Option(metavar="N", help="For --weights random.")] = 0,
+    calib: Annotated[
+        str,
+        typer.Option(
+            metavar="DIR|demo",
+            help="int8: a folder of pictures like those the network will see, or drawn ones.",
+        ),
+    ] = "demo",
+    calib_samples: Annotated[int, typer.Option(metavar="N", help="int8: how many of them.")] = CALIBRATION_PICTURES,
+    plan: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="int8: the .plan.json of an earlier export, not a calibration.")
+    ] = None,
+    quantizer: Annotated[Quantizer, typer.Option(help="int8: who chooses the scales.")] = Quantizer.EDGECVX,
+    estimator: Annotated[RangeEstimator, typer.Option(help="int8: how ranges are chosen.")] = RangeEstimator.AUTO,
     as_json: AsJson = False,
 ) -> None:
     """Write a model for one or more targets; each file is proved against FP32 PyTorch before it is handed over."""
     from edgecvx.pipeline import export as run
 
-    if fp16 and precision not in (None, Precision.FP16):
-        raise UsageError(f"--fp16 and --precision {precision.value if precision else ''} exclude each other")
+    chosen = _precision(precision, fp16, int8)
     with show.progress() as on_step:
         result = run(
             model,
             target=[name.strip() for name in target.split(",") if name.strip()],
-            precision=Precision.FP16 if fp16 else precision or Precision.FP32,
+            precision=chosen,
             weights=weights,
             task=task,
             image_size=image_size,
@@ -98,6 +127,11 @@ def export(
             out=out,
             dump=dump,
             seed=seed,
+            calib=calib,
+            calib_samples=calib_samples,
+            plan=plan,
+            quantizer=quantizer.value,
+            estimator=estimator.value,
             on_step=on_step,
         )
     show.warnings(result.warnings)
@@ -108,7 +142,8 @@ def export(
         ]
         _print_json({"artifacts": artifacts, "warnings": list(result.warnings)})
         return
-    table = Table(title=f"in {escape(str(out))}, proved against FP32 PyTorch", **show.PLAIN)
+    proof = "their plan" if chosen is Precision.INT8 else "FP32 PyTorch"
+    table = Table(title=f"in {escape(str(out))}, proved against {proof}", **show.PLAIN)
     for name in ("target", "file", "size", "error", "cosine", "time"):
         table.add_column(name, overflow="fold")
     for a in result.artifacts:
@@ -120,6 +155,14 @@ def export(
     show.out.print(table)
     for note in dict.fromkeys(a.manifest.self_check.note for a in result.artifacts if a.manifest.self_check.note):
         show.out.print(escape(note), style="dim")
+
+
+def _precision(precision: Precision | None, fp16: bool, int8: bool) -> Precision:
+    """The one precision that was asked for, by its name or its short option."""
+    asked = {p for p in (precision, Precision.FP16 if fp16 else None, Precision.INT8 if int8 else None) if p}
+    if len(asked) > 1:
+        raise UsageError(f"a file has one precision, not {' and '.join(sorted(p.value for p in asked))}")
+    return asked.pop() if asked else Precision.FP32
 
 
 app.command()(validate)

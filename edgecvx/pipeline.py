@@ -19,13 +19,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecvx import __version__
+from edgecvx.data.dataset import DEMO
 from edgecvx.data.preprocess import as_input, normalize
 from edgecvx.data.probe import probe_pictures
 from edgecvx.errors import UsageError, missing_package, one_of
-from edgecvx.manifest import Manifest, SelfCheck, entries_of, publish, staged, write_atomically
-from edgecvx.measure.selfcheck import self_check
+from edgecvx.manifest import Manifest, Quantized, SelfCheck, entries_of, publish, staged, write_atomically
+from edgecvx.measure.selfcheck import closeness, self_check
+from edgecvx.quantize.plan import dump_plan
+from edgecvx.quantize.request import PlanRequest
 from edgecvx.runtimes import availability, open_session, runtime_module
-from edgecvx.spec import InputKind, ModelSpec, Precision, PreprocessSpec, Task
+from edgecvx.spec import CALIBRATION_PICTURES, InputKind, ModelSpec, Precision, PreprocessSpec, Task
 from edgecvx.targets import get_target
 from edgecvx.targets.base import Target, load_attribute
 
@@ -34,9 +37,17 @@ if TYPE_CHECKING:
 
     from edgecvx.export.lowered import Lowered
     from edgecvx.models.convnext import ConvNeXt
+    from edgecvx.quantize.estimators import Estimator
+    from edgecvx.quantize.plan import Engine
+    from edgecvx.quantize.planning import Planned
+    from edgecvx.quantize.sources import Source
 
 Array = NDArray[Any]
 E = TypeVar("E", bound=enum.Enum)
+
+CLOSE = 0.98
+"""Cosine between a file's output and FP32's, on its own calibration pictures, below which the user is warned: good INT8
+files of this network are above 0.998."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +57,8 @@ class Step:
     index: int
     total: int
     name: str
+    part: float = 0.0
+    """How much of this step is done, where it is a long one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +95,11 @@ def export(
     dump: str | Path | None = None,
     seed: int = 0,
     folds: Sequence[str] | None = None,
+    calib: str | Path = "demo",
+    calib_samples: int = CALIBRATION_PICTURES,
+    plan: str | Path | None = None,
+    quantizer: Engine = "edgecvx",
+    estimator: Estimator = "auto",
     on_step: Callable[[Step], None] | None = None,
 ) -> ExportResult:
     """Writes a model for one or more targets, each file proved against FP32 PyTorch before it is handed over.
@@ -100,6 +118,11 @@ def export(
         dump: A folder for the canonical graph, for those who want to look.
         seed: For ``random`` weights.
         folds: Exact folds to apply (``edgecvx.export.fold.FOLDS``); all of them by default.
+        calib: For ``int8``: a folder of pictures like those the network will see, or ``demo`` for drawn ones.
+        calib_samples: How many of them.
+        plan: A plan of an earlier export, used instead of calibrating.
+        quantizer: Who chooses the scales: ``edgecvx`` or ``nncf``.
+        estimator: How ``edgecvx`` chooses ranges: ``minmax``, ``percentile``, ``mse`` or ``auto``.
         on_step: Called at the beginning of each step.
 
     Raises:
@@ -120,7 +143,16 @@ def export(
     for folder in (out, dump):
         if folder is not None and folder.exists() and not folder.is_dir():
             raise UsageError(f"{folder} is a file: the files of an export need a folder")
-    steps = _Steps(total=2 + 2 * len(targets), tell=on_step)
+    request = PlanRequest(
+        calib=calib if calib == DEMO else Path(calib),
+        samples=calib_samples,
+        plan=None if plan is None else Path(plan),
+        engine=quantizer,
+        estimator=estimator,
+    )
+    request.check_heard(precision)
+    calibrates = precision is Precision.INT8 and request.plan is None
+    steps = _Steps(total=2 + calibrates + 2 * len(targets), tell=on_step)
 
     steps.next("reading the checkpoint")
     _need_torch()
@@ -139,19 +171,38 @@ def export(
     if dump is not None:
         write_atomically(dump / f"{order.stem}.canonical.onnx", _serialized(graph))
 
-    artifacts = []
+    planned = None
+    if precision is Precision.INT8:
+        from edgecvx.quantize.planning import plan_quantization
+
+        if calibrates:
+            steps.next(f"calibrating on {request.pictures}")
+        planned = plan_quantization(graph, spec, input_kind, folded, request, on_part=steps.part)
+        if calibrates:
+            write_atomically(out / f"{order.stem}.plan.json", dump_plan(planned.plan))
+    from edgecvx.quantize.sources import Sources
+
+    sources = Sources(graph, order.spec.preprocess, pictures, expected, planned)
+
+    artifacts, warnings = [], [*loaded.warnings, *(planned.warnings if planned else ())]
     for t in targets:
         began = time.perf_counter()
         steps.next(f"{t.name}: lowering")
-        lowered: Lowered = load_attribute(t.lower)(graph, _options(t, precision))
+        source = sources.of(t.schemes.get(precision))
+        lowered: Lowered = load_attribute(t.lower)(source.graph, _options(t, precision))
         steps.next(f"{t.name}: self-check and writing")
         name = order.stem + t.suffix
         with staged(out, order.stem, lowered.files) as folder:
-            check = _check(t, folder / name, lowered, order, pictures, expected)
-            manifest = _manifest(t, order, lowered, folded, check)
+            check, cosine = _check(t, folder / name, lowered, order, pictures, source)
+            manifest = _manifest(t, order, lowered, folded, check, _how(t, planned, cosine, precision))
             path = publish(folder, out, manifest, name)
+        if cosine is not None and cosine < CLOSE:
+            warnings.append(
+                f"{name} gives other answers than FP32 on its own calibration pictures (cosine {cosine:.3f}): "
+                "look at it with edgecvx validate --per-layer before you use it"
+            )
         artifacts.append(Exported(target=t.name, path=path, manifest=manifest, seconds=time.perf_counter() - began))
-    return ExportResult(artifacts=tuple(artifacts), warnings=loaded.warnings)
+    return ExportResult(artifacts=tuple(artifacts), warnings=tuple(warnings))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,11 +229,18 @@ class _Steps:
 
     def __init__(self, total: int, tell: Callable[[Step], None] | None) -> None:
         self._index, self._total, self._tell = 0, total, tell
+        self._name = ""
 
     def next(self, name: str) -> None:
+        self._name = name
         if self._tell is not None:
             self._tell(Step(index=self._index, total=self._total, name=name))
         self._index += 1
+
+    def part(self, part: float) -> None:
+        """How much of the current step is done."""
+        if self._tell is not None:
+            self._tell(Step(index=self._index - 1, total=self._total, name=self._name, part=part))
 
 
 def _chosen(what: str, value: E | str, kind: type[E]) -> E:
@@ -260,25 +318,57 @@ def _check(
     lowered: Lowered,
     order: _Order,
     pictures: Array,
-    expected: Sequence[Array],
-) -> SelfCheck:
-    """Opens the staged file in its own runtime and compares it with the reference."""
+    source: Source,
+) -> tuple[SelfCheck, float | None]:
+    """Opens the staged file in its own runtime; compares it with its reference, and calibration pictures with FP32."""
     session = open_session(target.runtime, path, threads=1)
     try:
-        return self_check(
+        check = self_check(
             session,
             runtime=f"{target.runtime} {availability(target.runtime).version}",
             outputs=lowered.outputs,
             pictures=as_input(pictures, order.spec.preprocess, lowered.inputs[0]),
-            expected=expected,
+            expected=source.expected,
             precision=order.precision,
+            against=source.against,
             note=str(getattr(runtime_module(target.runtime), "CHECK_NOTE", "")),
         )
+        if not source.kept:
+            return check, None
+        kept = np.stack(source.kept)
+        if lowered.inputs[0].layout == "NHWC":
+            kept = np.ascontiguousarray(kept.transpose(0, 2, 3, 1))
+        return check, closeness(session, lowered.outputs, kept, source.exact)
     finally:
         session.close()
 
 
-def _manifest(target: Target, order: _Order, lowered: Lowered, folds: tuple[str, ...], check: SelfCheck) -> Manifest:
+def _how(target: Target, planned: Planned | None, cosine: float | None, precision: Precision) -> Quantized | None:
+    """What the manifest says about the quantization."""
+    if not precision.quantized:
+        return None
+    scheme = target.schemes[precision].told()
+    if planned is None:
+        return Quantized(engine="the runtime", scheme=scheme)
+    plan = planned.plan
+    return Quantized(
+        engine=plan.engine,
+        scheme=scheme,
+        plan_sha256=plan.sha256,
+        calibration=plan.calibration,
+        agreement=None if plan.agreement is None else round(plan.agreement.worst, 3),
+        cosine=None if cosine is None else round(cosine, 4),
+    )
+
+
+def _manifest(
+    target: Target,
+    order: _Order,
+    lowered: Lowered,
+    folds: tuple[str, ...],
+    check: SelfCheck,
+    quantized: Quantized | None,
+) -> Manifest:
     classifies = order.task is Task.CLASSIFY
     return Manifest(
         model=order.spec if classifies else dataclasses.replace(order.spec, labels=None),
@@ -295,6 +385,7 @@ def _manifest(target: Target, order: _Order, lowered: Lowered, folds: tuple[str,
         kept_float=lowered.kept_float,
         tools=_tools(target),
         self_check=check,
+        quantized=quantized,
         files=entries_of(order.stem, lowered.files),
     )
 

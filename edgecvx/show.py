@@ -50,12 +50,17 @@ def warnings(messages: Sequence[str]) -> None:
 def progress() -> Iterator[Callable[[Step], None]]:
     """Shows steps on standard error: a bar on a terminal, a line each elsewhere."""
     if not log.is_terminal:
-        yield lambda step: log.print(f"[{step.index + 1}/{step.total}] {step.name}", markup=False, highlight=False)
+
+        def tell(step: Step) -> None:
+            if not step.part:
+                log.print(f"[{step.index + 1}/{step.total}] {step.name}", markup=False, highlight=False)
+
+        yield tell
         return
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     with Bar(*columns, console=log, transient=True) as bar:
         task = bar.add_task("starting", total=None)
-        yield lambda step: bar.update(task, description=step.name, completed=step.index, total=step.total)
+        yield lambda step: bar.update(task, description=step.name, completed=step.index + step.part, total=step.total)
 
 
 @contextlib.contextmanager

@@ -24,6 +24,9 @@ T = TypeVar("T")
 STRIDE = 32
 """Total stride of the network: 4 in the stem, 2 before each later stage."""
 
+CALIBRATION_PICTURES = 256
+"""For an INT8 file, where nothing is said."""
+
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 

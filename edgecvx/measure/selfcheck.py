@@ -81,6 +81,22 @@ def self_check(
     )
 
 
+def closeness(session: Session, outputs: Sequence[TensorSpec], pictures: Array, exact: Sequence[Array]) -> float:
+    """The smallest cosine, over outputs and pictures, between an open file and what FP32 returns.
+
+    Args:
+        session: The file.
+        outputs: What it returns.
+        pictures: In its own layout and dtype.
+        exact: FP32's outputs for them, in NCHW.
+    """
+    actual = run_batches(session, pictures)
+    pairs = (
+        (channels_first(actual[spec.name], spec.layout), array) for spec, array in zip(outputs, exact, strict=True)
+    )
+    return min(min_cosine(ours, array) for ours, array in pairs)
+
+
 def run_batches(session: Session, pictures: Array) -> dict[str, Array]:
     """Runs any number of pictures through a session of fixed batch size; the last batch is filled up and cut."""
     parts: dict[str, list[Array]] = {}

@@ -1,0 +1,104 @@
+"""Making the plan of an export: the pictures, the sweep, the decisions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from edgecvx.data.calibration import CalibrationFeed, open_calibration
+from edgecvx.data.dataset import DEMO
+from edgecvx.export.rewrite import spec_of
+from edgecvx.quantize.calibrate import calibrate
+from edgecvx.quantize.decide import decide
+from edgecvx.quantize.plan import QuantPlan, read_plan
+from edgecvx.quantize.request import PlanRequest
+from edgecvx.quantize.stability import stability, stability_warning
+from edgecvx.spec import InputKind, ModelSpec
+
+Array = NDArray[Any]
+
+KEPT = 8
+"""Calibration pictures on which a file is compared with FP32 before it is handed over."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Planned:
+    """A plan, some of the pictures it comes from, and what the user has to be told about it."""
+
+    plan: QuantPlan
+    kept: tuple[Array, ...] = ()
+    """Calibration pictures as the graph takes them, without the batch axis; none for a plan that was read."""
+    warnings: tuple[str, ...] = ()
+
+
+def plan_quantization(
+    graph: ir.Model,
+    spec: ModelSpec,
+    input_kind: InputKind,
+    folds: tuple[str, ...],
+    request: PlanRequest,
+    *,
+    on_part: Callable[[float], None] = lambda part: None,
+) -> Planned:
+    """Reads the plan that was asked for, or makes one.
+
+    Args:
+        graph: The canonical graph.
+        spec: The model it was written from.
+        input_kind: What it takes.
+        folds: What was folded into it.
+        request: The user's choices.
+        on_part: Told how much of the calibration is done, 0 to 1.
+
+    Raises:
+        EdgecvxError: The plan does not fit, or nothing can be calibrated on these pictures.
+    """
+    if request.plan is not None:
+        plan = read_plan(request.plan)
+        plan.check_fits(spec, input_kind, folds)
+        return Planned(plan=plan)
+    chosen = open_calibration(request.calib, samples=request.samples)
+    feed = CalibrationFeed(chosen, spec.preprocess, spec_of(graph.graph.inputs[0]))
+    kept: list[Array] = []
+    stats = calibrate(
+        graph, _keeping(feed, kept), on_picture=lambda done: on_part(min(1.0, done / len(chosen.samples)))
+    )
+    decisions = decide(graph, stats, estimator=request.estimator)
+    agreement = stability(stats)
+    told = [*_about(spec, request), *feed.warnings, *stats.notes()]
+    if (unstable := stability_warning(agreement)) is not None:
+        told.append(unstable)
+    plan = QuantPlan(
+        model=spec.name,
+        weights_sha256=spec.weights.sha256,
+        image_size=spec.preprocess.size,
+        input_kind=input_kind,
+        folds=folds,
+        engine=request.engine,
+        calibration=feed.calibration,
+        agreement=agreement,
+        layers=decisions.layers,
+        activations=decisions.activations,
+    )
+    return Planned(plan=plan, kept=tuple(kept), warnings=tuple(told))
+
+
+def _keeping(pictures: Iterable[Array], kept: list[Array]) -> Iterator[Array]:
+    """Hands every picture on, and keeps the first few."""
+    for picture in pictures:
+        if len(kept) < KEPT:
+            kept.append(picture[0])
+        yield picture
+
+
+def _about(spec: ModelSpec, request: PlanRequest) -> tuple[str, ...]:
+    if request.calib == DEMO and spec.weights.kind != "demo":
+        return (
+            f"calibrated on drawn pictures, which {spec.name} was not trained on: give --calib a folder with some "
+            "hundred pictures like those it will see",
+        )
+    return ()
