@@ -88,7 +88,8 @@ def validate(
         batch: Pictures per run of the reference, and per step; an artifact runs in its own batch.
         threads: How many threads the runtimes and PyTorch may use.
         checkpoints: Weights files, for artifacts that were exported from a file.
-        exclude: A folder of pictures, or SHA-256 of content, that the artifacts were calibrated on.
+        exclude: A folder of pictures, or SHA-256 of content, to leave out; the pictures that any of the artifacts was
+            calibrated on are left out in any case, for all of them, because all are measured on the same pictures.
         cache_dir: In place of the platform's cache folder.
         on_progress: Called after each batch.
 
@@ -108,6 +109,7 @@ def validate(
     if not jobs:
         raise UsageError("no artifact given")
     excluded = content_hashes(Path(exclude)) if isinstance(exclude, str | Path) else frozenset(exclude)
+    excluded |= {sha256 for job in jobs for sha256 in job.calibrated_on}
     classes, labels = _classes(jobs, truth)
     pictures = open_data(
         data, num_classes=classes, labels=labels, truth=truth, limit=limit, seed=seed, exclude=excluded
@@ -150,6 +152,12 @@ class _Job:
     @property
     def classifies(self) -> bool:
         return self.manifest.task is Task.CLASSIFY
+
+    @property
+    def calibrated_on(self) -> tuple[str, ...]:
+        """The content hashes of the pictures its scales come from."""
+        quantized = self.manifest.quantized
+        return () if quantized is None or quantized.calibration is None else quantized.calibration.pictures
 
     @property
     def reference_key(self) -> str:
