@@ -26,7 +26,7 @@ from edgecvx.errors import UsageError, missing_package, one_of
 from edgecvx.manifest import Manifest, Quantized, SelfCheck, entries_of, publish, staged, write_atomically
 from edgecvx.measure.selfcheck import closeness, self_check
 from edgecvx.quantize.plan import dump_plan
-from edgecvx.quantize.request import PlanRequest
+from edgecvx.quantize.request import REFINEMENTS, PlanRequest
 from edgecvx.runtimes import availability, open_session, runtime_module
 from edgecvx.spec import CALIBRATION_PICTURES, InputKind, ModelSpec, Precision, PreprocessSpec, Task
 from edgecvx.targets import get_target
@@ -100,6 +100,7 @@ def export(
     plan: str | Path | None = None,
     quantizer: Engine = "edgecvx",
     estimator: Estimator = "auto",
+    refinements: Sequence[str] = REFINEMENTS,
     on_step: Callable[[Step], None] | None = None,
 ) -> ExportResult:
     """Writes a model for one or more targets, each file proved against FP32 PyTorch before it is handed over.
@@ -115,7 +116,7 @@ def export(
         input_kind: Normalized floats, or the bytes of the picture.
         labels: A file of class names.
         out: The folder for the artifacts.
-        dump: A folder for the canonical graph, for those who want to look.
+        dump: A folder for the canonical graph, and each target's quantized one, for those who want to look.
         seed: For ``random`` weights.
         folds: Exact folds to apply (``edgecvx.export.fold.FOLDS``); all of them by default.
         calib: For ``int8``: a folder of pictures like those the network will see, or ``demo`` for drawn ones.
@@ -123,6 +124,7 @@ def export(
         plan: A plan of an earlier export, used instead of calibrating.
         quantizer: Who chooses the scales: ``edgecvx`` or ``nncf``.
         estimator: How ``edgecvx`` chooses ranges: ``minmax``, ``percentile``, ``mse`` or ``auto``.
+        refinements: What it does beyond that (``edgecvx.quantize.request.REFINEMENTS``).
         on_step: Called at the beginning of each step.
 
     Raises:
@@ -149,6 +151,7 @@ def export(
         plan=None if plan is None else Path(plan),
         engine=quantizer,
         estimator=estimator,
+        refinements=tuple(refinements),
     )
     request.check_heard(precision)
     calibrates = precision is Precision.INT8 and request.plan is None
@@ -189,6 +192,8 @@ def export(
         began = time.perf_counter()
         steps.next(f"{t.name}: lowering")
         source = sources.of(t.schemes.get(precision))
+        if dump is not None and precision.quantized:
+            write_atomically(dump / f"{order.stem}.{t.name}.quantized.onnx", _serialized(source.graph))
         lowered: Lowered = load_attribute(t.lower)(source.graph, _options(t, precision))
         steps.next(f"{t.name}: self-check and writing")
         name = order.stem + t.suffix

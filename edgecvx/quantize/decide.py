@@ -15,12 +15,10 @@ from edgecvx.quantize.bias import bias_correction
 from edgecvx.quantize.estimators import Estimator, choose_range
 from edgecvx.quantize.plan import LayerPlan, TensorPlan
 from edgecvx.quantize.qparams import as_float32, grid_of_range, quantize_weight, weight_scales
+from edgecvx.quantize.request import REFINEMENTS
 from edgecvx.quantize.scheme import ACTIVATION
 from edgecvx.quantize.smooth import smoothed, smoothed_weight, smoothing_scales
 from edgecvx.quantize.statistics import PointStatistics, Statistics
-
-REFINEMENTS = ("smoothing", "bias-correction")
-"""What is done beyond choosing ranges; each can be switched off, and ``docs/quantization.md`` says what it is worth."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

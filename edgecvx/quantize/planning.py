@@ -67,7 +67,7 @@ def plan_quantization(
     stats = calibrate(
         graph, _keeping(feed, kept), on_picture=lambda done: on_part(min(1.0, done / len(chosen.samples)))
     )
-    decisions = decide(graph, stats, estimator=request.estimator)
+    decisions = decide(graph, stats, estimator=request.estimator, refinements=request.refinements)
     agreement = stability(stats)
     told = [*_about(spec, request), *feed.warnings, *stats.notes()]
     if (unstable := stability_warning(agreement)) is not None:

@@ -14,6 +14,10 @@ from edgecvx.quantize.plan import Engine
 from edgecvx.spec import CALIBRATION_PICTURES, Precision
 
 
+REFINEMENTS = ("smoothing", "bias-correction")
+"""What is done beyond choosing ranges; each can be switched off, and ``docs/quantization.md`` says what it is worth."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanRequest:
     """How the user wants the scales of a static INT8 file to be found."""
@@ -24,12 +28,16 @@ class PlanRequest:
     """A plan of an earlier export, used as it is."""
     engine: Engine = "edgecvx"
     estimator: Estimator = "auto"
+    refinements: tuple[str, ...] = REFINEMENTS
 
     def __post_init__(self) -> None:
         if self.engine not in get_args(Engine):
             raise one_of("quantizer", self.engine, get_args(Engine))
         if self.estimator not in ESTIMATORS:
             raise one_of("range estimator", self.estimator, ESTIMATORS)
+        for name in self.refinements:
+            if name not in REFINEMENTS:
+                raise one_of("refinement", name, REFINEMENTS)
         if self.samples < 1:
             raise UsageError(f"--calib-samples {self.samples} does not work: at least one picture is needed")
 
