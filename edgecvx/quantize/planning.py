@@ -14,6 +14,7 @@ from edgecvx.data.dataset import DEMO
 from edgecvx.export.rewrite import spec_of
 from edgecvx.quantize.calibrate import calibrate
 from edgecvx.quantize.decide import decide
+from edgecvx.quantize.domain import domain_warning
 from edgecvx.quantize.plan import QuantPlan, read_plan
 from edgecvx.quantize.request import PlanRequest
 from edgecvx.quantize.stability import stability, stability_warning
@@ -72,6 +73,8 @@ def plan_quantization(
     told = [*_about(spec, request), *feed.warnings, *stats.notes()]
     if (unstable := stability_warning(agreement)) is not None:
         told.append(unstable)
+    if (foreign := domain_warning(stats, spec)) is not None:
+        told.append(foreign)
     plan = QuantPlan(
         model=spec.name,
         weights_sha256=spec.weights.sha256,

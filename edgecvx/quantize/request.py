@@ -13,7 +13,6 @@ from edgecvx.quantize.estimators import ESTIMATORS, Estimator
 from edgecvx.quantize.plan import Engine
 from edgecvx.spec import CALIBRATION_PICTURES, Precision
 
-
 REFINEMENTS = ("smoothing", "bias-correction")
 """What is done beyond choosing ranges; each can be switched off, and ``docs/quantization.md`` says what it is worth."""
 
