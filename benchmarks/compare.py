@@ -1,11 +1,15 @@
 """Times other tools' files against ours: the same network, the same runtime, the same process, run by run in turn.
 
     benchmarks/setup.sh                       # once: the other tools, in their own environments
-    python benchmarks/compare.py              # all four variants, 1 and 2 threads, into benchmarks/out/
-    python benchmarks/compare.py --variants femto --threads 1 --clock cpu
+    python benchmarks/compare.py              # FP32, all four variants, 1 and 2 threads, into benchmarks/out/
+    python benchmarks/compare.py --precision int8 --variants femto --threads 1 --clock cpu
 
-Both sides start from one transformers folder with seeded weights. Ours goes through ``edgecvx.export``, self-check
-included. Before anything is timed, both files must give PyTorch's logits for a probe picture.
+Both sides start from one transformers folder. FP32 takes seeded weights. INT8 takes the demo weights where there are
+any, since scales come from what a network sees, and every tool is calibrated with the same drawn pictures; our own FP32
+file and theirs run in the same race. Ours goes through ``edgecvx.export``, self-check included.
+
+Before anything is timed every file has to answer like PyTorch on drawn pictures: an FP32 file to within an error of
+summation, our INT8 file to within ``CLOSE_COSINE``. What others' INT8 files answer is shown, whatever it is.
 
 A figure is a ratio: in each round every file runs in turn, so what disturbs the machine disturbs all of them, and the
 table shows the median over rounds with its quartiles. ``--clock cpu`` counts the processor time of this process
@@ -21,33 +25,74 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
+from files import OpenFile, open_file, our_files, weight
+from networks import (
+    VARIANTS,
+    Network,
+    calibration_pictures,
+    images,
+    network_for,
+    range_error,
+    reference_logits,
+    validation_pictures,
+)
 from numpy.typing import NDArray
-from rivals import RIVALS, Rival, run_in, versions
+from paths import OUT
+from rivals import rivals_of, versions
 
-from edgecvx.pipeline import export
-from edgecvx.runtimes import availability, open_session
-from edgecvx.runtimes.base import Session
-from edgecvx.runtimes.torch import TorchSession
+from edgecvx.measure.metrics import row_cosines
+from edgecvx.runtimes import availability
 from edgecvx.targets import get_target
 
-OUT = Path(__file__).parent / "out"
-VARIANTS = ("atto", "femto", "pico", "nano")
 CLOSE = 1e-3
-"""Largest error of a file's logits, as a fraction of their range: another order of summation, no other function."""
+"""Largest error of an FP32 file's logits, as a part of their range: another order of summation, no other function."""
+CLOSE_COSINE = 0.99
+"""Smallest mean cosine of our INT8 logits: below it the file computes another function, however fast."""
+PROBES = 24
+"""Drawn pictures that every file answers before it is timed, one of each class; ``accuracy.py`` takes many more."""
+COLUMNS = (
+    *("runtime", "variant", "threads", "other file", "its ms", "our ms", "ratio"),
+    *("its answers", "our answers", "its MB", "our MB"),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entrant:
+    """One file in a race."""
+
+    name: str
+    path: Path
+    precision: str
+    ours: bool
+    options: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answers:
+    """What a file says to the probe pictures, against PyTorch."""
+
+    error: float
+    """The largest difference, as a part of the range of PyTorch's logits."""
+    cosine: float
+    """The mean over the pictures."""
+    flips: float
+    """The share of pictures whose first class is another one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """One rival's file against ours."""
+    """Another file against ours."""
 
     target: str
     variant: str
+    weights: str
     rival: str
     threads: int
     ours_ms: float
@@ -58,38 +103,30 @@ class Comparison:
     """First quartile of the ratio."""
     high: float
     """Third quartile."""
-    ours_error: float
-    rival_error: float
+    ours_answers: Answers
+    rival_answers: Answers
     ours_bytes: int
     rival_bytes: int
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--variants", nargs="+", default=VARIANTS, choices=VARIANTS)
-    parser.add_argument("--targets", nargs="+", default=("onnx", "openvino", "tflite"))
-    parser.add_argument("--threads", nargs="+", type=int, default=(1, 2))
-    parser.add_argument("--rounds", type=int, default=20)
-    parser.add_argument("--runs", type=int, default=5, help="runs of each file in a round")
-    parser.add_argument("--clock", choices=("wall", "cpu"), default="wall")
-    parser.add_argument("--name", default="compare", help="of the two files written to benchmarks/out/")
-    options = parser.parse_args(arguments)
+    options = parsed(arguments)
     clock = {"wall": time.perf_counter, "cpu": time.process_time}[options.clock]
-
     load_before = os.getloadavg()
     comparisons: list[Comparison] = []
     for variant in options.variants:
-        network = make_network(variant)
-        reference, picture = logits_of(network)
-        for target in options.targets:
-            rivals = [rival for rival in RIVALS if rival.target == target]
-            files = [our_file(network, target), *(rival.make(network, OUT / "others") for rival in rivals)]
+        network = network_for(variant, options.precision)
+        for target, entrants in line_up(network, options.targets, options.precision).items():
             for threads in options.threads:
-                times, errors = race(files, target, threads, picture, reference, options.rounds, options.runs, clock)
-                for rival, path, ms, error in zip(rivals, files[1:], times[1:], errors[1:], strict=True):
-                    comparison = compared(variant, rival, threads, times[0], ms, (errors[0], error), (files[0], path))
+                files = [open_file(target, e.path, threads=threads, options=e.options) for e in entrants]
+                answers = [checked(entrant, file, network) for entrant, file in zip(entrants, files, strict=True)]
+                times = race(files, options.rounds, options.runs, clock)
+                for other in range(1, len(entrants)):
+                    comparison = compared(target, network, threads, entrants, times, answers, other)
                     comparisons.append(comparison)
                     print(row(comparison), flush=True)
+                for file in files:
+                    file.session.close()
     about = facts(options, load_before)
     OUT.mkdir(exist_ok=True)
     result = {"about": about, "comparisons": [asdict(c) for c in comparisons]}
@@ -99,111 +136,116 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def make_network(variant: str) -> Path:
-    """The transformers folder everybody starts from."""
-    folder = OUT / "networks" / f"convnextv2_{variant}"
-    if not (folder / "preprocessor_config.json").exists():  # the last file written
-        folder.mkdir(parents=True, exist_ok=True)
-        run_in("plain", "make_network.py", variant, folder)
-    return folder
+def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--precision", choices=("fp32", "int8", "int8-dynamic"), default="fp32", help="of our file")
+    parser.add_argument("--variants", nargs="+", default=VARIANTS, choices=VARIANTS)
+    parser.add_argument("--targets", nargs="+", help="onnx, openvino, tflite, as far as they have the precision")
+    parser.add_argument("--threads", nargs="+", type=int, default=(1, 2))
+    parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--runs", type=int, default=5, help="runs of each file in a round")
+    parser.add_argument("--clock", choices=("wall", "cpu"), default="wall")
+    parser.add_argument("--name", help="of the two files written to benchmarks/out/")
+    options = parser.parse_args(arguments)
+    having = [t for t in ("onnx", "openvino", "tflite") if options.precision in precisions(t)]
+    options.targets = options.targets or having
+    options.name = options.name or f"compare-{options.precision}"
+    return options
 
 
-def our_file(network: Path, target: str) -> Path:
-    """Our file for it, written anew each time."""
-    return export(network, target=target, out=OUT / "ours").artifacts[0].path
+def precisions(target: str) -> list[str]:
+    return [precision.value for precision in get_target(target).precisions]
 
 
-def logits_of(network: Path) -> tuple[NDArray[Any], NDArray[Any]]:
-    """PyTorch's logits for a probe picture, and the picture in NCHW."""
-    from edgecvx.models.load import load_model
+def line_up(network: Network, targets: Sequence[str], precision: str) -> dict[str, list[Entrant]]:
+    """Every target's files, ours first."""
+    folder, pictures = network.folder(), calibration_pictures(network.calibration_count)
+    made = {p: our_files(folder, list(targets), p, OUT / "ours") for p in dict.fromkeys([precision, "fp32"])}
+    entrants = {}
+    for target in targets:
+        ours = [Entrant(name=f"edgecvx, {p}", path=paths[target], precision=p, ours=True) for p, paths in made.items()]
+        theirs = [
+            Entrant(name=r.name, path=r.make(folder, pictures), precision=r.precision, ours=False, options=r.options)
+            for r in rivals_of(target, precision)
+        ]
+        entrants[target] = [*ours, *theirs]
+    return entrants
 
-    picture = np.random.default_rng(0).standard_normal((1, 3, 224, 224), dtype=np.float32)
-    return TorchSession(load_model(network).module).run(picture)["logits"], picture
+
+def checked(entrant: Entrant, file: OpenFile, network: Network) -> Answers:
+    """A file's answers, unless they are not those of the network."""
+    pictures, _ = validation_pictures(PROBES)
+    reference = reference_logits(network, pictures)
+    logits = np.concatenate([file.logits(file.feed(image)) for image in images(pictures)])
+    answers = Answers(
+        error=range_error(logits, reference),
+        cosine=float(row_cosines(logits, reference).mean()),
+        flips=float((logits.argmax(axis=1) != reference.argmax(axis=1)).mean()),
+    )
+    if entrant.precision == "fp32" and not answers.error <= CLOSE:
+        raise SystemExit(f"{entrant.path.name} computes something else: error {answers.error:.2e}, allowed {CLOSE:g}")
+    if entrant.ours and not answers.cosine >= CLOSE_COSINE:
+        raise SystemExit(f"{entrant.path.name} computes something else: cosine {answers.cosine:.4f}")
+    return answers
 
 
-def race(
-    files: Sequence[Path],
-    target: str,
-    threads: int,
-    picture: NDArray[Any],
-    reference: NDArray[Any],
-    rounds: int,
-    runs: int,
-    clock: Callable[[], float],
-) -> tuple[list[NDArray[Any]], list[float]]:
-    """Milliseconds per round of each file, and its error; the order is reversed from round to round."""
-    runtime = get_target(target).runtime
-    sessions = [open_session(runtime, path, threads=threads, isolated=False) for path in files]
-    inputs = [in_layout(picture, session) for session in sessions]
-    errors = []
-    for path, session, x in zip(files, sessions, inputs, strict=True):
-        (logits,) = session.run(x).values()
-        errors.append(float(np.abs(logits - reference).max() / np.ptp(reference)))
-        if not errors[-1] <= CLOSE:
-            raise SystemExit(f"{path.name} computes something else: error {errors[-1]:.2e}, allowed is {CLOSE:g}")
+def race(files: Sequence[OpenFile], rounds: int, runs: int, clock: Callable[[], float]) -> NDArray[np.float64]:
+    """Milliseconds of each file in each round; the order is reversed from round to round."""
+    image = next(images(validation_pictures(PROBES)[0]))
+    inputs = [file.feed(image) for file in files]
     times = np.empty((len(files), rounds))
     gc.disable()
     for turn in range(rounds):
         order = range(len(files)) if turn % 2 == 0 else reversed(range(len(files)))
         for i in order:
-            times[i, turn] = median_ms(sessions[i], inputs[i], runs, clock)
+            times[i, turn] = median_ms(files[i], inputs[i], runs, clock)
     gc.enable()
-    for session in sessions:
-        session.close()
-    return list(times), errors
+    return times
 
 
-def median_ms(session: Session, x: NDArray[Any], runs: int, clock: Callable[[], float]) -> float:
-    session.run(x)  # brings weights and code back into the caches
+def median_ms(file: OpenFile, x: NDArray[Any], runs: int, clock: Callable[[], float]) -> float:
+    file.session.run(x)  # brings weights and code back into the caches
     samples = []
     for _ in range(runs):
         began = clock()
-        session.run(x)
+        file.session.run(x)
         samples.append(clock() - began)
     return float(np.median(samples)) * 1e3
 
 
-def in_layout(picture: NDArray[Any], session: Session) -> NDArray[Any]:
-    """The NCHW picture as a file takes it; its shape tells the layout."""
-    shape = session.inputs[0].shape
-    return np.ascontiguousarray(picture if shape[1] == 3 else picture.transpose(0, 2, 3, 1))
-
-
 def compared(
-    variant: str,
-    rival: Rival,
+    target: str,
+    network: Network,
     threads: int,
-    ours: NDArray[Any],
-    theirs: NDArray[Any],
-    errors: tuple[float, float],
-    files: tuple[Path, Path],
+    entrants: Sequence[Entrant],
+    times: NDArray[np.float64],
+    answers: Sequence[Answers],
+    other: int,
 ) -> Comparison:
-    low, middle, high = np.percentile(theirs / ours, [25, 50, 75])
+    low, middle, high = np.percentile(times[other] / times[0], [25, 50, 75])
     return Comparison(
-        target=rival.target,
-        variant=variant,
-        rival=rival.name,
+        target=target,
+        variant=network.variant,
+        weights=network.weights,
+        rival=entrants[other].name,
         threads=threads,
-        ours_ms=float(np.median(ours)),
-        rival_ms=float(np.median(theirs)),
+        ours_ms=float(np.median(times[0])),
+        rival_ms=float(np.median(times[other])),
         ratio=float(middle),
         low=float(low),
         high=float(high),
-        ours_error=errors[0],
-        rival_error=errors[1],
-        ours_bytes=weight(files[0]),
-        rival_bytes=weight(files[1]),
+        ours_answers=answers[0],
+        rival_answers=answers[other],
+        ours_bytes=weight(entrants[0].path),
+        rival_bytes=weight(entrants[other].path),
     )
-
-
-def weight(path: Path) -> int:
-    weights = path.with_suffix(".bin")
-    return path.stat().st_size + (weights.stat().st_size if path.suffix == ".xml" else 0)
 
 
 def facts(options: argparse.Namespace, load_before: tuple[float, float, float]) -> dict[str, Any]:
     """What a reader has to know to judge the figures."""
+    raced = {r.name: r for target in options.targets for r in rivals_of(target, options.precision)}
     return {
+        "precision": options.precision,
         "cpu": cpu_model(),
         "cores": os.cpu_count(),
         "system": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
@@ -215,7 +257,7 @@ def facts(options: argparse.Namespace, load_before: tuple[float, float, float]) 
         "runtimes": {
             t: f"{get_target(t).runtime} {availability(get_target(t).runtime).version}" for t in options.targets
         },
-        "rivals": {rival.name: versions(rival) for rival in RIVALS if rival.target in options.targets},
+        "rivals": {name: versions(rival) for name, rival in raced.items()},
     }
 
 
@@ -231,17 +273,28 @@ def cpu_model() -> str:
 
 def row(c: Comparison) -> str:
     return (
-        f"| {c.target} | {c.variant} | {c.threads} | {c.rival} | {c.rival_ms:.2f} | {c.ours_ms:.2f} "
-        f"| **{c.ratio:.2f}** ({c.low:.2f} to {c.high:.2f}) | {c.rival_error:.0e} | {c.ours_error:.0e} |"
+        f"| {c.target} | {c.variant}, {c.weights} | {c.threads} | {c.rival} | {c.rival_ms:.2f} | {c.ours_ms:.2f} "
+        f"| **{c.ratio:.2f}** ({c.low:.2f} to {c.high:.2f}) | {told(c.rival_answers)} | {told(c.ours_answers)} "
+        f"| {c.rival_bytes / 1e6:.1f} | {c.ours_bytes / 1e6:.1f} |"
     )
+
+
+def told(answers: Answers) -> str:
+    """An error of summation, or how much of the answer is left."""
+    if answers.error <= CLOSE:
+        return f"{answers.error:.0e}"
+    return f"cosine {answers.cosine:.4f}, {answers.flips:.0%} flips"
 
 
 def markdown(about: dict[str, Any], comparisons: Sequence[Comparison]) -> str:
     clock = "time on the wall" if about["clock"] == "wall" else "processor time of the process"
+    kind = about["precision"].upper()
     lines = [
-        "# FP32 files of other tools against ours",
+        f"# Other tools' files against our {kind} files",
         "",
-        "ConvNeXt V2 at 224 px, batch 1, seeded random weights, one process, files run in turn.",
+        "ConvNeXt V2 at 224 px, batch 1, one process, files run in turn. The weights stand beside the variant: seeded",
+        f"random ones, or trained on drawn pictures (demo). Answers are to {PROBES} drawn pictures, against PyTorch:",
+        "the largest error as a part of the logits' range, or their mean cosine and the share of other first classes.",
         "",
         f"- {about['cpu']}, {about['cores']} cores; {about['system']}",
         f"- {clock}; {about['rounds']} rounds of {about['runs_per_round']} runs",
@@ -249,11 +302,10 @@ def markdown(about: dict[str, Any], comparisons: Sequence[Comparison]) -> str:
         *(f"- {target}: run by {name}" for target, name in about["runtimes"].items()),
         *(f"- {name}: {told}" for name, told in about["rivals"].items()),
         "",
-        "The ratio is how many times faster ours is: the median over rounds, with its quartiles.",
-        "Errors are against FP32 PyTorch, as a part of the logits' range.",
+        f"The ratio is how many times faster our {kind} file is: the median over rounds, with its quartiles.",
         "",
-        "| runtime | variant | threads | other tool | its ms | our ms | ratio | its error | our error |",
-        "|---|---|---|---|---|---|---|---|---|",
+        f"| {' | '.join(COLUMNS)} |",
+        f"|{'---|' * len(COLUMNS)}",
         *map(row, comparisons),
     ]
     return "\n".join(lines) + "\n"

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import subprocess
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 
-HERE = Path(__file__).parent
+from paths import HERE, OUT, written
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,50 +23,144 @@ class Rival:
     suffix: str
     packages: tuple[str, ...]
     """Whose versions belong into the result."""
+    precision: str = "fp32"
+    base: Rival | None = None
+    """Whose file this tool quantizes; None for a converter, which starts from the network."""
+    arguments: tuple[str, ...] = ()
+    """What the script is told besides files."""
+    options: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    """For the runtime."""
 
-    def make(self, network: Path, folder: Path) -> Path:
-        """Writes the tool's file for a network, unless it is there already."""
-        path = folder / f"{network.name}.{self.script}{self.suffix}"
-        if not path.exists():
-            folder.mkdir(parents=True, exist_ok=True)
-            run_in(self.environment, f"{self.script}.py", network, path)
+    def make(self, network: Path, pictures: Path) -> Path:
+        """Writes the tool's file for a network, unless it is there already.
+
+        Args:
+            network: The transformers folder.
+            pictures: For calibration; a converter does not look at them.
+        """
+        stem = ".".join([network.name, "-".join([self.script, *self.arguments])])
+        stem += f".{pictures.stem}" if self.base else ""
+        path = OUT / "others" / f"{stem}{self.suffix}"
+        if path.exists():
+            return path
+        inputs = [network] if self.base is None else [self.base.make(network, pictures), pictures]
+        with written(path) as unfinished:
+            run_in(self.environment, f"{self.script}.py", *inputs, unfinished, *self.arguments)
         return path
 
 
-RIVALS = (
-    Rival(
-        name="torch.onnx.export",
+TORCH_ONNX = Rival(
+    name="torch.onnx.export",
+    target="onnx",
+    environment="plain",
+    script="to_onnx_dynamo",
+    suffix=".onnx",
+    packages=("torch", "transformers", "onnxscript"),
+)
+TORCHSCRIPT_ONNX = Rival(
+    name="torch.onnx.export(dynamo=False)",
+    target="onnx",
+    environment="plain",
+    script="to_onnx_torchscript",
+    suffix=".onnx",
+    packages=("torch", "transformers"),
+)
+OPENVINO = Rival(
+    name="openvino.convert_model",
+    target="openvino",
+    environment="plain",
+    script="to_openvino",
+    suffix=".xml",
+    packages=("openvino", "torch", "transformers"),
+)
+LITERT = Rival(
+    name="litert_torch.convert",
+    target="tflite",
+    environment="litert",
+    script="to_litert",
+    suffix=".tflite",
+    packages=("litert-torch", "torch", "transformers"),
+)
+# The same file, computed in bfloat16: what OpenVINO does by itself on a processor that has it. No INT8, no calibration.
+OPENVINO_BF16 = Rival(
+    name="openvino.convert_model, bf16",
+    target="openvino",
+    environment="plain",
+    script="to_openvino",
+    suffix=".xml",
+    packages=OPENVINO.packages,
+    precision="bf16",
+    options=MappingProxyType({"precision": "bf16"}),
+)
+
+
+def _onnxruntime(name: str, ops: str) -> Rival:
+    return Rival(
+        name=f"quantize_static, {name}",
         target="onnx",
         environment="plain",
-        script="to_onnx_dynamo",
+        script="quantize_onnxruntime",
         suffix=".onnx",
-        packages=("torch", "transformers", "onnxscript"),
-    ),
-    Rival(
-        name="torch.onnx.export(dynamo=False)",
-        target="onnx",
-        environment="plain",
-        script="to_onnx_torchscript",
-        suffix=".onnx",
-        packages=("torch", "transformers"),
-    ),
-    Rival(
-        name="openvino.convert_model",
+        packages=("onnxruntime", "torch", "onnxscript"),
+        precision="int8",
+        base=TORCH_ONNX,
+        arguments=(ops,),
+    )
+
+
+def _nncf(preset: str) -> Rival:
+    return Rival(
+        name=f"nncf.quantize, {preset}",
         target="openvino",
         environment="plain",
-        script="to_openvino",
+        script="quantize_nncf",
         suffix=".xml",
-        packages=("openvino", "torch", "transformers"),
-    ),
-    Rival(
-        name="litert_torch.convert",
+        packages=("nncf", "openvino", "torch"),
+        precision="int8",
+        base=OPENVINO,
+        arguments=(preset,),
+    )
+
+
+def _litert(recipe: str, precision: str) -> Rival:
+    return Rival(
+        name=f"ai-edge-quantizer, {recipe}",
         target="tflite",
         environment="litert",
-        script="to_litert",
+        script="quantize_litert",
         suffix=".tflite",
-        packages=("litert-torch", "torch", "transformers"),
-    ),
+        packages=("ai-edge-quantizer", "litert-torch", "torch"),
+        precision=precision,
+        base=LITERT,
+        arguments=(recipe,),
+    )
+
+
+RIVALS = (
+    TORCH_ONNX,
+    TORCHSCRIPT_ONNX,
+    OPENVINO,
+    LITERT,
+    OPENVINO_BF16,
+    _onnxruntime("every op", "all"),
+    _onnxruntime("products only", "convolutions"),
+    _nncf("default"),
+    _nncf("mixed"),
+    _litert("static_wi8_ai8", "int8"),
+    _litert("dynamic_wi8_afp32", "int8-dynamic"),
 )
+_AGAINST = {
+    "fp32": ("fp32",),
+    "int8": ("int8", "int8-dynamic", "bf16"),
+    "int8-dynamic": ("int8", "int8-dynamic"),
+}
+
+
+def rivals_of(target: str, precision: str) -> list[Rival]:
+    """The files that stand against ours of a precision; against INT8 also the FP32 file each was made from."""
+    quantized = [r for r in RIVALS if r.target == target and r.precision in _AGAINST[precision]]
+    bases = [r for r in RIVALS if any(q.base == r for q in quantized)]
+    return [*quantized, *bases]
 
 
 def run_in(environment: str, script: str, *arguments: object) -> None:

@@ -15,9 +15,11 @@ environment() { # name, packages...
     ".venvs/$name/bin/python" -m pip install --quiet --disable-pip-version-check "$@"
 }
 
-# PyTorch's own ONNX exporters, and OpenVINO's converter, which takes the PyTorch module itself.
-environment plain torch==2.13.0 transformers==5.23.0 onnx==1.23.2 onnxscript==0.7.2 openvino==2026.4.1
+# PyTorch's own ONNX exporters, OpenVINO's converter, which takes the PyTorch module itself, and the quantizers that
+# belong to the two runtimes.
+environment plain torch==2.13.0 transformers==5.23.0 onnx==1.23.2 onnxscript==0.7.2 openvino==2026.4.1 \
+    onnxruntime==1.31.1 nncf==3.4.0
 # It reports its use over the network as long as this package is there, and works without.
 .venvs/plain/bin/python -m pip uninstall --quiet --yes openvino-telemetry
-# Google's converter from PyTorch to TFLite.
-environment litert torch==2.13.0 transformers==5.23.0 litert-torch==0.10.0
+# Google's converter from PyTorch to TFLite, and its quantizer.
+environment litert torch==2.13.0 transformers==5.23.0 litert-torch==0.10.0 ai-edge-quantizer==0.10.0
