@@ -232,6 +232,7 @@ def inspect(
                 "ops": to_json(found.groups),
                 "bytes": found.total_bytes,
                 "macs": found.macs,
+                **({"int8_share": found.int8_share} if found.manifest.quantized else {}),
                 **({"gpu_delegate": to_json(opinion)} if opinion else {}),
             }
         )
@@ -239,7 +240,7 @@ def inspect(
     show.out.print(show.manifest_table(found))
     show.out.print(show.ops_table(found))
     for op, reason in found.manifest.kept_float.items():
-        show.out.print(f"[bold]{escape(op)}[/] stays in higher precision: {escape(reason)}")
+        show.out.print(f"[bold]{escape(op)}[/] stays in higher precision: {escape(reason)}", highlight=False)
     if opinion is not None:
         told = "would take this file" if opinion.compatible else "would not: " + "; ".join(opinion.reasons)
         show.out.print(f"[bold]GPU delegate[/] {escape(told)}, says TensorFlow's Analyzer; a phone may differ")

@@ -68,6 +68,8 @@ class Quantized:
     """Who chose the scales: ``edgecvx``, ``nncf``, or the runtime, anew for each picture."""
     scheme: Mapping[str, str]
     """What is INT8 and how, in words."""
+    fp32_bytes: int
+    """What the same weights take in float32."""
     plan_sha256: str | None = None
     calibration: Calibration | None = None
     agreement: float | None = None

@@ -199,7 +199,8 @@ def export(
         name = order.stem + t.suffix
         with staged(out, order.stem, lowered.files) as folder:
             check, cosine = _check(t, folder / name, lowered, order, pictures, source)
-            manifest = _manifest(t, order, lowered, folded, check, _how(t, planned, cosine, precision))
+            how = _how(t, order, graph, planned, cosine) if precision.quantized else None
+            manifest = _manifest(t, order, lowered, folded, check, how)
             path = publish(folder, out, manifest, name)
         if cosine is not None and cosine < CLOSE:
             warnings.append(
@@ -348,17 +349,17 @@ def _check(
         session.close()
 
 
-def _how(target: Target, planned: Planned | None, cosine: float | None, precision: Precision) -> Quantized | None:
-    """What the manifest says about the quantization."""
-    if not precision.quantized:
-        return None
-    scheme = target.schemes[precision].told()
+def _how(target: Target, order: _Order, graph: ir.Model, planned: Planned | None, cosine: float | None) -> Quantized:
+    """What the manifest says about the quantization; ``graph`` is the float one."""
+    scheme = target.schemes[order.precision].told()
+    weights = sum(v.const_value.nbytes for v in graph.graph.initializers.values() if v.const_value is not None)
     if planned is None:
-        return Quantized(engine="the runtime", scheme=scheme)
+        return Quantized(engine="the runtime", scheme=scheme, fp32_bytes=weights)
     plan = planned.plan
     return Quantized(
         engine=plan.engine,
         scheme=scheme,
+        fp32_bytes=weights,
         plan_sha256=plan.sha256,
         calibration=plan.calibration,
         agreement=None if plan.agreement is None else round(plan.agreement.worst, 3),

@@ -23,6 +23,7 @@ from rich.progress import Progress as Bar
 from rich.table import Table
 
 if TYPE_CHECKING:
+    from edgecvx.manifest import Quantized
     from edgecvx.measure.accuracy import Progress
     from edgecvx.measure.inspection import Inspection
     from edgecvx.pipeline import Step
@@ -117,9 +118,10 @@ def manifest_table(found: Inspection) -> Table:
         "outputs": ", ".join(f"{o.name} {o.dtype} {list(o.shape)} {o.layout}" for o in m.outputs),
         "folds": ", ".join(m.folds) or "none",
         "passes": ", ".join(m.passes) or "none",
-        "self-check": f"error {check.max_error:.1e} of {check.limit:g} allowed, cosine {check.cosine:.6f}",
+        "self-check": f"{'against its plan: ' if check.against == 'plan' else ''}error {check.max_error:.1e} of {check.limit:g} allowed, cosine {check.cosine:.6f}",
         "checked in": check.runtime,
         "files": f"{len(m.files)}, {megabytes(found.total_bytes)}, SHA-256 verified",
+        **({} if m.quantized is None else _quantized_rows(found, m.quantized)),
         "written by": ", ".join(f"{name} {version}" for name, version in m.tools.items()),
     }
     for key, value in rows.items():
@@ -129,17 +131,38 @@ def manifest_table(found: Inspection) -> Table:
     return table
 
 
+def _quantized_rows(found: Inspection, quantized: Quantized) -> dict[str, str]:
+    """How an INT8 file was made, and what of it is INT8."""
+    rows = {
+        "int8": f"{found.int8_share:.1%} of the multiply-accumulates; weights and all else take "
+        f"{found.total_bytes / quantized.fp32_bytes:.2f} of the float32 weights' size",
+        "scheme": "; ".join(f"{what}: {how}" for what, how in quantized.scheme.items()),
+        "scales by": quantized.engine,
+    }
+    if (c := quantized.calibration) is not None:
+        what = "drawn pictures" if c.kind == "demo" else f"pictures of {c.name}"
+        halves = "" if quantized.agreement is None else f"; two halves of them agree within {quantized.agreement:.2f}"
+        rows["calibrated on"] = f"{c.count} {what}{halves}"
+    if quantized.cosine is not None:
+        rows["against FP32"] = f"cosine {quantized.cosine:.4f} or better on calibration pictures"
+    return rows
+
+
 def ops_table(found: Inspection) -> Table:
     """The ops of a file, heaviest first."""
     total = found.macs or 1
-    table = Table("op", "type", "count", "constants", "multiply-accumulates", title="ops in the file", **PLAIN)
-    for column in table.columns[2:]:
+    table = Table(
+        "op", "type", "arithmetic", "count", "constants", "multiply-accumulates", title="ops in the file", **PLAIN
+    )
+    for column in table.columns[3:]:
         column.justify = "right"
     for g in found.groups:
         macs = f"{g.macs / 1e6:.1f} M  {g.macs / total:6.1%}" if g.macs else ""
-        table.add_row(g.op, g.dtype, str(g.count), megabytes(g.const_bytes) if g.const_bytes else "", macs)
+        arithmetic = ("int8" if g.int8 else "float") if g.macs else ""
+        table.add_row(g.op, g.dtype, arithmetic, str(g.count), megabytes(g.const_bytes) if g.const_bytes else "", macs)
     table.add_row(
         "total",
+        "",
         "",
         str(sum(g.count for g in found.groups)),
         megabytes(sum(g.const_bytes for g in found.groups)),

@@ -23,6 +23,8 @@ class OpInfo:
     """Bytes of the constants it reads; a constant that several operations share counts at the first."""
     macs: int = 0
     """Multiply-accumulates: convolutions and matrix products, 0 for the rest."""
+    int8: bool = False
+    """Whether those are done on int8 (or uint8) numbers; its output may still be float."""
 
     def __post_init__(self) -> None:
         if self.const_bytes < 0 or self.macs < 0:

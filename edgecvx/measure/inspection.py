@@ -22,6 +22,8 @@ class OpGroup:
     count: int
     const_bytes: int
     macs: int
+    int8: bool = False
+    """Whether the multiply-accumulates are of int8 numbers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +40,11 @@ class Inspection:
     def macs(self) -> int:
         """Multiply-accumulates of one run."""
         return sum(group.macs for group in self.groups)
+
+    @property
+    def int8_share(self) -> float:
+        """The part of them that is done on int8 numbers."""
+        return sum(group.macs for group in self.groups if group.int8) / max(self.macs, 1)
 
 
 def inspect(path: Path) -> Inspection:
@@ -69,10 +76,14 @@ def _reader(target: Target) -> Callable[[Path], tuple[OpInfo, ...]]:
 
 
 def group_ops(ops: Iterable[OpInfo]) -> tuple[OpGroup, ...]:
-    """Ops summed by kind and element type; the heaviest in multiply-accumulates first, then the most frequent."""
-    sums: dict[tuple[str, str], tuple[int, int, int]] = {}
+    """Ops summed by kind, element type and arithmetic; the heaviest in multiply-accumulates first, then the most frequent."""
+    sums: dict[tuple[str, str, bool], tuple[int, int, int]] = {}
     for op in ops:
-        count, const_bytes, macs = sums.get((op.op, op.dtype), (0, 0, 0))
-        sums[op.op, op.dtype] = (count + 1, const_bytes + op.const_bytes, macs + op.macs)
-    groups = [OpGroup(op=o, dtype=d, count=c, const_bytes=b, macs=m) for (o, d), (c, b, m) in sums.items()]
-    return tuple(sorted(groups, key=lambda g: (-g.macs, -g.count, g.op, g.dtype)))
+        key = (op.op, op.dtype, op.int8)
+        count, const_bytes, macs = sums.get(key, (0, 0, 0))
+        sums[key] = (count + 1, const_bytes + op.const_bytes, macs + op.macs)
+    groups = [
+        OpGroup(op=op, dtype=dtype, int8=int8, count=count, const_bytes=const_bytes, macs=macs)
+        for (op, dtype, int8), (count, const_bytes, macs) in sums.items()
+    ]
+    return tuple(sorted(groups, key=lambda g: (-g.macs, -g.count, g.op, g.dtype, g.int8)))

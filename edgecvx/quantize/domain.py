@@ -23,7 +23,7 @@ CLASSES = 4
 
 
 def domain_warning(stats: Statistics, spec: ModelSpec) -> str | None:
-    """A sentence for the user if the pictures look foreign to a trained classifier; None otherwise, or for other tasks."""
+    """A sentence for the user if the pictures look foreign to a trained classifier; None if all is well."""
     if "logits" not in stats.points or spec.weights.kind == "random" or spec.num_classes < CLASSES:
         return None
     logits = stats["logits"].rows.astype(np.float64)  # a row per picture, of many pictures a sample

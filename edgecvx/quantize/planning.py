@@ -70,11 +70,8 @@ def plan_quantization(
     )
     decisions = decide(graph, stats, estimator=request.estimator, refinements=request.refinements)
     agreement = stability(stats)
-    told = [*_about(spec, request), *feed.warnings, *stats.notes()]
-    if (unstable := stability_warning(agreement)) is not None:
-        told.append(unstable)
-    if (foreign := domain_warning(stats, spec)) is not None:
-        told.append(foreign)
+    foreign = _about(spec, request) or domain_warning(stats, spec)
+    told = [*feed.warnings, *stats.notes(), *filter(None, (foreign, stability_warning(agreement)))]
     plan = QuantPlan(
         model=spec.name,
         weights_sha256=spec.weights.sha256,
@@ -98,10 +95,10 @@ def _keeping(pictures: Iterable[Array], kept: list[Array]) -> Iterator[Array]:
         yield picture
 
 
-def _about(spec: ModelSpec, request: PlanRequest) -> tuple[str, ...]:
-    if request.calib == DEMO and spec.weights.kind != "demo":
-        return (
-            f"calibrated on drawn pictures, which {spec.name} was not trained on: give --calib a folder with some "
-            "hundred pictures like those it will see",
-        )
-    return ()
+def _about(spec: ModelSpec, request: PlanRequest) -> str | None:
+    if request.calib != DEMO or spec.weights.kind == "demo":
+        return None
+    return (
+        f"calibrated on drawn pictures, which {spec.name} was not trained on: give --calib a folder with some hundred "
+        "pictures like those it will see"
+    )
