@@ -118,7 +118,8 @@ def manifest_table(found: Inspection) -> Table:
         "outputs": ", ".join(f"{o.name} {o.dtype} {list(o.shape)} {o.layout}" for o in m.outputs),
         "folds": ", ".join(m.folds) or "none",
         "passes": ", ".join(m.passes) or "none",
-        "self-check": f"{'against its plan: ' if check.against == 'plan' else ''}error {check.max_error:.1e} of {check.limit:g} allowed, cosine {check.cosine:.6f}",
+        "self-check": f"error {check.max_error:.1e} of {check.limit:g} allowed, cosine {check.cosine:.6f}, against "
+        + ("its plan" if check.against == "plan" else "FP32 PyTorch"),
         "checked in": check.runtime,
         "files": f"{len(m.files)}, {megabytes(found.total_bytes)}, SHA-256 verified",
         **({} if m.quantized is None else _quantized_rows(found, m.quantized)),

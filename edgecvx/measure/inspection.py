@@ -76,7 +76,7 @@ def _reader(target: Target) -> Callable[[Path], tuple[OpInfo, ...]]:
 
 
 def group_ops(ops: Iterable[OpInfo]) -> tuple[OpGroup, ...]:
-    """Ops summed by kind, element type and arithmetic; the heaviest in multiply-accumulates first, then the most frequent."""
+    """Ops summed by kind, element type and arithmetic; the heaviest first, then the most frequent."""
     sums: dict[tuple[str, str, bool], tuple[int, int, int]] = {}
     for op in ops:
         key = (op.op, op.dtype, op.int8)
