@@ -74,7 +74,7 @@ def open_calibration(source: str | Path, *, samples: int = SAMPLES, seed: int = 
     if not chosen:
         reason = f", such as {skipped[0].name!r} ({skipped[0].reason})" if skipped else ""
         raise UsageError(
-            f"{name}: there is no picture to calibrate on ({len(skipped)} files left out{reason}); give a folder with "
+            f"{name}: there is no picture to calibrate on ({len(skipped)} left out{reason}); give a folder with "
             "some hundred pictures like those the network will see"
         )
     return CalibrationSet(kind="folder", name=name, asked=samples, samples=chosen, skipped=tuple(skipped))

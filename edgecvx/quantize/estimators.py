@@ -21,7 +21,7 @@ Array = NDArray[Any]
 Estimator = Literal["minmax", "percentile", "mse", "auto"]
 ESTIMATORS: tuple[Estimator, ...] = get_args(Estimator)
 
-PERCENTILE = 99.99
+PERCENTILE = 99.999
 """Of the sample, that stays unclipped."""
 SEARCHED = 1 << 15
 """Values that a search looks at; more change its result in the third digit."""
@@ -58,7 +58,7 @@ def choose_range(
     if estimator == "minmax":
         return ChosenRange(*stats.range, "minmax")
     values = stats.rows.reshape(-1)
-    if estimator == "percentile":
+    if estimator in ("percentile", "auto"):
         return ChosenRange(*_percentile(values, percentile, symmetric), "percentile")
     return ChosenRange(*_least_error(_spread(values), stats.range, symmetric), "mse")
 
@@ -100,14 +100,14 @@ def _error(values: Array, low: float, high: float, symmetric: bool) -> float:
     return float(np.square(rounded(values, grid) - values).mean())
 
 
-def rounded(values: Array, grid: Grid) -> NDArray[np.float64]:
-    """Values as their int8 form stands for them, in float64."""
+def rounded(values: Array, grid: Grid) -> Array:
+    """Values as their int8 form stands for them, in the precision they come in."""
     steps = np.clip(np.rint(values / grid.scale), -128 - grid.zero_point, 127 - grid.zero_point)
-    return np.asarray(steps * grid.scale, np.float64)
+    return np.asarray(steps * grid.scale)
 
 
 def output_error(rows: Array, weight: Array, quantized: Weight, grid: Grid) -> float:
     """The mean square error of what a 1x1 layer returns for sampled pixels when its input and weights are INT8."""
     exact = rows @ weight.T.astype(np.float32)
-    inexact = rounded(rows, grid).astype(np.float32) @ quantized.dequantize().T
+    inexact = rounded(rows, grid) @ quantized.dequantize().T
     return float(np.square(inexact - exact, dtype=np.float64).mean())
