@@ -30,7 +30,7 @@ def test_the_mean_of_the_output_is_restored(kernel: tuple[int, ...]) -> None:
 
     def mean(taken: NDArray[np.float32], values: Floats) -> Floats:
         taps = taken.astype(np.float64).reshape(*taken.shape[:2], -1).sum(axis=2)
-        return (values * taps[:, 0] if kernel[1] == 1 else values @ taps.T).mean(axis=0)
+        return np.asarray((values * taps[:, 0] if kernel[1] == 1 else values @ taps.T).mean(axis=0))
 
     exact = mean(weight, rows.astype(np.float64))
     inexact = mean(quantized.dequantize(), rounded(rows.astype(np.float64), grid))
