@@ -12,16 +12,19 @@ import uuid
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
 
-from edgecvx.errors import ExportError, UsageError
+from edgecvx.errors import ExportError
 from edgecvx.export.coreml_import import import_coremltools, quiet
 from edgecvx.export.coreml_ops import MilWriter
+from edgecvx.export.coreml_options import CoreMLOptions, check_request
+from edgecvx.export.coreml_quantized import kept_float
 from edgecvx.export.lowered import Lowered
-from edgecvx.spec import Precision, PreprocessSpec, TensorSpec, from_json
+from edgecvx.export.qdq import is_quantized, weight_of
+from edgecvx.spec import InputKind, PreprocessSpec, TensorSpec, from_json
 
 MODEL = "com.apple.CoreML/model.mlmodel"
 WEIGHTS = "com.apple.CoreML/weights/weight.bin"
@@ -31,27 +34,6 @@ NAMES = "edgecvx.names"
 
 _NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "edgecvx.mlpackage")
 """A package's items are known by UUIDs; Core ML only asks that they differ, and ours are the same in every file."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CoreMLOptions:
-    """What a Core ML file should be."""
-
-    precision: Precision
-    taps: tuple[str, ...] = ()
-    """Canonical names of values to return besides, as FP32; one the task returns anyway is not repeated."""
-    image_input: bool | Literal["auto"] = "auto"
-    """Whether the file takes a picture (a ``CVPixelBuffer``) or an array. ``auto``: a picture where the graph takes
-    bytes. True on a graph that takes floats writes the preprocessing into the program, out of the metadata."""
-    classifier: bool | Literal["auto"] = "auto"
-    """Whether the file also returns the label and each label's probability, as Vision and Xcode's preview expect.
-    ``auto``: where labels are known and the batch is 1. The logits are an output in any case."""
-    ios: Literal[16, 17] = 16
-    """The oldest system that must run the file; 16 goes with macOS 13, 17 with macOS 14."""
-
-    def __post_init__(self) -> None:
-        if self.ios not in (16, 17):
-            raise UsageError(f"Core ML packages are written for iOS 16 or 17, not {self.ios}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,11 +60,14 @@ def lower(graph: ir.Model, options: CoreMLOptions) -> Lowered:
         ExportError: The options do not go with the graph, or a constant does not fit FP16.
         RuntimeUnavailableError: coremltools is not installed.
     """
+    if is_quantized(graph) is not options.precision.quantized:
+        state = "quantized" if is_quantized(graph) else "float"
+        raise ExportError(f"a {state} graph cannot be written as {options.precision.value}")
     door = _door(graph, options)
     labels = _labels(graph, options)
     results = [value.name or "" for value in graph.graph.outputs]
     published = [*results, *(tap for tap in dict.fromkeys(options.taps) if tap not in results)]
-    known = {value.name for node in graph.graph for value in node.outputs}
+    known = {v.name for node in graph.graph for v in node.outputs if v.dtype is ir.DataType.FLOAT and not weight_of(v)}
     if unknown := [name for name in published if name not in known]:
         raise ExportError(f"the graph has no value named {', '.join(unknown)} to return")
     ct = import_coremltools()
@@ -91,7 +76,13 @@ def lower(graph: ir.Model, options: CoreMLOptions) -> Lowered:
         spec, weights = _convert(ct, program, options, door, labels)
     _describe(spec, graph, writer, ct.__version__)
     shapes = {value.name: value for node in graph.graph for value in node.outputs}
-    passes = writer.passes | {n for n, on in (("image-input", door.picture), ("classifier", labels is not None)) if on}
+    chosen = {
+        "image-input": door.picture,
+        "classifier": labels is not None,
+        "int8-weights": options.precision.quantized,
+        "int8-activations": any(node.op_type == "QuantizeLinear" for node in graph.graph),
+        f"ios{options.system}": options.system > 16,
+    }
     return Lowered(
         files={
             ".mlpackage/Manifest.json": _manifest(),
@@ -100,28 +91,27 @@ def lower(graph: ir.Model, options: CoreMLOptions) -> Lowered:
         },
         inputs=(door.spec,),
         outputs=tuple(_output(writer.identifiers.of(name), shapes[name]) for name in published),
-        passes=tuple(sorted(passes)),
-        kept_float=(
-            {PROBABILITIES: "softmax of logits that are FP32 at the file's door anyway"}
-            if labels is not None and writer.half
-            else {}
-        ),
+        passes=tuple(sorted(writer.passes | {name for name, on in chosen.items() if on})),
+        kept_float=_kept_float(graph, options, classifier=labels is not None),
     )
+
+
+def _kept_float(graph: ir.Model, options: CoreMLOptions, *, classifier: bool) -> dict[str, str]:
+    """What is computed in a higher precision than asked for, and why."""
+    kept = kept_float(graph) if options.precision.quantized else {}
+    if classifier and options.half:
+        kept[PROBABILITIES] = "softmax of logits that are FP32 at the file's door anyway"
+    return kept
 
 
 def _door(graph: ir.Model, options: CoreMLOptions) -> _Door:
     (image,) = graph.graph.inputs
     shape = tuple(int(d) for d in image.shape or ())  # type: ignore[arg-type]
-    takes_bytes = image.dtype == ir.DataType.UINT8
-    picture = takes_bytes if options.image_input == "auto" else options.image_input
-    if takes_bytes and not picture:
-        raise ExportError(
-            "Core ML has no array of bytes: a file with --input uint8 takes a picture; leave image_input on"
-        )
-    if picture and shape[0] != 1:
-        raise ExportError(f"Core ML takes one picture at a time: --batch {shape[0]} needs --input float")
+    kind = InputKind.UINT8 if image.dtype == ir.DataType.UINT8 else InputKind.FLOAT
+    check_request(options, input_kind=kind, batch=shape[0])
+    picture = options.takes_picture(kind)
     preprocess = None
-    if picture and not takes_bytes:
+    if picture and kind is InputKind.FLOAT:
         text = graph.metadata_props.get("edgecvx.preprocess")
         if text is None:
             raise ExportError("a picture input on a graph that takes floats needs its preprocessing in the metadata")
@@ -159,9 +149,9 @@ def _program(
     from coremltools.converters.mil.mil import Builder, Function, Program
 
     Builder.name_count.clear()  # counts what had no name, over the whole process: the same graph, the same bytes
-    writer = MilWriter(Builder, half=options.precision is Precision.FP16, published=published)
+    writer = MilWriter(Builder, half=options.half, published=published)
     with Function(
-        {door.name: Builder.placeholder(shape=door.shape)}, opset_version=_target(ct, options.ios)
+        {door.name: Builder.placeholder(shape=door.shape)}, opset_version=_target(ct, options.system)
     ) as function:
         writer.values[door.name] = _enter(writer, function.inputs[door.name], door)
         writer.write(graph.graph)
@@ -205,7 +195,7 @@ def _convert(
             classifier_config=classifier,
             compute_precision=ct.precision.FLOAT32,  # the types are in the program already: nothing to cast
             pass_pipeline=ct.PassPipeline.EMPTY,
-            minimum_deployment_target=_target(ct, options.ios),
+            minimum_deployment_target=_target(ct, options.system),
             skip_model_load=True,
         )
     except (ValueError, RuntimeError, AssertionError, OSError) as error:

@@ -17,7 +17,7 @@ a copy.
 
 **Bytes in FP16.** With 1/255, mean and standard deviation folded into it, the stem sums bytes, all of one sign, and its
 bias takes off what they have in common: on flat pictures the rounding of the weights adds up. So 128 is taken off
-first, which is exact, and the bias gets it back, in float64.
+first, which is exact, and the bias gets it back, in float64. In INT8 the same makes the bytes' zero point 0.
 
 ``GrnL2`` is written as it stands, sums of squares and all: it is there where the fold ``grn-rms`` was switched off.
 """
@@ -34,6 +34,8 @@ from numpy.typing import NDArray
 
 from edgecvx.errors import ExportError
 from edgecvx.export.canonical import DOMAIN
+from edgecvx.export.coreml_quantized import dequantize, quantize, reads_unpadded, takes_bytes, written_weight
+from edgecvx.export.qdq import weight_of
 
 Var = Any
 """A value of a MIL program; coremltools has no types to speak of."""
@@ -188,16 +190,17 @@ def _bias(w: MilWriter, node: ir.Node) -> NDArray[Any] | None:
     constant = None if bias is None else _array(bias)
     if x is None or weight is None or _name(x) not in w.centred:
         return constant
-    share: NDArray[Any] = GREY * _array(weight).sum(axis=(1, 2, 3), dtype=np.float64)
+    quantized, above = weight_of(weight), weight.producer()
+    floats = _array(weight) if quantized is None or above is None else written_weight(w, above, quantized).dequantize()
+    share: NDArray[Any] = GREY * floats.sum(axis=(1, 2, 3), dtype=np.float64)
     return share if constant is None else share + constant
 
 
 def _door(w: MilWriter, node: ir.Node) -> Var:
-    """From bytes to numbers: nothing to do in FP32, where Core ML hands them over as such; centred in FP16."""
+    """From bytes to numbers: nothing to do in FP32, where Core ML hands them over as such; else centred."""
     x, value = w.input(node, 0), node.outputs[0]
-    users = [use.node for use in value.uses()]
-    plain = all(user.op_type == "Conv" and not any(user.attributes["pads"].as_ints()) for user in users)
-    if not w.half or not plain or _name(value) in w.published:
+    plain = takes_bytes(value) or (w.half and reads_unpadded(value))
+    if not plain or _name(value) in w.published:
         return x
     w.passes.add("centre-bytes")
     w.centred.add(_name(value))
@@ -310,5 +313,7 @@ LOWERINGS: dict[tuple[str, str], Callable[[MilWriter, ir.Node], Var]] = {
     ("", "GlobalAveragePool"): _pool,
     ("", "Flatten"): _flatten,
     ("", "Gemm"): _linear,
+    ("", "QuantizeLinear"): quantize,
+    ("", "DequantizeLinear"): dequantize,
 }
 """(domain, op) of the canonical graph -> what writes it. Nothing else reaches a lowering."""

@@ -24,8 +24,8 @@ from numpy.typing import NDArray
 from edgecvx.errors import ArtifactError, RuntimeFailedError
 from edgecvx.runtimes.base import check_batch
 from edgecvx.runtimes.mil_file import Feature, Named, Op, Package, Type, read_package
-from edgecvx.runtimes.mil_file import read_ops as read_ops
-from edgecvx.runtimes.mil_ops import OPS
+from edgecvx.runtimes.mil_inspection import read_ops as read_ops
+from edgecvx.runtimes.mil_ops import CONSTANT_OPS, OPS
 from edgecvx.spec import TensorSpec
 
 Array = NDArray[Any]
@@ -58,6 +58,8 @@ class ReferenceSession:
         for op in self.package.ops:
             if op.kind == "const":
                 self._constants[op.outputs[0][0]] = self._plain(op.value)
+            elif op.kind in CONSTANT_OPS:
+                self._step(op, self._constants)
             elif op.kind == "classify" or op.kind in OPS:
                 self._ops.append(op)
             else:
@@ -116,12 +118,16 @@ class ReferenceSession:
             if op.kind == "classify":
                 values.update(_classify(op, arguments))
                 return
-            result = np.asarray(OPS[op.kind](arguments))
+            result = np.asarray((OPS.get(op.kind) or CONSTANT_OPS[op.kind])(arguments))
         except (ArithmeticError, LookupError, MemoryError, TypeError, ValueError) as error:
             raise RuntimeFailedError(f"{self._name}: {op.kind} {name!r} cannot be computed: {error!r}") from error
         if result.shape != declared.shape:
             raise RuntimeFailedError(
                 f"{self._name}: {op.kind} {name!r} gives {list(result.shape)}, the program declares {declared.shape}"
+            )
+        if result.dtype.kind != np.dtype(declared.dtype).kind:
+            raise RuntimeFailedError(
+                f"{self._name}: {op.kind} {name!r} gives {result.dtype}, the program declares {declared.dtype}"
             )
         values[name] = self._plain(result.astype(declared.dtype))
 

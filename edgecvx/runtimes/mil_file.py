@@ -20,10 +20,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecvx.errors import ArtifactError, missing_package
-from edgecvx.export.opinfo import OpInfo
 from edgecvx.runtimes.mil_package import PackageFolder
 
 Array: TypeAlias = NDArray[Any]
+
+CONSTEXPR = "constexpr_"
+"""How operations on constants begin: what they give is a constant of the program, in a form that takes less room."""
 
 _TYPES: Mapping[int, str] = MappingProxyType(
     {1: "bool", 2: "string", 10: "float16", 11: "float32", 12: "float64", 21: "int8", 22: "int16", 23: "int32"}
@@ -80,44 +82,6 @@ class Package:
     """Core ML's specification version: 7 is iOS 16, 8 is iOS 17."""
     opset: str
     metadata: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
-
-
-def read_ops(path: Path) -> tuple[OpInfo, ...]:
-    """Every operation of a package in order, without running anything.
-
-    Raises:
-        ArtifactError: The package is damaged.
-    """
-    found = []
-    constants: dict[str, Array] = {}
-    counted: set[str] = set()
-    for op in read_package(path).ops:
-        name, kind = op.outputs[0]
-        if op.kind == "const":
-            if isinstance(op.value, np.ndarray):
-                constants[name] = op.value
-            continue
-        read = {v.name for v in op.inputs.values() if isinstance(v, Named) and v.name in constants}
-        found.append(
-            OpInfo(
-                op=op.kind,
-                name=name,
-                dtype=kind.dtype,
-                shape=kind.shape or (),
-                const_bytes=sum(constants[n].nbytes for n in read - counted),
-                macs=_macs(op, constants),
-            )
-        )
-        counted |= read
-    return tuple(found)
-
-
-def _macs(op: Op, constants: Mapping[str, Array]) -> int:
-    """Multiply-accumulates: what one output value takes, times the output values."""
-    weight = op.inputs.get("weight")
-    if op.kind not in ("conv", "linear") or not isinstance(weight, Named) or weight.name not in constants:
-        return 0
-    return math.prod(op.outputs[0][1].shape or ()) * math.prod(constants[weight.name].shape[1:])
 
 
 def read_package(path: Path) -> Package:
@@ -186,6 +150,8 @@ def _op(op: Any, folder: PackageFolder) -> Op:
             for b in argument.arguments
         ]
         inputs[name] = bound[0] if len(bound) == 1 else tuple(bound)
+    if op.type.startswith(CONSTEXPR):  # up to iOS 17 its arguments are attributes, as a constant's value is
+        inputs |= {name: _value(v, folder) for name, v in op.attributes.items() if name != "name"}
     value = _value(op.attributes["val"], folder) if op.type == "const" else None
     outputs = tuple((o.name, _type(o.type)) for o in op.outputs)
     return Op(kind=op.type, inputs=MappingProxyType(inputs), outputs=outputs, value=value)

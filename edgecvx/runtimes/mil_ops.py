@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecvx.errors import RuntimeFailedError
+from edgecvx.runtimes.mil_quantized import affine_dequantize, dequantize, quantize
 
 Array: TypeAlias = NDArray[Any]
 Arguments: TypeAlias = Mapping[str, Any]
@@ -183,6 +184,7 @@ OPS: Mapping[str, Callable[[Arguments], Array]] = {
     "add": _binary(np.add),
     "cast": cast,
     "conv": conv,
+    "dequantize": dequantize,
     "exp": _unary(np.exp),
     "gelu": gelu,
     "identity": _unary(lambda x: x),
@@ -191,6 +193,7 @@ OPS: Mapping[str, Callable[[Arguments], Array]] = {
     "maximum": _binary(np.maximum),
     "minimum": _binary(np.minimum),
     "mul": _binary(np.multiply),
+    "quantize": quantize,
     "real_div": _binary(np.divide),
     "reduce_l2_norm": _reduction(lambda x, **axes: np.sqrt(np.square(x).sum(**axes))),
     "reduce_max": _reduction(np.max),
@@ -210,3 +213,6 @@ OPS: Mapping[str, Callable[[Arguments], Array]] = {
     "transpose": lambda a: a["x"].transpose([int(d) for d in a["perm"]]),
 }
 """MIL operation -> what it computes."""
+
+CONSTANT_OPS: Mapping[str, Callable[[Arguments], Array]] = {"constexpr_affine_dequantize": affine_dequantize}
+"""MIL operation on constants -> what it computes, once, when a package is opened."""

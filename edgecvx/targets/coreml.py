@@ -1,6 +1,12 @@
 """Core ML packages."""
 
+from edgecvx.quantize.scheme import Role, Scheme
+from edgecvx.spec import Precision
 from edgecvx.targets.base import Target
+
+INT8 = Scheme(outputs=frozenset(Role) - {Role.CLASSIFIER}, symmetric=True)
+"""As Core ML Tools' own quantizer writes it, which knows what the Neural Engine takes as one: every layer stands
+between two quantize-dequantize pairs, and zero points are 0 (docs/coreml.md). Only the logits are not put on a grid."""
 
 TARGET = Target(
     name="coreml",
@@ -12,5 +18,6 @@ TARGET = Target(
     options="edgecvx.export.coreml:CoreMLOptions",
     reads_ops="edgecvx.runtimes.mil:read_ops",
     extra="coreml",
+    schemes={Precision.INT8: INT8},
     note="iPhone, iPad, Mac; written on any system, run by Apple's",
 )

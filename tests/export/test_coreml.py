@@ -23,7 +23,7 @@ if importlib.util.find_spec("coremltools") is None:  # importing it here would l
     pytest.skip("coremltools is not installed", allow_module_level=True)
 
 from edgecvx.data.preprocess import normalize
-from edgecvx.errors import ExportError
+from edgecvx.errors import ExportError, UsageError
 from edgecvx.export.canonical import build_canonical
 from edgecvx.export.coreml import CoreMLOptions, lower
 from edgecvx.export.coreml_import import import_coremltools
@@ -221,9 +221,9 @@ def test_picture_in_front_of_a_padded_stem(precision: Precision, tmp_path: Path)
 
 
 def test_what_core_ml_cannot_take_is_refused() -> None:
-    with pytest.raises(ExportError, match="one picture at a time"):
+    with pytest.raises(UsageError, match="one picture at a time"):
         lowered(network(), input_kind=InputKind.UINT8, batch=2)
-    with pytest.raises(ExportError, match="no array of bytes"):
+    with pytest.raises(UsageError, match="no array of bytes"):
         lowered(network(), input_kind=InputKind.UINT8, image_input=False)
     with pytest.raises(ExportError, match="preprocessing"):
         lowered(network(), image_input=True)

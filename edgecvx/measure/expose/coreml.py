@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from edgecvx.errors import ArtifactError
-from edgecvx.runtimes.mil_file import load_protos, read_package
+from edgecvx.runtimes.mil_file import CONSTEXPR, load_protos, read_package
 
 NAMES = "edgecvx.names"
 """Metadata key: MIL identifier -> canonical name, where MIL cannot write that name."""
@@ -21,7 +21,13 @@ def inner_tensors(path: Path) -> Mapping[str, str]:
         renamed: dict[str, str] = json.loads(package.metadata.get(NAMES, "{}"))
     except json.JSONDecodeError as error:
         raise ArtifactError(f"{path.name}: its list of canonical names is no JSON") from error
-    computed = [name for op in package.ops if op.kind != "const" for name, _ in op.outputs]
+    computed = [
+        name
+        for op in package.ops
+        if op.kind != "const" and not op.kind.startswith(CONSTEXPR)
+        for name, kind in op.outputs
+        if kind.dtype in ("float16", "float32")  # integers cannot be an output, and their floats stand beside them
+    ]
     return {renamed.get(name, name): name for name in computed}
 
 
