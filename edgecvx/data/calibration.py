@@ -21,12 +21,10 @@ from edgecvx.data.dataset import DEMO, Sample, choose, decoded, demo_sha256
 from edgecvx.data.folder import Skipped, list_pictures
 from edgecvx.data.preprocess import as_input
 from edgecvx.errors import EdgecvxError, ImageError, UsageError
-from edgecvx.spec import Calibration, PreprocessSpec, TensorSpec
+from edgecvx.spec import CALIBRATION_PICTURES, Calibration, PreprocessSpec, TensorSpec
 
 Array = NDArray[Any]
 
-SAMPLES = 256
-"""Pictures where nothing is said."""
 FEW = 32
 """Below this, ranges still depend on which pictures happened to be taken (``docs/quantization.md``)."""
 _STEP = 4
@@ -47,7 +45,7 @@ class CalibrationSet:
     """What was left out of the folder, without what nobody expects to be read: hidden files, links to folders."""
 
 
-def open_calibration(source: str | Path, *, samples: int = SAMPLES, seed: int = 0) -> CalibrationSet:
+def open_calibration(source: str | Path, *, samples: int = CALIBRATION_PICTURES, seed: int = 0) -> CalibrationSet:
     """Chooses the pictures to calibrate on.
 
     Args:
@@ -170,11 +168,12 @@ class CalibrationFeed:
         if used == 1:
             told.append(
                 f"{name}: calibrated on one single picture; the ranges fit it, and hardly the next one: give at least "
-                f"{FEW}, better 256"
+                f"{FEW}, better {CALIBRATION_PICTURES}"
             )
         elif used < FEW:
             told.append(
-                f"{name}: calibrated on only {used} pictures; from {FEW} on ranges become stable, 256 are usual"
+                f"{name}: calibrated on only {used} pictures; from {FEW} on ranges become stable, "
+                f"{CALIBRATION_PICTURES} are usual"
             )
         if self._plain:
             whole = "every one" if len(self._plain) == used else f"{len(self._plain)}"

@@ -3,7 +3,8 @@
 - ``minmax``: everything that was seen fits.
 - ``percentile``: all but the outermost values of the sample do.
 - ``mse``: the range whose grid reproduces the sample with the smallest mean square error.
-- ``auto``: see ``choose_range``.
+- ``auto``: ``minmax`` where clipping would win next to nothing, ``percentile`` where rare values would cost all others
+  their resolution. ``docs/quantization.md`` has the figures behind this choice.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ ESTIMATORS: tuple[Estimator, ...] = get_args(Estimator)
 
 PERCENTILE = 99.999
 """Of the sample, that stays unclipped."""
+WORTH = 1.25
+"""How much wider the whole range must be for ``auto`` to clip: a third of a bit."""
 SEARCHED = 1 << 15
 """Values that a search looks at; more change its result in the third digit."""
 
@@ -58,8 +61,12 @@ def choose_range(
     if estimator == "minmax":
         return ChosenRange(*stats.range, "minmax")
     values = stats.rows.reshape(-1)
-    if estimator in ("percentile", "auto"):
-        return ChosenRange(*_percentile(values, percentile, symmetric), "percentile")
+    if estimator != "mse":
+        clipped = _percentile(values, percentile, symmetric)
+        scales = [grid_of_range(*ends, symmetric=symmetric).scale for ends in (stats.range, clipped)]
+        if estimator == "auto" and scales[0] < WORTH * scales[1]:
+            return ChosenRange(*stats.range, "minmax")
+        return ChosenRange(*clipped, "percentile")
     return ChosenRange(*_least_error(_spread(values), stats.range, symmetric), "mse")
 
 

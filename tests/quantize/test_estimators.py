@@ -65,6 +65,16 @@ def test_mse_is_better_than_minmax_where_values_are_rare() -> None:
     assert errors["mse"] < 0.95 * errors["minmax"]
 
 
+@pytest.mark.parametrize("symmetric", [False, True])
+def test_auto_clips_only_where_that_wins_resolution(symmetric: bool) -> None:
+    even = np.random.default_rng(2).uniform(-1, 1, (512, 400)).astype(np.float32)
+    rare = even.copy()
+    rare[0, 0] = 50
+    assert choose_range(point_of(even), "auto", symmetric=symmetric).estimator == "minmax"
+    low, high, name = choose_range(point_of(rare), "auto", symmetric=symmetric)
+    assert name == "percentile" and -1.1 < low and high < 1.1
+
+
 @pytest.mark.parametrize("estimator", ["minmax", "percentile", "mse", "auto"])
 def test_a_tensor_of_zeros_has_a_range(estimator: str) -> None:
     low, high, _ = choose_range(point_of(np.zeros((8, 4), np.float32)), estimator, symmetric=False)  # type: ignore[arg-type]
