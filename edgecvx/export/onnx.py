@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
+from typing import Literal, get_args
 
 import onnx_ir as ir
 from google.protobuf.message import DecodeError
 
-from edgecvx.errors import ArtifactError
+from edgecvx.errors import ArtifactError, ExportError, one_of
 from edgecvx.export.lowered import Lowered
+from edgecvx.export.onnx_int8 import IntegerRowForm
+from edgecvx.export.onnx_plain import plain_form
 from edgecvx.export.onnx_rows import RowForm
 from edgecvx.export.opinfo import OpInfo
+from edgecvx.export.qdq import DEQUANTIZE, is_quantized
 from edgecvx.export.rewrite import is_constant, name_of, shape_of, spec_of
 from edgecvx.spec import Precision
 
@@ -23,6 +29,11 @@ KEPT_FLOAT = {
 }
 """What an FP16 file computes in float32, and why."""
 
+Form = Literal["rows", "plain"]
+"""``rows``: as ONNX Runtime's CPU provider runs it fastest, in INT8 with operations of its own (``com.microsoft``).
+``plain``: the canonical graph with its functions written out, in INT8 with QuantizeLinear and DequantizeLinear: what
+other tools that read ONNX expect."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OnnxOptions:
@@ -31,26 +42,45 @@ class OnnxOptions:
     precision: Precision = Precision.FP32
     taps: tuple[str, ...] = ()
     """Canonical values to return too, after the task's outputs."""
+    form: Form = "rows"
+
+    def __post_init__(self) -> None:
+        if self.form not in get_args(Form):
+            raise one_of("form of an ONNX file", self.form, get_args(Form))
+        if self.form == "plain" and self.precision is Precision.FP16:
+            raise ExportError("there is no plain form in FP16: only the form in rows knows what has to stay float32")
 
 
 def lower(graph: ir.Model, options: OnnxOptions) -> Lowered:
-    """Writes a canonical graph as an ONNX file.
+    """Writes a canonical graph, or a quantized one, as an ONNX file.
 
-    The file has standard operations only (opset 20: ``Gelu``), static shapes, no functions, and the canonical graph's
-    metadata. Input and outputs are float32 (or uint8) in FP16 files too.
+    The file has opset 20 (``Gelu``), static shapes, no functions, and the graph's metadata. Its operations are standard
+    ones, but for the integer products of an INT8 file in rows. Input and outputs are float32 (or uint8) in every file.
 
     Raises:
-        ExportError: A weight does not fit into float16.
+        ExportError: The graph's weights are not what the precision says, or one does not fit into float16.
         UsageError: A tap names no value of the graph.
     """
+    if is_quantized(graph) is not options.precision.quantized:
+        found = "int8" if is_quantized(graph) else "no int8"
+        raise ExportError(f"an ONNX file in {options.precision.value} was asked for, but the graph has {found} weights")
+    if options.form == "plain":
+        return _lowered(plain_form(graph, options.taps), passes=("functions-written-out",))
+    if options.precision.quantized:
+        integers = IntegerRowForm(graph, taps=options.taps)
+        return _lowered(integers.model, integers.passes, integers.kept_float)
     half = options.precision is Precision.FP16
-    form = RowForm(graph, half=half, taps=options.taps)
+    floats = RowForm(graph, half=half, taps=options.taps)
+    return _lowered(floats.model, floats.passes, KEPT_FLOAT if half else {})
+
+
+def _lowered(model: ir.Model, passes: tuple[str, ...], kept_float: Mapping[str, str] = MappingProxyType({})) -> Lowered:
     return Lowered(
-        files={".onnx": ir.to_proto(form.model).SerializeToString(deterministic=True)},
-        inputs=tuple(map(spec_of, form.model.graph.inputs)),
-        outputs=tuple(map(spec_of, form.model.graph.outputs)),
-        passes=form.passes,
-        kept_float=KEPT_FLOAT if half else {},
+        files={".onnx": ir.to_proto(model).SerializeToString(deterministic=True)},
+        inputs=tuple(map(spec_of, model.graph.inputs)),
+        outputs=tuple(map(spec_of, model.graph.outputs)),
+        passes=passes,
+        kept_float=kept_float,
     )
 
 
@@ -85,13 +115,26 @@ def _op_info(node: ir.Node, seen: set[str]) -> OpInfo:
         shape=shape_of(value),
         const_bytes=sum(v.const_value.nbytes for v in fresh if v.const_value is not None),
         macs=_macs(node),
+        int8=_is_int8(node),
     )
 
 
 def _macs(node: ir.Node) -> int:
     """Each element of the output takes one multiply-accumulate per weight that leads to it."""
-    if node.op_type not in ("Conv", "Gemm", "MatMul"):
+    if node.op_type in ("Conv", "QLinearConv"):
+        weight = node.inputs[1 if node.op_type == "Conv" else 3]
+        depth = 0 if weight is None else math.prod(shape_of(weight)[1:])
+    elif node.op_type in ("Gemm", "MatMulIntegerToFloat", "DynamicQuantizeMatMul") and node.inputs[0] is not None:
+        depth = shape_of(node.inputs[0])[-1]
+    else:  # MatMul only ever writes a mean, which is no product in other formats
         return 0
-    left, right = (shape_of(v) for v in node.inputs[:2] if v is not None)
-    depth = math.prod(right[1:]) if node.op_type == "Conv" else left[-1]
     return math.prod(shape_of(node.outputs[0])) * depth
+
+
+def _is_int8(node: ir.Node) -> bool:
+    """Whether integers are multiplied: by an operation made for it, or between the Q and DQ a runtime fuses."""
+    if node.op_type in ("QLinearConv", "MatMulIntegerToFloat", "DynamicQuantizeMatMul"):
+        return True
+    sources = [None if value is None else value.producer() for value in node.inputs[:2]]
+    is_layer = node.op_type in ("Conv", "Gemm")
+    return is_layer and all(source is not None and source.op_type == DEQUANTIZE for source in sources)

@@ -11,8 +11,10 @@ it into the reordering that its blocked convolution kernels need anyway. What ea
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
+from typing import ClassVar
 
 import numpy as np
 import onnx_ir as ir
@@ -41,7 +43,7 @@ time, and ONNX Runtime's blocked convolution does that better."""
 
 
 @dataclass(slots=True, kw_only=True)
-class _Tensor:
+class RowTensor:
     """A canonical value in the new graph: as rows, as maps, or as both, whichever was asked for so far."""
 
     shape: tuple[int, ...]
@@ -51,10 +53,12 @@ class _Tensor:
 
     @property
     def pixels(self) -> int:
+        """Of one picture."""
         return math.prod(self.shape[2:])
 
     @property
     def row_shape(self) -> tuple[int, int]:
+        """``[B * H * W, C]``."""
         return self.shape[0] * self.pixels, self.shape[1]
 
 
@@ -64,7 +68,7 @@ class RowForm:
     def __init__(self, canonical: ir.Model, *, half: bool = False, taps: Sequence[str] = ()) -> None:
         self._type = HALF if half else FLOAT
         self._write = Writer()
-        self._tensors: dict[str, _Tensor] = {}
+        self._tensors: dict[str, RowTensor] = {}
         self._factors: dict[str, ir.Value] = {}
         """Of a GRN whose multiplication was left to the weights of the layer after it."""
         self._absorbed: set[str] = set()
@@ -74,7 +78,7 @@ class RowForm:
         image = self._door(canonical.graph.inputs[0])
         for node in canonical.graph:
             if name_of(node.outputs[0]) not in self._absorbed:
-                _RULES[node.domain, node.op_type](self, node)
+                self.RULES[node.domain, node.op_type](self, node)
         outputs = [self._window(name) for name in self._shown]
         self.model = self._write.model(image, outputs, canonical.metadata_props)
         self.passes = tuple(self._passes)
@@ -85,7 +89,7 @@ class RowForm:
         """The door for bytes."""
         value, x = node.outputs[0], self._maps(name_of(node.inputs[0]))
         maps = self._cast(x, self._type, self._inner(value, maps=True))
-        self._tensors[name_of(value)] = _Tensor(shape=shape_of(value), maps=maps)
+        self._tensors[name_of(value)] = RowTensor(shape=shape_of(value), maps=maps)
 
     def conv(self, node: ir.Node) -> None:
         """A 1x1 convolution of many pixels is a product of rows with a matrix; anything else stays a convolution."""
@@ -117,10 +121,10 @@ class RowForm:
         if self._weights_are_smaller(node):
             self._passes["grn-on-weights"] = None
             self._factors[name] = factor
-            self._tensors[name] = _Tensor(shape=source.shape, rows=x)
+            self._tensors[name] = RowTensor(shape=source.shape, rows=x)
             return
         y = self._scaled(x, factor, source, self._inner(node.outputs[0]))
-        self._tensors[name] = _Tensor(shape=source.shape, rows=y)
+        self._tensors[name] = RowTensor(shape=source.shape, rows=y)
 
     def elementwise(self, node: ir.Node) -> None:
         """Gelu, Sigmoid, Add and Mul, of tensors or with a constant per channel, in the layout the tensors have."""
@@ -152,7 +156,7 @@ class RowForm:
             name=own if self._type is FLOAT else f"{name}.mean",
             shape=shape[:2],
         )
-        self._tensors[name] = _Tensor(shape=shape, rows=self._cast(y, self._type, own))
+        self._tensors[name] = RowTensor(shape=shape, rows=self._cast(y, self._type, own))
 
     def flatten(self, node: ir.Node) -> None:
         """Of one pixel per picture: its rows already are what is asked for."""
@@ -161,7 +165,25 @@ class RowForm:
         if name in self._shown:
             self._row_op("Flatten", [rows], {"axis": 1}, node)
         else:
-            self._tensors[name] = _Tensor(shape=shape, rows=rows)
+            self._tensors[name] = RowTensor(shape=shape, rows=rows)
+
+    RULES: ClassVar[Mapping[tuple[str, str], Callable[..., None]]] = MappingProxyType(
+        {
+            ("", "Cast"): cast,
+            ("", "Conv"): conv,
+            ("", "Gemm"): gemm,
+            ("", "Gelu"): elementwise,
+            ("", "Add"): elementwise,
+            ("", "Mul"): elementwise,
+            ("", "Sigmoid"): elementwise,
+            ("", "GlobalAveragePool"): pool,
+            ("", "Flatten"): flatten,
+            (DOMAIN, "LayerNorm2d"): layer_norm,
+            (DOMAIN, "Grn"): grn,
+            (DOMAIN, "GrnL2"): grn,
+        }
+    )
+    """For every operation of the canonical graph, by domain and name, what writes it."""
 
     # Parts of the rules
 
@@ -174,7 +196,7 @@ class RowForm:
             matrix = self._write.op("Mul", factors, name=f"{name}.weight.scaled", shape=weight.shape, dtype=self._type)
         self._row_op("Gemm", [self._rows(below), matrix, *map(self._parameter, node.inputs[2:])], {"transB": 1}, node)
 
-    def _factor(self, node: ir.Node, source: _Tensor) -> ir.Value:
+    def _factor(self, node: ir.Node, source: RowTensor) -> ir.Value:
         """``base + gamma * N`` per picture and channel, ``[1, C]`` or ``[B, 1, C]``.
 
         Written out, because ONNX Runtime has no fast kernel for ReduceL2 over rows. All of it is in float32: squares of
@@ -226,7 +248,7 @@ class RowForm:
         batch, _, *picture = shape_of(value)
         return batch == 1 and 2 * shape_of(consumers[0].outputs[0])[1] <= math.prod(picture)
 
-    def _scaled(self, x: ir.Value, factor: ir.Value, source: _Tensor, name: str) -> ir.Value:
+    def _scaled(self, x: ir.Value, factor: ir.Value, source: RowTensor, name: str) -> ir.Value:
         """Activations times the factor of their picture."""
         if source.shape[0] == 1:
             return self._write.op("Mul", [x, factor], name=name, shape=source.row_shape, dtype=self._type)
@@ -256,7 +278,7 @@ class RowForm:
         name, shape = name_of(canonical), shape_of(canonical)
         image = ir.Value(name=name, shape=ir.Shape(shape), type=canonical.type)
         x = self._cast(image, self._type, f"{name}.half") if image.dtype is FLOAT else image
-        self._tensors[name] = _Tensor(shape=shape, maps=x)
+        self._tensors[name] = RowTensor(shape=shape, maps=x)
         return image
 
     def _window(self, name: str) -> ir.Value:
@@ -269,9 +291,9 @@ class RowForm:
         t = self._tensors[name]
         if t.rows is None:
             batch, channels, height, width = t.shape
-            shape = (batch, height, width, channels)
+            shape, dtype = (batch, height, width, channels), (t.maps and t.maps.dtype) or self._type
             x = self._write.op(
-                "Transpose", [t.maps], {"perm": [0, 2, 3, 1]}, name=f"{name}.nhwc", shape=shape, dtype=self._type
+                "Transpose", [t.maps], {"perm": [0, 2, 3, 1]}, name=f"{name}.nhwc", shape=shape, dtype=dtype
             )
             t.rows = self._reshape(x, f"{name}.rows", t.row_shape)
         return t.rows
@@ -296,20 +318,20 @@ class RowForm:
 
     def _map_op(self, op_type: str, inputs: Sequence[ir.Value], attributes: Attributes, value: ir.Value) -> None:
         """Writes what replaces the operation that gave ``value``, in maps."""
-        tensor, name = _Tensor(shape=shape_of(value)), self._inner(value, maps=True)
+        tensor, name = RowTensor(shape=shape_of(value)), self._inner(value, maps=True)
         tensor.maps = self._write.op(op_type, inputs, attributes, name=name, shape=tensor.shape, dtype=self._type)
         self._tensors[name_of(value)] = tensor
 
     def _row_op(self, op_type: str, inputs: Sequence[ir.Value], attributes: Attributes | None, node: ir.Node) -> None:
         """Writes what replaces ``node``: its output in rows."""
         value = node.outputs[0]
-        tensor = _Tensor(shape=shape_of(value))
+        tensor = RowTensor(shape=shape_of(value))
         tensor.rows = self._write.op(
             op_type, inputs, attributes, name=self._inner(value), shape=tensor.row_shape, dtype=self._type
         )
         self._tensors[name_of(value)] = tensor
 
-    def _pictures(self, x: ir.Value, source: _Tensor, name: str) -> ir.Value:
+    def _pictures(self, x: ir.Value, source: RowTensor, name: str) -> ir.Value:
         """Rows, told apart by picture: ``[B, H * W, C]``; of a single picture they stay as they are."""
         batch, channels = source.shape[:2]
         return x if batch == 1 else self._reshape(x, name, (batch, source.pixels, channels))
@@ -337,19 +359,3 @@ def _is_product(node: ir.Node) -> bool:
         return False
     batch, _, height, width = shape_of(node.outputs[0])
     return batch * height * width >= MANY_PIXELS
-
-
-_RULES: dict[tuple[str, str], Callable[[RowForm, ir.Node], None]] = {
-    ("", "Cast"): RowForm.cast,
-    ("", "Conv"): RowForm.conv,
-    ("", "Gemm"): RowForm.gemm,
-    ("", "Gelu"): RowForm.elementwise,
-    ("", "Add"): RowForm.elementwise,
-    ("", "Mul"): RowForm.elementwise,
-    ("", "Sigmoid"): RowForm.elementwise,
-    ("", "GlobalAveragePool"): RowForm.pool,
-    ("", "Flatten"): RowForm.flatten,
-    (DOMAIN, "LayerNorm2d"): RowForm.layer_norm,
-    (DOMAIN, "Grn"): RowForm.grn,
-    (DOMAIN, "GrnL2"): RowForm.grn,
-}

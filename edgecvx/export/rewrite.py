@@ -16,6 +16,9 @@ from edgecvx.spec import Layout, TensorSpec
 
 Attributes = Mapping[str, int | float | str | Sequence[int]]
 
+CONTRIB = "com.microsoft"
+"""ONNX Runtime's own operations; no other runtime has them, and the ONNX checker knows none of them."""
+
 
 class Writer:
     """Collects operations in order, each with its static type and shape."""
@@ -34,13 +37,14 @@ class Writer:
         name: str,
         shape: Sequence[int],
         dtype: ir.DataType = ir.DataType.FLOAT,
+        domain: str = "",
     ) -> ir.Value:
         """One operation with one output; the operation and its output carry the same name."""
         if name in self._names:
             raise ExportError(f"two values of a graph are called {name!r}")
         self._names.add(name)
         value = ir.Value(name=name, shape=ir.Shape(shape), type=ir.TensorType(dtype))
-        self.nodes.append(ir.node(op_type, inputs, attributes or {}, outputs=[value], name=name))
+        self.nodes.append(ir.node(op_type, inputs, attributes or {}, domain=domain, outputs=[value], name=name))
         return value
 
     def constant(self, name: str, array: NDArray[np.generic]) -> ir.Value:
@@ -63,13 +67,14 @@ class Writer:
         Raises:
             ExportError: The checker refuses it.
         """
+        foreign = {node.domain: 1 for node in self.nodes if node.domain}
         graph = ir.Graph(
             [image],
             outputs,
             nodes=self.nodes,
             initializers=list(self._constants.values()),
             name="edgecvx",
-            opset_imports={"": OPSET},
+            opset_imports={"": OPSET, **foreign},
         )
         props = dict(sorted(metadata.items()))
         model = ir.Model(graph, ir_version=IR_VERSION, producer_name="edgecvx", metadata_props=props)

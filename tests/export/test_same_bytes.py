@@ -20,7 +20,7 @@ from edgecvx.spec import Precision
 labels = {"edgecvx.task": "classify", "edgecvx.labels": '["a", "b"]', "edgecvx.model": "m"}
 graph = canonical(network(), metadata=labels)
 for lower, options in ((onnx.lower, onnx.OnnxOptions), (openvino.lower, openvino.OpenVINOOptions)):
-    for precision in Precision:
+    for precision in (Precision.FP32, Precision.FP16):
         for suffix, content in lower(graph, options(precision=precision)).files.items():
             print(lower.__module__, precision.value, suffix, hashlib.sha256(content).hexdigest())
             assert sys.argv[1].encode() not in content, "the file names a folder of this machine"

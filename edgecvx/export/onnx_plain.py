@@ -1,0 +1,35 @@
+"""The canonical graph as it is, with its functions written out: standard operations that every reader of ONNX has.
+
+Quantized, it is the exchange format of INT8: QuantizeLinear and DequantizeLinear around each layer, int8 throughout.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import onnx
+import onnx_ir as ir
+from onnx_ir.passes.common import InlinePass
+
+from edgecvx.errors import ExportError
+from edgecvx.export.rewrite import check_taps, name_of
+
+
+def plain_form(graph: ir.Model, taps: Sequence[str] = ()) -> ir.Model:
+    """A copy without functions, every value with its type and shape.
+
+    Raises:
+        ExportError: The ONNX checker refuses the result.
+        UsageError: A tap names no value of the graph.
+    """
+    added = check_taps(graph, taps)
+    model = InlinePass()(ir.serde.deserialize_model(ir.serde.serialize_model(graph))).model
+    values = {name_of(value): value for node in model.graph for value in node.outputs}
+    model.graph.outputs.extend(values[name] for name in added)
+    model.opset_imports.pop("edgecvx", None)
+    try:
+        proto = onnx.shape_inference.infer_shapes(ir.to_proto(model), strict_mode=True)
+        onnx.checker.check_model(proto, full_check=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        raise ExportError(f"the written out graph is not valid ONNX: {error}") from error
+    return ir.from_proto(proto)
