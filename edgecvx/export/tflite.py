@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any
 
 import onnx_ir as ir
 
 from edgecvx.errors import ExportError, one_of
 from edgecvx.export.lowered import Lowered
+from edgecvx.export.qdq import is_quantized, weight_of
+from edgecvx.export.rewrite import shape_of
+from edgecvx.export.tflite_convolutions import is_int8
+from edgecvx.export.tflite_emitter import Emitter, KernelStorage, nhwc
 from edgecvx.export.tflite_metadata import METADATA_NAME, append_labels, describe, labels_of
-from edgecvx.export.tflite_ops import RULES, Emitter, nhwc, shape_of
+from edgecvx.export.tflite_ops import RULES
 from edgecvx.export.tflite_schema import METADATA
 from edgecvx.export.tflite_writer import Quantization, Writer
 from edgecvx.spec import Precision, TensorSpec
@@ -19,13 +23,37 @@ from edgecvx.spec import Precision, TensorSpec
 BYTES_AS_THEY_ARE = Quantization(scales=(1.0,), zero_points=(0,))
 """The quantization of an input of picture bytes: the real number is the byte."""
 
-KEPT_FLOAT = {
+KEPT_FLOAT_16 = {
     "arithmetic": "the CPU kernels expand float16 weights when the file is opened and compute in float32",
     "bias and per-channel vectors": "they are under 1% of the file, and rounding them would gain nothing",
 }
 """What stays float32 in a float16 file."""
 
-MINIMUM_RUNTIME = {("DEQUANTIZE", 3): "1.15.0", ("GELU", 1): "2.9.0"}
+KEPT_FLOAT_8 = {
+    "LayerNorm2d": "each pixel is divided by its own deviation, and int8 would round that",
+    "Grn": "its statistics are sums of squares over the whole map, and one grid cannot hold all channels' factors",
+    "Gelu": "XNNPACK has no int8 kernel for it; the plain one is a table that runs on one thread and splits the graph",
+    "Add": "the residual sum carries every block's small contribution through the network",
+    "GlobalAveragePool": "it is one vector per picture",
+    "Gemm": "the classifier takes and returns floats and multiplies in int8: logits on a grid would tie",
+    "depthwise Conv": "XNNPACK's int8 kernels for it are no faster, and would round three partial sums",
+}
+"""What an INT8 file computes in float, where its graph has it."""
+
+KERNELS: dict[Precision, KernelStorage] = {
+    Precision.FP32: "float32",
+    Precision.FP16: "float16",
+    Precision.INT8: "float16 where it holds them",
+    Precision.INT8_DYNAMIC: "float16 where it holds them",
+}
+"""How kernels are stored that are computed in float; the depthwise of an INT8 file is a fiftieth of its weights."""
+
+MINIMUM_RUNTIME = {
+    ("DEQUANTIZE", 3): "1.15.0",
+    ("CONV_2D", 5): "2.4.0",
+    ("GELU", 1): "2.9.0",
+    ("FULLY_CONNECTED", 12): "2.17.0",
+}
 """Operators of a newer TFLite release than ``OLDEST_RUNTIME``, with that release."""
 OLDEST_RUNTIME = "1.14.0"
 
@@ -55,9 +83,12 @@ def lower(graph: ir.Model, options: TFLiteOptions) -> Lowered:
         ExportError: The graph is not canonical, or its weights do not fit the precision.
         UsageError: A tap names no value of the graph.
     """
+    if is_quantized(graph) is not options.precision.quantized:
+        state = "quantized" if is_quantized(graph) else "float"
+        raise ExportError(f"a {state} graph cannot be lowered as {options.precision.value}")
     emitter = Emitter(
         writer=Writer(),
-        half_weights=options.precision is Precision.FP16,
+        kernels=KERNELS[options.precision],
         split_depthwise=options.split_depthwise,
     )
     source = _open(emitter, graph)
@@ -68,7 +99,9 @@ def lower(graph: ir.Model, options: TFLiteOptions) -> Lowered:
                 f"{node.name}: {node.domain or 'ai.onnx'}.{node.op_type} is not an op of the canonical graph"
             )
         rule(emitter, node)
-    outputs = tuple(_spec(emitter, name, "float32") for name in _outputs(emitter, graph, options.taps))
+    for output in graph.graph.outputs:
+        emitter.read(output)
+    outputs = tuple(_spec(emitter, name) for name in _outputs(emitter, graph, options.taps))
     _describe(emitter.writer, graph.metadata_props, source, outputs)
     content = emitter.writer.finish(
         {source.name: emitter.tensors[source.name]},
@@ -80,19 +113,30 @@ def lower(graph: ir.Model, options: TFLiteOptions) -> Lowered:
         files={".tflite": append_labels(content, labels_of(graph.metadata_props))},
         inputs=(source,),
         outputs=outputs,
-        passes=(*emitter.passes, *(("float16-weights",) if half else ())),
-        kept_float=KEPT_FLOAT if half else {},
+        passes=tuple(emitter.passes),
+        kept_float=KEPT_FLOAT_16 if half else _kept_float(graph) if options.precision.quantized else {},
     )
+
+
+def _kept_float(graph: ir.Model) -> dict[str, str]:
+    """What of this quantized graph is computed in float, and why."""
+    ops = {node.op_type for node in graph.graph if node.op_type not in ("Conv", "Gemm")}
+    if any(node.op_type == "Gemm" and not is_int8(node) for node in graph.graph):
+        ops.add("Gemm")
+    depthwise = (node for node in graph.graph if node.op_type == "Conv" and node.attributes["group"].as_int() > 1)
+    if any(weight_of(node.inputs[1]) is None for node in depthwise):
+        ops.add("depthwise Conv")
+    return {op: why for op, why in KEPT_FLOAT_8.items() if op in ops}
 
 
 def _open(emitter: Emitter, graph: ir.Model) -> TensorSpec:
     """Makes the tensor that is fed."""
     (image,) = graph.graph.inputs
     name = str(image.name)
-    dtype: Literal["float32", "uint8"] = "uint8" if image.dtype == ir.DataType.UINT8 else "float32"
+    dtype = "uint8" if image.dtype == ir.DataType.UINT8 else "float32"
     quantization = BYTES_AS_THEY_ARE if dtype == "uint8" else None
     emitter.tensors[name] = emitter.writer.tensor(name, nhwc(shape_of(image)), dtype, quantization=quantization)
-    return _spec(emitter, name, dtype)
+    return _spec(emitter, name)
 
 
 def _outputs(emitter: Emitter, graph: ir.Model, taps: tuple[str, ...]) -> list[str]:
@@ -104,8 +148,10 @@ def _outputs(emitter: Emitter, graph: ir.Model, taps: tuple[str, ...]) -> list[s
     return list(dict.fromkeys([*(str(value.name) for value in graph.graph.outputs), *taps]))
 
 
-def _spec(emitter: Emitter, name: str, dtype: Literal["float32", "uint8"]) -> TensorSpec:
-    shape = emitter.writer.shape(emitter.tensors[name])
+def _spec(emitter: Emitter, name: str) -> TensorSpec:
+    tensor = emitter.tensors[name]
+    shape = emitter.writer.shape(tensor)
+    dtype: Any = emitter.writer.dtype(tensor)
     return TensorSpec(name=name, shape=shape, dtype=dtype, layout="NHWC" if len(shape) == 4 else "NC")
 
 

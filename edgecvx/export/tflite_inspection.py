@@ -24,13 +24,15 @@ def _op_info(op: tflite_schema.Operator, seen: set[int]) -> OpInfo:
     fresh = {id(t): t for t in op.inputs if t.bytes and id(t) not in seen}
     seen.update(fresh)
     output = op.outputs[0] if op.outputs else None
+    macs = _macs(op)
     return OpInfo(
         op=op.name,
         name=output.name if output else "",
         dtype=output.dtype.lower() if output else "unknown",
         shape=output.shape if output else (),
         const_bytes=sum(t.bytes for t in fresh.values()),
-        macs=_macs(op),
+        macs=macs,
+        int8=macs > 0 and op.inputs[1].dtype == "int8",
     )
 
 

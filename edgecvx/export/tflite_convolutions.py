@@ -1,0 +1,254 @@
+"""Convolutions and the classifier in a TFLite file: in float, in int8, and with a scale found at run time.
+
+Three arithmetics, chosen by what the graph says of a layer:
+
+float
+    Nothing of it is quantized. A 7x7 depthwise is split into grids that XNNPACK has kernels for (identity 6).
+int8
+    Input, weights and output have grids. TFLite's int8 kernels return int8 and nothing else, so a layer without a grid
+    for its output cannot be one of these.
+dynamic range
+    Only the weights are int8, or also the input while the output is not: the kernel takes floats, finds their scale
+    when it runs, multiplies int8 by int8, and returns floats. The input's grid, if there is one, is not used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+
+from edgecvx.errors import ExportError
+from edgecvx.export.depthwise import PARTITIONS, same_padding, split
+from edgecvx.export.qdq import output_grid, quantized_input, weight_of
+from edgecvx.export.rewrite import name_of, shape_of
+from edgecvx.export.tflite_emitter import Array, Emitter, constant
+from edgecvx.export.tflite_writer import Quantization
+from edgecvx.quantize.qparams import Grid, Weight, bias_int32
+
+INT8, DYNAMIC, SPLIT = "int8", "dynamic-range", "depthwise-split"
+"""Names of what was applied, for the manifest."""
+
+
+def conv(e: Emitter, node: ir.Node) -> None:
+    """A convolution of the canonical graph: full or depthwise."""
+    weight = weight_of(node.inputs[1])
+    group = node.attributes["group"].as_int()
+    if group != 1 and not group == shape_of(node.outputs[0])[1] == _channels(node.inputs[0]):
+        raise ExportError(f"{node.name}: a convolution in {group} groups is neither full nor depthwise")
+    if weight is None:
+        _float(e, node, depthwise=group != 1)
+    elif is_int8(node):
+        _int8(e, node, weight, depthwise=group != 1)
+    elif group == 1:
+        _dynamic(e, node, weight)
+    else:
+        raise ExportError(
+            f"{node.name}: TFLite has no fast depthwise convolution that finds its input's scale at run time; give its "
+            "output a grid too, or leave it float"
+        )
+
+
+def gemm(e: Emitter, node: ir.Node) -> None:
+    """The classifier. With int8 weights it is a convolution of one pixel per picture.
+
+    FULLY_CONNECTED knows a scale per channel beside float inputs only since TFLite 2.17, CONV_2D since 2.4.
+    """
+    weight = weight_of(node.inputs[1])
+    if weight is None:
+        filters = e.kernel(name_of(node.inputs[1]), constant(node.inputs[1]))
+        options = e.writer.schema.FullyConnectedOptionsT()
+        inputs = [e.read(node.inputs[0]), filters, e.bias(node)]
+        e.compute("FULLY_CONNECTED", inputs, e.define(node.outputs[0]), options)
+        return
+    name, (batch, classes) = name_of(node.outputs[0]), shape_of(node.outputs[0])
+    int8 = is_int8(node)
+    x = e.read(_int8_input(node) if int8 else _float_input(node))
+    pixel = e.reshape(
+        x, e.tensor(f"{name}/input", (batch, 1, 1, e.writer.shape(x)[1]), _input_grid(node) if int8 else None)
+    )
+    filters = _int8_kernel(e, node, weight, weight.values[:, None, None, :], axis=0)
+    options = _strides(e, e.writer.schema.Conv2DOptionsT())
+    shape = (batch, 1, 1, classes)
+    if int8:
+        grid, out = _output(node)
+        inputs = [pixel, filters, _int32_bias(e, node, weight)]
+        pixel = e.compute("CONV_2D", inputs, e.tensor(f"{name}/pixel", shape, grid), options, version=3)
+        e.reshape(pixel, e.define(out, grid))
+        e.note(INT8)
+    else:
+        inputs = [pixel, filters, e.bias(node)]
+        e.reshape(e.compute("CONV_2D", inputs, (f"{name}/pixel", shape), options, version=5), e.define(node.outputs[0]))
+        e.note(DYNAMIC)
+
+
+def is_int8(node: ir.Node) -> bool:
+    """Whether a layer with int8 weights takes int8 and returns it."""
+    return quantized_input(node.inputs[0]) is not None and output_grid(node.outputs[0]) is not None
+
+
+def _float(e: Emitter, node: ir.Node, *, depthwise: bool) -> None:
+    weight, x, schema = constant(node.inputs[1]), e.read(node.inputs[0]), e.writer.schema
+    if depthwise and e.split_depthwise and _is_splittable(node, weight):
+        _split_depthwise(e, node, x, weight)
+        return
+    options = _options(schema, depthwise=depthwise)
+    filters = e.kernel(name_of(node.inputs[1]), _as_stored(weight, depthwise=depthwise))
+    x = _window(e, node, x, options)
+    e.compute(
+        "DEPTHWISE_CONV_2D" if depthwise else "CONV_2D",
+        [x, filters, e.bias(node)],
+        e.define(node.outputs[0]),
+        options,
+        version=2 if depthwise and options.dilationHFactor * options.dilationWFactor > 1 else 1,
+    )
+
+
+def _int8(e: Emitter, node: ir.Node, weight: Weight, *, depthwise: bool) -> None:
+    options = _options(e.writer.schema, depthwise=depthwise)
+    values = _as_stored(weight.values, depthwise=depthwise)
+    filters = _int8_kernel(e, node, weight, values, axis=3 if depthwise else 0)
+    x = _window(e, node, e.read(_int8_input(node)), options, _input_grid(node))
+    grid, out = _output(node)
+    inputs = [x, filters, _int32_bias(e, node, weight)]
+    e.compute("DEPTHWISE_CONV_2D" if depthwise else "CONV_2D", inputs, e.define(out, grid), options, version=3)
+    e.note(INT8)
+
+
+def _dynamic(e: Emitter, node: ir.Node, weight: Weight) -> None:
+    """A 1x1 convolution as FULLY_CONNECTED has one scale per pixel, where CONV_2D has one per picture."""
+    schema, x = e.writer.schema, e.read(_float_input(node))
+    if weight.values.shape[2:] == (1, 1):
+        options = schema.FullyConnectedOptionsT()
+        options.keepNumDims = True
+        filters = _int8_kernel(e, node, weight, weight.values[:, :, 0, 0], axis=0)
+        op, version = "FULLY_CONNECTED", 12
+    else:
+        options = schema.Conv2DOptionsT()
+        filters = _int8_kernel(e, node, weight, _as_stored(weight.values, depthwise=False), axis=0)
+        x = _window(e, node, x, options)
+        op, version = "CONV_2D", 5
+    e.compute(op, [x, filters, e.bias(node)], e.define(node.outputs[0]), options, version=version)
+    e.note(DYNAMIC)
+
+
+def _channels(value: ir.Value | None) -> int:
+    return 0 if value is None else shape_of(value)[1]
+
+
+def _as_stored(kernel: Array, *, depthwise: bool) -> Array:
+    """A kernel ``[O, I, H, W]`` in the file's order: ``[O, H, W, I]``, and ``[1, H, W, O]`` of a depthwise."""
+    return np.transpose(kernel, (1, 2, 3, 0) if depthwise else (0, 2, 3, 1))
+
+
+def _int8_kernel(e: Emitter, node: ir.Node, weight: Weight, values: Array, *, axis: int) -> int:
+    scales = tuple(float(s) for s in weight.scales)
+    quantization = Quantization(scales=scales, zero_points=(0,) * len(scales), axis=axis)
+    return e.writer.constant(name_of(node.inputs[1]).removesuffix(".dequantized"), values, quantization=quantization)
+
+
+def _int32_bias(e: Emitter, node: ir.Node, weight: Weight) -> int:
+    """The bias in units of ``input scale * weight scale``; zeros where the graph has none."""
+    value = node.inputs[2] if len(node.inputs) > 2 else None
+    bias = np.zeros(len(weight.scales), np.float32) if value is None else constant(value)
+    scale = _input_grid(node).scale
+    units = Quantization(
+        scales=tuple(float(np.float32(scale) * s) for s in weight.scales), zero_points=(0,) * len(weight.scales)
+    )
+    name = f"{name_of(node.outputs[0])}.bias" if value is None else name_of(value)
+    return e.writer.constant(name, bias_int32(bias, scale, weight.scales), quantization=units)
+
+
+def _int8_input(node: ir.Node) -> ir.Value | None:
+    """The int8 value that a layer's input is dequantized from."""
+    below = None if node.inputs[0] is None else node.inputs[0].producer()
+    return None if below is None else below.inputs[0]
+
+
+def _input_grid(node: ir.Node) -> Grid:
+    source = quantized_input(node.inputs[0])
+    if source is None:
+        raise ExportError(f"{node.name}: an int8 convolution of TFLite takes int8, and this input has no grid")
+    return source[1]
+
+
+def _float_input(node: ir.Node) -> ir.Value | None:
+    """The float value that a layer reads, in front of its grid if it has one."""
+    source = quantized_input(node.inputs[0])
+    return node.inputs[0] if source is None else source[0]
+
+
+def _output(node: ir.Node) -> tuple[Grid, ir.Value]:
+    """The grid of an int8 layer's output, and the int8 value on it."""
+    grid = output_grid(node.outputs[0])
+    if grid is None:
+        raise ExportError(f"{node.name}: an int8 convolution of TFLite returns int8, and this output has no grid")
+    (use,) = node.outputs[0].uses()
+    return grid, use.node.outputs[0]
+
+
+def _options(schema: Any, *, depthwise: bool) -> Any:
+    if not depthwise:
+        return schema.Conv2DOptionsT()
+    options = schema.DepthwiseConv2DOptionsT()
+    options.depthMultiplier = 1
+    return options
+
+
+def _strides(e: Emitter, options: Any, strides: Sequence[int] = (1, 1), dilations: Sequence[int] = (1, 1)) -> Any:
+    options.strideH, options.strideW = strides
+    options.dilationHFactor, options.dilationWFactor = dilations
+    options.padding = e.writer.schema.Padding.VALID
+    return options
+
+
+def _window(e: Emitter, node: ir.Node, x: int, options: Any, grid: Grid | None = None) -> int:
+    """Writes strides, dilations and padding into the options; returns the input, padded where SAME would pad otherwise.
+
+    SAME at stride 2 over an even picture pads only behind it, where ONNX's pads of a 3x3 pad in front. The PAD costs
+    nothing under XNNPACK, which takes it into the convolution.
+    """
+    schema = e.writer.schema
+    kernel, strides, dilations, pads = (
+        tuple(node.attributes[k].as_ints()) for k in ("kernel_shape", "strides", "dilations", "pads")
+    )
+    _strides(e, options, strides, dilations)
+    shape = e.writer.shape(x)
+    same = [same_padding(shape[i + 1], kernel[i], strides[i], dilations[i]) for i in (0, 1)]
+    wanted = [(pads[0], pads[2]), (pads[1], pads[3])]
+    options.padding = schema.Padding.SAME if wanted == same and any(pads) else schema.Padding.VALID
+    if wanted == same or not any(pads):
+        return x
+    amounts = np.asarray([(0, 0), *wanted, (0, 0)], dtype=np.int32)
+    padded = [d + int(a.sum()) for d, a in zip(shape, amounts, strict=True)]
+    out = e.tensor(f"{node.name}/padded", padded, grid)
+    inputs = [x, e.writer.constant(f"pads{pads}", amounts)]
+    return e.compute("PAD", inputs, out, schema.PadOptionsT(), version=1 if grid is None else 2)
+
+
+def _is_splittable(node: ir.Node, weight: Array) -> bool:
+    height, width = weight.shape[2:]
+    others = {k: tuple(node.attributes[k].as_ints()) for k in ("strides", "dilations", "pads")}
+    plain = {"strides": (1, 1), "dilations": (1, 1), "pads": (height // 2,) * 4}
+    return height == width and height in PARTITIONS and others == plain
+
+
+def _split_depthwise(e: Emitter, node: ir.Node, x: int, weight: Array) -> None:
+    """Identity 6: the sum of a few depthwise convolutions; the bias goes with the first."""
+    schema, name, shape = e.writer.schema, name_of(node.outputs[0]), e.writer.shape(x)
+    parts: list[int] = []
+    for grid, taps in split(weight, PARTITIONS[weight.shape[-1]]):
+        filters = e.kernel(f"{name_of(node.inputs[1])}/{grid.name}", taps.transpose(1, 2, 3, 0))
+        bias = e.zeros(weight.shape[0]) if parts else e.bias(node)
+        options = schema.DepthwiseConv2DOptionsT()
+        options.padding, options.depthMultiplier, options.strideH, options.strideW = schema.Padding.SAME, 1, 1, 1
+        options.dilationHFactor, options.dilationWFactor = grid.dilation
+        out = (f"{name}/{grid.name}", shape)
+        parts.append(e.compute("DEPTHWISE_CONV_2D", [x, filters, bias], out, options, version=2))
+    total = parts[0]
+    for part in parts[1:-1]:
+        total = e.binary("ADD", total, part, f"{name}/sum")
+    e.binary("ADD", total, parts[-1], e.define(node.outputs[0]))
+    e.note(SPLIT)

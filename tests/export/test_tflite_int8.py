@@ -1,0 +1,279 @@
+"""INT8 TFLite files: each layer computes what the quantized graph says, and in the arithmetic that is claimed."""
+
+from __future__ import annotations
+
+import tempfile
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+import pytest
+import torch
+from lowerings import canonical, written
+from numpy.typing import NDArray
+from quantized import images_of, quantized, run_onnx
+from support import network, probe, relative_error
+
+pytest.importorskip("ai_edge_litert")
+
+from ai_edge_litert.interpreter import Interpreter
+
+from edgecvx.errors import ExportError
+from edgecvx.export.lowered import Lowered
+from edgecvx.export.qdq import output_grid, quantized_input, weight_of
+from edgecvx.export.tflite import TFLiteOptions, lower
+from edgecvx.export.tflite_inspection import read_ops
+from edgecvx.export.tflite_schema import load_schema, read_bytes, read_file, read_operators
+from edgecvx.export.tflite_writer import pack
+from edgecvx.quantize.qparams import bias_int32
+from edgecvx.quantize.scheme import Role, Scheme
+from edgecvx.runtimes.tflite import open_session
+from edgecvx.spec import Precision, PreprocessSpec
+
+FLOAT_DEPTHWISE = frozenset(Role) - {Role.DEPTHWISE}
+STATIC = Scheme(inputs=FLOAT_DEPTHWISE, outputs=FLOAT_DEPTHWISE - {Role.CLASSIFIER})
+DYNAMIC = Scheme(inputs=FLOAT_DEPTHWISE, dynamic=True)
+
+EVERYTHING = Scheme(outputs=frozenset(Role))
+
+CLOSE = 0.05
+"""Of the largest logit. Two sums a rounding apart may fall to different steps of a grid, and a layer that finds its
+scale at run time rounds its input where the graph leaves it float; 0.017 seen. It tells a file from a broken one; what
+is exact is compared layer by layer."""
+
+
+def lowered(graph: ir.Model, precision: Precision = Precision.INT8, **options: Any) -> Lowered:
+    return lower(graph, TFLiteOptions(precision=precision, **options))
+
+
+def run(file: Lowered, image: NDArray[Any], folder: Path, **options: str) -> dict[str, NDArray[Any]]:
+    session = open_session(written(file, folder), threads=1, options=options)
+    assert (session.inputs, session.outputs) == (file.inputs, file.outputs)
+    return session.run(np.ascontiguousarray(image.transpose(0, 2, 3, 1)))
+
+
+NETWORKS: dict[str, dict[str, Any]] = {
+    "v2": {},
+    "padded stem, SiLU, other kernels": {"stem": "overlap", "act": "silu", "kernel_sizes": (3, 5, 7, 9), "grn": False},
+}
+
+
+def layers_of(graph: ir.Model) -> dict[str, ir.Node]:
+    """The layers with int8 weights, by canonical name."""
+    convolutions = [node for node in graph.graph if node.op_type in ("Conv", "Gemm")]
+    return {str(n.outputs[0].name): n for n in convolutions if weight_of(n.inputs[1]) is not None}
+
+
+def convolve(node: ir.Node, x: NDArray[Any], weight: NDArray[Any]) -> NDArray[np.float64]:
+    """A layer without its bias, in float64, which is exact on integers."""
+    if node.op_type == "Gemm":
+        return x.astype(np.float64) @ weight.T.astype(np.float64)
+    pads = node.attributes["pads"].as_ints()
+    padded = torch.nn.functional.pad(torch.from_numpy(x.astype(np.float64)), (pads[1], pads[3], pads[0], pads[2]))
+    result = torch.nn.functional.conv2d(
+        padded,
+        torch.from_numpy(weight.astype(np.float64)),
+        stride=tuple(node.attributes["strides"].as_ints()),
+        groups=node.attributes["group"].as_int(),
+    )
+    return result.numpy()
+
+
+def bias_of(node: ir.Node, channels: int) -> NDArray[np.float32]:
+    return node.inputs[2].const_value.numpy() if len(node.inputs) > 2 else np.zeros(channels, np.float32)  # type: ignore[union-attr]
+
+
+def int8_result(node: ir.Node, taken: NDArray[np.int8]) -> NDArray[np.float64]:
+    """What an int8 layer has to return for the integers it took, before rounding."""
+    weight, source, grid = weight_of(node.inputs[1]), quantized_input(node.inputs[0]), output_grid(node.outputs[0])
+    assert weight is not None
+    assert source is not None
+    assert grid is not None
+    column = (-1,) if node.op_type == "Gemm" else (-1, 1, 1)
+    sums = convolve(node, taken.astype(np.int32) - source[1].zero_point, weight.values)
+    sums += bias_int32(bias_of(node, len(weight.scales)), source[1].scale, weight.scales).reshape(column)
+    real = sums * (source[1].scale * weight.scales.astype(np.float64)).reshape(column)
+    return np.clip(real / grid.scale + grid.zero_point, -128, 127)
+
+
+def nchw(values: NDArray[Any]) -> NDArray[Any]:
+    return np.ascontiguousarray(values.transpose(0, 3, 1, 2)) if values.ndim == 4 else values
+
+
+def int8_ends(node: ir.Node) -> tuple[str, str]:
+    """The names of the int8 tensors that a layer takes and returns."""
+    (reader,) = node.outputs[0].uses()
+    return str(node.inputs[0].producer().inputs[0].name), str(reader.node.outputs[0].name)  # type: ignore[union-attr]
+
+
+def with_ends(graph: ir.Model) -> tuple[dict[str, ir.Node], Lowered]:
+    """The layers that take and return int8, and the file that shows both."""
+    layers = {name: node for name, node in layers_of(graph).items() if output_grid(node.outputs[0]) is not None}
+    return layers, lowered(graph, taps=[end for node in layers.values() for end in int8_ends(node)])
+
+
+def steps_off(layers: dict[str, ir.Node], path: Path, **options: str) -> dict[str, float]:
+    """For each layer, the largest distance of its integers from what its own input asks for."""
+    values = open_session(path, threads=1, options=options).run(np.ascontiguousarray(probe().transpose(0, 2, 3, 1)))
+    off = {}
+    for name, node in layers.items():
+        taken, returned = (values[end] for end in int8_ends(node))
+        assert (taken.dtype, returned.dtype) == (np.int8, np.int8)
+        off[name] = float(np.abs(nchw(returned) - int8_result(node, nchw(taken))).max())
+    return off
+
+
+HALF_A_STEP = 0.51
+"""Rounding, and float32's own in the last product."""
+
+
+@pytest.mark.parametrize("changes", NETWORKS.values(), ids=NETWORKS)
+@pytest.mark.parametrize("delegate", ["xnnpack", "none"])
+def test_each_int8_layer_is_exact(changes: dict[str, Any], delegate: str, tmp_path: Path) -> None:
+    """The integers a layer returns are those its own integers ask for."""
+    layers, file = with_ends(quantized(canonical(network(**changes)), EVERYTHING if "stem" not in changes else STATIC))
+    assert len(layers) >= 14
+    assert max(steps_off(layers, written(file, tmp_path), delegate=delegate).values()) <= HALF_A_STEP
+
+
+@pytest.mark.parametrize("broken", ["zero point", "scale", "weights", "bias"])
+def test_a_broken_layer_would_be_noticed(broken: str, tmp_path: Path) -> None:
+    """Of a file with one number wrong, exactly that layer fails the comparison above."""
+    layers, file = with_ends(quantized(canonical(network()), STATIC))
+    path = written(file, tmp_path)
+    model = load_schema().ModelT.InitFromPackedBuf(read_bytes(path), 0)
+    tensors = {t.name.decode(): t for t in model.subgraphs[0].tensors}
+    layer = "stages.1.blocks.0.mlp.fc1"
+    if broken == "zero point":
+        tensors[f"{layer}.int8"].quantization.zeroPoint = np.asarray([3])
+    elif broken == "scale":
+        tensors[f"{layer}.int8"].quantization.scale = 1.05 * tensors[f"{layer}.int8"].quantization.scale
+    else:
+        buffer = model.buffers[tensors[f"{layer}.{'weight' if broken == 'weights' else 'bias'}"].buffer]
+        buffer.data = np.roll(buffer.data, 16)
+    path.write_bytes(pack(model))
+    assert {name for name, off in steps_off(layers, path).items() if off > HALF_A_STEP} == {layer}
+
+
+@pytest.mark.parametrize("delegate", ["xnnpack", "none"])
+def test_each_dynamic_layer_rounds_only_its_input(delegate: str, tmp_path: Path) -> None:
+    """Each pixel (or picture) has 255 steps of its own range; the rest is float32."""
+    graph = quantized(canonical(network()), DYNAMIC)
+    layers = layers_of(graph)
+    sources = {name: str(node.inputs[0].name) for name, node in layers.items()}  # type: ignore[union-attr]
+    file = lowered(graph, Precision.INT8_DYNAMIC, taps=[t for t in (*sources.values(), *layers) if t != "image"])
+    values = run(file, probe(), tmp_path, delegate=delegate) | {"image": probe().transpose(0, 2, 3, 1)}
+    for name, node in layers.items():
+        weight, x = weight_of(node.inputs[1]), nchw(values[sources[name]])
+        assert weight is not None
+        bias = bias_of(node, len(weight.scales)).reshape(-1, *[1] * (x.ndim - 2))
+        expected = convolve(node, x, weight.dequantize()) + bias
+        step = (max(x.max(), 0) - min(x.min(), 0)) / 255
+        limit = convolve(node, np.full_like(x, step), np.abs(weight.dequantize())) + 1e-4
+        assert (np.abs(nchw(values[name]) - expected) <= limit).all(), name
+
+
+@pytest.mark.parametrize("changes", NETWORKS.values(), ids=NETWORKS)
+@pytest.mark.parametrize("scheme", [STATIC, DYNAMIC], ids=["static", "dynamic"])
+def test_the_file_computes_the_quantized_graph(changes: dict[str, Any], scheme: Scheme, tmp_path: Path) -> None:
+    """From the picture to the logits, in one XNNPACK partition and in the plain kernels."""
+    graph = quantized(canonical(network(**changes)), scheme)
+    file = lowered(graph, Precision.INT8_DYNAMIC if scheme.dynamic else Precision.INT8)
+    expected = run_onnx(graph, probe())["logits"]
+    for delegate in ("xnnpack", "none"):
+        assert relative_error(run(file, probe(), tmp_path, delegate=delegate)["logits"], expected) < CLOSE, delegate
+    assert partitions(tmp_path / "model.tflite") == 1
+
+
+def test_another_network_would_be_noticed(tmp_path: Path) -> None:
+    logits = run(lowered(quantized(canonical(network(seed=1)), STATIC)), probe(), tmp_path)["logits"]
+    assert relative_error(logits, run_onnx(quantized(canonical(network()), STATIC), probe())["logits"]) > 4 * CLOSE
+
+
+def test_bytes_go_straight_into_int8(tmp_path: Path) -> None:
+    """One QUANTIZE shifts the picture's bytes by 128: nothing is rounded, and no float stands before the stem."""
+    graph = quantized(canonical(network(), preprocess=PreprocessSpec(size=64)), STATIC)
+    (picture,) = images_of(graph, count=1)
+    file = lowered(graph, taps=("stem.0.input.int8",))
+    values = run(file, picture, tmp_path)
+    assert file.inputs[0].dtype == "uint8"
+    assert np.array_equal(nchw(values["stem.0.input.int8"]), (picture.astype(np.int16) - 128).astype(np.int8))
+    assert relative_error(values["logits"], run_onnx(graph, picture)["logits"]) < CLOSE
+    door, stem = read_operators(tmp_path / "model.tflite")[:2]
+    assert (door.name, door.inputs[0].dtype, door.outputs[0].dtype) == ("QUANTIZE", "uint8", "int8")
+    assert (stem.name, stem.outputs[0].dtype) == ("CONV_2D", "int8")
+
+
+def test_only_what_is_read_is_written() -> None:
+    """A graph has a pair of Q and DQ at each quantized tensor; a file only those that move a tensor across."""
+    graph = quantized(canonical(network()), STATIC)
+    ops = Counter(op.name for op in ops_of(lowered(graph)))
+    blocks, convolutions = 5, 4  # stem and three downsamples
+    assert ops["QUANTIZE"] == 2 * blocks + convolutions
+    assert ops["DEQUANTIZE"] == 2 * blocks + convolutions + 3 * blocks  # the last are float16 depthwise kernels
+    dynamic = Counter(
+        op.name for op in ops_of(lowered(quantized(canonical(network()), DYNAMIC), Precision.INT8_DYNAMIC))
+    )
+    assert dynamic["QUANTIZE"] == 0
+    assert dynamic["FULLY_CONNECTED"] == 2 * blocks
+
+
+def test_what_runs_in_int8_can_be_told(tmp_path: Path) -> None:
+    """By its factors, not by its output: a layer that finds its scale at run time returns floats."""
+    for scheme, precision in ((STATIC, Precision.INT8), (DYNAMIC, Precision.INT8_DYNAMIC)):
+        file = lowered(quantized(canonical(network()), scheme), precision)
+        ops = [op for op in read_ops(written(file, tmp_path)) if op.macs]
+        assert {op.op for op in ops if not op.int8} == {"DEPTHWISE_CONV_2D"}
+        assert sum(op.int8 for op in ops) == 2 * 5 + 4 + 1
+        assert "depthwise Conv" in file.kept_float
+        assert {"LayerNorm2d", "Grn", "Gelu", "Add", "Gemm"} <= set(file.kept_float)
+
+
+def test_operator_versions_are_the_lowest_that_serve(tmp_path: Path) -> None:
+    """Older releases run the static file; only the dynamic one needs the FULLY_CONNECTED of 2.17."""
+    static = lowered(quantized(canonical(network()), EVERYTHING))
+    path = written(static, tmp_path)
+    versions = {(op.name, op.version) for op in read_operators(path) if op.outputs[0].dtype == "int8"}
+    assert versions == {("QUANTIZE", 1), ("CONV_2D", 3), ("DEPTHWISE_CONV_2D", 3), ("RESHAPE", 1)}
+    assert read_file(path).metadata["min_runtime_version"].rstrip(b"\0") == b"2.9.0"
+    path = written(lowered(quantized(canonical(network()), DYNAMIC), Precision.INT8_DYNAMIC), tmp_path)
+    versions = {(op.name, op.version) for op in read_operators(path) if op.inputs[1:] and op.inputs[1].dtype == "int8"}
+    assert versions == {("FULLY_CONNECTED", 12), ("CONV_2D", 5)}
+    assert read_file(path).metadata["min_runtime_version"].rstrip(b"\0") == b"2.17.0"
+
+
+def test_same_input_same_bytes() -> None:
+    first, second = (lowered(quantized(canonical(network()), STATIC)).files[".tflite"] for _ in range(2))
+    assert first == second
+
+
+def test_what_tflite_cannot_compute_is_refused() -> None:
+    graph = canonical(network())
+    with pytest.raises(ExportError, match="float graph cannot be lowered as int8"):
+        lowered(graph)
+    with pytest.raises(ExportError, match="quantized graph cannot be lowered as fp32"):
+        lowered(quantized(graph, STATIC), Precision.FP32)
+    with pytest.raises(ExportError, match=r"conv_dw: TFLite has no fast depthwise .* leave it float"):
+        lowered(quantized(graph, Scheme(dynamic=True)), Precision.INT8_DYNAMIC)
+
+
+def test_tensorflow_runs_them_too(tmp_path: Path) -> None:
+    pytest.importorskip("tensorflow")
+    for scheme, precision in ((STATIC, Precision.INT8), (DYNAMIC, Precision.INT8_DYNAMIC)):
+        graph = quantized(canonical(network()), scheme)
+        file = lowered(graph, precision)
+        logits = run(file, probe(), tmp_path, interpreter="tensorflow")["logits"]
+        assert relative_error(logits, run_onnx(graph, probe())["logits"]) < CLOSE
+
+
+def ops_of(file: Lowered) -> list[Any]:
+    with tempfile.TemporaryDirectory() as folder:
+        return list(read_operators(written(file, Path(folder))))
+
+
+def partitions(path: Path) -> int:
+    interpreter = Interpreter(model_path=str(path), num_threads=1)
+    interpreter.allocate_tensors()
+    return sum(op["op_name"] == "DELEGATE" for op in interpreter._get_ops_details())
