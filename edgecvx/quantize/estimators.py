@@ -113,8 +113,14 @@ def rounded(values: Array, grid: Grid) -> Array:
     return np.asarray(steps * grid.scale)
 
 
-def output_error(rows: Array, weight: Array, quantized: Weight, grid: Grid) -> float:
-    """The mean square error of what a 1x1 layer returns for sampled pixels when its input and weights are INT8."""
-    exact = rows @ weight.T.astype(np.float32)
+def output_error(exact: Array, rows: Array, quantized: Weight, grid: Grid) -> float:
+    """How far a 1x1 layer with INT8 input and weights is from what it should return, as a mean square.
+
+    Args:
+        exact: What it returns in float for the sampled pixels, ``[N, out]``.
+        rows: The pixels, ``[N, in]``.
+        quantized: Its weights.
+        grid: Of its input.
+    """
     inexact = rounded(rows, grid) @ quantized.dequantize().T
     return float(np.square(inexact - exact, dtype=np.float64).mean())

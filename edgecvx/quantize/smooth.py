@@ -11,6 +11,7 @@ the layer returns in INT8 for sampled pixels. No smoothing is a candidate like t
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -43,7 +44,9 @@ def smoothing_scales(stats: PointStatistics, weight: Array, *, symmetric: bool |
     """
     matrix = weight.reshape(len(weight), -1)
     candidates = [np.ones(matrix.shape[1]), *(_factors(stats, matrix, alpha) for alpha in ALPHAS)]
-    errors = [_error(stats, matrix, s, symmetric) for s in candidates]
+    kinds = (True, False) if symmetric is None else (symmetric,)
+    exact = stats.rows @ matrix.T
+    errors = [_error(exact, smoothed(stats, s), smoothed_weight(matrix, s), kinds) for s in candidates]
     best = int(np.argmin(errors))
     return candidates[best] if errors[best] < GAIN * errors[0] else None
 
@@ -82,8 +85,7 @@ def _factors(stats: PointStatistics, matrix: Array, alpha: float) -> Floats:
     return np.clip(np.exp(logs), 1 / WIDEST, WIDEST)
 
 
-def _error(stats: PointStatistics, matrix: Array, scales: Floats, symmetric: bool | None) -> float:
-    after, weight = smoothed(stats, scales), smoothed_weight(matrix, scales)
-    kinds = (True, False) if symmetric is None else (symmetric,)
-    grids = [grid_of_range(*after.range, symmetric=kind) for kind in kinds]
-    return sum(output_error(after.rows, weight, quantize_weight(weight), grid) for grid in grids)
+def _error(exact: Array, stats: PointStatistics, matrix: Array, kinds: Sequence[bool]) -> float:
+    """Of the layer's output in INT8, summed over kinds of grids."""
+    grids = [grid_of_range(*stats.range, symmetric=kind) for kind in kinds]
+    return sum(output_error(exact, stats.rows, quantize_weight(matrix), grid) for grid in grids)

@@ -68,7 +68,7 @@ def test_uneven_channels_are_smoothed_to_a_fraction_of_the_error(symmetric: bool
     def error(scales: Floats) -> float:
         after, moved = smoothed(point, scales), smoothed_weight(weight, scales)
         grid = grid_of_range(*after.range, symmetric=bool(symmetric))
-        return output_error(after.rows, moved, quantize_weight(moved), grid)
+        return output_error(point.rows @ weight.T, after.rows, quantize_weight(moved), grid)
 
     scales = smoothing_scales(point, weight, symmetric=symmetric)
     assert scales is not None
