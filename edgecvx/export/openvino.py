@@ -7,23 +7,21 @@ The model is built with OpenVINO's own operations rather than read from ONNX: no
 from __future__ import annotations
 
 import json
-import math
+import re
 import tempfile
-import xml.etree.ElementTree as ElementTree
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx_ir as ir
-from numpy.typing import NDArray
 
-from edgecvx.errors import ArtifactError, missing_package
-from edgecvx.export.canonical import DOMAIN
+from edgecvx.errors import ExportError, missing_package, one_of
 from edgecvx.export.lowered import Lowered
-from edgecvx.export.opinfo import OpInfo
-from edgecvx.export.rewrite import array_of, check_taps, is_constant, name_of, number, shape_of, spec_of, to_half
+from edgecvx.export.openvino_ops import rules
+from edgecvx.export.qdq import QUANTIZE, is_quantized, weight_of
+from edgecvx.export.rewrite import array_of, check_taps, name_of, shape_of, spec_of, to_half
 from edgecvx.spec import Precision, Task
 
 KEPT_FLOAT = {
@@ -31,6 +29,16 @@ KEPT_FLOAT = {
     "GRN and LayerNorm divisions": "OpenVINO keeps a division by (… + epsilon) in float32 on devices that use float16",
 }
 """What an FP16 file computes in float32, and why."""
+
+KEPT_FLOAT_INT8 = {
+    "LayerNorm": "means and norms of a pixel; what it returns is rounded to int8 in the same kernel",
+    "GELU": "part of the int8 convolution before it, on that one's float sums; as int8 it would be rounded once more",
+    "GRN": "norms over the picture, and a factor per channel; rounded to int8 in the same kernel as the product",
+    "residual sum": "the one tensor that all blocks add to: roundings would pile up in it",
+    "pooling": "a mean over the picture",
+}
+"""What every INT8 file computes in float, and why."""
+FLOAT_LAYER = "the target's scheme leaves it in float"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,87 +51,51 @@ class OpenVINOOptions:
 
 
 def lower(graph: ir.Model, options: OpenVINOOptions) -> Lowered:
-    """Writes a canonical graph as OpenVINO IR, an ``.xml`` with its ``.bin``.
+    """Writes a canonical or quantized graph as OpenVINO IR, an ``.xml`` with its ``.bin``.
 
     Raises:
-        ExportError: A weight does not fit into float16.
+        ExportError: A weight does not fit into float16, or the graph is not quantized as the precision asks.
         RuntimeUnavailableError: OpenVINO is not installed.
-        UsageError: A tap names no value of the graph.
+        UsageError: A tap names no value of the file.
     """
-    half = options.precision is Precision.FP16
+    half, quantized = options.precision is Precision.FP16, is_quantized(graph)
+    if quantized is not options.precision.quantized:
+        kind = "quantized" if quantized else "float"
+        raise ExportError(f"a {kind} graph cannot be written with precision {options.precision.value}")
     if half:
         for name, value in graph.graph.initializers.items():
             to_half(name, array_of(value))
     taps = check_taps(graph, options.taps)
-    model = _build(graph, taps)
+    model = _build(graph, taps, quantized=quantized)
     _describe(model, graph.metadata_props, bytes_in=graph.graph.inputs[0].dtype is ir.DataType.UINT8)
     shown = {name_of(v): v for node in graph.graph for v in node.outputs}
     return Lowered(
-        files=_serialized(model, half),
+        files=_serialized(model, half=half, compact=quantized),
         inputs=tuple(map(spec_of, graph.graph.inputs)),
         outputs=tuple(spec_of(shown[name]) for name in (*map(name_of, graph.graph.outputs), *taps)),
-        passes=("layernorm-mvn", "grn-l2", *(["compress-to-fp16"] if half else [])),
-        kept_float=KEPT_FLOAT if half else {},
+        passes=_passes(half=half, quantized=quantized),
+        kept_float=_kept_float(graph) if quantized else KEPT_FLOAT if half else {},
     )
 
 
-def read_ops(path: Path) -> tuple[OpInfo, ...]:
-    """The operations of an IR, in the order of the file; constants and their decompression count with their reader.
-
-    Raises:
-        ArtifactError: The file is not an IR.
-    """
-    try:
-        net = ElementTree.parse(path).getroot()
-        layers = {layer.attrib["id"]: layer for layer in net.iterfind("layers/layer")}
-        sources: dict[str, list[str]] = {key: [] for key in layers}
-        for edge in sorted(net.iterfind("edges/edge"), key=lambda e: int(e.attrib["to-port"])):
-            sources[edge.attrib["to-layer"]].append(edge.attrib["from-layer"])
-        return tuple(_op_infos(layers, sources))
-    except (ElementTree.ParseError, KeyError, ValueError, AttributeError, OSError) as error:
-        raise ArtifactError(f"{path.name} is not an OpenVINO IR that can be read: {error!r}") from error
+def _passes(*, half: bool, quantized: bool) -> tuple[str, ...]:
+    if quantized:
+        return ("fake-quantize", "layernorm-normalize-l2", "grn-l2")
+    return ("layernorm-mvn", "grn-l2", *(["compress-to-fp16"] if half else []))
 
 
-def _op_infos(layers: Mapping[str, ElementTree.Element], sources: Mapping[str, list[str]]) -> Iterator[OpInfo]:
-    """All layers that compute something when the model runs."""
-    sizes: dict[str, int] = {}  # of constants nobody has counted yet, through their decompression
-    for key, layer in layers.items():
-        kind, below = layer.attrib["type"], sources[key]
-        if kind == "Const":
-            sizes[key] = int(layer.find("data").attrib["size"])  # type: ignore[union-attr]
-        elif kind == "Convert" and below[0] in sizes:
-            sizes[key] = sizes.pop(below[0])
-        elif kind not in ("Parameter", "Result"):
-            port = layer.find("output/port")
-            shape = _dims(port)
-            yield OpInfo(
-                op=kind,
-                name=layer.attrib["name"],
-                dtype=_TYPES.get(port.attrib["precision"], port.attrib["precision"].lower()),  # type: ignore[union-attr]
-                shape=shape,
-                const_bytes=sum(sizes.pop(source, 0) for source in below),
-                macs=math.prod(shape) * _depth(layer),
-            )
+def _kept_float(graph: ir.Model) -> dict[str, str]:
+    """What an INT8 file computes in float: by kind, and each layer that could have been int8."""
+    kinds = {node.op_type for node in graph.graph}
+    absent = {"GELU": "Gelu", "pooling": "GlobalAveragePool"}
+    kept = {what: why for what, why in KEPT_FLOAT_INT8.items() if absent.get(what) is None or absent[what] in kinds}
+    if not kinds & {"Grn", "GrnL2"}:
+        del kept["GRN"]
+    layers = [node for node in graph.graph if node.op_type in ("Conv", "Gemm") and weight_of(node.inputs[1]) is None]
+    return kept | {name_of(node.outputs[0]): FLOAT_LAYER for node in layers}
 
 
-_TYPES = {"FP32": "float32", "FP16": "float16", "U8": "uint8", "I8": "int8", "I64": "int64"}
-
-
-def _depth(layer: ElementTree.Element) -> int:
-    """Multiply-accumulates for one element of the output."""
-    ports = [_dims(port) for port in layer.iterfind("input/port")]
-    kind = layer.attrib["type"]
-    if kind == "MatMul":
-        return ports[0][-1]
-    # Weights are [out, in, kh, kw], with the groups in front of it where there are any.
-    return math.prod(ports[1][{"Convolution": 1, "GroupConvolution": 2}[kind] :]) if "Convolution" in kind else 0
-
-
-def _dims(port: ElementTree.Element | None) -> tuple[int, ...]:
-    return () if port is None else tuple(int(str(dim.text)) for dim in port.iterfind("dim"))
-
-
-def _build(graph: ir.Model, taps: Sequence[str]) -> Any:
+def _build(graph: ir.Model, taps: Sequence[str], *, quantized: bool) -> Any:
     ov = _load()
     ops = _opset()
     (image,) = graph.graph.inputs
@@ -132,118 +104,34 @@ def _build(graph: ir.Model, taps: Sequence[str]) -> Any:
     parameter.layout = ov.Layout("NCHW")
     parameter.output(0).tensor.set_names({name_of(image)})
     values: dict[str, Any] = {name_of(image): parameter}
+    table = rules(quantized=quantized)
     for node in graph.graph:
+        if node.op_type == QUANTIZE or weight_of(node.outputs[0]) is not None:
+            continue  # written with the DequantizeLinear, or the layer, that reads it
         name = name_of(node.outputs[0])
-        y = _RULES[node.domain, node.op_type](ops, node, values)
+        y = table[node.domain, node.op_type](ops, node, values)
         y.set_friendly_name(name)
         y.output(0).tensor.set_names({name})
         values[name] = y
     results = []
     for name in (*map(name_of, graph.graph.outputs), *taps):
+        if name not in values:
+            raise one_of("value of an OpenVINO file", name, tuple(values))
         result = ops.result(values[name])
         result.set_friendly_name(f"{name}/result")
         results.append(result)
-    return ov.Model(results, [parameter], "edgecvx")
+    model = ov.Model(results, [parameter], "edgecvx")
+    _number_from_zero(model)
+    return model
 
 
-# One rule per operation of the canonical graph
-
-
-def _cast(ops: Any, node: ir.Node, values: Mapping[str, Any]) -> Any:
-    return ops.convert(values[name_of(node.inputs[0])], "f32")
-
-
-def _conv(ops: Any, node: ir.Node, values: Mapping[str, Any]) -> Any:
-    weight, bias = array_of(node.inputs[1]), node.inputs[2:]
-    strides, pads = (list(node.attributes[name].as_ints()) for name in ("strides", "pads"))
-    geometry = (strides, pads[:2], pads[2:], list(node.attributes["dilations"].as_ints()))
-    x = values[name_of(node.inputs[0])]
-    if node.attributes["group"].as_int() == 1:
-        y = ops.convolution(x, _constant(ops, name_of(node.inputs[1]), weight), *geometry)
-    else:  # depthwise: OpenVINO's weights are [groups, out, in, kh, kw]
-        y = ops.group_convolution(x, _constant(ops, name_of(node.inputs[1]), weight[:, None]), *geometry)
-    if not bias:
-        return y
-    y.set_friendly_name(f"{name_of(node.outputs[0])}/conv")
-    return ops.add(y, _constant(ops, name_of(bias[0]), array_of(bias[0]).reshape(1, -1, 1, 1)))
-
-
-def _layer_norm(ops: Any, node: ir.Node, values: Mapping[str, Any]) -> Any:
-    x = values[name_of(node.inputs[0])]
-    return ops.mvn(x, _integers(ops, 1), True, number(node, "epsilon"), "INSIDE_SQRT")
-
-
-def _grn(ops: Any, node: ir.Node, values: Mapping[str, Any]) -> Any:
-    """``N = G / (mean(G) + eps)`` does not change when ``G`` and ``eps`` are scaled alike, so both forms take the norm.
-
-    One ``ReduceL2`` keeps the squares inside a kernel that sums in float32; a product ``x * x`` between two operations
-    would overflow float16 on the devices that compute in it.
-    """
-    x, name = values[name_of(node.inputs[0])], name_of(node.outputs[0])
-    gamma, base = (_constant(ops, name_of(v), array_of(v)) for v in node.inputs[1:])
-    pixels = math.prod(shape_of(node.outputs[0])[2:])
-    epsilon = number(node, "epsilon") * (math.sqrt(pixels) if node.op_type == "Grn" else 1.0)
-    response = ops.reduce_l2(x, _integers(ops, 2, 3), True)
-    mean = ops.reduce_mean(response, _integers(ops, 1), True)
-    normalized = ops.divide(response, ops.add(mean, _constant(ops, f"{name}.epsilon", np.array(epsilon))))
-    return ops.multiply(x, ops.add(ops.multiply(normalized, gamma), base))
-
-
-def _gelu(ops: Any, node: ir.Node, values: Mapping[str, Any]) -> Any:
-    tanh = node.attributes["approximate"].as_string() == "tanh"
-    return ops.gelu(values[name_of(node.inputs[0])], "tanh" if tanh else "erf")
-
-
-def _sigmoid(ops: Any, node: ir.Node, values: Mapping[str, Any]) -> Any:
-    return ops.sigmoid(values[name_of(node.inputs[0])])
-
-
-def _binary(ops: Any, node: ir.Node, values: Mapping[str, Any]) -> Any:
-    operands = [_constant(ops, name_of(v), array_of(v)) if is_constant(v) else values[name_of(v)] for v in node.inputs]
-    return (ops.add if node.op_type == "Add" else ops.multiply)(*operands)
-
-
-def _pool(ops: Any, node: ir.Node, values: Mapping[str, Any]) -> Any:
-    return ops.reduce_mean(values[name_of(node.inputs[0])], _integers(ops, 2, 3), True)
-
-
-def _flatten(ops: Any, node: ir.Node, values: Mapping[str, Any]) -> Any:
-    shape = _integers(ops, *shape_of(node.outputs[0]))
-    return ops.reshape(values[name_of(node.inputs[0])], shape, False)
-
-
-def _gemm(ops: Any, node: ir.Node, values: Mapping[str, Any]) -> Any:
-    weight, bias = node.inputs[1], node.inputs[2:]
-    matrix = _constant(ops, name_of(weight), array_of(weight))
-    y = ops.matmul(values[name_of(node.inputs[0])], matrix, False, True)
-    if not bias:
-        return y
-    y.set_friendly_name(f"{name_of(node.outputs[0])}/matmul")
-    return ops.add(y, _constant(ops, name_of(bias[0]), array_of(bias[0]).reshape(1, -1)))
-
-
-_RULES: dict[tuple[str, str], Callable[[Any, ir.Node, Mapping[str, Any]], Any]] = {
-    ("", "Cast"): _cast,
-    ("", "Conv"): _conv,
-    ("", "Gemm"): _gemm,
-    ("", "Gelu"): _gelu,
-    ("", "Sigmoid"): _sigmoid,
-    ("", "Add"): _binary,
-    ("", "Mul"): _binary,
-    ("", "GlobalAveragePool"): _pool,
-    ("", "Flatten"): _flatten,
-    (DOMAIN, "LayerNorm2d"): _layer_norm,
-    (DOMAIN, "Grn"): _grn,
-    (DOMAIN, "GrnL2"): _grn,
-}
-
-
-def _constant(ops: Any, name: str, array: NDArray[np.floating]) -> Any:
-    return ops.constant(np.ascontiguousarray(array, dtype=np.float32).reshape(array.shape), name=name)
-
-
-def _integers(ops: Any, *values: int) -> Any:
-    return ops.constant(np.array(values, dtype=np.int64))
+def _number_from_zero(model: Any) -> None:
+    """OpenVINO numbers what has no name through the life of the process; a file's begin at 1, its input."""
+    first = int(model.get_parameters()[0].get_name().rpartition("_")[2])
+    for node in model.get_ops():
+        kind, _, number = node.get_name().rpartition("_")
+        if node.get_friendly_name() == node.get_name():
+            node.set_friendly_name(f"{kind}_{int(number) - first + 1}")
 
 
 def _describe(model: Any, metadata: Mapping[str, str], *, bytes_in: bool) -> None:
@@ -263,11 +151,16 @@ def _describe(model: Any, metadata: Mapping[str, str], *, bytes_in: bool) -> Non
         model.set_rt_info(value, ["model_info", key])
 
 
-def _serialized(model: Any, half: bool) -> dict[str, bytes]:
+def _serialized(model: Any, *, half: bool, compact: bool) -> dict[str, bytes]:
+    """The two files; ``compact`` leaves out the blanks that OpenVINO indents its XML with, a sixth of it."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.xml"
         _load().save_model(model, path, compress_to_fp16=half)
-        return {".xml": path.read_bytes(), ".bin": path.with_suffix(".bin").read_bytes()}
+        xml = path.read_bytes()
+        return {
+            ".xml": re.sub(rb">\s+<", b"><", xml) if compact else xml,
+            ".bin": path.with_suffix(".bin").read_bytes(),
+        }
 
 
 def _load() -> Any:

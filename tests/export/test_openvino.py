@@ -30,7 +30,8 @@ from support import assert_close, network, probe
 pytest.importorskip("openvino")
 
 from edgecvx.errors import ArtifactError, ExportError
-from edgecvx.export.openvino import OpenVINOOptions, lower, read_ops
+from edgecvx.export.openvino import OpenVINOOptions, lower
+from edgecvx.export.openvino_inspection import read_ops
 from edgecvx.models.convnext import ConvNeXt, initialize
 from edgecvx.runtimes.openvino import open_session
 from edgecvx.spec import ArchSpec, Precision, PreprocessSpec, Task, TensorSpec
