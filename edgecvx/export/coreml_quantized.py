@@ -88,7 +88,7 @@ def written_grid(w: MilWriter, node: ir.Node) -> Grid:
         return Grid(scale=grid.scale)
     if not w.half:
         return grid
-    (scale,) = half_scales(node.inputs[1], np.array([grid.scale], np.float32))
+    (scale,) = half_scales(name_of(node.inputs[1]), np.array([grid.scale], np.float32))
     return Grid(scale=float(scale), zero_point=grid.zero_point)
 
 
@@ -96,7 +96,7 @@ def written_weight(w: MilWriter, node: ir.Node, weight: Weight) -> Weight:
     """A layer's weights as the program holds them; ``node`` dequantizes them."""
     if not w.half:
         return weight
-    scales = half_scales(node.inputs[1], weight.scales).astype(np.float32)
+    scales = half_scales(name_of(node.inputs[1]), weight.scales).astype(np.float32)
     moved = np.abs(scales / weight.scales - 1) > SCALE_TOLERANCE
     if not moved.any():
         return Weight(values=weight.values, scales=scales)
@@ -105,10 +105,10 @@ def written_weight(w: MilWriter, node: ir.Node, weight: Weight) -> Weight:
     return Weight(values=values, scales=scales)
 
 
-def half_scales(value: ir.Value | None, scales: NDArray[np.float32]) -> NDArray[np.float16]:
+def half_scales(name: str, scales: NDArray[np.float32]) -> NDArray[np.float16]:
     """Scales in float16: the nearest, or where that is much too small, the next above, so that nothing is cut off."""
     if (scales > np.finfo(np.float16).max).any():
-        raise ExportError(f"{name_of(value)}: the scale {scales.max():.3g} is beyond the largest float16, 65504")
+        raise ExportError(f"{name}: the scale {scales.max():.3g} is beyond the largest float16, 65504")
     with np.errstate(over="ignore", under="ignore"):
         nearest = scales.astype(np.float16)
         above = (np.ceil(scales.astype(np.float64) / SMALLEST_HALF) * SMALLEST_HALF).astype(np.float16)

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from edgecvx.errors import ArtifactError, RuntimeFailedError
 from edgecvx.runtimes.base import check_batch
 from edgecvx.runtimes.mil_file import Feature, Named, Op, Package, Type, read_package
+from edgecvx.runtimes.mil_half import half
 from edgecvx.runtimes.mil_inspection import read_ops as read_ops
 from edgecvx.runtimes.mil_ops import CONSTANT_OPS, OPS
 from edgecvx.spec import TensorSpec
@@ -53,13 +54,14 @@ class ReferenceSession:
             raise RuntimeFailedError(str(error)) from error
         self._name = path.name
         self._fp16 = fp16
-        self._constants: dict[str, Any] = {}
+        self.constants: dict[str, Any] = {}
+        """By name, as operations take them; int8 weights dequantized once, here."""
         self._ops: list[Op] = []
         for op in self.package.ops:
             if op.kind == "const":
-                self._constants[op.outputs[0][0]] = self._plain(op.value)
+                self.constants[op.outputs[0][0]] = self._plain(op.value)
             elif op.kind in CONSTANT_OPS:
-                self._step(op, self._constants)
+                self._step(op, self.constants)
             elif op.kind == "classify" or op.kind in OPS:
                 self._ops.append(op)
             else:
@@ -90,7 +92,7 @@ class ReferenceSession:
         (spec,) = self.inputs
         picture = self.package.inputs[0].kind == "image"
         x = check_batch(batch, spec)
-        values = dict(self._constants)
+        values = dict(self.constants)
         values[spec.name] = self._plain(x.transpose(0, 3, 1, 2).astype(np.float32) if picture else x)
         with np.errstate(over="ignore", invalid="ignore", divide="ignore", under="ignore"):
             for position, op in enumerate(self._ops):
@@ -107,7 +109,7 @@ class ReferenceSession:
 
     def close(self) -> None:
         """Frees the weights."""
-        self._constants.clear()
+        self.constants.clear()
         self._ops.clear()
 
     def _step(self, op: Op, values: dict[str, Any]) -> None:
@@ -129,7 +131,7 @@ class ReferenceSession:
             raise RuntimeFailedError(
                 f"{self._name}: {op.kind} {name!r} gives {result.dtype}, the program declares {declared.dtype}"
             )
-        values[name] = self._plain(result.astype(declared.dtype))
+        values[name] = half(result) if _to_half(result, declared) else self._plain(result.astype(declared.dtype))
 
     def _argument(self, value: Any, values: Mapping[str, Any]) -> Any:
         return values[value.name] if isinstance(value, Named) else self._plain(value)
@@ -139,10 +141,13 @@ class ReferenceSession:
         if not isinstance(value, np.ndarray):
             return value
         if value.dtype.kind == "f":
-            with np.errstate(over="ignore"):
-                rounded = value.astype(np.float16) if self._fp16 else value
-            return rounded.astype(np.float32)
+            single = value.astype(np.float32)
+            return half(single) if self._fp16 else single
         return value.item() if value.ndim == 0 else value
+
+
+def _to_half(result: Array, declared: Type) -> bool:
+    return declared.dtype == "float16" and result.dtype == np.float32
 
 
 def _classify(op: Op, arguments: Mapping[str, Any]) -> dict[str, Any]:
