@@ -26,13 +26,12 @@ import platform
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
-from files import OpenFile, open_file, our_files, weight
+from files import NO_OPTIONS, OpenFile, open_file, our_files, precisions, weight
 from networks import (
     VARIANTS,
     Network,
@@ -71,7 +70,8 @@ class Entrant:
     path: Path
     precision: str
     ours: bool
-    options: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    options: Mapping[str, str]
+    """For the runtime."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,17 +153,16 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     return options
 
 
-def precisions(target: str) -> list[str]:
-    return [precision.value for precision in get_target(target).precisions]
-
-
 def line_up(network: Network, targets: Sequence[str], precision: str) -> dict[str, list[Entrant]]:
     """Every target's files, ours first."""
     folder, pictures = network.folder(), calibration_pictures(network.calibration_count)
     made = {p: our_files(folder, list(targets), p, OUT / "ours") for p in dict.fromkeys([precision, "fp32"])}
     entrants = {}
     for target in targets:
-        ours = [Entrant(name=f"edgecvx, {p}", path=paths[target], precision=p, ours=True) for p, paths in made.items()]
+        ours = [
+            Entrant(name=f"edgecvx, {p}", path=paths[target], precision=p, ours=True, options=NO_OPTIONS)
+            for p, paths in made.items()
+        ]
         theirs = [
             Entrant(name=r.name, path=r.make(folder, pictures), precision=r.precision, ours=False, options=r.options)
             for r in rivals_of(target, precision)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from edgecvx.runtimes import open_session
 from edgecvx.runtimes.base import Session
 from edgecvx.targets import get_target
 
+NO_OPTIONS: Mapping[str, str] = MappingProxyType({})
 Grid = tuple[float, int]
 """Scale and zero point; a scale of 0 says that there is none."""
 
@@ -38,17 +40,26 @@ class OpenFile:
     def logits(self, x: NDArray[Any]) -> NDArray[np.float32]:
         """Runs the file once."""
         (values,) = self.session.run(x).values()
-        if values.dtype == np.int8:
+        return self.values(values)
+
+    def values(self, outputs: NDArray[Any]) -> NDArray[np.float32]:
+        """What the file's outputs mean."""
+        if outputs.dtype == np.int8:
             scale, zero_point = self.output_grid
-            return np.asarray((values.astype(np.float32) - zero_point) * np.float32(scale))
-        return np.asarray(values, np.float32)
+            return np.asarray((outputs.astype(np.float32) - zero_point) * np.float32(scale))
+        return np.asarray(outputs, np.float32)
 
 
-def open_file(target: str, path: Path, *, threads: int, options: Mapping[str, str]) -> OpenFile:
+def open_file(target: str, path: Path, *, threads: int, options: Mapping[str, str] = NO_OPTIONS) -> OpenFile:
     """Opens a file in its target's runtime, in this process."""
     session = open_session(get_target(target).runtime, path, threads=threads, options=options, isolated=False)
     grids = _tflite_grids(path) if path.suffix == ".tflite" else ((0.0, 0), (0.0, 0))
     return OpenFile(session=session, input_grid=grids[0], output_grid=grids[1])
+
+
+def precisions(target: str) -> list[str]:
+    """What a target has files for."""
+    return [precision.value for precision in get_target(target).precisions]
 
 
 def our_files(network: Path, targets: list[str], precision: str, out: Path) -> dict[str, Path]:

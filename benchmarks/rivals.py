@@ -143,7 +143,7 @@ RIVALS = (
     LITERT,
     OPENVINO_BF16,
     _onnxruntime("every op", "all"),
-    _onnxruntime("products only", "convolutions"),
+    _onnxruntime("products only", "products"),
     _nncf("default"),
     _nncf("mixed"),
     _litert("static_wi8_ai8", "int8"),
