@@ -30,6 +30,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -75,7 +76,7 @@ def same_padding(size: int, taps: int, stride: int, dilation: int) -> tuple[int,
     return total // 2, total - total // 2
 
 
-def split(weight: NDArray[np.floating], partition: Sequence[Grid]) -> list[tuple[Grid, NDArray[np.floating]]]:
+def split(weight: NDArray[Any], partition: Sequence[Grid]) -> list[tuple[Grid, NDArray[Any]]]:
     """Distributes the taps of a square depthwise kernel over the grids of a partition.
 
     Args:

@@ -141,7 +141,11 @@ def _open(emitter: Emitter, graph: ir.Model) -> TensorSpec:
 
 def _outputs(emitter: Emitter, graph: ir.Model, taps: tuple[str, ...]) -> list[str]:
     """The task's outputs and then the taps, each once."""
-    known = tuple(name for name in emitter.tensors if name != graph.graph.inputs[0].name)
+    known = tuple(
+        name
+        for name, tensor in emitter.tensors.items()
+        if name == emitter.writer.name(tensor) and name != graph.graph.inputs[0].name
+    )
     for tap in taps:
         if tap not in known:
             raise one_of("tap", tap, known)

@@ -67,6 +67,10 @@ class Emitter:
         quantization = Quantization(scales=(grid.scale,), zero_points=(grid.zero_point,))
         return self.writer.tensor(name, shape, "int8", quantization=quantization)
 
+    def same(self, value: ir.Value, other: ir.Value) -> None:
+        """A value that the file keeps in another one's tensor."""
+        self.tensors[name_of(value)] = self.read(other)
+
     def note(self, name: str) -> None:
         """Remembers what was applied, once."""
         if name not in self.passes:
@@ -150,6 +154,9 @@ class Emitter:
         if value is None or node is None or node.op_type not in (QUANTIZE, DEQUANTIZE):
             raise ExportError(f"value {name_of(value)!r} is used before it is computed")
         source = node.inputs[0]
+        if node.op_type == QUANTIZE and (stored := _already_on(source, grid_of(node))) is not None:
+            self.same(value, stored)
+            return
         x = self.read(source)
         if node.op_type == QUANTIZE:
             self.compute("QUANTIZE", [x], self.define(value, grid_of(node)), self.writer.schema.QuantizeOptionsT())
@@ -164,6 +171,14 @@ class Emitter:
             self.define(value)
         options = self.writer.schema.DequantizeOptionsT()
         self.compute("DEQUANTIZE", [x], self.tensors[name_of(value)], options, version=2)
+
+
+def _already_on(value: ir.Value | None, grid: Grid) -> ir.Value | None:
+    """The int8 value that this float was dequantized from, if on the same grid: quantizing it gives that again."""
+    node = None if value is None else value.producer()
+    if node is None or node.op_type != DEQUANTIZE or len(node.inputs) < 3 or grid_of(node) != grid:
+        return None
+    return node.inputs[0]
 
 
 def nhwc(shape: Sequence[int]) -> tuple[int, ...]:

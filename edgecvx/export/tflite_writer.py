@@ -92,6 +92,10 @@ class Writer:
         """The shape of a tensor made before."""
         return tuple(int(d) for d in self._tensors[tensor].shape)
 
+    def name(self, tensor: int) -> str:
+        """The name of a tensor made before."""
+        return str(self._tensors[tensor].name)
+
     def dtype(self, tensor: int) -> str:
         """The element type of a tensor made before: ``float32``."""
         types: dict[str, int] = vars(self.schema.TensorType)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import tempfile
 from collections import Counter
 from pathlib import Path
@@ -31,10 +32,9 @@ from edgecvx.quantize.qparams import bias_int32
 from edgecvx.quantize.scheme import Role, Scheme
 from edgecvx.runtimes.tflite import open_session
 from edgecvx.spec import Precision, PreprocessSpec
+from edgecvx.targets.tflite import TARGET
 
-FLOAT_DEPTHWISE = frozenset(Role) - {Role.DEPTHWISE}
-STATIC = Scheme(inputs=FLOAT_DEPTHWISE, outputs=FLOAT_DEPTHWISE - {Role.CLASSIFIER})
-DYNAMIC = Scheme(inputs=FLOAT_DEPTHWISE, dynamic=True)
+STATIC, DYNAMIC = (TARGET.schemes[p] for p in (Precision.INT8, Precision.INT8_DYNAMIC))
 
 EVERYTHING = Scheme(outputs=frozenset(Role))
 
@@ -52,6 +52,11 @@ def run(file: Lowered, image: NDArray[Any], folder: Path, **options: str) -> dic
     session = open_session(written(file, folder), threads=1, options=options)
     assert (session.inputs, session.outputs) == (file.inputs, file.outputs)
     return session.run(np.ascontiguousarray(image.transpose(0, 2, 3, 1)))
+
+
+@functools.cache
+def quantized_network(scheme: Scheme, name: str = "v2") -> ir.Model:
+    return quantized(canonical(network(**NETWORKS[name])), scheme)
 
 
 NETWORKS: dict[str, dict[str, Any]] = {
@@ -103,15 +108,19 @@ def nchw(values: NDArray[Any]) -> NDArray[Any]:
 
 
 def int8_ends(node: ir.Node) -> tuple[str, str]:
-    """The names of the int8 tensors that a layer takes and returns."""
+    """The names of the int8 tensors that a layer takes and returns; one that was int8 before is taken as it is."""
     (reader,) = node.outputs[0].uses()
-    return str(node.inputs[0].producer().inputs[0].name), str(reader.node.outputs[0].name)  # type: ignore[union-attr]
+    source, _ = quantized_input(node.inputs[0])  # type: ignore[misc]
+    before = source.producer()
+    taken = before if before is not None and before.op_type == "DequantizeLinear" else node.inputs[0].producer()  # type: ignore[union-attr]
+    return str(taken.inputs[0].name), str(reader.node.outputs[0].name)  # type: ignore[union-attr]
 
 
 def with_ends(graph: ir.Model) -> tuple[dict[str, ir.Node], Lowered]:
-    """The layers that take and return int8, and the file that shows both."""
+    """The layers that take and return int8, and the file that shows both; a split depthwise would return float."""
     layers = {name: node for name, node in layers_of(graph).items() if output_grid(node.outputs[0]) is not None}
-    return layers, lowered(graph, taps=[end for node in layers.values() for end in int8_ends(node)])
+    taps = [end for node in layers.values() for end in int8_ends(node)]
+    return layers, lowered(graph, taps=taps, split_depthwise=False)
 
 
 def steps_off(layers: dict[str, ir.Node], path: Path, **options: str) -> dict[str, float]:
@@ -129,11 +138,11 @@ HALF_A_STEP = 0.51
 """Rounding, and float32's own in the last product."""
 
 
-@pytest.mark.parametrize("changes", NETWORKS.values(), ids=NETWORKS)
+@pytest.mark.parametrize("name", NETWORKS)
 @pytest.mark.parametrize("delegate", ["xnnpack", "none"])
-def test_each_int8_layer_is_exact(changes: dict[str, Any], delegate: str, tmp_path: Path) -> None:
+def test_each_int8_layer_is_exact(name: str, delegate: str, tmp_path: Path) -> None:
     """The integers a layer returns are those its own integers ask for."""
-    layers, file = with_ends(quantized(canonical(network(**changes)), EVERYTHING if "stem" not in changes else STATIC))
+    layers, file = with_ends(quantized_network(EVERYTHING, name))
     assert len(layers) >= 14
     assert max(steps_off(layers, written(file, tmp_path), delegate=delegate).values()) <= HALF_A_STEP
 
@@ -141,7 +150,7 @@ def test_each_int8_layer_is_exact(changes: dict[str, Any], delegate: str, tmp_pa
 @pytest.mark.parametrize("broken", ["zero point", "scale", "weights", "bias"])
 def test_a_broken_layer_would_be_noticed(broken: str, tmp_path: Path) -> None:
     """Of a file with one number wrong, exactly that layer fails the comparison above."""
-    layers, file = with_ends(quantized(canonical(network()), STATIC))
+    layers, file = with_ends(quantized_network(STATIC))
     path = written(file, tmp_path)
     model = load_schema().ModelT.InitFromPackedBuf(read_bytes(path), 0)
     tensors = {t.name.decode(): t for t in model.subgraphs[0].tensors}
@@ -158,9 +167,36 @@ def test_a_broken_layer_would_be_noticed(broken: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("delegate", ["xnnpack", "none"])
+def test_a_split_int8_depthwise_rounds_each_part_once(delegate: str, tmp_path: Path) -> None:
+    """Three roundings of half a step each, on a grid as wide as the sum's; the sum is float and not rounded again."""
+    graph = quantized_network(EVERYTHING)
+    layers = {name: node for name, node in layers_of(graph).items() if name.endswith("conv_dw")}
+    file = lowered(graph, taps=[tap for name, node in layers.items() for tap in (name, int8_ends(node)[0])])
+    values = run(file, probe(), tmp_path, delegate=delegate)
+    for name, node in layers.items():
+        weight, source, grid = weight_of(node.inputs[1]), quantized_input(node.inputs[0]), output_grid(node.outputs[0])
+        assert weight is not None
+        assert source is not None
+        assert grid is not None
+        taken = source[1].dequantize(nchw(values[int8_ends(node)[0]]))
+        expected = convolve(node, taken, weight.dequantize()) + bias_of(node, len(weight.scales)).reshape(-1, 1, 1)
+        step = max(-grid.low, grid.high) / 127
+        off = np.abs(nchw(values[name]) - expected)
+        assert off.max() <= 3 * HALF_A_STEP * step, name
+        assert off.max() > 0.5 * step, f"{name}: nothing was rounded, so nothing was int8"
+
+
+def test_a_depthwise_behind_a_downsample_reads_its_integers() -> None:
+    """Both grids are of the same tensor: there is nothing to dequantize and quantize again."""
+    file = lowered(quantized_network(STATIC))
+    readers = [op for op in ops_of(file) if op.name == "DEPTHWISE_CONV_2D" and op.outputs[0].dtype == "int8"]
+    assert {op.inputs[0].name for op in readers} == {f"stages.{i}.downsample.1.int8" for i in (1, 2, 3)}
+
+
+@pytest.mark.parametrize("delegate", ["xnnpack", "none"])
 def test_each_dynamic_layer_rounds_only_its_input(delegate: str, tmp_path: Path) -> None:
     """Each pixel (or picture) has 255 steps of its own range; the rest is float32."""
-    graph = quantized(canonical(network()), DYNAMIC)
+    graph = quantized_network(DYNAMIC)
     layers = layers_of(graph)
     sources = {name: str(node.inputs[0].name) for name, node in layers.items()}  # type: ignore[union-attr]
     file = lowered(graph, Precision.INT8_DYNAMIC, taps=[t for t in (*sources.values(), *layers) if t != "image"])
@@ -175,11 +211,11 @@ def test_each_dynamic_layer_rounds_only_its_input(delegate: str, tmp_path: Path)
         assert (np.abs(nchw(values[name]) - expected) <= limit).all(), name
 
 
-@pytest.mark.parametrize("changes", NETWORKS.values(), ids=NETWORKS)
+@pytest.mark.parametrize("name", NETWORKS)
 @pytest.mark.parametrize("scheme", [STATIC, DYNAMIC], ids=["static", "dynamic"])
-def test_the_file_computes_the_quantized_graph(changes: dict[str, Any], scheme: Scheme, tmp_path: Path) -> None:
+def test_the_file_computes_the_quantized_graph(name: str, scheme: Scheme, tmp_path: Path) -> None:
     """From the picture to the logits, in one XNNPACK partition and in the plain kernels."""
-    graph = quantized(canonical(network(**changes)), scheme)
+    graph = quantized_network(scheme, name)
     file = lowered(graph, Precision.INT8_DYNAMIC if scheme.dynamic else Precision.INT8)
     expected = run_onnx(graph, probe())["logits"]
     for delegate in ("xnnpack", "none"):
@@ -189,7 +225,7 @@ def test_the_file_computes_the_quantized_graph(changes: dict[str, Any], scheme: 
 
 def test_another_network_would_be_noticed(tmp_path: Path) -> None:
     logits = run(lowered(quantized(canonical(network(seed=1)), STATIC)), probe(), tmp_path)["logits"]
-    assert relative_error(logits, run_onnx(quantized(canonical(network()), STATIC), probe())["logits"]) > 4 * CLOSE
+    assert relative_error(logits, run_onnx(quantized_network(STATIC), probe())["logits"]) > 4 * CLOSE
 
 
 def test_bytes_go_straight_into_int8(tmp_path: Path) -> None:
@@ -208,14 +244,12 @@ def test_bytes_go_straight_into_int8(tmp_path: Path) -> None:
 
 def test_only_what_is_read_is_written() -> None:
     """A graph has a pair of Q and DQ at each quantized tensor; a file only those that move a tensor across."""
-    graph = quantized(canonical(network()), STATIC)
+    graph = quantized_network(STATIC)
     ops = Counter(op.name for op in ops_of(lowered(graph)))
-    blocks, convolutions = 5, 4  # stem and three downsamples
+    blocks, convolutions, depthwise = 5, 4, 3  # of them stem and downsamples; those of the depthwise that are int8
     assert ops["QUANTIZE"] == 2 * blocks + convolutions
-    assert ops["DEQUANTIZE"] == 2 * blocks + convolutions + 3 * blocks  # the last are float16 depthwise kernels
-    dynamic = Counter(
-        op.name for op in ops_of(lowered(quantized(canonical(network()), DYNAMIC), Precision.INT8_DYNAMIC))
-    )
+    assert ops["DEQUANTIZE"] == 2 * blocks + convolutions + 3 * depthwise + 3 * (blocks - depthwise)  # float16 kernels
+    dynamic = Counter(op.name for op in ops_of(lowered(quantized_network(DYNAMIC), Precision.INT8_DYNAMIC)))
     assert dynamic["QUANTIZE"] == 0
     assert dynamic["FULLY_CONNECTED"] == 2 * blocks
 
@@ -223,29 +257,30 @@ def test_only_what_is_read_is_written() -> None:
 def test_what_runs_in_int8_can_be_told(tmp_path: Path) -> None:
     """By its factors, not by its output: a layer that finds its scale at run time returns floats."""
     for scheme, precision in ((STATIC, Precision.INT8), (DYNAMIC, Precision.INT8_DYNAMIC)):
-        file = lowered(quantized(canonical(network()), scheme), precision)
+        file = lowered(quantized_network(scheme), precision)
         ops = [op for op in read_ops(written(file, tmp_path)) if op.macs]
         assert {op.op for op in ops if not op.int8} == {"DEPTHWISE_CONV_2D"}
-        assert sum(op.int8 for op in ops) == 2 * 5 + 4 + 1
+        depthwise = 0 if scheme.dynamic else 3 * 3  # in three parts each, right behind a downsample
+        assert sum(op.int8 for op in ops) == 2 * 5 + 4 + 1 + depthwise
         assert "depthwise Conv" in file.kept_float
         assert {"LayerNorm2d", "Grn", "Gelu", "Add", "Gemm"} <= set(file.kept_float)
 
 
 def test_operator_versions_are_the_lowest_that_serve(tmp_path: Path) -> None:
     """Older releases run the static file; only the dynamic one needs the FULLY_CONNECTED of 2.17."""
-    static = lowered(quantized(canonical(network()), EVERYTHING))
+    static = lowered(quantized_network(EVERYTHING))
     path = written(static, tmp_path)
     versions = {(op.name, op.version) for op in read_operators(path) if op.outputs[0].dtype == "int8"}
     assert versions == {("QUANTIZE", 1), ("CONV_2D", 3), ("DEPTHWISE_CONV_2D", 3), ("RESHAPE", 1)}
     assert read_file(path).metadata["min_runtime_version"].rstrip(b"\0") == b"2.9.0"
-    path = written(lowered(quantized(canonical(network()), DYNAMIC), Precision.INT8_DYNAMIC), tmp_path)
+    path = written(lowered(quantized_network(DYNAMIC), Precision.INT8_DYNAMIC), tmp_path)
     versions = {(op.name, op.version) for op in read_operators(path) if op.inputs[1:] and op.inputs[1].dtype == "int8"}
     assert versions == {("FULLY_CONNECTED", 12), ("CONV_2D", 5)}
     assert read_file(path).metadata["min_runtime_version"].rstrip(b"\0") == b"2.17.0"
 
 
 def test_same_input_same_bytes() -> None:
-    first, second = (lowered(quantized(canonical(network()), STATIC)).files[".tflite"] for _ in range(2))
+    first, second = (lowered(quantized_network(STATIC)).files[".tflite"] for _ in range(2))
     assert first == second
 
 
@@ -262,7 +297,7 @@ def test_what_tflite_cannot_compute_is_refused() -> None:
 def test_tensorflow_runs_them_too(tmp_path: Path) -> None:
     pytest.importorskip("tensorflow")
     for scheme, precision in ((STATIC, Precision.INT8), (DYNAMIC, Precision.INT8_DYNAMIC)):
-        graph = quantized(canonical(network()), scheme)
+        graph = quantized_network(scheme)
         file = lowered(graph, precision)
         logits = run(file, probe(), tmp_path, interpreter="tensorflow")["logits"]
         assert relative_error(logits, run_onnx(graph, probe())["logits"]) < CLOSE
