@@ -19,9 +19,10 @@ import onnx_ir as ir
 
 from edgecvx.errors import ExportError
 from edgecvx.export.coreml_import import import_coremltools, quiet
-from edgecvx.export.coreml_ops import MilWriter
+from edgecvx.export.coreml_ops import write
 from edgecvx.export.coreml_options import CoreMLOptions, check_request
 from edgecvx.export.coreml_quantized import kept_float
+from edgecvx.export.coreml_writer import MilWriter
 from edgecvx.export.lowered import Lowered
 from edgecvx.export.qdq import is_quantized, weight_of
 from edgecvx.spec import InputKind, PreprocessSpec, TensorSpec, from_json
@@ -154,7 +155,7 @@ def _program(
         {door.name: Builder.placeholder(shape=door.shape)}, opset_version=_target(ct, options.system)
     ) as function:
         writer.values[door.name] = _enter(writer, function.inputs[door.name], door)
-        writer.write(graph.graph)
+        write(writer, graph.graph)
         results = [writer.publish(name) for name in published]
         function.set_outputs(results)
         if classifier:

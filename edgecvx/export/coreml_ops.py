@@ -24,8 +24,7 @@ first, which is exact, and the bias gets it back, in float64. In INT8 the same m
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -35,10 +34,9 @@ from numpy.typing import NDArray
 from edgecvx.errors import ExportError
 from edgecvx.export.canonical import DOMAIN
 from edgecvx.export.coreml_quantized import dequantize, quantize, reads_unpadded, takes_bytes, written_weight
+from edgecvx.export.coreml_writer import MilWriter, Var, array_of
 from edgecvx.export.qdq import weight_of
-
-Var = Any
-"""A value of a MIL program; coremltools has no types to speak of."""
+from edgecvx.export.rewrite import name_of
 
 SMALLEST_NORMAL = 2.0**-14
 """Of float16. Below it a Neural Engine may take a number for zero."""
@@ -48,123 +46,14 @@ SMALLEST_EPSILON = 2.0**-20
 """A LayerNorm's epsilon in FP16 (about 1e-6): 1e-12, as transformers has it, would be zero there."""
 
 
-class Identifiers:
-    """Canonical names as MIL identifiers (``stages.0.blocks.1`` is ``stages_0_blocks_1``), each its own."""
-
-    def __init__(self) -> None:
-        self.canonical: dict[str, str] = {}
-        """Identifier -> canonical name."""
-        self._given: dict[str, str] = {}
-
-    def of(self, name: str) -> str:
-        """The identifier of a canonical name; the same one every time."""
-        if name not in self._given:
-            identifier = re.sub(r"[^A-Za-z0-9_]", "_", name)
-            identifier = identifier if identifier[:1].isalpha() else f"v_{identifier}"
-            while identifier in self.canonical:
-                identifier += "_"
-            self._given[name] = identifier
-            self.canonical[identifier] = name
-        return self._given[name]
-
-
-class MilWriter:
-    """Writes canonical nodes into the MIL function that is open.
-
-    Args:
-        builder: coremltools' ``Builder``.
-        half: Whether the arithmetic is FP16.
-        published: Canonical names of the values the program returns; in FP16 the value itself carries the suffix
-            ``_half``, and its FP32 form the name.
-    """
-
-    def __init__(self, builder: Any, *, half: bool, published: Collection[str]) -> None:
-        self.mb = builder
-        self.half = half
-        self.published = published
-        self.dtype: type[np.floating[Any]] = np.float16 if half else np.float32
-        self.identifiers = Identifiers()
-        self.values: dict[str, Var] = {}
-        self.passes: set[str] = set()
-        self.centred: set[str] = set()
-        """Canonical names of the values that are ``GREY`` less than they should be."""
-        self._settings: dict[tuple[str, str], Var] = {}
-
-    def write(self, graph: ir.Graph) -> None:
-        """Writes every node of a canonical graph."""
-        for node in graph:
-            key = (node.domain, node.op_type)
-            if key not in LOWERINGS:
-                raise ExportError(f"{node.name}: Core ML has no lowering for {node.domain or 'ai.onnx'}.{node.op_type}")
-            if not self._is_gate(node.outputs[0]):
-                self.values[_name(node.outputs[0])] = LOWERINGS[key](self, node)
-
-    def publish(self, name: str) -> Var:
-        """The value as the program returns it: FP32, under its own name."""
-        var, identifier = self.values[name], self.identifiers.of(name)
-        if self.half:
-            return self.op("cast", identifier, x=var, dtype="fp32")
-        return var if var.name == identifier else self.op("identity", identifier, x=var)
-
-    def op(self, kind: str, name: str, **arguments: Any) -> Var:
-        """One MIL operation; what is not a value of the program is a setting, and shared."""
-        known = {k: v if hasattr(v, "sym_type") else self._setting(v) for k, v in arguments.items()}
-        return getattr(self.mb, kind)(name=name, **known)
-
-    def constant(self, name: str, array: NDArray[Any]) -> Var:
-        """A constant of the graph, in the program's precision."""
-        with np.errstate(over="ignore"):
-            data = np.ascontiguousarray(array, dtype=self.dtype)
-        if not np.isfinite(data).all():
-            raise ExportError(
-                f"constant {name!r} reaches {np.abs(array).max():.3g}, beyond the largest float16, 65504: "
-                "use --precision fp32"
-            )
-        return self.mb.const(val=data, name=self.identifiers.of(name))
-
-    def input(self, node: ir.Node, index: int) -> Var | None:
-        """A node's input, or None where it is absent."""
-        if index >= len(node.inputs) or (value := node.inputs[index]) is None:
-            return None
-        name = _name(value)
-        if name not in self.values:
-            self.values[name] = self.constant(name, _array(value))
-        return self.values[name]
-
-    def output(self, node: ir.Node) -> str:
-        """The identifier of what a node computes."""
-        name = _name(node.outputs[0])
-        return self.identifiers.of(f"{name}.half" if self.half and name in self.published else name)
-
-    def real(self, value: float) -> Any:
-        """A scalar of the program's precision."""
-        return self.dtype(value)
-
-    def gate_of(self, node: ir.Node) -> ir.Value | None:
-        """x, where the node is ``x * Sigmoid(x)``."""
-        for x, gate in (node.inputs, node.inputs[::-1]):
-            producer = None if gate is None else gate.producer()
-            if producer is not None and producer.op_type == "Sigmoid" and producer.inputs[0] is x:
-                return x
-        return None
-
-    def _is_gate(self, value: ir.Value) -> bool:
-        """Whether a value is only there for a SiLU, which is one op in MIL."""
-        producer = value.producer()
-        if producer is None or producer.op_type != "Sigmoid" or _name(value) in self.published:
-            return False
-        users = [use.node for use in value.uses()]
-        return bool(users) and all(u.op_type == "Mul" and self.gate_of(u) is producer.inputs[0] for u in users)
-
-    def _setting(self, value: Any) -> Var:
-        if isinstance(value, list | tuple):
-            value = np.asarray(value, dtype=np.int32)
-        elif isinstance(value, int) and not isinstance(value, bool):
-            value = np.int32(value)
-        key = (str(getattr(value, "dtype", type(value).__name__)), repr(value))
-        if key not in self._settings:
-            self._settings[key] = self.mb.const(val=value, name=self.identifiers.of(f"setting.{len(self._settings)}"))
-        return self._settings[key]
+def write(writer: MilWriter, graph: ir.Graph) -> None:
+    """Writes every node of a canonical or quantized graph."""
+    for node in graph:
+        key = (node.domain, node.op_type)
+        if key not in LOWERINGS:
+            raise ExportError(f"{node.name}: Core ML has no lowering for {node.domain or 'ai.onnx'}.{node.op_type}")
+        if not writer.is_gate(node.outputs[0]):
+            writer.values[name_of(node.outputs[0])] = LOWERINGS[key](writer, node)
 
 
 def _conv(w: MilWriter, node: ir.Node) -> Var:
@@ -187,11 +76,13 @@ def _conv(w: MilWriter, node: ir.Node) -> Var:
 def _bias(w: MilWriter, node: ir.Node) -> NDArray[Any] | None:
     """A convolution's bias, with what was taken off its input."""
     x, weight, bias = (*node.inputs, None)[:3]
-    constant = None if bias is None else _array(bias)
-    if x is None or weight is None or _name(x) not in w.centred:
+    constant = None if bias is None else array_of(bias)
+    if x is None or weight is None or name_of(x) not in w.centred:
         return constant
     quantized, above = weight_of(weight), weight.producer()
-    floats = _array(weight) if quantized is None or above is None else written_weight(w, above, quantized).dequantize()
+    floats = (
+        array_of(weight) if quantized is None or above is None else written_weight(w, above, quantized).dequantize()
+    )
     share: NDArray[Any] = GREY * floats.sum(axis=(1, 2, 3), dtype=np.float64)
     return share if constant is None else share + constant
 
@@ -200,11 +91,11 @@ def _door(w: MilWriter, node: ir.Node) -> Var:
     """From bytes to numbers: nothing to do in FP32, where Core ML hands them over as such; else centred."""
     x, value = w.input(node, 0), node.outputs[0]
     plain = takes_bytes(value) or (w.half and reads_unpadded(value))
-    if not plain or _name(value) in w.published:
+    if not plain or name_of(value) in w.published:
         return x
     w.passes.add("centre-bytes")
-    w.centred.add(_name(value))
-    return w.op("add", w.identifiers.of(f"{_name(value)}.centred"), x=x, y=w.real(-GREY))  # not the graph's value
+    w.centred.add(name_of(value))
+    return w.op("add", w.identifiers.of(f"{name_of(value)}.centred"), x=x, y=w.real(-GREY))  # not the graph's value
 
 
 def _layer_norm(w: MilWriter, node: ir.Node) -> Var:
@@ -267,9 +158,9 @@ def _gelu(w: MilWriter, node: ir.Node) -> Var:
 
 def _mul(w: MilWriter, node: ir.Node) -> Var:
     gated = w.gate_of(node)
-    if gated is not None and any(v is not None and _name(v) not in w.values for v in node.inputs):
+    if gated is not None and any(v is not None and name_of(v) not in w.values for v in node.inputs):
         w.passes.add("fuse-silu")
-        return w.op("silu", w.output(node), x=w.values[_name(gated)])
+        return w.op("silu", w.output(node), x=w.values[name_of(gated)])
     return w.op("mul", w.output(node), x=w.input(node, 0), y=w.input(node, 1))
 
 
@@ -287,17 +178,6 @@ def _flatten(w: MilWriter, node: ir.Node) -> Var:
 
 def _pool(w: MilWriter, node: ir.Node) -> Var:
     return w.op("reduce_mean", w.output(node), x=w.input(node, 0), axes=[2, 3], keep_dims=True)
-
-
-def _name(value: ir.Value) -> str:
-    return value.name or ""
-
-
-def _array(value: ir.Value) -> NDArray[Any]:
-    """A constant of the graph."""
-    if value.const_value is None:
-        raise ExportError(f"{value.name!r} is neither computed before it is used nor a constant")
-    return value.const_value.numpy()
 
 
 LOWERINGS: dict[tuple[str, str], Callable[[MilWriter, ir.Node], Var]] = {

@@ -11,21 +11,15 @@ the two are a quarter of an int8 step apart, the weights are put on the grid of 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
 from edgecvx.errors import ExportError
+from edgecvx.export.coreml_writer import MilWriter, Var
 from edgecvx.export.qdq import grid_of, quantized_input, weight_of
 from edgecvx.export.rewrite import name_of
 from edgecvx.quantize.qparams import BYTES, Grid, Weight, quantize_weight
-
-if TYPE_CHECKING:
-    from edgecvx.export.coreml_ops import MilWriter
-
-Var = Any
 
 KEPT_FLOAT = {
     "LayerNorm2d": "each pixel is divided by its own deviation, which int8 would round",

@@ -26,9 +26,9 @@ from edgecvx.errors import ExportError, RuntimeFailedError, UsageError
 from edgecvx.export.canonical import build_canonical
 from edgecvx.export.coreml import CoreMLOptions, lower
 from edgecvx.export.coreml_import import import_coremltools, quiet
-from edgecvx.export.coreml_ops import Identifiers
 from edgecvx.export.coreml_options import check_request
 from edgecvx.export.coreml_quantized import half_scales
+from edgecvx.export.coreml_writer import Identifiers
 from edgecvx.export.fold import fold, fold_uint8_input
 from edgecvx.export.lowered import Lowered
 from edgecvx.export.qdq import weight_of
