@@ -1,0 +1,199 @@
+"""Intel's NNCF as a second engine: its ranges, weight scales and bias correction, in our places and in our plan.
+
+``nncf.quantize`` runs on the canonical graph, its functions written out, and is told to leave everything alone but
+convolutions and the classifier. What it decided is read back from the Q/DQ nodes it put in. So one plan, one insertion
+and the same lowerings serve both engines, and a comparison of the two compares decisions, nothing else.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import io
+import logging
+import sys
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import onnx
+import onnx.inliner
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from edgecvx.errors import EdgecvxError, missing_package
+from edgecvx.export.rewrite import is_constant, name_of, shape_of
+from edgecvx.quantize.decide import Decisions, decide
+from edgecvx.quantize.plan import LayerPlan, TensorPlan
+from edgecvx.quantize.qparams import Grid, as_float32, grid_of_range
+from edgecvx.quantize.statistics import Statistics
+
+Array = NDArray[Any]
+
+LAYERS = ("Conv", "Gemm")
+PASSED_THROUGH = ("Flatten", "Reshape", "Identity")
+"""A grid may stand before these instead of after them: they change no number."""
+
+
+def decide_with_nncf(graph: ir.Model, pictures: Iterable[Array], stats: Statistics) -> Decisions:
+    """Lets NNCF decide what it decides: input ranges, weight scales and corrected biases.
+
+    It has nothing to say about tensors that only some targets put into int8, the outputs of layers and of the
+    activation function: these get the range that was seen.
+
+    Args:
+        graph: The canonical graph, float.
+        pictures: The calibration pictures, each as the graph takes it; gone through more than once.
+        stats: What our own sweep saw of them.
+
+    Raises:
+        RuntimeUnavailableError: NNCF is not installed.
+        EdgecvxError: NNCF left out a layer, or quantized it in a way that no plan can hold.
+    """
+    float_model = _written_out(graph)
+    quantized = _quantized(float_model, pictures, stats.pictures, name_of(graph.graph.inputs[0]))
+    before, after = (_Constants(ir.from_proto(model)) for model in (float_model, quantized))
+    seen = decide(graph, stats, estimator="minmax", refinements=())
+    layers = {name: _layer(name, plan, before, after) for name, plan in seen.layers.items()}
+    return dataclasses.replace(seen, layers=layers)
+
+
+def _written_out(graph: ir.Model) -> onnx.ModelProto:
+    """The graph for one picture, in standard operations, each named after its output as NNCF needs it."""
+    model = graph.clone()
+    for value in (*model.graph.inputs, *(v for node in model.graph for v in node.outputs)):
+        value.shape = ir.Shape((1, *shape_of(value)[1:]))
+    proto = onnx.inliner.inline_local_functions(ir.to_proto(model))
+    for node in proto.graph.node:
+        node.name = node.output[0]
+    return proto
+
+
+def _quantized(model: onnx.ModelProto, pictures: Iterable[Array], count: int, image: str) -> onnx.ModelProto:
+    nncf = _load()
+    from nncf.quantization.advanced_parameters import QuantizationParameters
+
+    others = sorted({node.op_type for node in model.graph.node} - set(LAYERS))
+    with _silenced():
+        result = nncf.quantize(
+            model,
+            nncf.Dataset(pictures, lambda picture: {image: picture}),
+            subset_size=count,
+            preset=nncf.QuantizationPreset.MIXED,  # asymmetric activations; the symmetric grid follows from the range
+            target_device=nncf.TargetDevice.ANY,
+            ignored_scope=nncf.IgnoredScope(types=others, validate=False),
+            advanced_parameters=nncf.AdvancedQuantizationParameters(
+                overflow_fix=nncf.OverflowFix.DISABLE,  # for processors without VNNI; no runtime of ours is told so
+                activations_quantization_params=QuantizationParameters(per_channel=False),
+            ),
+        )
+    if not isinstance(result, onnx.ModelProto):
+        raise EdgecvxError(f"NNCF returned a {type(result).__name__} instead of an ONNX model")
+    return result
+
+
+class _Constants:
+    """A model with or without Q/DQ, and what stands before each layer in it."""
+
+    def __init__(self, model: ir.Model) -> None:
+        self._layers: Mapping[str, ir.Node] = {
+            name_of(node.outputs[0]): node for node in model.graph if node.op_type in LAYERS
+        }
+
+    def grid(self, layer: str) -> Grid | None:
+        """The grid of a layer's input; None where it has none."""
+        value = self._layers[layer].inputs[0]
+        node = None if value is None else value.producer()
+        while node is not None and node.op_type in PASSED_THROUGH and node.inputs[0] is not None:
+            node = node.inputs[0].producer()
+        if node is None or node.op_type != "DequantizeLinear":
+            return None
+        scale, zero_point = (_array(v) for v in node.inputs[1:3])
+        if scale.size != 1 or zero_point.dtype not in (np.int8, np.uint8):
+            raise EdgecvxError(f"NNCF gave the input of {layer!r} {scale.size} scales of type {zero_point.dtype}")
+        shift = 128 if zero_point.dtype == np.uint8 else 0
+        return Grid(scale=as_float32(float(scale.item())), zero_point=int(zero_point.item()) - shift)
+
+    def weight_scales(self, layer: str) -> tuple[float, ...]:
+        """One per output channel.
+
+        Raises:
+            EdgecvxError: The weights are not quantized.
+        """
+        value = self._layers[layer].inputs[1]
+        node = None if value is None else value.producer()
+        if value is None or node is None or node.op_type != "DequantizeLinear" or not is_constant(node.inputs[0]):
+            raise EdgecvxError(f"NNCF left the weights of {layer!r} in float")
+        scales = np.broadcast_to(_array(node.inputs[1]), (_array(node.inputs[0]).shape[0],))
+        return tuple(as_float32(float(scale)) for scale in scales)
+
+    def bias(self, layer: str) -> NDArray[np.float64] | None:
+        """A layer's bias; None where there is none."""
+        bias = self._layers[layer].inputs[2:]
+        return _array(bias[0]).astype(np.float64) if bias and bias[0] is not None else None
+
+
+def _layer(name: str, seen: LayerPlan, before: _Constants, after: _Constants) -> LayerPlan:
+    grid, old, new = after.grid(name), before.bias(name), after.bias(name)
+    correction = np.zeros(0) if new is None else new - (0.0 if old is None else old)
+    return LayerPlan(
+        input=seen.input if grid is None else _tensor(seen.input, grid),
+        output=seen.output,
+        weight_scales=after.weight_scales(name),
+        bias_correction=tuple(as_float32(float(x)) for x in correction) if correction.any() else (),
+    )
+
+
+def _tensor(seen: TensorPlan, grid: Grid) -> TensorPlan:
+    even = grid_of_range(grid.low, grid.high, symmetric=True)
+    return dataclasses.replace(seen, estimator="nncf", asymmetric=grid, symmetric=even)
+
+
+def _array(value: ir.Value | None) -> Array:
+    if value is None or value.const_value is None:
+        raise EdgecvxError("NNCF's model has a scale, weight or bias that is no constant")
+    return value.const_value.numpy()
+
+
+def _load() -> Any:
+    try:
+        with _without_telemetry(), _quiet_output():
+            import nncf
+    except ModuleNotFoundError as error:
+        raise missing_package("NNCF", "nncf") from error
+    return nncf
+
+
+@contextlib.contextmanager
+def _without_telemetry() -> Iterator[None]:
+    """While it is imported, NNCF looks for a package that reports to Google Analytics; it can do without."""
+    sender = "openvino_telemetry"
+    kept = sys.modules.get(sender)
+    sys.modules[sender] = None  # type: ignore[assignment]  # importing it fails
+    try:
+        yield
+    finally:
+        del sys.modules[sender]
+        if kept is not None:
+            sys.modules[sender] = kept
+
+
+@contextlib.contextmanager
+def _silenced() -> Iterator[None]:
+    """Keeps NNCF's log, warnings and progress bars away from standard output, which may carry JSON."""
+    logger = logging.getLogger("nncf")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with _quiet_output():
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+@contextlib.contextmanager
+def _quiet_output() -> Iterator[None]:
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        warnings.simplefilter("ignore")
+        yield
