@@ -138,6 +138,8 @@ def export(
     labels = None if labels is None else Path(labels)
     for t in targets:
         t.check_precision(precision)
+        if t.checks:
+            load_attribute(t.checks)(_options(t, precision), input_kind=input_kind, batch=batch)
     if batch < 1:
         raise UsageError(f"batch {batch} does not work: it must be at least 1")
     if not 0 <= seed < 2**63:

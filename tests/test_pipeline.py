@@ -195,3 +195,9 @@ def test_a_precision_no_target_has_is_refused_before_any_work(tmp_path: Path) ->
         patch.setattr(pipeline, "get_target", lambda _: limited)
         with pytest.raises(UsageError, match="target onnx has no fp32"):
             export("atto", target="onnx", weights="random", out=tmp_path)
+
+
+def test_what_a_target_has_no_file_for_is_refused_before_any_file_is_written(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="one picture at a time"):
+        export("atto", target=("onnx", "coreml"), weights="random", input_kind="uint8", batch=2, out=tmp_path)
+    assert not list(tmp_path.iterdir())

@@ -36,6 +36,8 @@ class Target:
     """What to install: ``pip install 'edgecvx[extra]'``."""
     schemes: Mapping[Precision, Scheme] = field(default_factory=lambda: MappingProxyType({}))
     """How each of its integer precisions is quantized."""
+    checks: str = ""
+    """``module:function`` that refuses what no file of this target can be, before any work is done; empty for nothing."""
     settings: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
     """What differs from the lowering's own defaults."""
     note: str = ""

@@ -16,6 +16,7 @@ TARGET = Target(
     runtime="coreml",
     lower="edgecvx.export.coreml:lower",
     options="edgecvx.export.coreml:CoreMLOptions",
+    checks="edgecvx.export.coreml_options:check_request",
     reads_ops="edgecvx.runtimes.mil:read_ops",
     extra="coreml",
     schemes={Precision.INT8: INT8},
