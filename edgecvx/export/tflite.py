@@ -12,8 +12,7 @@ from edgecvx.errors import ExportError, one_of
 from edgecvx.export.lowered import Lowered
 from edgecvx.export.qdq import is_quantized, weight_of
 from edgecvx.export.rewrite import shape_of
-from edgecvx.export.tflite_convolutions import is_int8
-from edgecvx.export.tflite_emitter import Emitter, KernelStorage, nhwc
+from edgecvx.export.tflite_emitter import Emitter, KernelStorage, is_int8, nhwc
 from edgecvx.export.tflite_metadata import METADATA_NAME, append_labels, describe, labels_of
 from edgecvx.export.tflite_ops import RULES
 from edgecvx.export.tflite_schema import METADATA
@@ -32,7 +31,7 @@ KEPT_FLOAT_16 = {
 KEPT_FLOAT_8 = {
     "LayerNorm2d": "each pixel is divided by its own deviation, and int8 would round that",
     "Grn": "its statistics are sums of squares over the whole map, and one grid cannot hold all channels' factors",
-    "Gelu": "XNNPACK has no int8 kernel for it; the plain one is a table that runs on one thread and splits the graph",
+    "Gelu": "XNNPACK has no int8 kernel for it; the plain one is a table that a single thread looks up",
     "Add": "the residual sum carries every block's small contribution through the network",
     "GlobalAveragePool": "it is one vector per picture",
     "Gemm": "the classifier takes and returns floats and multiplies in int8: logits on a grid would tie",
@@ -120,9 +119,7 @@ def lower(graph: ir.Model, options: TFLiteOptions) -> Lowered:
 
 def _kept_float(graph: ir.Model) -> dict[str, str]:
     """What of this quantized graph is computed in float, and why."""
-    ops = {node.op_type for node in graph.graph if node.op_type not in ("Conv", "Gemm")}
-    if any(node.op_type == "Gemm" and not is_int8(node) for node in graph.graph):
-        ops.add("Gemm")
+    ops = {node.op_type for node in graph.graph if node.op_type != "Conv" and not is_int8(node)}
     depthwise = (node for node in graph.graph if node.op_type == "Conv" and node.attributes["group"].as_int() > 1)
     if any(weight_of(node.inputs[1]) is None for node in depthwise):
         ops.add("depthwise Conv")

@@ -22,9 +22,18 @@ import onnx_ir as ir
 
 from edgecvx.errors import ExportError
 from edgecvx.export.depthwise import PARTITIONS, same_padding, split
-from edgecvx.export.qdq import output_grid, quantized_input, weight_of
+from edgecvx.export.qdq import quantized_input, weight_of
 from edgecvx.export.rewrite import name_of, shape_of
-from edgecvx.export.tflite_emitter import Array, Emitter, constant, nhwc
+from edgecvx.export.tflite_emitter import (
+    Array,
+    Emitter,
+    constant,
+    input_grid,
+    int8_input,
+    int8_output,
+    is_int8,
+    nhwc,
+)
 from edgecvx.export.tflite_writer import Quantization
 from edgecvx.quantize.qparams import Grid, Weight, bias_int32, grid_of_range
 
@@ -65,15 +74,15 @@ def gemm(e: Emitter, node: ir.Node) -> None:
         return
     name, (batch, classes) = name_of(node.outputs[0]), shape_of(node.outputs[0])
     int8 = is_int8(node)
-    x = e.read(_int8_input(node) if int8 else _float_input(node))
+    x = e.read(int8_input(node) if int8 else _float_input(node))
     pixel = e.reshape(
-        x, e.tensor(f"{name}/input", (batch, 1, 1, e.writer.shape(x)[1]), _input_grid(node) if int8 else None)
+        x, e.tensor(f"{name}/input", (batch, 1, 1, e.writer.shape(x)[1]), input_grid(node) if int8 else None)
     )
     filters = _int8_kernel(e, node, weight, weight.values[:, None, None, :], axis=0)
     options = _strides(e, e.writer.schema.Conv2DOptionsT())
     shape = (batch, 1, 1, classes)
     if int8:
-        grid, out = _output(node)
+        grid, out = int8_output(node)
         inputs = [pixel, filters, _int32_bias(e, node, weight)]
         pixel = e.compute("CONV_2D", inputs, e.tensor(f"{name}/pixel", shape, grid), options, version=3)
         e.reshape(pixel, e.define(out, grid))
@@ -82,11 +91,6 @@ def gemm(e: Emitter, node: ir.Node) -> None:
         inputs = [pixel, filters, e.bias(node)]
         e.reshape(e.compute("CONV_2D", inputs, (f"{name}/pixel", shape), options, version=5), e.define(node.outputs[0]))
         e.note(DYNAMIC)
-
-
-def is_int8(node: ir.Node) -> bool:
-    """Whether a layer with int8 weights takes int8 and returns it."""
-    return quantized_input(node.inputs[0]) is not None and output_grid(node.outputs[0]) is not None
 
 
 def _float(e: Emitter, node: ir.Node, *, depthwise: bool) -> None:
@@ -113,8 +117,8 @@ def _int8(e: Emitter, node: ir.Node, weight: Weight, *, depthwise: bool) -> None
     options = _options(e.writer.schema, depthwise=depthwise)
     values = _as_stored(weight.values, depthwise=depthwise)
     filters = _int8_kernel(e, node, weight, values, axis=3 if depthwise else 0)
-    x = _window(e, node, e.read(_int8_input(node)), options, _input_grid(node))
-    grid, out = _output(node)
+    x = _window(e, node, e.read(int8_input(node)), options, input_grid(node))
+    grid, out = int8_output(node)
     inputs = [x, filters, _int32_bias(e, node, weight)]
     e.compute("DEPTHWISE_CONV_2D" if depthwise else "CONV_2D", inputs, e.define(out, grid), options, version=3)
     e.note(INT8)
@@ -157,7 +161,7 @@ def _int32_bias(e: Emitter, node: ir.Node, weight: Weight, *, zero: bool = False
     """The bias in units of ``input scale * weight scale``; zeros where the graph has none."""
     value = node.inputs[2] if len(node.inputs) > 2 and not zero else None
     bias = np.zeros(len(weight.scales), np.float32) if value is None else constant(value)
-    scale = _input_grid(node).scale
+    scale = input_grid(node).scale
     units = Quantization(
         scales=tuple(float(np.float32(scale) * s) for s in weight.scales), zero_points=(0,) * len(weight.scales)
     )
@@ -165,32 +169,10 @@ def _int32_bias(e: Emitter, node: ir.Node, weight: Weight, *, zero: bool = False
     return e.writer.constant(name, bias_int32(bias, scale, weight.scales), quantization=units)
 
 
-def _int8_input(node: ir.Node) -> ir.Value | None:
-    """The int8 value that a layer's input is dequantized from."""
-    below = None if node.inputs[0] is None else node.inputs[0].producer()
-    return None if below is None else below.inputs[0]
-
-
-def _input_grid(node: ir.Node) -> Grid:
-    source = quantized_input(node.inputs[0])
-    if source is None:
-        raise ExportError(f"{node.name}: an int8 convolution of TFLite takes int8, and this input has no grid")
-    return source[1]
-
-
 def _float_input(node: ir.Node) -> ir.Value | None:
     """The float value that a layer reads, in front of its grid if it has one."""
     source = quantized_input(node.inputs[0])
     return node.inputs[0] if source is None else source[0]
-
-
-def _output(node: ir.Node) -> tuple[Grid, ir.Value]:
-    """The grid of an int8 layer's output, and the int8 value on it."""
-    grid = output_grid(node.outputs[0])
-    if grid is None:
-        raise ExportError(f"{node.name}: an int8 convolution of TFLite returns int8, and this output has no grid")
-    (use,) = node.outputs[0].uses()
-    return grid, use.node.outputs[0]
 
 
 def _options(schema: Any, *, depthwise: bool) -> Any:
@@ -258,9 +240,9 @@ def _split_int8_depthwise(e: Emitter, node: ir.Node, weight: Weight) -> None:
     The plan knows the range of the sum, not of the parts. A part has fewer taps of the same kernel: on trained networks
     none reached further than 0.92 of what the sum reaches. So each gets the sum's range, as far to either side.
     """
-    (grid, quantized), name = _output(node), name_of(node.outputs[0])
+    (grid, quantized), name = int8_output(node), name_of(node.outputs[0])
     shape = nhwc(shape_of(quantized))
-    x, whole = e.read(_int8_input(node)), grid_of_range(*_both_sides(grid), symmetric=True)
+    x, whole = e.read(int8_input(node)), grid_of_range(*_both_sides(grid), symmetric=True)
     parts: list[int] = []
     for part, taps in split(weight.values, PARTITIONS[weight.values.shape[-1]]):
         stored = _as_stored(taps, depthwise=True)

@@ -19,7 +19,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from edgecvx.errors import ExportError
-from edgecvx.export.qdq import DEQUANTIZE, QUANTIZE, grid_of
+from edgecvx.export.qdq import DEQUANTIZE, QUANTIZE, grid_of, output_grid, quantized_input
 from edgecvx.export.rewrite import name_of, shape_of
 from edgecvx.export.tflite_writer import Quantization, Writer
 from edgecvx.quantize.qparams import Grid
@@ -171,6 +171,34 @@ class Emitter:
             self.define(value)
         options = self.writer.schema.DequantizeOptionsT()
         self.compute("DEQUANTIZE", [x], self.tensors[name_of(value)], options, version=2)
+
+
+def is_int8(node: ir.Node) -> bool:
+    """Whether the graph has grids for what a node takes and returns, so that it can take int8 and return it."""
+    return quantized_input(node.inputs[0]) is not None and output_grid(node.outputs[0]) is not None
+
+
+def int8_input(node: ir.Node) -> ir.Value | None:
+    """The int8 value that a node's input is dequantized from."""
+    below = None if node.inputs[0] is None else node.inputs[0].producer()
+    return None if below is None else below.inputs[0]
+
+
+def input_grid(node: ir.Node) -> Grid:
+    """The grid of an int8 node's input."""
+    source = quantized_input(node.inputs[0])
+    if source is None:
+        raise ExportError(f"{node.name}: what this node takes has no grid")
+    return source[1]
+
+
+def int8_output(node: ir.Node) -> tuple[Grid, ir.Value]:
+    """The grid of an int8 node's output, and the int8 value on it."""
+    grid = output_grid(node.outputs[0])
+    if grid is None:
+        raise ExportError(f"{node.name}: what this node returns has no grid")
+    (use,) = node.outputs[0].uses()
+    return grid, use.node.outputs[0]
 
 
 def _already_on(value: ir.Value | None, grid: Grid) -> ir.Value | None:

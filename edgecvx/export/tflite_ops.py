@@ -15,7 +15,7 @@ from edgecvx.export.canonical import DOMAIN
 from edgecvx.export.qdq import DEQUANTIZE, QUANTIZE, grid_of
 from edgecvx.export.rewrite import name_of
 from edgecvx.export.tflite_convolutions import conv, gemm
-from edgecvx.export.tflite_emitter import Emitter
+from edgecvx.export.tflite_emitter import Emitter, int8_input, int8_output, is_int8
 from edgecvx.quantize.qparams import BYTES
 
 SPATIAL, CHANNELS = (1, 2), (3,)
@@ -54,8 +54,17 @@ def _grn(e: Emitter, node: ir.Node) -> None:
 
 
 def _gelu(e: Emitter, node: ir.Node) -> None:
+    """In int8, where the graph has grids on both sides, a table of 256 entries that the plain kernel looks up.
+
+    XNNPACK leaves that one to it, which costs partitions; what it saves on a small core is in ``docs/tflite.md``.
+    """
     options = e.writer.schema.GeluOptionsT()
     options.approximate = node.attributes["approximate"].as_string() == "tanh"
+    if is_int8(node):
+        grid, out = int8_output(node)
+        e.compute("GELU", [e.read(int8_input(node))], e.define(out, grid), options, version=2)
+        e.note("int8-gelu")
+        return
     e.compute("GELU", [e.read(node.inputs[0])], e.define(node.outputs[0]), options)
 
 

@@ -1,7 +1,5 @@
 """TFLite, also called LiteRT."""
 
-from types import MappingProxyType
-
 from edgecvx.quantize.scheme import Role, Scheme
 from edgecvx.spec import Precision
 from edgecvx.targets.base import Target
@@ -18,17 +16,15 @@ TARGET = Target(
     options="edgecvx.export.tflite:TFLiteOptions",
     reads_ops="edgecvx.export.tflite_inspection:read_ops",
     extra="tflite",
-    schemes=MappingProxyType(
-        {
-            # TFLite's int8 kernels return int8; the classifier finds its scale at run time and returns floats. Of the
-            # depthwise only those right behind a downsample are int8, which read its int8 as it is: the others are no
-            # faster in int8, and read the residual sum, whose outliers one grid does not hold.
-            Precision.INT8: Scheme(
-                outputs=LAYERS - {Role.CLASSIFIER},
-                keep_float=("stages.0.*.conv_dw", "stages.*.blocks.[!0]*.conv_dw"),
-            ),
-            Precision.INT8_DYNAMIC: Scheme(inputs=LAYERS - {Role.DEPTHWISE}, dynamic=True),
-        }
-    ),
+    schemes={
+        # TFLite's int8 kernels return int8; the classifier finds its scale at run time and returns floats. Of the
+        # depthwise only those right behind a downsample are int8, which read its int8 as it is: the others are no
+        # faster in int8, and read the residual sum, whose outliers one grid does not hold.
+        Precision.INT8: Scheme(
+            outputs=LAYERS - {Role.CLASSIFIER},
+            keep_float=("stages.0.*.conv_dw", "stages.*.blocks.[!0]*.conv_dw"),
+        ),
+        Precision.INT8_DYNAMIC: Scheme(inputs=LAYERS - {Role.DEPTHWISE}, dynamic=True),
+    },
     note="Android, Raspberry Pi and other boards, through XNNPACK",
 )

@@ -28,13 +28,15 @@ from edgecvx.export.tflite import TFLiteOptions, lower
 from edgecvx.export.tflite_inspection import read_ops
 from edgecvx.export.tflite_schema import load_schema, read_bytes, read_file, read_operators
 from edgecvx.export.tflite_writer import pack
+from edgecvx.measure.expose.tflite import expose, inner_tensors
 from edgecvx.quantize.qparams import bias_int32
 from edgecvx.quantize.scheme import Role, Scheme
 from edgecvx.runtimes.tflite import open_session
 from edgecvx.spec import Precision, PreprocessSpec
-from edgecvx.targets.tflite import TARGET
+from edgecvx.targets import raspberrypi5, tflite
 
-STATIC, DYNAMIC = (TARGET.schemes[p] for p in (Precision.INT8, Precision.INT8_DYNAMIC))
+STATIC, DYNAMIC = (tflite.TARGET.schemes[p] for p in (Precision.INT8, Precision.INT8_DYNAMIC))
+TABLE = raspberrypi5.TARGET.schemes[Precision.INT8]
 
 EVERYTHING = Scheme(outputs=frozenset(Role))
 
@@ -221,6 +223,50 @@ def test_the_file_computes_the_quantized_graph(name: str, scheme: Scheme, tmp_pa
     for delegate in ("xnnpack", "none"):
         assert relative_error(run(file, probe(), tmp_path, delegate=delegate)["logits"], expected) < CLOSE, delegate
     assert partitions(tmp_path / "model.tflite") == 1
+
+
+@pytest.mark.parametrize("act", ["gelu", "gelu_tanh"])
+def test_gelu_as_a_table_is_exact(act: str, tmp_path: Path) -> None:
+    """Where both its sides are on grids, each of the 256 integers has its own result."""
+    graph = quantized(canonical(network(act=act)), TABLE)
+    nodes = [node for node in graph.graph if node.op_type == "Gelu"]
+    file = lowered(graph, taps=[end for node in nodes for end in int8_ends(node)])
+    assert "int8-gelu" in file.passes
+    assert "Gelu" not in file.kept_float
+    values = run(file, probe(), tmp_path)
+    for node in nodes:
+        (taken, returned), source = (values[end] for end in int8_ends(node)), quantized_input(node.inputs[0])
+        grid = output_grid(node.outputs[0])
+        assert source is not None
+        assert grid is not None
+        x = torch.from_numpy(source[1].dequantize(taken)).double()
+        exact = torch.nn.functional.gelu(x, approximate="tanh" if act == "gelu_tanh" else "none").numpy()
+        steps = np.clip(exact / grid.scale + grid.zero_point, -128, 127)
+        assert np.abs(returned - steps).max() <= HALF_A_STEP
+    assert relative_error(values["logits"], run_onnx(graph, probe())["logits"]) < CLOSE
+
+
+@pytest.mark.parametrize("scheme", [STATIC, TABLE])
+def test_inner_tensors_of_an_int8_file_can_be_looked_at(scheme: Scheme, tmp_path: Path) -> None:
+    """Under their canonical names and in float, also those the file never turns into floats itself."""
+    graph = quantized_network(scheme)
+    path = written(lowered(graph), tmp_path)
+    names = [
+        "stages.1.blocks.0.conv_dw",
+        "stages.2.blocks.1.mlp.fc1",
+        "stages.2.blocks.1.mlp.act",
+        "stages.3.downsample.1",
+    ]
+    own = inner_tensors(path)
+    assert set(names) <= set(own)
+    debug = tmp_path / "debug.tflite"
+    debug.write_bytes(expose(path, [own[name] for name in names])[".tflite"])
+    x = np.ascontiguousarray(probe().transpose(0, 2, 3, 1))
+    values, plain = open_session(debug, threads=1).run(x), open_session(path, threads=1).run(x)
+    assert np.array_equal(values["logits"], plain["logits"])
+    expected = run_onnx(graph, probe(), names)
+    for name in names:
+        assert relative_error(nchw(values[own[name]]), expected[name]) < CLOSE, name
 
 
 def test_another_network_would_be_noticed(tmp_path: Path) -> None:
