@@ -9,6 +9,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Literal, get_args
 
+import numpy as np
 import onnx_ir as ir
 from google.protobuf.message import DecodeError
 
@@ -49,6 +50,9 @@ class OnnxOptions:
             raise one_of("form of an ONNX file", self.form, get_args(Form))
         if self.form == "plain" and self.precision is Precision.FP16:
             raise ExportError("there is no plain form in FP16: only the form in rows knows what has to stay float32")
+
+
+PRODUCTS = ("Gemm", "MatMul", "MatMulIntegerToFloat", "DynamicQuantizeMatMul")
 
 
 def lower(graph: ir.Model, options: OnnxOptions) -> Lowered:
@@ -124,11 +128,17 @@ def _macs(node: ir.Node) -> int:
     if node.op_type in ("Conv", "QLinearConv"):
         weight = node.inputs[1 if node.op_type == "Conv" else 3]
         depth = 0 if weight is None else math.prod(shape_of(weight)[1:])
-    elif node.op_type in ("Gemm", "MatMulIntegerToFloat", "DynamicQuantizeMatMul") and node.inputs[0] is not None:
+    elif node.op_type in PRODUCTS and node.inputs[0] is not None and not _is_mean(node):
         depth = shape_of(node.inputs[0])[-1]
-    else:  # MatMul only ever writes a mean, which is no product in other formats
+    else:
         return 0
     return math.prod(shape_of(node.outputs[0])) * depth
+
+
+def _is_mean(node: ir.Node) -> bool:
+    """Whether a product only adds up: with a row or a column of one number. Other formats have an operation for it."""
+    factors = [v.const_value.numpy() for v in node.inputs[:2] if v is not None and v.const_value is not None]
+    return any(1 in factor.shape and factor.size > 1 and np.ptp(factor) == 0 for factor in factors)
 
 
 def _is_int8(node: ir.Node) -> bool:

@@ -209,16 +209,21 @@ class RowForm:
         shape = (1, channels) if batch == 1 else (batch, 1, channels)
         y = self._over_pixels(square, f"{name}.energy", shape, mean=node.op_type == "Grn")
         response = write.op("Sqrt", [y], name=f"{name}.response", shape=shape)
-        y = write.op(
-            "ReduceMean", [response, write.integers(-1)], {"keepdims": 1}, name=f"{name}.mean", shape=(*shape[:-1], 1)
-        )
-        epsilon = write.constant(f"{name}.epsilon", np.array(number(node, "epsilon"), np.float32))
-        y = write.op("Add", [y, epsilon], name=f"{name}.mean.shifted", shape=(*shape[:-1], 1))
+        y = self._shifted_mean(response, f"{name}.mean", number(node, "epsilon"))
         y = write.op("Div", [response, y], name=f"{name}.normalized", shape=shape)
         gamma, base = (write.constant(name_of(v), array_of(v).reshape(-1)) for v in node.inputs[1:])
         y = write.op("Mul", [y, gamma], name=f"{name}.weighted", shape=shape)
         y = write.op("Add", [y, base], name=f"{name}.factor", shape=shape)
         return self._cast(y, self._type, f"{name}.factor.half")
+
+    def _shifted_mean(self, response: ir.Value, name: str, epsilon: float) -> ir.Value:
+        """The mean over the channels, and the epsilon."""
+        write, shape = self._write, (*shape_of(response)[:-1], 1)
+        y = write.op("ReduceMean", [response, write.integers(-1)], {"keepdims": 1}, name=name, shape=shape)
+        return write.op("Add", [y, self._epsilon(name, epsilon)], name=f"{name}.shifted", shape=shape)
+
+    def _epsilon(self, mean: str, epsilon: float) -> ir.Value:
+        return self._write.constant(f"{mean.removesuffix('.mean')}.epsilon", np.array(epsilon, np.float32))
 
     def _over_pixels(self, square: ir.Value, name: str, shape: tuple[int, ...], *, mean: bool) -> ir.Value:
         """The mean or the sum over the pixels of each picture.
@@ -290,13 +295,16 @@ class RowForm:
         """A canonical value as ``[B * H * W, C]``."""
         t = self._tensors[name]
         if t.rows is None:
-            batch, channels, height, width = t.shape
-            shape, dtype = (batch, height, width, channels), (t.maps and t.maps.dtype) or self._type
-            x = self._write.op(
-                "Transpose", [t.maps], {"perm": [0, 2, 3, 1]}, name=f"{name}.nhwc", shape=shape, dtype=dtype
-            )
-            t.rows = self._reshape(x, f"{name}.rows", t.row_shape)
+            t.rows = self._reshape(self._channels_last(name), f"{name}.rows", t.row_shape)
         return t.rows
+
+    def _channels_last(self, name: str) -> ir.Value:
+        """A canonical value that is there in maps alone, as ``[B, H, W, C]``; asked for once."""
+        t, attributes = self._tensors[name], {"perm": [0, 2, 3, 1]}
+        batch, channels, height, width = t.shape
+        dtype = (t.maps and t.maps.dtype) or self._type
+        shape = (batch, height, width, channels)
+        return self._write.op("Transpose", [t.maps], attributes, name=f"{name}.nhwc", shape=shape, dtype=dtype)
 
     def _maps(self, name: str) -> ir.Value:
         """A canonical value as ``[B, C, H, W]``."""

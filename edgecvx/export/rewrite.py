@@ -14,7 +14,7 @@ from edgecvx.errors import ExportError, one_of
 from edgecvx.export.canonical import IR_VERSION, OPSET
 from edgecvx.spec import Layout, TensorSpec
 
-Attributes = Mapping[str, int | float | str | Sequence[int]]
+Attributes = Mapping[str, int | float | str | Sequence[int] | ir.TensorProtocol]
 
 CONTRIB = "com.microsoft"
 """ONNX Runtime's own operations; no other runtime has them, and the ONNX checker knows none of them."""

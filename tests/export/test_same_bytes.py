@@ -16,6 +16,7 @@ from lowerings import canonical
 from support import network
 from edgecvx.export import onnx, openvino
 from edgecvx.spec import Precision
+from tests.quantized import quantized
 
 labels = {"edgecvx.task": "classify", "edgecvx.labels": '["a", "b"]', "edgecvx.model": "m"}
 graph = canonical(network(), metadata=labels)
@@ -24,6 +25,8 @@ for lower, options in ((onnx.lower, onnx.OnnxOptions), (openvino.lower, openvino
         for suffix, content in lower(graph, options(precision=precision)).files.items():
             print(lower.__module__, precision.value, suffix, hashlib.sha256(content).hexdigest())
             assert sys.argv[1].encode() not in content, "the file names a folder of this machine"
+int8 = onnx.lower(quantized(graph), onnx.OnnxOptions(precision=Precision.INT8)).files[".onnx"]
+print("edgecvx.export.onnx int8", hashlib.sha256(int8).hexdigest())
 """
 
 
@@ -47,4 +50,4 @@ def test_the_same_bytes_in_every_process(tmp_path: Path) -> None:
             ).stdout
         )
     assert len(told) == 1
-    assert len(told.pop().splitlines()) == 6
+    assert len(told.pop().splitlines()) == 7

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
+import onnx
 import pytest
 from lowerings import canonical, written
 from support import network, probe
@@ -13,7 +15,10 @@ pytest.importorskip("onnxruntime")
 
 from edgecvx.errors import RuntimeFailedError, UsageError
 from edgecvx.export.onnx import OnnxOptions, lower
+from edgecvx.runtimes import onnxruntime as runtime
 from edgecvx.runtimes.onnxruntime import open_session, version
+from edgecvx.spec import Precision
+from tests.quantized import quantized, run_onnx
 
 
 @pytest.fixture(scope="module")
@@ -70,3 +75,37 @@ def test_a_bad_file_is_one_clear_line(
         open_session(bad)
     assert "\n" not in str(refusal.value) and str(tmp_path) not in str(refusal.value)
     assert capfd.readouterr() == ("", "")
+
+
+def test_integer_sums_are_exact_on_every_processor(tmp_path: Path) -> None:
+    """x86 kernels without VNNI add two products of uint8 and int8 in 16 bits, unless they are told not to."""
+    weight = onnx.numpy_helper.from_array(np.full((64, 16), 127, np.int8), "w")
+    one = onnx.numpy_helper.from_array(np.array(1, np.float32), "one")
+    make, types = onnx.helper, onnx.TensorProto
+    graph = make.make_graph(
+        [make.make_node("MatMulIntegerToFloat", ["x", "w", "one", "one"], ["y"], domain="com.microsoft")],
+        "largest",
+        [make.make_tensor_value_info("x", types.UINT8, [4, 64])],
+        [make.make_tensor_value_info("y", types.FLOAT, [4, 16])],
+        [weight, one],
+    )
+    opsets = [make.make_opsetid("", 20), make.make_opsetid("com.microsoft", 1)]
+    path = tmp_path / "largest.onnx"
+    path.write_bytes(make.make_model(graph, opset_imports=opsets, ir_version=10).SerializeToString())
+    sums = open_session(path).run(np.full((4, 64), 255, np.uint8))["y"]
+    np.testing.assert_array_equal(sums, 64 * 255 * 127)
+
+
+@pytest.mark.parametrize("form", ["rows", "plain"])
+def test_where_sums_would_overflow_int8_files_answer_the_same(
+    form: Literal["rows", "plain"], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    graph, x = quantized(canonical(network())), probe()
+    int8 = written(lower(graph, OnnxOptions(precision=Precision.INT8, form=form)), tmp_path)
+    answers = []
+    for overflow in (False, True):
+        monkeypatch.setattr(runtime, "_sums_overflow", lambda overflow=overflow: overflow)
+        answers.append(open_session(int8, threads=1).run(x)["logits"])
+    expected = run_onnx(graph, x)["logits"]
+    for answer in answers:  # GELU as tanh rounds some numbers the other way
+        assert np.abs(answer - expected).max() < 0.1 * np.abs(expected).max()
