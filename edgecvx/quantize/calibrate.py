@@ -1,8 +1,8 @@
 """The calibration sweep: pictures through the canonical graph once, in float32, and what was seen of each tensor.
 
 A picture at a time, whatever the graph's batch. What is kept does not grow with their number: figures per channel, and
-``ROWS`` sampled pixels of each tensor for each half of the pictures. For femto that is 70 MB, for nano 140 MB, beside
-the tensors of the one picture in flight (45 and 80 MB at 224).
+``ROWS`` sampled pixels of each tensor for each half of the pictures. For femto that is 75 MB, for nano 145 MB, beside
+the tensors of the one picture in flight (45 and 85 MB at 224).
 """
 
 from __future__ import annotations
