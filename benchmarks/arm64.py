@@ -194,8 +194,8 @@ def on_board(board: Board, network: Network, tool: str, target: str, path: Path,
 ABOUT = (
     "# On an emulated Arm board",
     "",
-    "ConvNeXt V2 at 224 px, one thread, the runtimes' real aarch64 wheels, QEMU. Instructions are those of one inference:",
-    "a count and no latency. Answers are compared with those of the same file on the machine that emulates.",
+    "ConvNeXt V2 at 224 px, one thread, the runtimes' real aarch64 wheels, QEMU. Instructions are those of one",
+    "inference: a count and no latency. Answers are compared with those of the same file on the machine that emulates.",
     "",
 )
 HEAD = (
