@@ -73,6 +73,7 @@ def _written_out(graph: ir.Model) -> onnx.ModelProto:
 def _quantized(model: onnx.ModelProto, pictures: Iterable[Array], count: int, image: str) -> onnx.ModelProto:
     nncf = _load()
     from nncf.quantization.advanced_parameters import QuantizationParameters
+    from nncf.quantization.range_estimator import RangeEstimatorParametersSet
 
     others = sorted({node.op_type for node in model.graph.node} - set(LAYERS))
     with _silenced():
@@ -86,6 +87,8 @@ def _quantized(model: onnx.ModelProto, pictures: Iterable[Array], count: int, im
             advanced_parameters=nncf.AdvancedQuantizationParameters(
                 overflow_fix=nncf.OverflowFix.DISABLE,  # for processors without VNNI; no runtime of ours is told so
                 activations_quantization_params=QuantizationParameters(per_channel=False),
+                # Its default takes the mean of the pictures' ranges, which cuts off what is loud in some of them.
+                activations_range_estimator_params=RangeEstimatorParametersSet.MINMAX,
             ),
         )
     if not isinstance(result, onnx.ModelProto):

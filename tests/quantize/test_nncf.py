@@ -57,10 +57,11 @@ def test_every_layer_has_nncfs_numbers(graph: ir.Model, decisions: Decisions) ->
     assert list(decisions.layers) == list(ours.layers) and len(ours.layers) == 20
     for name, layer in decisions.layers.items():
         assert layer.input.estimator == "nncf"
-        # NNCF averages the pictures' ranges: what it takes lies inside of what was seen, and is most of it.
-        assert layer.input.asymmetric.high <= 1.02 * layer.input.high and layer.input.asymmetric.scale > 0
-        covered = layer.input.asymmetric.high - layer.input.asymmetric.low
-        assert 0.4 < covered / (layer.input.high - layer.input.low) < 1.02, name
+        low, high = layer.input.asymmetric.low, layer.input.asymmetric.high
+        step = layer.input.asymmetric.scale
+        # The whole range that was seen, and a step more at most, so that zero is on the grid.
+        assert low == pytest.approx(min(layer.input.low, 0), abs=1.5 * step), name
+        assert high == pytest.approx(max(layer.input.high, 0), abs=1.5 * step), name
         assert layer.input.symmetric.zero_point == 0
         np.testing.assert_allclose(layer.weight_scales, ours.layers[name].weight_scales, rtol=0.02)
     assert any(layer.bias_correction for layer in decisions.layers.values())
