@@ -136,6 +136,18 @@ def test_scales_at_run_time_need_no_calibration(tmp_path: Path) -> None:
     assert not list(tmp_path.glob("*.plan.json"))
 
 
+def test_another_engine_fills_the_same_plan(exported: tuple[Path, ExportResult], tmp_path: Path) -> None:
+    pytest.importorskip("nncf")
+    result = atto(tmp_path, target=("onnx", "openvino"), quantizer="nncf")
+    plan, ours = read_plan(tmp_path / PLAN), read_plan(exported[0] / PLAN)
+    assert plan.engine == "nncf" and plan.layers.keys() == ours.layers.keys()
+    assert plan.calibration == ours.calibration
+    for artifact in result.artifacts:
+        quantized = artifact.manifest.quantized
+        assert quantized is not None and quantized.engine == "nncf"
+        assert quantized.cosine is not None and quantized.cosine > 0.98, artifact.target
+
+
 @pytest.mark.parametrize(
     "options", [{"calib_samples": 8}, {"estimator": "mse"}, {"plan": "x.json"}, {"refinements": ()}, {"calib": "here"}]
 )
@@ -157,6 +169,8 @@ def test_unknown_choices_are_refused() -> None:
     with pytest.raises(UsageError, match="--calib-samples 0"):
         PlanRequest(samples=0)
     PlanRequest(estimator="mse").check_heard(Precision.INT8)
+    with pytest.raises(UsageError, match="--estimator and refinements are edgecvx's own"):
+        PlanRequest(engine="nncf", estimator="mse").check_heard(Precision.INT8)
 
 
 def test_calibrating_is_shown_picture_by_picture(tmp_path: Path) -> None:

@@ -13,11 +13,12 @@ from edgecvx.data.calibration import CalibrationFeed, open_calibration
 from edgecvx.data.dataset import DEMO
 from edgecvx.export.rewrite import spec_of
 from edgecvx.quantize.calibrate import calibrate
-from edgecvx.quantize.decide import decide
+from edgecvx.quantize.decide import Decisions, decide
 from edgecvx.quantize.domain import domain_warning
 from edgecvx.quantize.plan import QuantPlan, read_plan
 from edgecvx.quantize.request import PlanRequest
 from edgecvx.quantize.stability import stability, stability_warning
+from edgecvx.quantize.statistics import Statistics
 from edgecvx.spec import InputKind, ModelSpec
 
 Array = NDArray[Any]
@@ -68,10 +69,10 @@ def plan_quantization(
     stats = calibrate(
         graph, _keeping(feed, kept), on_picture=lambda done: on_part(min(1.0, done / len(chosen.samples)))
     )
-    decisions = decide(graph, stats, estimator=request.estimator, refinements=request.refinements)
-    agreement = stability(stats)
+    calibration, agreement = feed.calibration, stability(stats)
     foreign = _about(spec, request) or domain_warning(stats, spec)
     told = [*feed.warnings, *stats.notes(), *filter(None, (foreign, stability_warning(agreement)))]
+    decisions = _decisions(graph, feed, stats, request)
     plan = QuantPlan(
         model=spec.name,
         weights_sha256=spec.weights.sha256,
@@ -79,12 +80,21 @@ def plan_quantization(
         input_kind=input_kind,
         folds=folds,
         engine=request.engine,
-        calibration=feed.calibration,
+        calibration=calibration,
         agreement=agreement,
         layers=decisions.layers,
         activations=decisions.activations,
     )
     return Planned(plan=plan, kept=tuple(kept), warnings=tuple(told))
+
+
+def _decisions(graph: ir.Model, pictures: Iterable[Array], stats: Statistics, request: PlanRequest) -> Decisions:
+    """By the engine that was asked for; NNCF goes through the pictures itself once more."""
+    if request.engine == "nncf":
+        from edgecvx.quantize.nncf import decide_with_nncf
+
+        return decide_with_nncf(graph, pictures, stats)
+    return decide(graph, stats, estimator=request.estimator, refinements=request.refinements)
 
 
 def _keeping(pictures: Iterable[Array], kept: list[Array]) -> Iterator[Array]:

@@ -57,6 +57,8 @@ class PlanRequest:
                 "--calib, --calib-samples, --plan, --quantizer and --estimator go with --precision int8: "
                 f"{precision.value} calibrates nothing"
             )
+        if self.engine == "nncf" and (self.estimator, self.refinements) != (default.estimator, default.refinements):
+            raise UsageError("--estimator and refinements are edgecvx's own: --quantizer nncf chooses ranges by itself")
         if self.plan is not None and dataclasses.replace(self, plan=None) != default:
             raise UsageError(
                 "--plan brings its scales along: leave --calib, --calib-samples, --quantizer and --estimator out"

@@ -34,10 +34,11 @@ class Target:
     """``module:function`` that lists a file's ops."""
     extra: str
     """What to install: ``pip install 'edgecvx[extra]'``."""
+    floats: tuple[Precision, ...] = (Precision.FP32, Precision.FP16)
     schemes: Mapping[Precision, Scheme] = field(default_factory=lambda: MappingProxyType({}))
     """How each of its integer precisions is quantized."""
     checks: str = ""
-    """``module:function`` that refuses what no file of this target can be, before any work is done; empty for nothing."""
+    """``module:function`` that refuses what no file of this target can be, before any work is done."""
     settings: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
     """What differs from the lowering's own defaults."""
     note: str = ""
@@ -50,7 +51,7 @@ class Target:
     @property
     def precisions(self) -> tuple[Precision, ...]:
         """Every precision this target has files of."""
-        return (Precision.FP32, Precision.FP16, *self.schemes)
+        return (*self.floats, *self.schemes)
 
     def check_precision(self, precision: Precision) -> None:
         """Refuses a precision this target has no file for; nothing is replaced by another one."""
