@@ -26,7 +26,7 @@ from edgecvx.errors import UsageError, missing_package, one_of
 from edgecvx.manifest import Manifest, Quantized, SelfCheck, entries_of, publish, staged, write_atomically
 from edgecvx.measure.selfcheck import closeness, self_check
 from edgecvx.quantize.plan import dump_plan
-from edgecvx.quantize.request import REFINEMENTS, PlanRequest
+from edgecvx.quantize.request import USUAL_REFINEMENTS, PlanRequest
 from edgecvx.runtimes import availability, open_session, runtime_module
 from edgecvx.spec import CALIBRATION_PICTURES, InputKind, ModelSpec, Precision, PreprocessSpec, Task
 from edgecvx.targets import get_target
@@ -100,7 +100,7 @@ def export(
     plan: str | Path | None = None,
     quantizer: Engine = "edgecvx",
     estimator: Estimator = "auto",
-    refinements: Sequence[str] = REFINEMENTS,
+    refinements: Sequence[str] = USUAL_REFINEMENTS,
     on_step: Callable[[Step], None] | None = None,
 ) -> ExportResult:
     """Writes a model for one or more targets, each file proved against FP32 PyTorch before it is handed over.

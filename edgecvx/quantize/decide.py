@@ -15,7 +15,7 @@ from edgecvx.quantize.bias import bias_correction
 from edgecvx.quantize.estimators import Estimator, choose_range
 from edgecvx.quantize.plan import LayerPlan, TensorPlan
 from edgecvx.quantize.qparams import as_float32, grid_of_range, quantize_weight, weight_scales
-from edgecvx.quantize.request import REFINEMENTS
+from edgecvx.quantize.request import USUAL_REFINEMENTS
 from edgecvx.quantize.scheme import ACTIVATION
 from edgecvx.quantize.smooth import smoothed, smoothed_weight, smoothing_scales
 from edgecvx.quantize.statistics import PointStatistics, Statistics
@@ -34,7 +34,7 @@ def decide(
     stats: Statistics,
     *,
     estimator: Estimator = "auto",
-    refinements: Collection[str] = REFINEMENTS,
+    refinements: Collection[str] = USUAL_REFINEMENTS,
 ) -> Decisions:
     """Decides every range and scale of a canonical graph.
 
@@ -42,7 +42,7 @@ def decide(
         graph: The canonical graph.
         stats: What a calibration saw of it.
         estimator: How ranges are chosen.
-        refinements: Out of ``REFINEMENTS``.
+        refinements: Out of ``edgecvx.quantize.request.REFINEMENTS``.
     """
     layers, activations = {}, {}
     for node in graph.graph:

@@ -14,7 +14,9 @@ from edgecvx.quantize.plan import Engine
 from edgecvx.spec import CALIBRATION_PICTURES, Precision
 
 REFINEMENTS = ("smoothing", "bias-correction")
-"""What is done beyond choosing ranges; each can be switched off, and ``docs/quantization.md`` says what it is worth."""
+"""What can be done beyond choosing ranges; ``docs/quantization.md`` says what each is worth."""
+USUAL_REFINEMENTS = ("smoothing",)
+"""What is done where nothing is said. Correcting biases as well changes nothing that could be measured."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,7 +29,7 @@ class PlanRequest:
     """A plan of an earlier export, used as it is."""
     engine: Engine = "edgecvx"
     estimator: Estimator = "auto"
-    refinements: tuple[str, ...] = REFINEMENTS
+    refinements: tuple[str, ...] = USUAL_REFINEMENTS
 
     def __post_init__(self) -> None:
         if self.engine not in get_args(Engine):
