@@ -12,7 +12,7 @@ from edgecvx.errors import ExportError, one_of
 from edgecvx.export.lowered import Lowered
 from edgecvx.export.qdq import is_quantized, weight_of
 from edgecvx.export.rewrite import shape_of
-from edgecvx.export.tflite_emitter import Emitter, KernelStorage, is_int8, nhwc
+from edgecvx.export.tflite_emitter import Emitter, is_int8, nhwc
 from edgecvx.export.tflite_metadata import METADATA_NAME, append_labels, describe, labels_of
 from edgecvx.export.tflite_ops import RULES
 from edgecvx.export.tflite_schema import METADATA
@@ -39,13 +39,8 @@ KEPT_FLOAT_8 = {
 }
 """What an INT8 file computes in float, where its graph has it."""
 
-KERNELS: dict[Precision, KernelStorage] = {
-    Precision.FP32: "float32",
-    Precision.FP16: "float16",
-    Precision.INT8: "float16 where it holds them",
-    Precision.INT8_DYNAMIC: "float16 where it holds them",
-}
-"""How kernels are stored that are computed in float; the depthwise of an INT8 file is a fiftieth of its weights."""
+HALF_KERNELS = (Precision.FP16, Precision.INT8_DYNAMIC)
+"""Precisions that store float kernels as float16. In a dynamic file the whole depthwise is float, and a tenth of it."""
 
 MINIMUM_RUNTIME = {
     ("DEQUANTIZE", 3): "1.15.0",
@@ -87,7 +82,7 @@ def lower(graph: ir.Model, options: TFLiteOptions) -> Lowered:
         raise ExportError(f"a {state} graph cannot be lowered as {options.precision.value}")
     emitter = Emitter(
         writer=Writer(),
-        kernels=KERNELS[options.precision],
+        half_kernels=options.precision in HALF_KERNELS,
         split_depthwise=options.split_depthwise,
     )
     source = _open(emitter, graph)

@@ -26,9 +26,6 @@ from edgecvx.quantize.qparams import Grid
 
 Array = NDArray[Any]
 Reduction = Literal["MEAN", "SUM"]
-KernelStorage = Literal["float32", "float16", "float16 where it holds them"]
-"""How the kernels that are computed in float are stored."""
-
 HALF = "float16-weights"
 
 HALF_LOSS = 0.01
@@ -40,7 +37,7 @@ class Emitter:
     """The file being written, and where each canonical value is in it."""
 
     writer: Writer
-    kernels: KernelStorage
+    half_kernels: bool
     split_depthwise: bool
     tensors: dict[str, int] = field(default_factory=dict)
     passes: list[str] = field(default_factory=list)
@@ -120,19 +117,10 @@ class Emitter:
         return self.writer.constant(f"{number:.9g}", np.asarray(number, dtype=np.float32))
 
     def kernel(self, name: str, array: Array) -> int:
-        """The weights of a float convolution, in the precision the file stores them in.
-
-        Raises:
-            ExportError: They have to be float16, and it does not hold them.
-        """
-        try:
-            half = None if self.kernels == "float32" else to_half(name, array)
-        except ExportError:
-            if self.kernels == "float16":
-                raise
-            half = None
-        if half is None:
+        """The weights of a float convolution, in the precision the file stores them in."""
+        if not self.half_kernels:
             return self.writer.constant(name, array)
+        half = to_half(name, array)
         self.note(HALF)
         stored = self.writer.constant(f"{name}.float16", half)
         options = self.writer.schema.DequantizeOptionsT()

@@ -32,7 +32,7 @@ from edgecvx.measure.expose.tflite import expose, inner_tensors
 from edgecvx.quantize.qparams import bias_int32
 from edgecvx.quantize.scheme import Role, Scheme
 from edgecvx.runtimes.tflite import open_session
-from edgecvx.spec import Precision, PreprocessSpec
+from edgecvx.spec import Precision, PreprocessSpec, Task
 from edgecvx.targets import raspberrypi5, tflite
 
 STATIC, DYNAMIC = (tflite.TARGET.schemes[p] for p in (Precision.INT8, Precision.INT8_DYNAMIC))
@@ -225,6 +225,23 @@ def test_the_file_computes_the_quantized_graph(name: str, scheme: Scheme, tmp_pa
     assert partitions(tmp_path / "model.tflite") == 1
 
 
+LIKE = 0.995
+"""Cosine of two INT8 forms of one map: both are 0.9988 from FP32 in the last stage, and 0.9986 from each other, since a
+sum between two steps goes one way here and the other there. Another network's is near 0."""
+
+
+@pytest.mark.parametrize("task", [Task.FEATURES, Task.EMBED])
+@pytest.mark.parametrize("scheme", [TABLE, DYNAMIC], ids=["static", "dynamic"])
+def test_other_tasks_and_batches(task: Task, scheme: Scheme, tmp_path: Path) -> None:
+    """Unfolded, two pictures at a time. Single pixels of a map may be steps apart, so whole maps are compared."""
+    graph = quantized(canonical(network(), task=task, batch=2, folds=()), scheme)
+    file = lowered(graph, Precision.INT8_DYNAMIC if scheme.dynamic else Precision.INT8)
+    expected = run_onnx(graph, probe(2))
+    for name, values in run(file, probe(2), tmp_path).items():
+        a, e = (array.ravel().astype(np.float64) for array in (nchw(values), expected[name]))
+        assert a @ e / np.linalg.norm(a) / np.linalg.norm(e) > LIKE, name
+
+
 @pytest.mark.parametrize("act", ["gelu", "gelu_tanh"])
 def test_gelu_as_a_table_is_exact(act: str, tmp_path: Path) -> None:
     """Where both its sides are on grids, each of the 256 integers has its own result."""
@@ -294,7 +311,7 @@ def test_only_what_is_read_is_written() -> None:
     ops = Counter(op.name for op in ops_of(lowered(graph)))
     blocks, convolutions, depthwise = 5, 4, 3  # of them stem and downsamples; those of the depthwise that are int8
     assert ops["QUANTIZE"] == 2 * blocks + convolutions
-    assert ops["DEQUANTIZE"] == 2 * blocks + convolutions + 3 * depthwise + 3 * (blocks - depthwise)  # float16 kernels
+    assert ops["DEQUANTIZE"] == 2 * blocks + convolutions + 3 * depthwise
     dynamic = Counter(op.name for op in ops_of(lowered(quantized_network(DYNAMIC), Precision.INT8_DYNAMIC)))
     assert dynamic["QUANTIZE"] == 0
     assert dynamic["FULLY_CONNECTED"] == 2 * blocks
