@@ -22,11 +22,12 @@ import torch
 from networks import calibration_pictures, images, validation_pictures
 from numpy.typing import NDArray
 from paths import OUT
+from torch import nn
 
 from edgecvx.export.canonical import build_canonical
 from edgecvx.export.fold import fold
 from edgecvx.measure.metrics import row_cosines
-from edgecvx.models.convnext import ConvNeXt, LayerNorm2d
+from edgecvx.models.convnext import Block, ConvNeXt, LayerNorm2d, Stage
 from edgecvx.models.load import load_model
 from edgecvx.quantize.calibrate import calibrate
 from edgecvx.quantize.decide import decide
@@ -112,8 +113,11 @@ def _graph(variant: str, scaled: bool, folds: tuple[str, ...] | None) -> ir.Mode
 def _scaled(module: ConvNeXt) -> ConvNeXt:
     """The same function with uneven channels: powers of two, which change no bit of a product."""
     module, draw = copy.deepcopy(module), torch.Generator().manual_seed(0)
-    pairs = [(b.norm, b.mlp.fc1) for stage in module.stages for b in stage.blocks]
-    pairs += [(stage.downsample[0], stage.downsample[1]) for stage in module.stages if stage.downsample is not None]
+    stages = [stage for stage in module.stages if isinstance(stage, Stage)]
+    pairs: list[tuple[nn.Module, nn.Module]] = [
+        (b.norm, b.mlp.fc1) for stage in stages for b in stage.blocks if isinstance(b, Block)
+    ]
+    pairs += [(stage.downsample[0], stage.downsample[1]) for stage in stages if stage.downsample is not None]
     with torch.no_grad():
         for norm, layer in pairs:
             if not isinstance(norm, LayerNorm2d) or norm.weight is None or norm.bias is None:
@@ -121,7 +125,7 @@ def _scaled(module: ConvNeXt) -> ConvNeXt:
             factors = torch.exp2(torch.randint(-4, 5, norm.weight.shape, generator=draw).float())
             norm.weight.mul_(factors)
             norm.bias.mul_(factors)
-            layer.weight.div_(factors.reshape(1, -1, 1, 1))
+            layer.weight.div_(factors.reshape(1, -1, 1, 1))  # type: ignore[operator]
     return module
 
 

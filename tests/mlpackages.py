@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgecvx.export.canonical import build_canonical
-from edgecvx.export.coreml import CoreMLOptions, lower
+from edgecvx.export.coreml import lower
+from edgecvx.export.coreml_options import CoreMLOptions
 from edgecvx.export.fold import fold
 from edgecvx.export.lowered import Lowered
 from edgecvx.spec import InputKind, Precision, Task

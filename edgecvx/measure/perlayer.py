@@ -37,11 +37,14 @@ from edgecvx.measure.selfcheck import channels_first
 from edgecvx.runtimes import NO_OPTIONS, open_session
 from edgecvx.runtimes.base import batches
 from edgecvx.spec import Layout
+from edgecvx.targets import get_target
 
 Array = NDArray[Any]
 
 WEIGHTED = ("conv", "depthwise", "Gemm", "Grn", "scale", "shift")
 """How the kinds of layer begin that have constants of their own, which a lower precision rounds."""
+LAYERS = ("conv", "depthwise", "Gemm")
+"""Those of them that a scheme may put into int8."""
 GROUP_BYTES = 256 << 20
 """Inner tensors asked for at once, counted in float32. The artifact's, the reference's and the local ones are held."""
 STANDS_OUT_DB = 20.0
@@ -108,8 +111,8 @@ def per_layer(
     checkpoints = [checkpoint] if isinstance(checkpoint, Path) else list(checkpoint or ())
     reference = canonical_reference(manifest, checkpoints, threads=threads)
     build = exposer(manifest.format)
-    own = dict(build.inner_tensors(path))
-    shown = [tensor for tensor in reference.tensors if tensor.name in own]
+    own = {name: told for name, told in build.inner_tensors(path).items() if not _rescaled(manifest, name)}
+    shown = [_told_int8(tensor, manifest) for tensor in reference.tensors if tensor.name in own]
     if not shown:
         raise ArtifactError(f"{path.name} has no tensor that carries a canonical name: it was not written by edgecvx")
     scores = {tensor.name: _Score() for tensor in shown}
@@ -127,6 +130,23 @@ def per_layer(
         not_shown=tuple(tensor.name for tensor in reference.tensors if tensor.name not in own),
         notes=_notes(manifest, path),
     )
+
+
+def _rescaled(manifest: Manifest, name: str) -> bool:
+    """Whether a tensor is not the canonical one: a plan's smoothing rescales what GRN hands to fc2, channel by channel.
+
+    GRN and fc2 are looked at as one there, between the activation function and fc2's output.
+    """
+    planned = manifest.quantized is not None and manifest.quantized.plan_sha256 is not None
+    return planned and name.endswith(".mlp.grn")
+
+
+def _told_int8(tensor: Tensor, manifest: Manifest) -> Tensor:
+    """A layer of its own kind where it is computed in int8, so that it is not measured against float ones."""
+    scheme = get_target(manifest.target).schemes.get(manifest.precision)
+    if scheme is None or not tensor.kind.startswith(LAYERS) or not scheme.quantizes(tensor.name):
+        return tensor
+    return dataclasses.replace(tensor, kind=f"{tensor.kind}, int8")
 
 
 def with_layers(

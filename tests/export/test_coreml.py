@@ -25,8 +25,9 @@ if importlib.util.find_spec("coremltools") is None:  # importing it here would l
 from edgecvx.data.preprocess import normalize
 from edgecvx.errors import ExportError, UsageError
 from edgecvx.export.canonical import build_canonical
-from edgecvx.export.coreml import CoreMLOptions, lower
+from edgecvx.export.coreml import lower
 from edgecvx.export.coreml_import import import_coremltools
+from edgecvx.export.coreml_options import CoreMLOptions
 from edgecvx.export.fold import fold_uint8_input
 from edgecvx.export.lowered import Lowered
 from edgecvx.models.convnext import Block, ConvNeXt, outputs_of

@@ -24,9 +24,9 @@ if importlib.util.find_spec("coremltools") is None:  # importing it here would l
 
 from edgecvx.errors import ExportError, RuntimeFailedError, UsageError
 from edgecvx.export.canonical import build_canonical
-from edgecvx.export.coreml import CoreMLOptions, lower
+from edgecvx.export.coreml import lower
 from edgecvx.export.coreml_import import import_coremltools, quiet
-from edgecvx.export.coreml_options import check_request
+from edgecvx.export.coreml_options import CoreMLOptions, check_request
 from edgecvx.export.coreml_quantized import half_scales
 from edgecvx.export.coreml_writer import Identifiers
 from edgecvx.export.fold import fold, fold_uint8_input

@@ -22,6 +22,8 @@ from support import network, probe, relative_error
 
 pytest.importorskip("onnxruntime")
 
+from quantized import images_of, quantized, run_onnx
+
 from edgecvx.errors import ExportError, UsageError
 from edgecvx.export.lowered import Lowered
 from edgecvx.export.onnx import OnnxOptions, lower, read_ops
@@ -32,7 +34,6 @@ from edgecvx.quantize.scheme import Role, Scheme
 from edgecvx.runtimes.onnxruntime import open_session
 from edgecvx.spec import ArchSpec, Precision, PreprocessSpec, Task
 from edgecvx.targets.onnx import TARGET
-from tests.quantized import images_of, quantized, run_onnx
 
 INT8 = OnnxOptions(precision=Precision.INT8)
 DYNAMIC = OnnxOptions(precision=Precision.INT8_DYNAMIC)

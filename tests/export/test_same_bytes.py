@@ -16,7 +16,7 @@ from lowerings import canonical
 from support import network
 from edgecvx.export import onnx, openvino
 from edgecvx.spec import Precision
-from tests.quantized import quantized
+from quantized import quantized
 
 labels = {"edgecvx.task": "classify", "edgecvx.labels": '["a", "b"]', "edgecvx.model": "m"}
 graph = canonical(network(), metadata=labels)

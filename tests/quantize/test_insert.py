@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 import pytest
+from quantized import images_of, plan_of, run_onnx
 
 from edgecvx.errors import EdgecvxError, UsageError
 from edgecvx.export.canonical import build_canonical
@@ -19,7 +20,6 @@ from edgecvx.quantize.plan import QuantPlan
 from edgecvx.quantize.qparams import BYTES, quantize_weight
 from edgecvx.quantize.scheme import Role, Scheme
 from edgecvx.spec import ArchSpec, InputKind, Task
-from tests.quantized import images_of, plan_of, run_onnx
 
 ARCH = ArchSpec(name="small", depths=(1, 1, 1, 1), dims=(8, 8, 16, 16))
 BLOCK = "stages.1.blocks.0"

@@ -7,11 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from quantized import calibration_of, tensor_plan
 
 from edgecvx.errors import UsageError
 from edgecvx.quantize.plan import Agreement, LayerPlan, QuantPlan, dump_plan, read_plan
 from edgecvx.spec import ArchSpec, InputKind, ModelSpec, PreprocessSpec, WeightsSource
-from tests.quantized import calibration_of, tensor_plan
 
 LAYER = LayerPlan(
     input=tensor_plan(-1.0, 2.0),

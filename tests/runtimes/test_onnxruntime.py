@@ -13,12 +13,13 @@ from support import network, probe
 
 pytest.importorskip("onnxruntime")
 
+from quantized import quantized, run_onnx
+
 from edgecvx.errors import RuntimeFailedError, UsageError
 from edgecvx.export.onnx import OnnxOptions, lower
 from edgecvx.runtimes import onnxruntime as runtime
 from edgecvx.runtimes.onnxruntime import open_session, version
 from edgecvx.spec import Precision
-from tests.quantized import quantized, run_onnx
 
 
 @pytest.fixture(scope="module")
