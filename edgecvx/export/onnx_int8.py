@@ -310,7 +310,7 @@ def _has_no_overlap(node: ir.Node) -> bool:
     size_in, size_out = shape_of(_first(node))[2:], shape_of(node.outputs[0])[2:]
     return (
         node.attributes["group"].as_int() == 1
-        and kernel == strides
+        and kernel == strides == kernel[:1] * len(kernel)
         and not any(pads)
         and all(k * out == whole for k, out, whole in zip(kernel, size_out, size_in, strict=True))
     )
