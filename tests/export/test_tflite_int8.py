@@ -76,7 +76,7 @@ def layers_of(graph: ir.Model) -> dict[str, ir.Node]:
 def convolve(node: ir.Node, x: NDArray[Any], weight: NDArray[Any]) -> NDArray[np.float64]:
     """A layer without its bias, in float64, which is exact on integers."""
     if node.op_type == "Gemm":
-        return x.astype(np.float64) @ weight.T.astype(np.float64)
+        return np.asarray(x.astype(np.float64) @ weight.T.astype(np.float64))
     pads = node.attributes["pads"].as_ints()
     padded = torch.nn.functional.pad(torch.from_numpy(x.astype(np.float64)), (pads[1], pads[3], pads[0], pads[2]))
     result = torch.nn.functional.conv2d(
@@ -131,7 +131,7 @@ def steps_off(layers: dict[str, ir.Node], path: Path, **options: str) -> dict[st
     off = {}
     for name, node in layers.items():
         taken, returned = (values[end] for end in int8_ends(node))
-        assert (taken.dtype, returned.dtype) == (np.int8, np.int8)
+        assert taken.dtype == np.int8 and returned.dtype == np.int8
         off[name] = float(np.abs(nchw(returned) - int8_result(node, nchw(taken))).max())
     return off
 
