@@ -226,7 +226,9 @@ def to_json(value: object) -> Any:
     if isinstance(value, enum.Enum):
         return value.value
     if isinstance(value, Mapping):
-        return {str(k): to_json(v) for k, v in value.items()}
+        return {str(k.value if isinstance(k, enum.Enum) else k): to_json(v) for k, v in value.items()}
+    if isinstance(value, frozenset):
+        return sorted(to_json(v) for v in value)
     if isinstance(value, tuple | list):
         return [to_json(v) for v in value]
     if value is None or isinstance(value, bool | int | float | str):
