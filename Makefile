@@ -20,7 +20,7 @@ help:
 	@echo "make test     lint, then the tests"
 	@echo "make lint     ruff and mypy, changing nothing"
 	@echo "make format   let ruff format and fix what it can"
-	@echo "make demo     femto to four targets, inspected, asked and validated on drawn pictures: demo/report.html"
+	@echo "make demo     femto in FP32 and INT8, inspected, asked and validated on drawn pictures: demo/report.html"
 	@echo "make clean    remove the environment, the caches and ./demo"
 
 setup: $(READY)
@@ -56,19 +56,21 @@ format: $(READY)
 	$(BIN)/ruff format
 
 # The product from end to end, in the commands a user would type, on weights that ship inside and pictures drawn here.
-# 500 of them are enough to tell that top-1 is within 99% of FP32's. Core ML off a Mac is computed, not run, and too slow
+# 1,000 of them are enough to tell that top-1 is within 99% of FP32's. Core ML off a Mac is computed, not run, and too slow
 # for that many: it names four instead.
 DEMO := demo
-STEM := $(DEMO)/convnextv2_femto.demo-224-fp32
+STEM := $(DEMO)/convnextv2_femto.demo-224
 DRAW := from pathlib import Path; from edgecvx.data.demo import write_folder; \
         write_folder(Path("$(DEMO)/pictures"), count=4)
 demo: $(READY)
 	rm -rf $(DEMO)
-	$(BIN)/edgecvx export femto --weights demo --target onnx,openvino,tflite,coreml --out $(DEMO)
-	$(BIN)/edgecvx inspect $(STEM).tflite
+	$(BIN)/edgecvx export femto --weights demo --target onnx,openvino,tflite --out $(DEMO)
+	$(BIN)/edgecvx export femto --weights demo --target onnx,openvino,tflite,coreml --int8 --out $(DEMO)
+	$(BIN)/edgecvx inspect $(STEM)-int8.tflite
 	$(BIN)/python -c '$(DRAW)'
-	$(BIN)/edgecvx predict $(STEM).mlpackage $(DEMO)/pictures/*/* --top 2
-	$(BIN)/edgecvx validate $(STEM).onnx $(STEM).xml $(STEM).tflite --limit 500 --html $(DEMO)/report.html
+	$(BIN)/edgecvx predict $(STEM)-int8.mlpackage $(DEMO)/pictures/*/* --top 2
+	$(BIN)/edgecvx validate $(STEM)-fp32.tflite $(STEM)-int8.onnx $(STEM)-int8.xml $(STEM)-int8.tflite \
+	  --limit 1000 --html $(DEMO)/report.html
 
 clean:
 	rm -rf $(VENV) $(DEMO) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache
