@@ -14,7 +14,7 @@ from edgecvx.export.rewrite import array_of, name_of
 from edgecvx.quantize.bias import bias_correction
 from edgecvx.quantize.estimators import Estimator, choose_range
 from edgecvx.quantize.plan import LayerPlan, TensorPlan
-from edgecvx.quantize.qparams import as_float32, grid_of_range, quantize_weight, weight_scales
+from edgecvx.quantize.qparams import as_float32, grid_of_range, quantize_weight, room_for_bias, weight_scales
 from edgecvx.quantize.request import USUAL_REFINEMENTS
 from edgecvx.quantize.scheme import ACTIVATION
 from edgecvx.quantize.smooth import smoothed, smoothed_weight, smoothing_scales
@@ -62,12 +62,16 @@ def _layer(node: ir.Node, stats: Statistics, estimator: Estimator, refinements: 
         # The plan's own digits from here on, so that scales and weights fit each other to the last bit.
         smoothing = np.array([as_float32(float(s)) for s in smoothing])
         seen, weight = smoothed(seen, smoothing), smoothed_weight(weight, smoothing)
+    grids = _tensor(seen, estimator)
     scales = weight_scales(weight)
+    if len(node.inputs) > 2:
+        finest = min(grids.asymmetric.scale, grids.symmetric.scale)
+        scales = room_for_bias(scales, array_of(node.inputs[2]), finest)
     correction = None
     if "bias-correction" in refinements:
         correction = bias_correction(weight, quantize_weight(weight, scales), seen)
     return LayerPlan(
-        input=_tensor(seen, estimator),
+        input=grids,
         output=_tensor(stats[name], estimator),
         weight_scales=_numbers(scales),
         smoothing=() if smoothing is None else _numbers(smoothing),

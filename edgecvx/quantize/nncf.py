@@ -26,7 +26,7 @@ from edgecvx.errors import EdgecvxError, missing_package
 from edgecvx.export.rewrite import is_constant, name_of, shape_of
 from edgecvx.quantize.decide import Decisions, decide
 from edgecvx.quantize.plan import LayerPlan, TensorPlan
-from edgecvx.quantize.qparams import Grid, as_float32, grid_of_range
+from edgecvx.quantize.qparams import Grid, as_float32, grid_of_range, room_for_bias
 from edgecvx.quantize.statistics import Statistics
 
 Array = NDArray[Any]
@@ -140,10 +140,14 @@ class _Constants:
 def _layer(name: str, seen: LayerPlan, before: _Constants, after: _Constants) -> LayerPlan:
     grid, old, new = after.grid(name), before.bias(name), after.bias(name)
     correction = np.zeros(0) if new is None else new - (0.0 if old is None else old)
+    tensor = seen.input if grid is None else _tensor(seen.input, grid)
+    scales = np.asarray(after.weight_scales(name), np.float32)
+    if new is not None:
+        scales = room_for_bias(scales, new, min(tensor.asymmetric.scale, tensor.symmetric.scale))
     return LayerPlan(
-        input=seen.input if grid is None else _tensor(seen.input, grid),
+        input=tensor,
         output=seen.output,
-        weight_scales=after.weight_scales(name),
+        weight_scales=tuple(as_float32(float(scale)) for scale in scales),
         bias_correction=tuple(as_float32(float(x)) for x in correction) if correction.any() else (),
     )
 

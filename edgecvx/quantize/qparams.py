@@ -21,8 +21,10 @@ LOWEST, HIGHEST = -128, 127
 """Of int8."""
 WEIGHT_LIMIT = 127
 """Weights leave -128 unused: symmetric means that ``-w`` is on the grid where ``w`` is, and kernels rely on it."""
-SMALLEST_SCALE = 2.0**-100
-"""A tensor that is zero everywhere still needs a scale, and its products with others must not underflow float32."""
+SMALLEST_SCALE = 2.0**-60
+"""A tensor that is zero everywhere still needs a scale, and the product of two must not underflow float32."""
+BIAS_LIMIT = 2.0**30
+"""Half of int32: the other half is for the products that are added to a bias."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,6 +112,16 @@ def quantize_weight(weight: Array, scales: NDArray[np.float32] | None = None) ->
     steps = np.rint(weight.astype(np.float64) / _by_channel(scales.astype(np.float64), weight.ndim))
     values = np.clip(steps, -WEIGHT_LIMIT, WEIGHT_LIMIT).astype(np.int8)
     return Weight(values=values, scales=scales)
+
+
+def room_for_bias(scales: NDArray[np.float32], bias: Array, input_scale: float) -> NDArray[np.float32]:
+    """Weight scales, raised where a channel's bias would not fit into int32 in units of ``input_scale * scales``.
+
+    A pruned channel has no weights and may have a bias; one with next to none returns its bias and little else. What
+    the coarser scale rounds away there is at most a step of ``bias / 2**30`` per weight, which no float32 would show.
+    """
+    smallest = np.abs(bias.astype(np.float64)) / (input_scale * BIAS_LIMIT)
+    return np.asarray(np.maximum(scales, smallest), np.float32)
 
 
 def bias_int32(bias: Array, input_scale: float, scales: NDArray[np.float32]) -> NDArray[np.int32]:

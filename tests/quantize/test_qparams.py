@@ -10,7 +10,16 @@ import pytest
 from onnx.reference import ReferenceEvaluator
 
 from edgecvx.errors import EdgecvxError
-from edgecvx.quantize.qparams import BYTES, Grid, Weight, bias_int32, grid_of_range, quantize_weight, weight_scales
+from edgecvx.quantize.qparams import (
+    BYTES,
+    Grid,
+    Weight,
+    bias_int32,
+    grid_of_range,
+    quantize_weight,
+    room_for_bias,
+    weight_scales,
+)
 
 DRAW = np.random.default_rng(0)
 
@@ -104,6 +113,20 @@ def test_a_bias_counts_in_units_of_the_sums() -> None:
 def test_a_bias_too_large_for_int32_is_told() -> None:
     with pytest.raises(EdgecvxError, match="channel 1 does not fit into int32"):
         bias_int32(np.array([0.0, 1e6]), 1e-3, np.full(2, 1e-3, np.float32))
+
+
+def test_a_channel_that_is_little_but_bias_gets_a_coarser_scale() -> None:
+    """A pruned channel: its scale alone is so small that no bias would fit; nobody reads its weights anyway."""
+    weight, bias, input_scale = np.array([[0.5, -1.0], [0.0, 0.0]]), np.array([0.25, -3.0]), 0.02
+    scales = weight_scales(weight)
+    with pytest.raises(EdgecvxError, match="channel 1 does not fit"):
+        bias_int32(bias, input_scale, scales)
+    raised = room_for_bias(scales, bias, input_scale)
+    assert raised[0] == scales[0], "where the bias fits, nothing changes"
+    steps = bias_int32(bias, input_scale, raised)
+    units = input_scale * raised.astype(np.float64)
+    assert (np.abs(steps * units - bias) <= units / 2).all()
+    assert not quantize_weight(weight, raised).values[1].any()
 
 
 def test_weights_and_scales_have_to_go_together() -> None:
