@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
@@ -67,7 +68,7 @@ def choose_range(
         if estimator == "auto" and scales[0] < WORTH * scales[1]:
             return ChosenRange(*stats.range, "minmax")
         return ChosenRange(*clipped, "percentile")
-    return ChosenRange(*_least_error(_spread(values), stats.range, symmetric), "mse")
+    return ChosenRange(*_least_error(_spread(stats.rows), stats.range, symmetric), "mse")
 
 
 def _percentile(values: Array, percentile: float, symmetric: bool) -> tuple[float, float]:
@@ -80,9 +81,15 @@ def _percentile(values: Array, percentile: float, symmetric: bool) -> tuple[floa
     return float(low), float(high)
 
 
-def _spread(values: Array) -> Array:
-    """At most ``SEARCHED`` values, evenly from the sample."""
-    return values[:: max(1, -(-len(values) // SEARCHED))].astype(np.float64)
+def _spread(rows: Array) -> Array:
+    """At most ``SEARCHED`` values, evenly from all pixels and all channels of the sample.
+
+    A step that shares a factor with the number of channels would come back to the same channels in every pixel.
+    """
+    step = max(1, -(-rows.size // SEARCHED))
+    while math.gcd(step, rows.shape[1]) > 1:
+        step += 1
+    return rows.reshape(-1)[::step].astype(np.float64)
 
 
 def _least_error(values: Array, whole: tuple[float, float], symmetric: bool) -> tuple[float, float]:

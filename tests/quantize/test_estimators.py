@@ -65,6 +65,15 @@ def test_mse_is_better_than_minmax_where_values_are_rare() -> None:
     assert errors["mse"] < 0.95 * errors["minmax"]
 
 
+@pytest.mark.parametrize("loud", range(8))
+def test_mse_looks_at_every_channel(loud: int) -> None:
+    """More values than are searched: taken at equal steps, they must not be the same few channels of each pixel."""
+    rows = np.random.default_rng(3).uniform(-1, 1, (512, 384)).astype(np.float32)
+    rows[:, loud] *= 20
+    low, high, _ = choose_range(point_of(rows), "mse", symmetric=True)
+    assert high - low > 20, "a channel in 384 holds half of all energy, and clipping it would cost most of that"
+
+
 @pytest.mark.parametrize("symmetric", [False, True])
 def test_auto_clips_only_where_that_wins_resolution(symmetric: bool) -> None:
     even = np.random.default_rng(2).uniform(-1, 1, (512, 400)).astype(np.float32)
