@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from edgecvx.errors import EdgecvxError, UsageError
 from edgecvx.export.canonical import DOMAIN, QUANTIZED_OPS, check_canonical
+from edgecvx.export.rewrite import array_of, name_of, shape_of
 from edgecvx.quantize.plan import LayerPlan, QuantPlan
 from edgecvx.quantize.qparams import BYTES, Grid, quantize_weight
 from edgecvx.quantize.scheme import ACTIVATION, Scheme
@@ -34,13 +35,13 @@ def insert(graph: ir.Model, scheme: Scheme, plan: QuantPlan | None) -> ir.Model:
     model = ir.serde.deserialize_model(ir.serde.serialize_model(graph))
     inserter = _Inserter(model, scheme)
     for node in list(model.graph):
-        if node.op_type in ("Conv", "Gemm") and scheme.quantizes(_name(node)):
-            inserter.layer(node, None if plan is None else _of(plan, _name(node)))
-        elif scheme.activations and plan is not None and _name(node).endswith(ACTIVATION):
-            if _name(node) not in plan.activations:
-                raise UsageError(f"the plan has no {_name(node)!r}: calibrate this model again")
-            grid = plan.activations[_name(node)].grid(symmetric=scheme.symmetric)
-            inserter.output(node, grid)
+        name = name_of(node.outputs[0])
+        if node.op_type in ("Conv", "Gemm") and scheme.quantizes(name):
+            inserter.layer(node, None if plan is None else _of(plan, name))
+        elif scheme.activations and plan is not None and name.endswith(ACTIVATION):
+            if name not in plan.activations:
+                raise UsageError(f"the plan has no {name!r}: calibrate this model again")
+            inserter.output(node, plan.activations[name].grid(symmetric=scheme.symmetric))
     check_canonical(model, ops=QUANTIZED_OPS)
     return model
 
@@ -60,8 +61,8 @@ class _Inserter:
 
     def layer(self, node: ir.Node, plan: LayerPlan | None) -> None:
         """Puts a layer into INT8: its weights, and with a plan its bias, its input and perhaps its output."""
-        name = _name(node)
-        weight = _array(node.inputs[1])
+        name = name_of(node.outputs[0])
+        weight = array_of(node.inputs[1])
         scales = None
         if plan is not None:
             weight = self._smooth(node, weight, plan.smoothing)
@@ -78,7 +79,7 @@ class _Inserter:
         """Puts what a node returns on a grid; everybody who read it reads the grid's numbers."""
         value = node.outputs[0]
         readers = [(use.node, use.idx) for use in value.uses()]
-        result = self._pair(value, grid, _name(node), after=node)
+        result = self._pair(value, grid, name_of(value), after=node)
         for reader, index in readers:
             reader.replace_input_with(index, result)
         outputs = self._graph.outputs
@@ -91,19 +92,20 @@ class _Inserter:
         """Divides a layer's input by one number per channel, and multiplies its weights by it (identity 5)."""
         if not smoothing:
             return weight
-        scales = _vector(smoothing, weight.shape[1], f"{_name(node)}: smoothing").astype(np.float64)
+        name = name_of(node.outputs[0])
+        scales = _vector(smoothing, weight.shape[1], f"{name}: smoothing").astype(np.float64)
         source = node.inputs[0]
         below = None if source is None else source.producer()
         if source is None or below is None or len(source.uses()) != 1:
-            raise UsageError(f"{_name(node)}: its input has other readers, so it cannot be smoothed")
-        column = scales.reshape(1, -1, 1, 1)
+            raise UsageError(f"{name}: its input has other readers, so it cannot be smoothed")
+        column = scales.reshape(1, -1, *[1] * (len(shape_of(source)) - 2))
         if below.domain == DOMAIN and below.op_type in ("Grn", "GrnL2"):
             for index in (1, 2):  # x * (base + gamma * N): both carry the division
                 constant = below.inputs[index]
-                self._replace(below, index, f"{constant.name}", _array(constant) / column)  # type: ignore[union-attr]
+                self._replace(below, index, f"{constant.name}", array_of(constant) / column)  # type: ignore[union-attr]
         else:
-            factor = self._constant(f"{_name(node)}.smoothing", (1.0 / column).astype(np.float32))
-            value = _value(f"{_name(node)}.smoothed", source, ir.DataType.FLOAT)
+            factor = self._constant(f"{name}.smoothing", (1.0 / column).astype(np.float32))
+            value = _value(f"{name}.smoothed", source, ir.DataType.FLOAT)
             product = ir.node("Mul", [source, factor], outputs=[value], name=str(value.name))
             self._graph.insert_before(node, product)
             node.replace_input_with(0, value)
@@ -129,25 +131,24 @@ class _Inserter:
         """Adds the plan's correction to the bias, which is made where there was none."""
         if not correction:
             return
-        weight = node.inputs[1]
-        channels = 0 if weight is None or weight.shape is None else int(weight.shape[0])  # type: ignore[arg-type]
-        added = _vector(correction, channels, f"{_name(node)}: bias_correction")
+        channels = shape_of(node.outputs[0])[1]
+        added = _vector(correction, channels, f"{name_of(node.outputs[0])}: bias_correction")
         if len(node.inputs) > 2 and node.inputs[2] is not None:
-            self._replace(node, 2, str(node.inputs[2].name), _array(node.inputs[2]) + added)
+            self._replace(node, 2, str(node.inputs[2].name), array_of(node.inputs[2]) + added)
             return
-        name = str(weight.name).removesuffix(".weight.dequantized") if weight is not None else _name(node)
+        name = name_of(node.inputs[1]).removesuffix(".weight.dequantized")
         node.resize_inputs(3)
         node.replace_input_with(2, self._constant(f"{name}.bias", added))
 
     def _input(self, node: ir.Node, grid: Grid) -> None:
         """Quantizes what a layer reads; a picture's bytes stay as they are."""
         source = node.inputs[0]
-        below = None if source is None else source.producer()
         if source is None:
-            raise EdgecvxError(f"{_name(node)} reads nothing")
+            raise EdgecvxError(f"{name_of(node.outputs[0])} reads nothing")
+        below = source.producer()
         if below is not None and below.op_type == "Cast":
             grid = BYTES
-        result = self._pair(source, grid, f"{_name(node)}.input", before=node)
+        result = self._pair(source, grid, f"{name_of(node.outputs[0])}.input", before=node)
         node.replace_input_with(0, result)
 
     def _pair(
@@ -192,13 +193,3 @@ def _vector(numbers: tuple[float, ...], length: int, what: str) -> NDArray[np.fl
 
 def _value(name: str, like: ir.Value, dtype: ir.DataType) -> ir.Value:
     return ir.Value(name=name, shape=like.shape, type=ir.TensorType(dtype))
-
-
-def _name(node: ir.Node) -> str:
-    return str(node.outputs[0].name)
-
-
-def _array(value: ir.Value | None) -> NDArray[np.float32]:
-    if value is None or value.const_value is None:
-        raise EdgecvxError("a weight of the canonical graph is no constant")
-    return np.asarray(value.const_value.numpy(), np.float32)

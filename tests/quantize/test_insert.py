@@ -14,6 +14,7 @@ from edgecvx.errors import EdgecvxError, UsageError
 from edgecvx.export.canonical import build_canonical
 from edgecvx.export.fold import fold
 from edgecvx.export.qdq import grid_of, is_quantized, output_grid, quantized_input, weight_of
+from edgecvx.export.rewrite import array_of
 from edgecvx.models.convnext import ConvNeXt, initialize
 from edgecvx.quantize.insert import insert
 from edgecvx.quantize.plan import QuantPlan
@@ -116,7 +117,7 @@ def test_the_bytes_of_a_picture_are_on_their_own_grid() -> None:
 
 
 @pytest.mark.parametrize(
-    "layer,channels", [(f"{BLOCK}.mlp.fc2", 32), (f"{BLOCK}.mlp.fc1", 8), ("stages.1.downsample.1", 8)]
+    "layer,channels", [(f"{BLOCK}.mlp.fc2", 32), (f"{BLOCK}.mlp.fc1", 8), ("stages.1.downsample.1", 8), ("logits", 16)]
 )
 def test_smoothing_changes_no_float(graph: ir.Model, plan: QuantPlan, layer: str, channels: int) -> None:
     """The input is divided channel by channel, the weights are multiplied, and up to there nothing else differs."""
@@ -130,12 +131,13 @@ def test_smoothing_changes_no_float(graph: ir.Model, plan: QuantPlan, layer: str
     original = str(node_of(graph, layer).inputs[0].name)  # type: ignore[union-attr]
     plain = insert(graph, Scheme(), plan)
     before, after = (run_onnx(m, image, [v])[v] for m, v in ((plain, original), (smoothed, name)))
-    np.testing.assert_allclose(after * np.reshape(scales, (1, -1, 1, 1)), before, rtol=1e-5, atol=1e-6)
+    column = np.reshape(scales, (1, -1, *[1] * (before.ndim - 2)))
+    np.testing.assert_allclose(after * column, before, rtol=1e-5, atol=1e-6)
     weight = weight_of(node_of(smoothed, layer).inputs[1])
-    exact = graph.graph.initializers[f"{layer}.weight"].const_value.numpy()  # type: ignore[union-attr]
+    exact = array_of(node_of(graph, layer).inputs[1])
     assert weight is not None
-    limit = np.asarray(plan.layers[layer].weight_scales).reshape(-1, 1, 1, 1) * 127
-    wanted = np.clip(exact * np.reshape(scales, (1, -1, 1, 1)), -limit, limit)
+    limit = np.asarray(plan.layers[layer].weight_scales).reshape(-1, *[1] * (exact.ndim - 1)) * 127
+    wanted = np.clip(exact * column, -limit, limit)
     np.testing.assert_allclose(weight.dequantize(), wanted, atol=float(limit.max()) / 250)
 
 
