@@ -34,9 +34,9 @@ from numpy.typing import NDArray
 from edgecvx.errors import ExportError
 from edgecvx.export.canonical import DOMAIN
 from edgecvx.export.coreml_quantized import dequantize, quantize, reads_unpadded, takes_bytes, written_weight
-from edgecvx.export.coreml_writer import MilWriter, Var, array_of
+from edgecvx.export.coreml_writer import MilWriter, Var
 from edgecvx.export.qdq import weight_of
-from edgecvx.export.rewrite import name_of
+from edgecvx.export.rewrite import array_of, name_of
 
 SMALLEST_NORMAL = 2.0**-14
 """Of float16. Below it a Neural Engine may take a number for zero."""

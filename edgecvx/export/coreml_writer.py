@@ -11,7 +11,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from edgecvx.errors import ExportError
-from edgecvx.export.rewrite import name_of
+from edgecvx.export.rewrite import array_of, name_of
 
 Var = Any
 """A value of a MIL program; coremltools has no types to speak of."""
@@ -125,10 +125,3 @@ class MilWriter:
         if key not in self._settings:
             self._settings[key] = self.mb.const(val=value, name=self.identifiers.of(f"setting.{len(self._settings)}"))
         return self._settings[key]
-
-
-def array_of(value: ir.Value) -> NDArray[Any]:
-    """A constant of the graph."""
-    if value.const_value is None:
-        raise ExportError(f"{value.name!r} is neither computed before it is used nor a constant")
-    return value.const_value.numpy()

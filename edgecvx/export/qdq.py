@@ -9,6 +9,7 @@ import numpy as np
 import onnx_ir as ir
 
 from edgecvx.errors import ExportError
+from edgecvx.export.rewrite import constant_of
 from edgecvx.quantize.qparams import Grid, Weight, as_float32
 
 QUANTIZE, DEQUANTIZE = "QuantizeLinear", "DequantizeLinear"
@@ -19,7 +20,7 @@ def weight_of(value: ir.Value | None) -> Weight | None:
     node = _producer(value, DEQUANTIZE)
     if node is None or node.inputs[0] is None or node.inputs[0].const_value is None:
         return None
-    values, scales = (_array(v) for v in node.inputs[:2])
+    values, scales = (constant_of(v) for v in node.inputs[:2])
     if node.attributes["axis"].as_int() != 0:
         raise ExportError(f"{node.name}: weights are quantized per output channel, which is axis 0")
     return Weight(values=np.asarray(values, np.int8), scales=np.asarray(scales, np.float32))
@@ -31,7 +32,7 @@ def grid_of(node: ir.Node) -> Grid:
     Raises:
         ExportError: The node has no constant scale for the whole tensor and int8 zero point.
     """
-    scale, zero_point = (_array(v) for v in node.inputs[1:3])
+    scale, zero_point = (constant_of(v) for v in node.inputs[1:3])
     if scale.ndim or zero_point.ndim or zero_point.dtype != np.int8:
         raise ExportError(f"{node.name}: activations have one scale and one int8 zero point per tensor")
     return Grid(scale=as_float32(float(scale)), zero_point=int(zero_point))
@@ -64,9 +65,3 @@ def is_quantized(graph: ir.Model) -> bool:
 def _producer(value: ir.Value | None, op_type: str) -> ir.Node | None:
     node = None if value is None else value.producer()
     return node if node is not None and node.op_type == op_type else None
-
-
-def _array(value: ir.Value | None) -> np.ndarray:
-    if value is None or value.const_value is None:
-        raise ExportError("a scale or zero point of the quantized graph is no constant")
-    return value.const_value.numpy()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import onnx
@@ -99,11 +100,16 @@ def name_of(value: ir.Value | None) -> str:
     return value.name
 
 
-def array_of(value: ir.Value | None) -> NDArray[np.float32]:
-    """The content of a constant."""
+def constant_of(value: ir.Value | None) -> NDArray[Any]:
+    """The content of a constant, in its own type."""
     if value is None or value.const_value is None:
         raise ExportError(f"{name_of(value)!r} should be a constant and is not")
-    return np.asarray(value.const_value.numpy(), dtype=np.float32)
+    return value.const_value.numpy()
+
+
+def array_of(value: ir.Value | None) -> NDArray[np.float32]:
+    """The content of a constant that holds floats."""
+    return np.asarray(constant_of(value), dtype=np.float32)
 
 
 def is_constant(value: ir.Value | None) -> bool:

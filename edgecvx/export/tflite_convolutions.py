@@ -23,11 +23,10 @@ import onnx_ir as ir
 from edgecvx.errors import ExportError
 from edgecvx.export.depthwise import PARTITIONS, same_padding, split
 from edgecvx.export.qdq import quantized_input, weight_of
-from edgecvx.export.rewrite import name_of, shape_of
+from edgecvx.export.rewrite import array_of, name_of, shape_of
 from edgecvx.export.tflite_emitter import (
     Array,
     Emitter,
-    constant,
     input_grid,
     int8_input,
     int8_output,
@@ -67,7 +66,7 @@ def gemm(e: Emitter, node: ir.Node) -> None:
     """
     weight = weight_of(node.inputs[1])
     if weight is None:
-        filters = e.kernel(name_of(node.inputs[1]), constant(node.inputs[1]))
+        filters = e.kernel(name_of(node.inputs[1]), array_of(node.inputs[1]))
         options = e.writer.schema.FullyConnectedOptionsT()
         inputs = [e.read(node.inputs[0]), filters, e.bias(node)]
         e.compute("FULLY_CONNECTED", inputs, e.define(node.outputs[0]), options)
@@ -94,7 +93,7 @@ def gemm(e: Emitter, node: ir.Node) -> None:
 
 
 def _float(e: Emitter, node: ir.Node, *, depthwise: bool) -> None:
-    weight, x, schema = constant(node.inputs[1]), e.read(node.inputs[0]), e.writer.schema
+    weight, x, schema = array_of(node.inputs[1]), e.read(node.inputs[0]), e.writer.schema
     if depthwise and e.split_depthwise and _is_splittable(node, weight):
         _split_depthwise(e, node, x, weight)
         return
@@ -160,7 +159,7 @@ def _int8_kernel(e: Emitter, node: ir.Node, weight: Weight, values: Array, *, ax
 def _int32_bias(e: Emitter, node: ir.Node, weight: Weight, *, zero: bool = False) -> int:
     """The bias in units of ``input scale * weight scale``; zeros where the graph has none."""
     value = node.inputs[2] if len(node.inputs) > 2 and not zero else None
-    bias = np.zeros(len(weight.scales), np.float32) if value is None else constant(value)
+    bias = np.zeros(len(weight.scales), np.float32) if value is None else array_of(value)
     scale = input_grid(node).scale
     units = Quantization(
         scales=tuple(float(np.float32(scale) * s) for s in weight.scales), zero_points=(0,) * len(weight.scales)

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from edgecvx.errors import ExportError
 from edgecvx.export.qdq import DEQUANTIZE, QUANTIZE, grid_of, output_grid, quantized_input
-from edgecvx.export.rewrite import name_of, shape_of
+from edgecvx.export.rewrite import array_of, name_of, shape_of
 from edgecvx.export.tflite_writer import Quantization, Writer
 from edgecvx.quantize.qparams import Grid
 
@@ -46,7 +46,7 @@ class Emitter:
         """The tensor that holds a value: one computed before, or a constant, stored channels last."""
         name = name_of(value)
         if value is not None and value.const_value is not None:
-            return self.writer.constant(name, channels_last(constant(value)))
+            return self.writer.constant(name, channels_last(array_of(value)))
         if name not in self.tensors:
             self._write_on_demand(value)
         return self.tensors[name]
@@ -205,13 +205,6 @@ def nhwc(shape: Sequence[int]) -> tuple[int, ...]:
 def channels_last(array: Array) -> Array:
     """An NCHW constant as the file stores it; a vector stays as it is."""
     return array.transpose(0, 2, 3, 1) if array.ndim == 4 else array
-
-
-def constant(value: ir.Value | None) -> Array:
-    """The content of a constant."""
-    if value is None or value.const_value is None:
-        raise ExportError(f"{name_of(value)!r} has to be a constant here")
-    return value.const_value.numpy()
 
 
 def to_half(name: str, array: Array) -> NDArray[np.float16]:

@@ -23,7 +23,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from edgecvx.errors import EdgecvxError, missing_package
-from edgecvx.export.rewrite import is_constant, name_of, shape_of
+from edgecvx.export.rewrite import constant_of, is_constant, name_of, shape_of
 from edgecvx.quantize.decide import Decisions, decide
 from edgecvx.quantize.plan import LayerPlan, TensorPlan
 from edgecvx.quantize.qparams import Grid, as_float32, grid_of_range, room_for_bias
@@ -112,7 +112,7 @@ class _Constants:
             node = node.inputs[0].producer()
         if node is None or node.op_type != "DequantizeLinear":
             return None
-        scale, zero_point = (_array(v) for v in node.inputs[1:3])
+        scale, zero_point = (constant_of(v) for v in node.inputs[1:3])
         if scale.size != 1 or zero_point.dtype not in (np.int8, np.uint8):
             raise EdgecvxError(f"NNCF gave the input of {layer!r} {scale.size} scales of type {zero_point.dtype}")
         shift = 128 if zero_point.dtype == np.uint8 else 0
@@ -128,13 +128,13 @@ class _Constants:
         node = None if value is None else value.producer()
         if value is None or node is None or node.op_type != "DequantizeLinear" or not is_constant(node.inputs[0]):
             raise EdgecvxError(f"NNCF left the weights of {layer!r} in float")
-        scales = np.broadcast_to(_array(node.inputs[1]), (_array(node.inputs[0]).shape[0],))
+        scales = np.broadcast_to(constant_of(node.inputs[1]), (constant_of(node.inputs[0]).shape[0],))
         return tuple(as_float32(float(scale)) for scale in scales)
 
     def bias(self, layer: str) -> NDArray[np.float64] | None:
         """A layer's bias; None where there is none."""
         bias = self._layers[layer].inputs[2:]
-        return _array(bias[0]).astype(np.float64) if bias and bias[0] is not None else None
+        return constant_of(bias[0]).astype(np.float64) if bias and bias[0] is not None else None
 
 
 def _layer(name: str, seen: LayerPlan, before: _Constants, after: _Constants) -> LayerPlan:
@@ -155,12 +155,6 @@ def _layer(name: str, seen: LayerPlan, before: _Constants, after: _Constants) ->
 def _tensor(seen: TensorPlan, grid: Grid) -> TensorPlan:
     even = grid_of_range(grid.low, grid.high, symmetric=True)
     return dataclasses.replace(seen, estimator="nncf", asymmetric=grid, symmetric=even)
-
-
-def _array(value: ir.Value | None) -> Array:
-    if value is None or value.const_value is None:
-        raise EdgecvxError("NNCF's model has a scale, weight or bias that is no constant")
-    return value.const_value.numpy()
 
 
 def _load() -> Any:
