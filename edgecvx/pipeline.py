@@ -37,10 +37,11 @@ if TYPE_CHECKING:
 
     from edgecvx.export.lowered import Lowered
     from edgecvx.models.convnext import ConvNeXt
+    from edgecvx.models.load import LoadedModel
     from edgecvx.quantize.estimators import Estimator
-    from edgecvx.quantize.plan import Engine
+    from edgecvx.quantize.plan import Engine, QuantPlan
     from edgecvx.quantize.planning import Planned
-    from edgecvx.quantize.sources import Source
+    from edgecvx.quantize.sources import Source, Sources
 
 Array = NDArray[Any]
 E = TypeVar("E", bound=enum.Enum)
@@ -130,106 +131,96 @@ def export(
     Raises:
         EdgecvxError: With what was wrong and what to do; nothing half-written is left behind.
     """
-    targets = _targets([target] if isinstance(target, str) else target)
-    precision, task = _chosen("precision", precision, Precision), _chosen("task", task, Task)
-    input_kind = _chosen("input", input_kind, InputKind)
-    out = Path(out)
-    dump = None if dump is None else Path(dump)
-    labels = None if labels is None else Path(labels)
-    for t in targets:
-        t.check_precision(precision)
-        if t.checks:
-            load_attribute(t.checks)(_options(t, precision), input_kind=input_kind, batch=batch)
-    if batch < 1:
-        raise UsageError(f"batch {batch} does not work: it must be at least 1")
-    if not 0 <= seed < 2**63:
-        raise UsageError(f"seed {seed} does not work: it must be from 0 to {2**63 - 1}")
-    for folder in (out, dump):
-        if folder is not None and folder.exists() and not folder.is_dir():
-            raise UsageError(f"{folder} is a file: the files of an export need a folder")
-    request = PlanRequest(
-        calib=calib if calib == DEMO else Path(calib),
-        samples=calib_samples,
-        plan=None if plan is None else Path(plan),
-        engine=quantizer,
-        estimator=estimator,
-        refinements=tuple(refinements),
+    asked = _Asked(
+        targets=_targets([target] if isinstance(target, str) else target),
+        precision=_chosen("precision", precision, Precision),
+        task=_chosen("task", task, Task),
+        input_kind=_chosen("input", input_kind, InputKind),
+        batch=batch,
+        seed=seed,
+        out=Path(out),
+        dump=None if dump is None else Path(dump),
+        plan=PlanRequest(
+            calib=calib if calib == DEMO else Path(calib),
+            samples=calib_samples,
+            plan=None if plan is None else Path(plan),
+            engine=quantizer,
+            estimator=estimator,
+            refinements=tuple(refinements),
+        ),
     )
-    request.check_heard(precision)
-    calibrates = precision is Precision.INT8 and request.plan is None
-    steps = _Steps(total=2 + calibrates + 2 * len(targets), tell=on_step)
+    asked.check()
+    steps = _Steps(total=2 + asked.calibrates + 2 * len(asked.targets), tell=on_step)
 
     steps.next("reading the checkpoint")
-    _need_torch()
-    from edgecvx.models.load import load_model
-
-    loaded = load_model(model, weights=weights, image_size=image_size, labels=labels, seed=seed)
-    spec = loaded.spec
-    if task is Task.CLASSIFY and not spec.num_classes:
-        raise UsageError(f"{spec.weights.ref} has no classifier: ask for --task features or --task embed")
-    order = _Order(spec=spec, task=task, precision=precision, input_kind=input_kind, batch=batch)
-    pictures = probe_pictures(spec.preprocess.size)
-
+    loaded = _load(asked, model, weights, image_size, None if labels is None else Path(labels))
     steps.next("folding and writing the canonical graph")
-    expected = _reference(loaded.module, pictures, spec.preprocess, task)
-    graph, folded = _canonical(loaded.module, order, folds)
-    if dump is not None:
-        write_atomically(dump / f"{order.stem}.canonical.onnx", _serialized(graph))
-
-    planned = None
-    if precision is Precision.INT8:
-        from edgecvx.quantize.planning import plan_quantization
-
-        if calibrates:
-            steps.next(f"calibrating on {request.pictures}")
-        planned = plan_quantization(graph, spec, input_kind, folded, request, on_part=steps.part)
-        if calibrates:
-            write_atomically(out / f"{order.stem}.plan.json", dump_plan(planned.plan))
-    from edgecvx.quantize.sources import Sources
-
-    sources = Sources(graph, order.spec.preprocess, pictures, expected, planned)
-
-    artifacts, warnings = [], [*loaded.warnings, *(planned.warnings if planned else ())]
-    for t in targets:
-        began = time.perf_counter()
-        steps.next(f"{t.name}: lowering")
-        source = sources.of(t.schemes.get(precision))
-        if dump is not None and precision.quantized:
-            write_atomically(dump / f"{order.stem}.{t.name}.quantized.onnx", _serialized(source.graph))
-        lowered: Lowered = load_attribute(t.lower)(source.graph, _options(t, precision))
-        steps.next(f"{t.name}: self-check and writing")
-        name = order.stem + t.suffix
-        with staged(out, order.stem, lowered.files) as folder:
-            check, cosine = _check(t, folder / name, lowered, order, pictures, source)
-            how = _how(t, order, graph, planned, cosine) if precision.quantized else None
-            manifest = _manifest(t, order, lowered, folded, check, how)
-            path = publish(folder, out, manifest, name)
-        if cosine is not None and cosine < CLOSE:
-            warnings.append(
-                f"{name} gives other answers than FP32 on its own calibration pictures (cosine {cosine:.3f}): "
-                "look at it with edgecvx validate --per-layer before you use it"
-            )
-        artifacts.append(Exported(target=t.name, path=path, manifest=manifest, seconds=time.perf_counter() - began))
-    return ExportResult(artifacts=tuple(artifacts), warnings=tuple(warnings))
+    network = _network(asked, loaded, folds)
+    planned = _plan(asked, network, steps) if asked.precision is Precision.INT8 else None
+    sources = _sources(network, planned)
+    artifacts = tuple(_write(asked, t, network, sources, steps) for t in asked.targets)
+    told = (*loaded.warnings, *(planned.warnings if planned else ()), *filter(None, map(_doubt, artifacts)))
+    return ExportResult(artifacts=artifacts, warnings=told)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Order:
-    """What every file of one call has in common."""
+class _Asked:
+    """What the user asked for; once ``check`` has passed, work may begin."""
 
-    spec: ModelSpec
-    task: Task
+    targets: tuple[Target, ...]
     precision: Precision
+    task: Task
     input_kind: InputKind
     batch: int
+    seed: int
+    out: Path
+    dump: Path | None
+    plan: PlanRequest
 
     @property
-    def stem(self) -> str:
+    def calibrates(self) -> bool:
+        """Whether pictures are looked at, because no plan was given that needs none."""
+        return self.precision is Precision.INT8 and self.plan.plan is None
+
+    def check(self) -> None:
+        """Refuses what no file can be, before any work is done."""
+        for target in self.targets:
+            target.check_precision(self.precision)
+            if target.checks:
+                options = _options(target, self.precision)
+                load_attribute(target.checks)(options, input_kind=self.input_kind, batch=self.batch)
+        if self.batch < 1:
+            raise UsageError(f"batch {self.batch} does not work: it must be at least 1")
+        if not 0 <= self.seed < 2**63:
+            raise UsageError(f"seed {self.seed} does not work: it must be from 0 to {2**63 - 1}")
+        for folder in (self.out, self.dump):
+            if folder is not None and folder.exists() and not folder.is_dir():
+                raise UsageError(f"{folder} is a file: the files of an export need a folder")
+        self.plan.check_heard(self.precision)
+
+    def stem(self, spec: ModelSpec) -> str:
         """``convnextv2_femto.demo-224-fp32``; what is unusual stands in it, so that no file hides another."""
         unusual = [self.task.value] * (self.task is not Task.CLASSIFY)
         unusual += [self.input_kind.value] * (self.input_kind is not InputKind.FLOAT)
         unusual += [f"b{self.batch}"] * (self.batch != 1)
-        return "-".join([self.spec.name, str(self.spec.preprocess.size), *unusual, self.precision.value])
+        return "-".join([spec.name, str(spec.preprocess.size), *unusual, self.precision.value])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Network:
+    """What every target is lowered from and held to, made once."""
+
+    spec: ModelSpec
+    stem: str
+    """How the names of all its files begin."""
+    graph: ir.Model
+    """The canonical graph, float."""
+    folds: tuple[str, ...]
+    """What was folded into it."""
+    probes: Array
+    """Pictures, as bytes."""
+    expected: list[Array]
+    """What the unfolded network returns for them."""
 
 
 class _Steps:
@@ -259,7 +250,7 @@ def _chosen(what: str, value: E | str, kind: type[E]) -> E:
         raise one_of(what, str(value), [str(member.value) for member in kind]) from None
 
 
-def _targets(names: Sequence[str]) -> list[Target]:
+def _targets(names: Sequence[str]) -> tuple[Target, ...]:
     """The targets, checked before any work is done."""
     targets = [get_target(name) for name in names]
     if not targets:
@@ -272,7 +263,18 @@ def _targets(names: Sequence[str]) -> list[Target]:
             )
         if (found := availability(t.runtime)).version is None:
             raise missing_package(f"{found.hint.split(' is not')[0]}, which target {t.name} needs,", t.extra)
-    return list({t.name: t for t in targets}.values())
+    return tuple({t.name: t for t in targets}.values())
+
+
+def _load(asked: _Asked, model: str | Path, weights: str, image_size: int | None, labels: Path | None) -> LoadedModel:
+    """The checkpoint, which has to have what the task needs."""
+    _need_torch()
+    from edgecvx.models.load import load_model
+
+    loaded = load_model(model, weights=weights, image_size=image_size, labels=labels, seed=asked.seed)
+    if asked.task is Task.CLASSIFY and not loaded.spec.num_classes:
+        raise UsageError(f"{loaded.spec.weights.ref} has no classifier: ask for --task features or --task embed")
+    return loaded
 
 
 def _need_torch() -> None:
@@ -282,6 +284,31 @@ def _need_torch() -> None:
         import torch  # noqa: F401
     except ModuleNotFoundError as error:
         raise missing_package(f"{error.name}, which export needs,", "onnx") from error
+
+
+def _network(asked: _Asked, loaded: LoadedModel, folds: Sequence[str] | None) -> _Network:
+    """Folds the network and writes its canonical graph; before that it is asked what is right."""
+    from edgecvx.export.canonical import build_canonical, metadata_of
+    from edgecvx.export.fold import fold, fold_uint8_input
+
+    spec, stem = loaded.spec, asked.stem(loaded.spec)
+    probes = probe_pictures(spec.preprocess.size)
+    expected = _reference(loaded.module, probes, spec.preprocess, asked.task)
+    folded = fold(loaded.module, folds, task=asked.task)
+    module, applied = folded.module, folded.applied
+    if asked.input_kind is InputKind.UINT8:
+        module, applied = fold_uint8_input(module, spec.preprocess), (*applied, "uint8-input")
+    graph = build_canonical(
+        module,
+        task=asked.task,
+        image_size=spec.preprocess.size,
+        batch=asked.batch,
+        input_kind=asked.input_kind,
+        metadata=metadata_of(spec, asked.task),
+    )
+    if asked.dump is not None:
+        write_atomically(asked.dump / f"{stem}.canonical.onnx", _serialized(graph))
+    return _Network(spec=spec, stem=stem, graph=graph, folds=applied, probes=probes, expected=expected)
 
 
 def _reference(module: ConvNeXt, pictures: Array, preprocess: PreprocessSpec, task: Task) -> list[Array]:
@@ -296,24 +323,42 @@ def _reference(module: ConvNeXt, pictures: Array, preprocess: PreprocessSpec, ta
     return [np.asarray(output.numpy()) for output in outputs]
 
 
-def _canonical(module: ConvNeXt, order: _Order, folds: Sequence[str] | None) -> tuple[ir.Model, tuple[str, ...]]:
-    """The canonical graph, and the names of the folds in it."""
-    from edgecvx.export.canonical import build_canonical, metadata_of
-    from edgecvx.export.fold import fold, fold_uint8_input
+def _plan(asked: _Asked, network: _Network, steps: _Steps) -> Planned:
+    """The plan of a static INT8 file: the one that was given, or one made by calibrating and kept beside the files."""
+    from edgecvx.quantize.planning import plan_quantization
 
-    folded = fold(module, folds, task=order.task)
-    network, applied = folded.module, folded.applied
-    if order.input_kind is InputKind.UINT8:
-        network, applied = fold_uint8_input(network, order.spec.preprocess), (*applied, "uint8-input")
-    graph = build_canonical(
-        network,
-        task=order.task,
-        image_size=order.spec.preprocess.size,
-        batch=order.batch,
-        input_kind=order.input_kind,
-        metadata=metadata_of(order.spec, order.task),
+    if asked.calibrates:
+        steps.next(f"calibrating on {asked.plan.pictures}")
+    planned = plan_quantization(
+        network.graph, network.spec, asked.input_kind, network.folds, asked.plan, on_part=steps.part
     )
-    return graph, applied
+    if asked.calibrates:
+        write_atomically(asked.out / f"{network.stem}.plan.json", dump_plan(planned.plan))
+    return planned
+
+
+def _sources(network: _Network, planned: Planned | None) -> Sources:
+    from edgecvx.quantize.sources import Sources
+
+    return Sources(network.graph, network.spec.preprocess, network.probes, network.expected, planned)
+
+
+def _write(asked: _Asked, target: Target, network: _Network, sources: Sources, steps: _Steps) -> Exported:
+    """Lowers for one target, proves the file, and only then puts it where it belongs."""
+    began = time.perf_counter()
+    steps.next(f"{target.name}: lowering")
+    source = sources.of(target.schemes.get(asked.precision))
+    if asked.dump is not None and asked.precision.quantized:
+        write_atomically(asked.dump / f"{network.stem}.{target.name}.quantized.onnx", _serialized(source.graph))
+    lowered: Lowered = load_attribute(target.lower)(source.graph, _options(target, asked.precision))
+    steps.next(f"{target.name}: self-check and writing")
+    name = network.stem + target.suffix
+    with staged(asked.out, network.stem, lowered.files) as folder:
+        check, cosine = _check(asked, target, folder / name, lowered, network, source)
+        quantized = _quantized(asked, target, network, source.plan, cosine)
+        manifest = _manifest(asked, target, network, lowered, check, quantized)
+        path = publish(folder, asked.out, manifest, name)
+    return Exported(target=target.name, path=path, manifest=manifest, seconds=time.perf_counter() - began)
 
 
 def _options(target: Target, precision: Precision) -> Any:
@@ -321,12 +366,7 @@ def _options(target: Target, precision: Precision) -> Any:
 
 
 def _check(
-    target: Target,
-    path: Path,
-    lowered: Lowered,
-    order: _Order,
-    pictures: Array,
-    source: Source,
+    asked: _Asked, target: Target, path: Path, lowered: Lowered, network: _Network, source: Source
 ) -> tuple[SelfCheck, float | None]:
     """Opens the staged file in its own runtime; compares it with its reference, and calibration pictures with FP32."""
     session = open_session(target.runtime, path, threads=1)
@@ -335,9 +375,9 @@ def _check(
             session,
             runtime=f"{target.runtime} {availability(target.runtime).version}",
             outputs=lowered.outputs,
-            pictures=as_input(pictures, order.spec.preprocess, lowered.inputs[0]),
+            pictures=as_input(network.probes, network.spec.preprocess, lowered.inputs[0]),
             expected=source.expected,
-            precision=order.precision,
+            precision=asked.precision,
             against=source.against,
             note=str(getattr(runtime_module(target.runtime), "CHECK_NOTE", "")),
         )
@@ -351,50 +391,56 @@ def _check(
         session.close()
 
 
-def _how(target: Target, order: _Order, graph: ir.Model, planned: Planned | None, cosine: float | None) -> Quantized:
-    """What the manifest says about the quantization; ``graph`` is the float one."""
-    scheme = target.schemes[order.precision].told()
-    weights = sum(v.const_value.nbytes for v in graph.graph.initializers.values() if v.const_value is not None)
-    if planned is None:
-        return Quantized(engine="the runtime", scheme=scheme, fp32_bytes=weights)
-    plan = planned.plan
+def _quantized(
+    asked: _Asked, target: Target, network: _Network, plan: QuantPlan | None, cosine: float | None
+) -> Quantized | None:
+    """What the manifest says about the quantization; None for a file of floats."""
+    if not asked.precision.quantized:
+        return None
+    constants = (value.const_value for value in network.graph.graph.initializers.values())
     return Quantized(
-        engine=plan.engine,
-        scheme=scheme,
-        fp32_bytes=weights,
-        plan_sha256=plan.sha256,
-        calibration=plan.calibration,
-        agreement=None if plan.agreement is None else round(plan.agreement.worst, 3),
+        engine="the runtime" if plan is None else plan.engine,
+        scheme=target.schemes[asked.precision].told(),
+        fp32_bytes=sum(constant.nbytes for constant in constants if constant is not None),
+        plan_sha256=None if plan is None else plan.sha256,
+        calibration=None if plan is None else plan.calibration,
+        agreement=None if plan is None or plan.agreement is None else round(plan.agreement.worst, 3),
         cosine=None if cosine is None else round(cosine, 4),
     )
 
 
+def _doubt(artifact: Exported) -> str | None:
+    """What a user has to be told of an INT8 file that follows its plan, where the plan is a bad one."""
+    quantized = artifact.manifest.quantized
+    if quantized is None or quantized.cosine is None or quantized.cosine >= CLOSE:
+        return None
+    return (
+        f"{artifact.path.name} gives other answers than FP32 on its own calibration pictures (cosine "
+        f"{quantized.cosine:.3f}): look at it with edgecvx validate --per-layer before you use it"
+    )
+
+
 def _manifest(
-    target: Target,
-    order: _Order,
-    lowered: Lowered,
-    folds: tuple[str, ...],
-    check: SelfCheck,
-    quantized: Quantized | None,
+    asked: _Asked, target: Target, network: _Network, lowered: Lowered, check: SelfCheck, quantized: Quantized | None
 ) -> Manifest:
-    classifies = order.task is Task.CLASSIFY
+    classifies = asked.task is Task.CLASSIFY
     return Manifest(
-        model=order.spec if classifies else dataclasses.replace(order.spec, labels=None),
-        task=order.task,
+        model=network.spec if classifies else dataclasses.replace(network.spec, labels=None),
+        task=asked.task,
         target=target.name,
         format=target.format,
         runtime=target.runtime,
-        precision=order.precision,
-        input_kind=order.input_kind,
+        precision=asked.precision,
+        input_kind=asked.input_kind,
         input=lowered.inputs[0],
         outputs=lowered.outputs,
-        folds=folds,
+        folds=network.folds,
         passes=lowered.passes,
         kept_float=lowered.kept_float,
         tools=_tools(target),
         self_check=check,
         quantized=quantized,
-        files=entries_of(order.stem, lowered.files),
+        files=entries_of(network.stem, lowered.files),
     )
 
 

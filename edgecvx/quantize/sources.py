@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from edgecvx.data.preprocess import as_input
 from edgecvx.export.rewrite import spec_of
 from edgecvx.quantize.insert import insert
+from edgecvx.quantize.plan import QuantPlan
 from edgecvx.quantize.planning import Planned
 from edgecvx.quantize.scheme import Scheme
 from edgecvx.quantize.simulate import simulate
@@ -33,6 +34,8 @@ class Source:
     """Calibration pictures, as the graph takes them, without the batch axis."""
     exact: Sequence[Array] = ()
     """FP32's outputs for those."""
+    plan: QuantPlan | None = None
+    """Where the graph's scales are from; None where it has none, or finds them at run time."""
 
 
 class Sources:
@@ -80,4 +83,5 @@ class Sources:
             against="plan",
             kept=planned.kept,
             exact=self._exact,
+            plan=planned.plan,
         )
