@@ -20,7 +20,7 @@ import dataclasses
 import statistics
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,7 @@ from edgecvx.manifest import Manifest, locate, read_manifest, verify_files
 from edgecvx.measure.expose import Exposer, exposer
 from edgecvx.measure.outcome import LayerError, Validation
 from edgecvx.measure.perlayer_reference import CanonicalReference, Tensor, canonical_reference
+from edgecvx.measure.perlayer_score import LIMIT_DB, Score
 from edgecvx.measure.selfcheck import channels_first
 from edgecvx.runtimes import NO_OPTIONS, open_session
 from edgecvx.runtimes.base import batches
@@ -52,8 +53,6 @@ STANDS_OUT_DB = 20.0
 one kind lie within a few decibels of each other; a broken one is 50 and more away in FP32."""
 ROUNDING_DB = 120.0
 """Above it there is only float32's own rounding, which differs with the order of a sum; no layer is suspect there."""
-LIMIT_DB = 200.0
-"""Figures end here on both sides: float32 itself ends at about 150, and below -200 there is nothing left to tell."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,7 +114,7 @@ def per_layer(
     shown = [_told_int8(tensor, manifest) for tensor in reference.tensors if tensor.name in own]
     if not shown:
         raise ArtifactError(f"{path.name} has no tensor that carries a canonical name: it was not written by edgecvx")
-    scores = {tensor.name: _Score() for tensor in shown}
+    scores = {tensor.name: Score() for tensor in shown}
     groups = list(_groups(shown, group_bytes))
     for number, group in enumerate(groups):
         if on_group is not None:
@@ -277,7 +276,7 @@ def _compare_group(
     pictures: Sequence[Source],
     threads: int,
     options: Mapping[str, str],
-    scores: Mapping[str, _Score],
+    scores: Mapping[str, Score],
 ) -> None:
     """Runs all pictures through one debug build and both sides of the reference, and adds up what they differ by."""
     given = reference.boundary(names, list(own))
@@ -313,71 +312,3 @@ def _write(folder: Path, stem: str, files: Mapping[str, bytes]) -> Path:
         target.write_bytes(content)
     first = next(iter(files))
     return folder / (stem + first.partition("/")[0])
-
-
-@dataclass(slots=True)
-class _Score:
-    """Sums over the pictures for one tensor, in float64."""
-
-    signal: float = 0.0
-    noise: float = 0.0
-    dot: float = 0.0
-    power: float = 0.0
-    local_signal: float = 0.0
-    worst: float = 0.0
-    low: float = float("inf")
-    high: float = float("-inf")
-    not_finite: int = 0
-    by_channel: Array = field(default_factory=lambda: np.zeros(1))
-    """Local noise per channel."""
-
-    def add(self, actual: Array, expected: Array, born: Array) -> None:
-        a, r, b = (x.astype(np.float64) for x in (actual, expected, born))
-        fine = np.isfinite(a)
-        self.not_finite += int(a.size - fine.sum())
-        if not fine.all():
-            # A value that is not finite counts as one that is lost: as wrong as the signal is large.
-            a = np.where(fine, a, 2 * r)
-        self.signal += float((r * r).sum())
-        self.noise += float(((a - r) ** 2).sum())
-        self.dot += float((a * r).sum())
-        self.power += float((a * a).sum())
-        self.worst = max(self.worst, float(np.abs(a - r).max()))
-        self.low, self.high = min(self.low, float(r.min())), max(self.high, float(r.max()))
-        # Where the layer was fed with what is not finite, its result says nothing about the layer.
-        judged = np.isfinite(b)
-        b = np.where(judged, b, 0.0)
-        error = np.where(judged, np.where(fine, a, 2 * b) - b, 0.0) ** 2
-        self.local_signal += float((b * b).sum())
-        self.by_channel = self.by_channel + error.sum(axis=tuple(i for i in range(error.ndim) if i != 1))
-
-    def result(self, tensor: Tensor, depth: int) -> LayerError:
-        local_noise = float(self.by_channel.sum())
-        channel = int(self.by_channel.argmax())
-        norm = (self.signal * self.power) ** 0.5
-        spread = self.high - self.low
-        return LayerError(
-            name=tensor.name,
-            kind=tensor.kind,
-            depth=depth,
-            sqnr_db=_sqnr(self.signal, self.noise),
-            local_sqnr_db=_sqnr(self.local_signal, local_noise),
-            cosine=min(1.0, self.dot / norm) if norm > 0 else float(self.signal == self.power),
-            max_error_of_range=None
-            if self.not_finite
-            else self.worst / spread
-            if spread > 0
-            else float(self.worst > 0),
-            not_finite=self.not_finite,
-            channel=channel,
-            channel_share=float(self.by_channel[channel]) / local_noise if local_noise > 0 else 0.0,
-        )
-
-
-def _sqnr(signal: float, noise: float) -> float | None:
-    """In decibels; None where there is no noise at all."""
-    if noise == 0.0:
-        return None
-    if signal == 0.0:
-        return -LIMIT_DB
-    return float(np.clip(10 * np.log10(signal / noise), -LIMIT_DB, LIMIT_DB))

@@ -212,19 +212,6 @@ def test_a_file_that_is_garbage_is_one_sentence(
         per_layer(path, checkpoint=checkpoint)
 
 
-def test_values_that_are_not_finite_are_counted_where_they_are_born() -> None:
-    score = perlayer._Score()
-    expected = np.ones((1, 2, 2, 2))
-    actual = expected.copy()
-    actual[0, 1, 0, 0] = np.nan
-    score.add(actual, expected, expected)
-    assert score.not_finite == 1
-    assert score.by_channel.argmax() == 1
-    inherited = perlayer._Score()
-    inherited.add(actual, expected, actual)
-    assert inherited.by_channel.sum() == 0, "the layer was fed with NaN: nothing was born in it"
-
-
 def test_layouts_are_brought_back() -> None:
     canonical = np.arange(24, dtype=np.float32).reshape(2, 3, 2, 2)
     rows = canonical.transpose(0, 2, 3, 1).reshape(8, 3)
