@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import lowerings
 import numpy as np
 import onnx_ir as ir
 import pytest
@@ -29,7 +30,7 @@ from edgecvx.export.coreml_import import import_coremltools, quiet
 from edgecvx.export.coreml_options import CoreMLOptions, check_request
 from edgecvx.export.coreml_quantized import half_scales
 from edgecvx.export.coreml_writer import Identifiers
-from edgecvx.export.fold import fold, fold_uint8_input
+from edgecvx.export.fold import fold
 from edgecvx.export.lowered import Lowered
 from edgecvx.export.qdq import weight_of
 from edgecvx.measure.expose.coreml import expose, inner_tensors
@@ -58,10 +59,9 @@ def canonical(
     **changes: Any,
 ) -> ir.Model:
     """The canonical graph of the small network; with ``picture`` it takes bytes."""
-    folded, kind = fold(network(**changes), folds, task=task).module, InputKind.FLOAT
-    if picture:
-        folded, kind = fold_uint8_input(folded, PreprocessSpec(size=64)), InputKind.UINT8
-    return build_canonical(folded, task=task, image_size=64, batch=batch, input_kind=kind, metadata=metadata or {})
+    preprocess = PreprocessSpec(size=64) if picture else None
+    module = network(**changes)
+    return lowerings.canonical(module, task=task, batch=batch, folds=folds, preprocess=preprocess, metadata=metadata)
 
 
 def written(graph: ir.Model, *, scheme: Scheme = SCHEME, **options: Any) -> tuple[Lowered, ir.Model]:

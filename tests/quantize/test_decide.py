@@ -7,24 +7,17 @@ import onnx_ir as ir
 import pytest
 import support
 import torch
+from lowerings import canonical
 from quantized import images_of
 
-from edgecvx.export.canonical import build_canonical
-from edgecvx.export.fold import fold
 from edgecvx.export.rewrite import array_of
-from edgecvx.models.convnext import ConvNeXt
 from edgecvx.quantize.calibrate import calibrate
 from edgecvx.quantize.decide import Decisions, decide
 from edgecvx.quantize.qparams import bias_int32, quantize_weight, weight_scales
 from edgecvx.quantize.scheme import Role, role_of
 from edgecvx.quantize.statistics import Statistics
-from edgecvx.spec import Task
 
 FC2 = "stages.2.blocks.1.mlp.fc2"
-
-
-def graph_of(module: ConvNeXt) -> ir.Model:
-    return build_canonical(fold(module, task=Task.CLASSIFY).module, task=Task.CLASSIFY, image_size=32)
 
 
 def seen_of(graph: ir.Model) -> Statistics:
@@ -39,7 +32,7 @@ def graph() -> ir.Model:
         for name, parameter in module.named_parameters():
             if name.endswith("grn.weight"):
                 parameter.reshape(-1)[::16] += 100.0
-    return graph_of(module)
+    return canonical(module, size=32)
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +102,7 @@ def test_pruned_channels_keep_their_bias() -> None:
                 parameter[3] = 0
             if name.endswith(("conv_dw.bias", "fc1.bias")):
                 parameter[3] = 0.5
-    graph = graph_of(module)
+    graph = canonical(module, size=32)
     decided = decide(graph, seen_of(graph))
     for node in graph.graph:
         if node.op_type in ("Conv", "Gemm") and len(node.inputs) > 2:

@@ -6,9 +6,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from calibrated import point_of
 
 from edgecvx.quantize.domain import domain_warning
-from edgecvx.quantize.statistics import HalfStatistics, PointStatistics, Statistics
+from edgecvx.quantize.statistics import Statistics
 from edgecvx.spec import ArchSpec, ModelSpec, PreprocessSpec, WeightsSource
 
 SPEC = ModelSpec(
@@ -23,15 +24,7 @@ SPEC = ModelSpec(
 
 def answered(logits: np.ndarray) -> Statistics:
     """Statistics of a network that returned these logits."""
-    half = HalfStatistics(
-        pictures=len(logits),
-        low=logits.min(0),
-        high=logits.max(0),
-        mean=logits.mean(0),
-        mean_square=(logits**2).mean(0),
-        rows=logits.astype(np.float32),
-    )
-    return Statistics(pictures=len(logits), points={"logits": PointStatistics(halves=(half,))})
+    return Statistics(pictures=len(logits), points={"logits": point_of(logits.astype(np.float32), halves=1)})
 
 
 def logits_of(answers: list[int], margin: float) -> np.ndarray:

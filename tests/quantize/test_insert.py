@@ -8,11 +8,10 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 import pytest
+from lowerings import canonical
 from quantized import images_of, plan_of, run_onnx
 
 from edgecvx.errors import EdgecvxError, UsageError
-from edgecvx.export.canonical import build_canonical
-from edgecvx.export.fold import fold
 from edgecvx.export.qdq import grid_of, is_quantized, output_grid, quantized_input, weight_of
 from edgecvx.export.rewrite import array_of
 from edgecvx.models.convnext import ConvNeXt, initialize
@@ -20,16 +19,15 @@ from edgecvx.quantize.insert import insert
 from edgecvx.quantize.plan import QuantPlan
 from edgecvx.quantize.qparams import BYTES, quantize_weight
 from edgecvx.quantize.scheme import Role, Scheme
-from edgecvx.spec import ArchSpec, InputKind, Task
+from edgecvx.spec import ArchSpec, PreprocessSpec, Task
 
 ARCH = ArchSpec(name="small", depths=(1, 1, 1, 1), dims=(8, 8, 16, 16))
 BLOCK = "stages.1.blocks.0"
 DYNAMIC = Scheme(dynamic=True)
 
 
-def graph_of(task: Task = Task.CLASSIFY, input_kind: InputKind = InputKind.FLOAT) -> ir.Model:
-    module = fold(initialize(ConvNeXt(ARCH, 5), 1), task=task).module
-    return build_canonical(module, task=task, image_size=32, input_kind=input_kind)
+def graph_of(task: Task = Task.CLASSIFY, preprocess: PreprocessSpec | None = None) -> ir.Model:
+    return canonical(initialize(ConvNeXt(ARCH, 5), 1), task=task, preprocess=preprocess, size=32)
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +105,7 @@ def test_a_scheme_leaves_float_what_it_does_not_name(graph: ir.Model, plan: Quan
 
 
 def test_the_bytes_of_a_picture_are_on_their_own_grid() -> None:
-    graph = graph_of(input_kind=InputKind.UINT8)
+    graph = graph_of(preprocess=PreprocessSpec(size=32))
     model = insert(graph, Scheme(), plan_of(graph))
     found = quantized_input(node_of(model, "stem.0").inputs[0])
     assert found is not None and found[1] == BYTES

@@ -6,11 +6,10 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 import support
+from lowerings import canonical
 from onnx.reference import ReferenceEvaluator
 from quantized import images_of, quantized
 
-from edgecvx.export.canonical import build_canonical
-from edgecvx.export.fold import fold
 from edgecvx.quantize.scheme import Role, Scheme
 from edgecvx.quantize.simulate import simulate
 from edgecvx.spec import Task
@@ -19,8 +18,7 @@ EVERYTHING = Scheme(outputs=frozenset(Role), activations=True)
 
 
 def graph_of(task: Task = Task.CLASSIFY, batch: int = 1) -> ir.Model:
-    module = fold(support.network(num_classes=5), task=task).module
-    return build_canonical(module, task=task, image_size=32, batch=batch)
+    return canonical(support.network(num_classes=5), task=task, size=32, batch=batch)
 
 
 def test_it_computes_what_onnx_says_of_the_graph() -> None:

@@ -9,19 +9,18 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 import support
+from lowerings import canonical
 from numpy.typing import NDArray
 from quantized import plan_of
 
 from edgecvx.data.preprocess import normalize
 from edgecvx.data.probe import probe_pictures
-from edgecvx.export.canonical import build_canonical
-from edgecvx.export.fold import fold
 from edgecvx.export.qdq import is_quantized
 from edgecvx.quantize.planning import Planned
 from edgecvx.quantize.scheme import Role, Scheme
 from edgecvx.quantize.simulate import simulate
 from edgecvx.quantize.sources import Sources
-from edgecvx.spec import PreprocessSpec, Task
+from edgecvx.spec import PreprocessSpec
 
 PREPROCESS = PreprocessSpec(size=32)
 PROBES = probe_pictures(32)
@@ -32,8 +31,7 @@ STATIC, DYNAMIC = Scheme(outputs=frozenset([Role.FC1])), Scheme(dynamic=True)
 
 @pytest.fixture(scope="module")
 def graph() -> ir.Model:
-    module = fold(support.network(num_classes=5), task=Task.CLASSIFY).module
-    return build_canonical(module, task=Task.CLASSIFY, image_size=32)
+    return canonical(support.network(num_classes=5), size=32)
 
 
 @pytest.fixture(scope="module")
