@@ -11,6 +11,7 @@ import dataclasses
 import enum
 import functools
 import math
+import reprlib
 import types
 import typing
 from collections.abc import Mapping
@@ -268,35 +269,39 @@ def _read(kind: Any, data: Any, where: str) -> Any:
     if origin is Literal:
         if data in args:
             return data
-        raise EdgecvxError(f"{where}: {data!r} is not one of {', '.join(map(repr, args))}")
+        raise EdgecvxError(f"{where}: {reprlib.repr(data)} is not one of {', '.join(map(repr, args))}")
     if origin is tuple:
         fixed = args[-1] is not Ellipsis
         if not isinstance(data, list) or (fixed and len(data) != len(args)):
-            raise EdgecvxError(f"{where}: expected a list{f' of {len(args)}' if fixed else ''}, got {data!r}")
+            raise EdgecvxError(
+                f"{where}: expected a list{f' of {len(args)}' if fixed else ''}, got {reprlib.repr(data)}"
+            )
         inner_kinds = args if fixed else [args[0]] * len(data)
         return tuple(_read(k, v, f"{where}[{i}]") for i, (k, v) in enumerate(zip(inner_kinds, data, strict=True)))
     if origin in (dict, Mapping) or getattr(origin, "__name__", "") == "Mapping":
         if not isinstance(data, dict):
-            raise EdgecvxError(f"{where}: expected an object, got {data!r}")
+            raise EdgecvxError(f"{where}: expected an object, got {reprlib.repr(data)}")
         return {k: _read(args[1], v, f"{where}.{k}") for k, v in data.items()}
     if isinstance(kind, type) and issubclass(kind, enum.Enum):
         try:
             return kind(data)
         except ValueError:
-            raise EdgecvxError(f"{where}: {data!r} is not one of {', '.join(m.value for m in kind)}") from None
+            raise EdgecvxError(
+                f"{where}: {reprlib.repr(data)} is not one of {', '.join(m.value for m in kind)}"
+            ) from None
     if kind is float and isinstance(data, int) and not isinstance(data, bool):
         try:
             return float(data)
         except OverflowError:
-            raise EdgecvxError(f"{where}: {data} is too large") from None
+            raise EdgecvxError(f"{where}: {reprlib.repr(data)} is too large") from None
     if kind is Any or (isinstance(data, kind) and not (kind in (int, float) and isinstance(data, bool))):
         return data
-    raise EdgecvxError(f"{where}: expected {kind.__name__}, got {data!r}")
+    raise EdgecvxError(f"{where}: expected {kind.__name__}, got {reprlib.repr(data)}")
 
 
 def _read_dataclass(cls: type, data: Any, where: str) -> Any:
     if not isinstance(data, dict):
-        raise EdgecvxError(f"{where}: expected an object, got {data!r}")
+        raise EdgecvxError(f"{where}: expected an object, got {reprlib.repr(data)}")
     fields = {f.name: f for f in dataclasses.fields(cls)}
     if unknown := sorted(set(data) - set(fields)):
         raise EdgecvxError(f"{where}: unknown {', '.join(unknown)}")
@@ -306,4 +311,8 @@ def _read_dataclass(cls: type, data: Any, where: str) -> Any:
     if missing := sorted(required - set(data)):
         raise EdgecvxError(f"{where}: missing {', '.join(missing)}")
     hints = _hints(cls)
-    return cls(**{name: _read(hints[name], item, f"{where}.{name}") for name, item in data.items()})
+    values = {name: _read(hints[name], item, f"{where}.{name}") for name, item in data.items()}
+    try:
+        return cls(**values)
+    except EdgecvxError as error:
+        raise type(error)(f"{where}: {error}") from None

@@ -21,7 +21,6 @@ from edgecvx.measure.accuracy import validate
 from edgecvx.measure.inspection import inspect
 from edgecvx.pipeline import ExportResult, Step, export
 from edgecvx.quantize.plan import read_plan
-from edgecvx.quantize.request import PlanRequest
 from edgecvx.spec import Precision
 from edgecvx.targets import all_targets
 
@@ -95,7 +94,20 @@ def test_a_plan_used_again_gives_the_same_bytes(exported: tuple[Path, ExportResu
     for artifact in again.artifacts:
         for entry in artifact.manifest.files:
             assert (tmp_path / entry.path).read_bytes() == (out / entry.path).read_bytes()
+        manifest = f"{artifact.path.name}.edgecvx.json"
+        assert (tmp_path / manifest).read_bytes() == (out / manifest).read_bytes()
     assert not (tmp_path / PLAN).exists()
+
+
+def test_a_plan_that_is_wrong_is_told(exported: tuple[Path, ExportResult], tmp_path: Path) -> None:
+    """A file can do exactly what its plan says and answer nonsense: FP32 is asked again."""
+    data = json.loads((exported[0] / PLAN).read_text())
+    for layer in data["layers"].values():
+        layer["input"]["symmetric"]["scale"] = layer["input"]["asymmetric"]["scale"] = 1e-6
+    plan = tmp_path / "plan.json"
+    plan.write_text(json.dumps(data))
+    (warning,) = atto(tmp_path, plan=plan, target="onnx").warnings
+    assert "other answers than FP32" in warning
 
 
 def test_the_same_pictures_give_the_same_plan(exported: tuple[Path, ExportResult], tmp_path: Path) -> None:
@@ -157,20 +169,6 @@ def test_choices_nobody_would_hear_are_refused(options: dict[str, object], tmp_p
             export("atto", target="tflite", weights="demo", precision=precision, out=tmp_path, **options)  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="--plan brings its scales along"):
         export("atto", target="tflite", precision="int8", **{"calib_samples": 8, **options, "plan": "x.json"})  # type: ignore[arg-type]
-
-
-def test_unknown_choices_are_refused() -> None:
-    with pytest.raises(UsageError, match="unknown range estimator 'mes': did you mean mse"):
-        PlanRequest(estimator="mes")  # type: ignore[arg-type]
-    with pytest.raises(UsageError, match="unknown quantizer 'ncf': did you mean nncf"):
-        PlanRequest(engine="ncf")  # type: ignore[arg-type]
-    with pytest.raises(UsageError, match="unknown refinement"):
-        PlanRequest(refinements=("smooth",))
-    with pytest.raises(UsageError, match="--calib-samples 0"):
-        PlanRequest(samples=0)
-    PlanRequest(estimator="mse").check_heard(Precision.INT8)
-    with pytest.raises(UsageError, match="--estimator and refinements are edgecvx's own"):
-        PlanRequest(engine="nncf", estimator="mse").check_heard(Precision.INT8)
 
 
 def test_calibrating_is_shown_picture_by_picture(tmp_path: Path) -> None:

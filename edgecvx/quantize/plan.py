@@ -8,17 +8,26 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
+
 from edgecvx.errors import EdgecvxError, UsageError
-from edgecvx.quantize.qparams import Grid
+from edgecvx.quantize.qparams import Grid, is_scale
 from edgecvx.spec import Calibration, InputKind, ModelSpec, from_json, to_json
 
 SCHEMA_VERSION = 1
+
+LARGEST = 1 << 27
+"""Bytes of a plan file: ten times what the largest network and a hundred thousand pictures make."""
+STEEPEST = 2.0**20
+"""Smoothing factors lie within this and its inverse: beyond, GRN's constants leave float32."""
+_CHANGED = "the plan was changed by hand or by another tool"
 
 Engine = Literal["edgecvx", "nncf"]
 
@@ -53,6 +62,19 @@ class LayerPlan:
     """Per input channel: what the input is divided and the weights are multiplied by; empty for none."""
     bias_correction: tuple[float, ...] = ()
     """Per output channel: what is added to the bias; empty for none."""
+
+    def __post_init__(self) -> None:
+        for scale in self.weight_scales:
+            if not is_scale(scale):
+                raise EdgecvxError(f"a weight scale has to be a positive and finite float32, got {scale}")
+        for factor in self.smoothing:
+            if not 1 / STEEPEST <= factor <= STEEPEST:
+                raise EdgecvxError(
+                    f"a smoothing factor has to be within {1 / STEEPEST:.0e} and {STEEPEST:.0e}, got {factor}"
+                )
+        for added in self.bias_correction:
+            if not abs(added) <= float(np.finfo(np.float32).max):
+                raise EdgecvxError(f"a bias correction has to be a finite float32, got {added}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,9 +139,20 @@ def read_plan(path: Path) -> QuantPlan:
         EdgecvxError: It is missing, damaged, or of another version.
     """
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        with path.open("rb") as stream:
+            content = stream.read(LARGEST + 1)
     except OSError as error:
         raise UsageError(f"{path}: the plan cannot be read ({error.strerror})") from None
+    if len(content) > LARGEST:
+        raise UsageError(f"{path.name} has more than {LARGEST >> 20} MB: it is no plan that edgecvx wrote")
+
+    def number(text: str) -> float:
+        if not math.isfinite(value := float(text)):
+            raise UsageError(f"{path.name} holds {text[:40]}, which is no finite number; {_CHANGED}")
+        return value
+
+    try:
+        data = json.loads(content.decode(), parse_float=number, parse_constant=number)
     except (ValueError, RecursionError):
         raise UsageError(f"{path.name} is not valid JSON: it is no plan that edgecvx wrote") from None
     version = data.get("schema_version") if isinstance(data, dict) else None
@@ -130,7 +163,7 @@ def read_plan(path: Path) -> QuantPlan:
     try:
         return from_json(QuantPlan, data, where=path.name)
     except EdgecvxError as error:
-        raise UsageError(f"{error}; the plan was changed by hand or by another tool") from None
+        raise UsageError(f"{error}; {_CHANGED}") from None
 
 
 def _told(value: object) -> str:

@@ -33,7 +33,8 @@ class Planned:
 
     plan: QuantPlan
     kept: tuple[Array, ...] = ()
-    """Calibration pictures as the graph takes them, without the batch axis; none for a plan that was read."""
+    """Calibration pictures as the graph takes them, without the batch axis; none for a plan that was read and comes
+    from a folder, which nobody needs to have any more."""
     warnings: tuple[str, ...] = ()
 
 
@@ -62,7 +63,7 @@ def plan_quantization(
     if request.plan is not None:
         plan = read_plan(request.plan)
         plan.check_fits(spec, input_kind, folds)
-        return Planned(plan=plan)
+        return Planned(plan=plan, kept=_drawn_again(plan, graph, spec))
     chosen = open_calibration(request.calib, samples=request.samples)
     feed = CalibrationFeed(chosen, spec.preprocess, spec_of(graph.graph.inputs[0]))
     kept: list[Array] = []
@@ -103,6 +104,14 @@ def _keeping(pictures: Iterable[Array], kept: list[Array]) -> Iterator[Array]:
         if len(kept) < KEPT:
             kept.append(picture[0])
         yield picture
+
+
+def _drawn_again(plan: QuantPlan, graph: ir.Model, spec: ModelSpec) -> tuple[Array, ...]:
+    """The pictures a plan that was read would have kept: it can be wrong in ways that only FP32's answers show."""
+    if plan.calibration.kind != DEMO:
+        return ()
+    chosen = open_calibration(DEMO, samples=min(KEPT, plan.calibration.count))
+    return tuple(picture[0] for picture in CalibrationFeed(chosen, spec.preprocess, spec_of(graph.graph.inputs[0])))
 
 
 def _about(spec: ModelSpec, request: PlanRequest) -> str | None:

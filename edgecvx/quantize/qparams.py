@@ -27,6 +27,12 @@ BIAS_LIMIT = 2.0**30
 """Half of int32: the other half is for the products that are added to a bias."""
 
 
+def is_scale(number: float) -> bool:
+    """Whether a file can hold a number as a scale: float32, and not so small that runtimes take it for zero."""
+    limits = np.finfo(np.float32)
+    return float(limits.tiny) <= number <= float(limits.max)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Grid:
     """How one activation tensor is stored in int8."""
@@ -35,8 +41,8 @@ class Grid:
     zero_point: int = 0
 
     def __post_init__(self) -> None:
-        if not 0 < self.scale < math.inf:
-            raise EdgecvxError(f"a scale has to be positive and finite, got {self.scale}")
+        if not is_scale(self.scale):
+            raise EdgecvxError(f"a scale has to be a positive and finite float32, got {self.scale}")
         if not LOWEST <= self.zero_point <= HIGHEST:
             raise EdgecvxError(f"zero point {self.zero_point} is outside int8")
 

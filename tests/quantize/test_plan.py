@@ -98,6 +98,42 @@ def test_a_grid_that_is_none_is_found_when_the_plan_is_read(tmp_path: Path, fiel
         read_plan(path)
 
 
+@pytest.mark.parametrize(
+    "field,value", [("weight_scales", 0.0), ("weight_scales", -1.0), ("smoothing", 1e-30), ("bias_correction", 1e39)]
+)
+def test_a_factor_that_no_file_can_hold_is_found_and_placed(tmp_path: Path, field: str, value: float) -> None:
+    data = json.loads(dump_plan(PLAN))
+    data["layers"]["stem.0"][field][1] = value
+    path = tmp_path / "plan.json"
+    path.write_text(json.dumps(data))
+    with pytest.raises(UsageError, match=r"plan\.json\.layers\.stem\.0: .* changed by hand"):
+        read_plan(path)
+
+
+@pytest.mark.parametrize("number", ["NaN", "-Infinity", "1e400"])
+def test_no_number_of_a_plan_is_infinite(tmp_path: Path, number: str) -> None:
+    path = tmp_path / "plan.json"
+    path.write_text(dump_plan(PLAN).decode().replace('"worst": 1.25', f'"worst": {number}'))
+    with pytest.raises(UsageError, match=f"holds {number}"):
+        read_plan(path)
+
+
+def test_what_never_ends_is_no_plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "plan.json"
+    path.write_bytes(dump_plan(PLAN))
+    monkeypatch.setattr("edgecvx.quantize.plan.LARGEST", path.stat().st_size - 1)
+    with pytest.raises(UsageError, match="no plan that edgecvx wrote"):
+        read_plan(path)
+
+
+def test_a_wrong_value_is_told_in_few_words(tmp_path: Path) -> None:
+    path = tmp_path / "plan.json"
+    path.write_text(json.dumps({**json.loads(dump_plan(PLAN)), "folds": "x" * 10_000}))
+    with pytest.raises(UsageError, match="expected a list") as told:
+        read_plan(path)
+    assert len(str(told.value)) < 200
+
+
 def test_a_missing_plan_is_told(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="cannot be read"):
         read_plan(tmp_path / "nowhere.json")
