@@ -36,7 +36,7 @@ from edgecvx.measure.perlayer_reference import CanonicalReference, Tensor, canon
 from edgecvx.measure.perlayer_score import LIMIT_DB, Score
 from edgecvx.measure.selfcheck import channels_first
 from edgecvx.runtimes import NO_OPTIONS, open_session
-from edgecvx.runtimes.base import batches
+from edgecvx.runtimes.base import Session, batches
 from edgecvx.spec import Layout
 from edgecvx.targets import get_target
 
@@ -115,11 +115,21 @@ def per_layer(
     if not shown:
         raise ArtifactError(f"{path.name} has no tensor that carries a canonical name: it was not written by edgecvx")
     scores = {tensor.name: Score() for tensor in shown}
+    compared = _Comparison(
+        path=path,
+        manifest=manifest,
+        build=build,
+        own=own,
+        reference=reference,
+        pictures=chosen,
+        threads=threads,
+        options=options,
+    )
     groups = list(_groups(shown, group_bytes))
     for number, group in enumerate(groups):
         if on_group is not None:
             on_group(number, len(groups))
-        _compare_group(path, manifest, build, own, reference, [t.name for t in group], chosen, threads, options, scores)
+        compared.run([tensor.name for tensor in group], scores)
     depth = {tensor.name: i for i, tensor in enumerate(reference.tensors)}
     return PerLayer(
         artifact=path.name,
@@ -266,42 +276,49 @@ def _groups(tensors: Sequence[Tensor], limit: int) -> Iterator[list[Tensor]]:
         yield group
 
 
-def _compare_group(
-    path: Path,
-    manifest: Manifest,
-    build: Exposer,
-    own: Mapping[str, str],
-    reference: CanonicalReference,
-    names: Sequence[str],
-    pictures: Sequence[Source],
-    threads: int,
-    options: Mapping[str, str],
-    scores: Mapping[str, Score],
-) -> None:
-    """Runs all pictures through one debug build and both sides of the reference, and adds up what they differ by."""
-    given = reference.boundary(names, list(own))
-    exposed = [own[name] for name in dict.fromkeys([*given, *names])]
-    canonical = {own[name]: name for name in (*given, *names)}
-    values, steps = reference.values(names), reference.steps(names, given)
-    with tempfile.TemporaryDirectory(prefix="edgecvx-debug-") as folder:
-        opened = _write(Path(folder), path.stem, build.expose(path, exposed))
-        session = open_session(manifest.runtime, opened, threads=threads, options=options)
-        try:
-            layouts = {spec.name: spec.layout for spec in session.outputs}
-            for batch, kept in batches(pictures, manifest.input.shape[0]):
-                run = session.run(prepare_batch(batch, manifest.model.preprocess, manifest.input))
-                seen = {
-                    canonical[name]: as_canonical(array, layouts[name], reference.shape(canonical[name]))
-                    for name, array in run.items()
-                    if name in canonical
-                }
-                image = prepare_batch(batch, manifest.model.preprocess, reference.input)
-                fed = {reference.input.name: image}
-                expected, born = values.run(fed), steps.run(fed | seen)
-                for name in names:
-                    scores[name].add(*(part[name][:kept] for part in (seen, expected, born)))
-        finally:
-            session.close()
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Comparison:
+    """An artifact, its reference, and the pictures that go through both."""
+
+    path: Path
+    manifest: Manifest
+    build: Exposer
+    own: Mapping[str, str]
+    """Canonical names of the tensors the artifact can show, and what it calls them."""
+    reference: CanonicalReference
+    pictures: Sequence[Source]
+    threads: int
+    options: Mapping[str, str]
+
+    def run(self, names: Sequence[str], scores: Mapping[str, Score]) -> None:
+        """All pictures through one debug build and both sides of the reference; adds up what they differ by."""
+        reference, manifest, own = self.reference, self.manifest, self.own
+        given = reference.boundary(names, list(own))
+        exposed = [own[name] for name in dict.fromkeys([*given, *names])]
+        canonical = {own[name]: name for name in (*given, *names)}
+        values, steps = reference.values(names), reference.steps(names, given)
+        with tempfile.TemporaryDirectory(prefix="edgecvx-debug-") as folder:
+            opened = _write(Path(folder), self.path.stem, self.build.expose(self.path, exposed))
+            session = open_session(manifest.runtime, opened, threads=self.threads, options=self.options)
+            try:
+                for batch, kept in batches(self.pictures, manifest.input.shape[0]):
+                    seen = self._seen(session, batch, canonical)
+                    fed = {reference.input.name: prepare_batch(batch, manifest.model.preprocess, reference.input)}
+                    expected, born = values.run(fed), steps.run(fed | seen)
+                    for name in names:
+                        scores[name].add(*(part[name][:kept] for part in (seen, expected, born)))
+            finally:
+                session.close()
+
+    def _seen(self, session: Session, batch: Sequence[Source], canonical: Mapping[str, str]) -> dict[str, Array]:
+        """The artifact's tensors, by canonical name and in canonical form."""
+        layouts = {spec.name: spec.layout for spec in session.outputs}
+        returned = session.run(prepare_batch(batch, self.manifest.model.preprocess, self.manifest.input))
+        return {
+            canonical[name]: as_canonical(array, layouts[name], self.reference.shape(canonical[name]))
+            for name, array in returned.items()
+            if name in canonical
+        }
 
 
 def _write(folder: Path, stem: str, files: Mapping[str, bytes]) -> Path:
