@@ -28,10 +28,13 @@ KEPT_FLOAT_16 = {
 }
 """What stays float32 in a float16 file."""
 
+GRN = "its statistics are sums of squares over the whole map, and one grid cannot hold all channels' factors"
 KEPT_FLOAT_8 = {
     "LayerNorm2d": "each pixel is divided by its own deviation, and int8 would round that",
-    "Grn": "its statistics are sums of squares over the whole map, and one grid cannot hold all channels' factors",
+    "Grn": GRN,
+    "GrnL2": GRN,
     "Gelu": "XNNPACK has no int8 kernel for it; the plain one is a table that a single thread looks up",
+    "Sigmoid": "SiLU's product with it would be rounded twice",
     "Add": "the residual sum carries every block's small contribution through the network",
     "GlobalAveragePool": "it is one vector per picture",
     "Gemm": "the classifier takes and returns floats and multiplies in int8: logits on a grid would tie",
