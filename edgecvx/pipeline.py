@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import enum
 import importlib.metadata
+import importlib.util
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -197,6 +198,8 @@ class _Asked:
             if folder is not None and folder.exists() and not folder.is_dir():
                 raise UsageError(f"{folder} is a file: the files of an export need a folder")
         self.plan.check_heard(self.precision)
+        if self.plan.engine == "nncf" and importlib.util.find_spec("nncf") is None:
+            raise missing_package("NNCF", "nncf")
 
     def stem(self, spec: ModelSpec) -> str:
         """``convnextv2_femto.demo-224-fp32``; what is unusual stands in it, so that no file hides another."""

@@ -160,6 +160,14 @@ def test_another_engine_fills_the_same_plan(exported: tuple[Path, ExportResult],
         assert quantized.cosine is not None and quantized.cosine > 0.98, artifact.target
 
 
+def test_a_missing_engine_is_told_before_any_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "nncf" else name)
+    seen: list[Step] = []
+    with pytest.raises(EdgecvxError, match="NNCF is not installed"):
+        atto(tmp_path, target="onnx", quantizer="nncf", on_step=seen.append)
+    assert not seen
+
+
 @pytest.mark.parametrize(
     "options", [{"calib_samples": 8}, {"estimator": "mse"}, {"plan": "x.json"}, {"refinements": ()}, {"calib": "here"}]
 )
