@@ -7,10 +7,6 @@ class EdgecvxError(Exception):
     """Base of every error this package raises on purpose; the command line prints it in one line and exits 2."""
 
 
-class EdgecvxWarning(UserWarning):
-    """Something the user should know that does not stop the work."""
-
-
 class CheckpointError(EdgecvxError):
     """The weights are missing, damaged, unsafe to open, or do not fit the network."""
 
