@@ -8,7 +8,7 @@ Both sides start from one transformers folder. FP32 takes seeded weights. INT8 t
 any, since scales come from what a network sees, and every tool is calibrated with the same drawn pictures; our own FP32
 file and theirs run in the same race. Ours goes through ``edgecvx.export``, self-check included.
 
-Before anything is timed every file has to answer like PyTorch on drawn pictures: an FP32 file to within an error of
+Every file has to answer like PyTorch on drawn pictures: an FP32 file to within an error of
 summation, our INT8 file to within ``CLOSE_COSINE``. What others' INT8 files answer is shown, whatever it is.
 
 A figure is a ratio: in each round every file runs in turn, so what disturbs the machine disturbs all of them, and the
@@ -21,11 +21,13 @@ from __future__ import annotations
 import argparse
 import gc
 import json
+import multiprocessing
 import os
 import platform
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -55,7 +57,7 @@ CLOSE = 1e-3
 CLOSE_COSINE = 0.99
 """Smallest mean cosine of our INT8 logits: below it the file computes another function, however fast."""
 PROBES = 24
-"""Drawn pictures that every file answers before it is timed, one of each class; ``accuracy.py`` takes many more."""
+"""Drawn pictures that every file answers, one of each class; ``accuracy.py`` takes many more."""
 COLUMNS = (
     *("runtime", "variant", "threads", "other file", "its ms", "our ms", "ratio"),
     *("its answers", "our answers", "its MB", "our MB"),
@@ -111,22 +113,18 @@ class Comparison:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     options = parsed(arguments)
-    clock = {"wall": time.perf_counter, "cpu": time.process_time}[options.clock]
     load_before = os.getloadavg()
     comparisons: list[Comparison] = []
     for variant in options.variants:
         network = network_for(variant, options.precision)
         for target, entrants in line_up(network, options.targets, options.precision).items():
             for threads in options.threads:
-                files = [open_file(target, e.path, threads=threads, options=e.options) for e in entrants]
-                answers = [checked(entrant, file, network) for entrant, file in zip(entrants, files, strict=True)]
-                times = race(files, options.rounds, options.runs, clock)
+                times, logits = raced(target, entrants, threads, options)
+                answers = [checked(entrant, found, network) for entrant, found in zip(entrants, logits, strict=True)]
                 for other in range(1, len(entrants)):
                     comparison = compared(target, network, threads, entrants, times, answers, other)
                     comparisons.append(comparison)
                     print(row(comparison), flush=True)
-                for file in files:
-                    file.session.close()
     about = facts(options, load_before)
     OUT.mkdir(exist_ok=True)
     result = {"about": about, "comparisons": [asdict(c) for c in comparisons]}
@@ -171,11 +169,9 @@ def line_up(network: Network, targets: Sequence[str], precision: str) -> dict[st
     return entrants
 
 
-def checked(entrant: Entrant, file: OpenFile, network: Network) -> Answers:
+def checked(entrant: Entrant, logits: NDArray[np.float32], network: Network) -> Answers:
     """A file's answers, unless they are not those of the network."""
-    pictures, _ = validation_pictures(PROBES)
-    reference = reference_logits(network, pictures)
-    logits = np.concatenate([file.logits(file.feed(image)) for image in images(pictures)])
+    reference = reference_logits(network, validation_pictures(PROBES)[0])
     answers = Answers(
         error=range_error(logits, reference),
         cosine=float(row_cosines(logits, reference).mean()),
@@ -188,18 +184,34 @@ def checked(entrant: Entrant, file: OpenFile, network: Network) -> Answers:
     return answers
 
 
-def race(files: Sequence[OpenFile], rounds: int, runs: int, clock: Callable[[], float]) -> NDArray[np.float64]:
-    """Milliseconds of each file in each round; the order is reversed from round to round."""
-    image = next(images(validation_pictures(PROBES)[0]))
-    inputs = [file.feed(image) for file in files]
+def raced(
+    target: str, entrants: Sequence[Entrant], threads: int, options: argparse.Namespace
+) -> tuple[NDArray[np.float64], list[NDArray[np.float32]]]:
+    """Milliseconds of each file in each round, and its answers, from a process that does nothing else.
+
+    A process that has exported and calibrated before has another heap, and files run up to a third slower in it.
+    """
+    files = [(entrant.path, dict(entrant.options)) for entrant in entrants]
+    with ProcessPoolExecutor(max_workers=1, mp_context=multiprocessing.get_context("spawn")) as fresh:
+        return fresh.submit(race, target, files, threads, options.rounds, options.runs, options.clock).result()
+
+
+def race(
+    target: str, paths: Sequence[tuple[Path, dict[str, str]]], threads: int, rounds: int, runs: int, clock: str
+) -> tuple[NDArray[np.float64], list[NDArray[np.float32]]]:
+    """Runs every file in turn; the order is reversed from round to round."""
+    now = {"wall": time.perf_counter, "cpu": time.process_time}[clock]
+    files = [open_file(target, path, threads=threads, options=options) for path, options in paths]
+    pictures = list(images(validation_pictures(PROBES)[0]))
+    inputs = [file.feed(pictures[0]) for file in files]
     times = np.empty((len(files), rounds))
     gc.disable()
     for turn in range(rounds):
         order = range(len(files)) if turn % 2 == 0 else reversed(range(len(files)))
         for i in order:
-            times[i, turn] = median_ms(files[i], inputs[i], runs, clock)
+            times[i, turn] = median_ms(files[i], inputs[i], runs, now)
     gc.enable()
-    return times
+    return times, [np.concatenate([file.logits(file.feed(picture)) for picture in pictures]) for file in files]
 
 
 def median_ms(file: OpenFile, x: NDArray[Any], runs: int, clock: Callable[[], float]) -> float:
