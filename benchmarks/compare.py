@@ -189,7 +189,7 @@ def raced(
 ) -> tuple[NDArray[np.float64], list[NDArray[np.float32]]]:
     """Milliseconds of each file in each round, and its answers, from a process that does nothing else.
 
-    It still matters how a process's memory happens to lie: in about one of five, ONNX Runtime takes 2 to 3 ms longer for
+    It still matters how a process's memory happens to lie: in about one of five ONNX Runtime takes 2 to 3 ms longer for
     every file of atto alike, ours and theirs.
     """
     files = [(entrant.path, dict(entrant.options)) for entrant in entrants]
