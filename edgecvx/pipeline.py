@@ -10,6 +10,8 @@ import dataclasses
 import enum
 import importlib.metadata
 import importlib.util
+import math
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -197,6 +199,8 @@ class _Asked:
         for folder in (self.out, self.dump):
             if folder is not None and folder.exists() and not folder.is_dir():
                 raise UsageError(f"{folder} is a file: the files of an export need a folder")
+            if folder is not None and not _is_writable(folder):
+                raise UsageError(f"nothing can be written into {folder}: choose another folder, or change its rights")
         self.plan.check_heard(self.precision)
         if self.plan.engine == "nncf" and importlib.util.find_spec("nncf") is None:
             raise missing_package("NNCF", "nncf")
@@ -207,6 +211,12 @@ class _Asked:
         unusual += [self.input_kind.value] * (self.input_kind is not InputKind.FLOAT)
         unusual += [f"b{self.batch}"] * (self.batch != 1)
         return "-".join([spec.name, str(spec.preprocess.size), *unusual, self.precision.value])
+
+
+def _is_writable(folder: Path) -> bool:
+    """Whether files can be made in a folder, or the folder itself in the nearest one above it that is there."""
+    there = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+    return os.access(there, os.W_OK | os.X_OK)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -408,7 +418,7 @@ def _quantized(
         plan_sha256=None if plan is None else plan.sha256,
         calibration=None if plan is None else plan.calibration,
         agreement=None if plan is None or plan.agreement is None else round(plan.agreement.worst, 3),
-        cosine=None if cosine is None else round(cosine, 4),
+        cosine=None if cosine is None else math.floor(cosine * 1e4) / 1e4,  # it is told as "… or better"
     )
 
 

@@ -201,3 +201,11 @@ def test_what_a_target_has_no_file_for_is_refused_before_any_file_is_written(tmp
     with pytest.raises(UsageError, match="one picture at a time"):
         export("atto", target=("onnx", "coreml"), weights="random", input_kind="uint8", batch=2, out=tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_nobody_may_write_to_is_told_before_any_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Step] = []
+    monkeypatch.setattr("os.access", lambda path, mode: Path(path) != tmp_path)
+    with pytest.raises(UsageError, match=r"nothing can be written into .*deep: choose another folder"):
+        export("atto", target="onnx", weights="random", out=tmp_path / "new" / "deep", on_step=seen.append)
+    assert not seen
