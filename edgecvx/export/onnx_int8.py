@@ -80,7 +80,7 @@ class IntegerRowForm(RowForm):
             if source is None:
                 self._dynamic_product(node, weight)
             else:
-                self._integer_product(node, weight, source[1])
+                self._integer_product(node, weight)
         elif weight is not None and source is not None and output_grid(node.outputs[0]) is not None:
             self._integer_conv(node, weight, source[1])
         else:
@@ -164,7 +164,7 @@ class IntegerRowForm(RowForm):
 
     # The kernels
 
-    def _integer_product(self, node: ir.Node, weight: Weight, grid: Grid) -> None:
+    def _integer_product(self, node: ir.Node, weight: Weight) -> None:
         """uint8 rows times int8 matrix, in int32, then to float with scale and bias."""
         dequantize = _producer(node.inputs[0])
         x, matrix = self._under_kernel(node, name_of(dequantize.inputs[0]), weight.values)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from edgecvx.quantize.statistics import Statistics
+from edgecvx.runtimes.artifact import softmax
 from edgecvx.spec import ModelSpec
 
 UNSURE = 0.35
@@ -29,8 +30,7 @@ def domain_warning(stats: Statistics, spec: ModelSpec) -> str | None:
     logits = stats["logits"].rows.astype(np.float64)  # a row per picture, of many pictures a sample
     if len(logits) < ENOUGH:
         return None
-    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-    confidence = float((powers.max(axis=1) / powers.sum(axis=1)).mean())
+    confidence = float(softmax(logits).max(axis=1).mean())
     counts = np.bincount(logits.argmax(axis=1), minlength=spec.num_classes)
     share = float(counts.max() / len(logits))
     found = []
