@@ -11,6 +11,7 @@ import sys
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -22,6 +23,8 @@ from safetensors.torch import save_file
 from edgecvx import cli
 from edgecvx.data.probe import probe_pictures
 from edgecvx.manifest import manifest_path
+from edgecvx.quantize.estimators import ESTIMATORS
+from edgecvx.quantize.plan import Engine
 
 CLASSES = 37
 
@@ -401,3 +404,9 @@ def test_the_answer_is_the_networks(exported: Path, picture: Path, capfd: pytest
     with torch.inference_mode():
         expected = support.network(num_classes=CLASSES)(torch.from_numpy(pixels).permute(2, 0, 1)[None])
     support.assert_close(logits, expected[0].numpy(), 1e-4, why="float32 sums in another order")
+
+
+def test_the_command_line_knows_every_choice_of_the_core() -> None:
+    """Its enumerations stand apart so that its start imports no numpy; they may not fall behind."""
+    assert [e.value for e in cli.Quantizer] == list(get_args(Engine))
+    assert {e.value for e in cli.RangeEstimator} == set(ESTIMATORS)
