@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 
@@ -57,12 +57,10 @@ TORCH_ONNX = Rival(
     suffix=".onnx",
     packages=("torch", "transformers", "onnxscript"),
 )
-TORCHSCRIPT_ONNX = Rival(
+TORCHSCRIPT_ONNX = replace(
+    TORCH_ONNX,
     name="torch.onnx.export(dynamo=False)",
-    target="onnx",
-    environment="plain",
     script="to_onnx_torchscript",
-    suffix=".onnx",
     packages=("torch", "transformers"),
 )
 OPENVINO = Rival(
@@ -82,13 +80,9 @@ LITERT = Rival(
     packages=("litert-torch", "torch", "transformers"),
 )
 # The same file, computed in bfloat16: what OpenVINO does by itself on a processor that has it. No INT8, no calibration.
-OPENVINO_BF16 = Rival(
+OPENVINO_BF16 = replace(
+    OPENVINO,
     name="openvino.convert_model, bf16",
-    target="openvino",
-    environment="plain",
-    script="to_openvino",
-    suffix=".xml",
-    packages=OPENVINO.packages,
     precision="bf16",
     options=MappingProxyType({"precision": "bf16"}),
 )
