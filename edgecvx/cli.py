@@ -92,7 +92,7 @@ def export(
     ] = InputKind.FLOAT,
     labels: Annotated[Path | None, typer.Option(metavar="FILE", help="Class names: one a line, or JSON.")] = None,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Where the files go.")] = Path(),
-    dump: Annotated[Path | None, typer.Option(metavar="DIR", help="Also write the canonical graph there.")] = None,
+    dump: Annotated[Path | None, typer.Option(metavar="DIR", help="Also write the canonical and quantized graphs there.")] = None,
     seed: Annotated[int, typer.Option(metavar="N", help="For --weights random.")] = 0,
     calib: Annotated[
         str,
@@ -109,7 +109,7 @@ def export(
     estimator: Annotated[RangeEstimator, typer.Option(help="int8: how ranges are chosen.")] = RangeEstimator.AUTO,
     as_json: AsJson = False,
 ) -> None:
-    """Write a model for one or more targets; each file is proved against FP32 PyTorch before it is handed over."""
+    """Write a model for one or more targets; each file is run and proved, against FP32 PyTorch or its INT8 plan."""
     from edgecvx.pipeline import export as run
 
     chosen = _precision(precision, fp16, int8)
