@@ -92,7 +92,9 @@ def export(
     ] = InputKind.FLOAT,
     labels: Annotated[Path | None, typer.Option(metavar="FILE", help="Class names: one a line, or JSON.")] = None,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Where the files go.")] = Path(),
-    dump: Annotated[Path | None, typer.Option(metavar="DIR", help="Also write the canonical and quantized graphs there.")] = None,
+    dump: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Also write the canonical and quantized graphs there.")
+    ] = None,
     seed: Annotated[int, typer.Option(metavar="N", help="For --weights random.")] = 0,
     calib: Annotated[
         str,
