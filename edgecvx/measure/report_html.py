@@ -9,11 +9,9 @@ from __future__ import annotations
 import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib import resources
 from typing import Any
 
-from edgecvx.errors import missing_package
-from edgecvx.measure import plots
+from edgecvx.measure import plots, svg
 from edgecvx.measure.figures import (
     ABSENT,
     VERDICTS,
@@ -31,6 +29,7 @@ from edgecvx.measure.figures import (
 )
 from edgecvx.measure.outcome import ArtifactOutcome, Finding, LayerError, Loss, Validation
 from edgecvx.measure.perlayer import ranked, suspects
+from edgecvx.measure.rendering import render
 
 TEMPLATE = "report.html.j2"
 COLUMNS = ("top-1 FP32", "top-1 file", "change, points", "flips", "SQNR", "size")
@@ -84,29 +83,24 @@ def page(validation: Validation, thumbnails: Mapping[str, bytes]) -> str:
     Raises:
         RuntimeUnavailableError: Jinja2 is not installed.
     """
-    try:
-        import jinja2
-    except ModuleNotFoundError:
-        raise missing_package("Jinja2, which writes HTML reports,", "report") from None
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
-    source = (resources.files("edgecvx") / "assets" / TEMPLATE).read_text(encoding="utf-8")
     rows = _forest_rows(validation)
-    text = environment.from_string(source).render(
-        v=validation,
-        verdicts=VERDICTS,
-        headline=headline(validation),
-        lead=lead(validation),
-        columns=COLUMNS,
-        artifacts=[_section(outcome, thumbnails) for outcome in validation.artifacts],
-        forest_wide=plots.forest(rows, width=plots.WIDE) if rows else "",
-        forest_narrow=plots.forest(rows, width=plots.NARROW) if rows else "",
-        forest_told=f"Percentage points, with 95% intervals. {gate(validation)}",
-        gate=gate(validation),
-        warnings=[sentence(warning) for warning in validation.warnings],
-        data=_data(validation),
+    return render(
+        TEMPLATE,
+        {
+            "v": validation,
+            "verdicts": VERDICTS,
+            "headline": headline(validation),
+            "lead": lead(validation),
+            "columns": COLUMNS,
+            "artifacts": [_section(outcome, thumbnails) for outcome in validation.artifacts],
+            "forest_wide": plots.forest(rows, width=svg.WIDE) if rows else "",
+            "forest_narrow": plots.forest(rows, width=svg.NARROW) if rows else "",
+            "forest_told": f"Percentage points, with 95% intervals. {gate(validation)}",
+            "gate": gate(validation),
+            "warnings": [sentence(warning) for warning in validation.warnings],
+            "data": _data(validation),
+        },
     )
-    # A name may hold half a surrogate pair, which is no character and cannot be written.
-    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def headline(validation: Validation) -> str:
@@ -173,13 +167,13 @@ def _section(o: ArtifactOutcome, thumbnails: Mapping[str, bytes]) -> Section:
         top1=top1 is not None,
         top1_pictures=counted(top1.reference.pictures, "picture") if top1 else "",
         matrix={name: count(getattr(top1, name)) for name in ("both_right", "lost", "gained", "both_wrong") if top1},
-        running_wide=_running(o, plots.WIDE),
-        running_narrow=_running(o, plots.NARROW),
+        running_wide=_running(o, svg.WIDE),
+        running_narrow=_running(o, svg.NARROW),
         cosines=tuple((output.name, plots.cosine_histogram(output.cosine_histogram)) for output in o.outputs),
         confidence=plots.confidence_histogram(o.answers.confidence_histogram) if o.answers else "",
         classes=plots.class_changes(o.worst_classes[:CLASSES_SHOWN]) if o.worst_classes else "",
-        depth_wide=plots.depth(o.layers, found, width=plots.WIDE) if o.layers else "",
-        depth_narrow=plots.depth(o.layers, found, width=plots.NARROW) if o.layers else "",
+        depth_wide=plots.depth(o.layers, found, width=svg.WIDE) if o.layers else "",
+        depth_narrow=plots.depth(o.layers, found, width=svg.NARROW) if o.layers else "",
         layers_told=_layers_told(o.layers, found),
         suspects=bool(found),
         ranked=tuple(_ranked(o.layers, found)),

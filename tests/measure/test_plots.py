@@ -8,11 +8,11 @@ from xml.etree import ElementTree
 import pytest
 import validation_sample as sample
 
-from edgecvx.measure import plots
+from edgecvx.measure import plots, svg
 from edgecvx.measure.outcome import Histogram, Interval
 from edgecvx.measure.perlayer import suspects
 
-WIDTHS = (plots.NARROW, plots.WIDE)
+WIDTHS = (svg.NARROW, svg.WIDE)
 
 
 def parse(svg: str) -> ElementTree.Element:
@@ -48,8 +48,8 @@ def every_plot(width: int) -> dict[str, str]:
 
 @pytest.mark.parametrize("width", WIDTHS)
 def test_every_plot_says_what_it_shows_and_stays_inside(width: int) -> None:
-    for name, svg in every_plot(width).items():
-        root = parse(svg)
+    for name, plot in every_plot(width).items():
+        root = parse(plot)
         assert root.get("role") == "img" and root.get("aria-label"), name
         assert root.findtext("title") and root.findtext("desc"), name
         _, _, w, h = map(float, root.get("viewBox", "").split())
@@ -99,14 +99,14 @@ def test_the_suspect_is_marked_and_named() -> None:
 @pytest.mark.parametrize("text", ["</text><script>alert(1)</script>", "a & b < c", "\"quoted\" 'twice'"])
 def test_text_stays_text(text: str) -> None:
     for o in sample.hostile(text).artifacts[:1]:
-        for svg in (plots.class_changes(o.worst_classes), plots.depth(o.layers, o.layers[:1])):
-            assert not [e for e in parse(svg).iter() if e.tag == "script"]
-            assert text in " ".join(parse(svg).itertext())
+        for plot in (plots.class_changes(o.worst_classes), plots.depth(o.layers, o.layers[:1])):
+            assert not [e for e in parse(plot).iter() if e.tag == "script"]
+            assert text in " ".join(parse(plot).itertext())
 
 
 @pytest.mark.parametrize(("low", "high"), [(0.0, 1.0), (-0.039, 0.004), (0.0, 37.0), (-12.0, 0.5), (0.0, 5000.0)])
 def test_ticks_are_round_and_inside(low: float, high: float) -> None:
-    ticks = plots.Scale(low=low, high=high, start=0, end=100).ticks(5)
+    ticks = svg.Scale(low=low, high=high, start=0, end=100).ticks(5)
     assert 2 <= len(ticks) <= 11
     assert low - 1e-9 <= ticks[0] and ticks[-1] <= high + 1e-9
     step = ticks[1] - ticks[0]

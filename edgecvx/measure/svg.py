@@ -1,0 +1,138 @@
+"""The elements every plot is made of: scales, axes, lines and text as inline SVG.
+
+Numbers in, markup out. Colours, fonts and line widths are the page's (``assets/report.css.j2``): an element here only
+says what it is, by its class, so that one plot serves both colour schemes and the printer. Text is escaped where it
+enters.
+"""
+
+from __future__ import annotations
+
+import html
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+Number = float | int
+NARROW, WIDE = 360, 960
+"""Widths that fit a phone or half a page, and a whole page. Text keeps its size, so a plot is drawn for its place."""
+CHARACTER = 6.3
+"""About the width of one character of the page's small text."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scale:
+    """From values to pixels, linear."""
+
+    low: float
+    high: float
+    start: float
+    end: float
+
+    def __call__(self, value: float) -> float:
+        """The pixel of a value."""
+        return self.start + (value - self.low) / (self.high - self.low) * (self.end - self.start)
+
+    def clamp(self, value: float) -> float:
+        """The pixel of a value, or of the nearer end of the scale."""
+        return self(min(self.high, max(self.low, value)))
+
+    def ticks(self, count: int) -> list[float]:
+        """About ``count`` round values within the scale."""
+        step = nice_step((self.high - self.low) / max(1, count))
+        first = math.ceil(self.low / step - 1e-9)
+        last = math.floor(self.high / step + 1e-9)
+        return [round(i * step, 12) for i in range(first, last + 1)]
+
+
+def nice_step(rough: float) -> float:
+    """The smallest of 1, 2, 5 times a power of ten that is not below ``rough``."""
+    power = 10.0 ** math.floor(math.log10(rough))
+    return next(m * power for m in (1, 2, 5, 10) if m * power >= rough * (1 - 1e-9))
+
+
+# --- axes -----------------------------------------------------------------------------------------------------------
+
+
+def x_axis(scale: Scale, top: float, bottom: float, tick: Callable[[float], str], *, ticks: int) -> Iterator[str]:
+    """Vertical lines at round values, with their numbers below."""
+    for value in scale.ticks(ticks):
+        yield line(scale(value), top, scale(value), bottom, "grid")
+    yield from x_labels(scale, bottom, tick, ticks=ticks)
+
+
+def x_labels(
+    scale: Scale, bottom: float, tick: Callable[[float], str], *, ticks: int, whole: bool = False
+) -> Iterator[str]:
+    """Round values below a plot; with ``whole`` only whole numbers."""
+    for value in scale.ticks(ticks):
+        if not whole or value == round(value):
+            yield text(scale(value), bottom + 16, tick(value), "tick middle")
+
+
+def y_axis(scale: Scale, left: float, right: float, tick: Callable[[float], str], *, ticks: int) -> Iterator[str]:
+    """Horizontal lines at round values, with their numbers on the left."""
+    for value in scale.ticks(ticks):
+        yield line(left, scale(value), right, scale(value), "grid")
+        yield text(left - 7, scale(value) + 4, tick(value), "tick end")
+
+
+def superscript(number: int) -> str:
+    """``⁻³``."""
+    return str(number).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
+
+
+def shorten(content: str, most: int) -> str:
+    """Cut in the middle: both ends of a file's name tell something."""
+    if len(content) <= most:
+        return content
+    keep = most - 1
+    return f"{content[: keep - keep // 2]}…{content[len(content) - keep // 2 :]}"
+
+
+# --- elements -------------------------------------------------------------------------------------------------------
+
+
+def figure(width: Number, height: Number, title: str, told: str, parts: Sequence[str]) -> str:
+    """The whole plot, with a title and a sentence that says what it shows for whoever cannot see it."""
+    return (
+        f'<svg viewBox="0 0 {n(width)} {n(height)}" width="{n(width)}" height="{n(height)}" role="img"'
+        f' aria-label="{html.escape(f"{title}. {told}")}">'
+        f"<title>{html.escape(title)}</title><desc>{html.escape(told)}</desc>{''.join(parts)}</svg>"
+    )
+
+
+def line(x1: Number, y1: Number, x2: Number, y2: Number, kind: str) -> str:
+    """A straight line."""
+    return f'<line class="{kind}" x1="{n(x1)}" y1="{n(y1)}" x2="{n(x2)}" y2="{n(y2)}"/>'
+
+
+def path(d: str, kind: str, *, tip: str = "") -> str:
+    """A path of SVG's own commands."""
+    return f'<path class="{kind}" d="{d}"' + _close("path", tip)
+
+
+def rect(x: Number, y: Number, w: Number, h: Number, kind: str, *, radius: Number = 0, tip: str = "") -> str:
+    """A rectangle; ``tip`` is what pointing at it says."""
+    rounded = f' rx="{n(radius)}"' if radius else ""
+    size = f'width="{n(max(0, w))}" height="{n(max(0, h))}"'
+    return f'<rect class="{kind}" x="{n(x)}" y="{n(y)}" {size}{rounded}' + _close("rect", tip)
+
+
+def circle(x: Number, y: Number, r: Number, kind: str, *, tip: str = "") -> str:
+    """A dot; ``tip`` is what pointing at it says."""
+    return f'<circle class="{kind}" cx="{n(x)}" cy="{n(y)}" r="{n(r)}"' + _close("circle", tip)
+
+
+def text(x: Number, y: Number, content: str, kind: str, *, tip: str = "") -> str:
+    """A line of text; ``x`` is its beginning, its middle or its end by the class."""
+    inner = f"<title>{html.escape(tip)}</title>" if tip else ""
+    return f'<text class="{kind}" x="{n(x)}" y="{n(y)}">{inner}{html.escape(content)}</text>'
+
+
+def _close(tag: str, tip: str) -> str:
+    return f"><title>{html.escape(tip)}</title></{tag}>" if tip else "/>"
+
+
+def n(value: Number) -> str:
+    """A number of pixels, to a tenth, in as few characters as it takes."""
+    return f"{round(float(value), 1):g}"
