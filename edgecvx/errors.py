@@ -31,6 +31,10 @@ class RuntimeFailedError(EdgecvxError):
     """The runtime refused a file, or its native code died on it."""
 
 
+class DeviceError(EdgecvxError):
+    """A device cannot be reached, or cannot measure what it was asked to."""
+
+
 class ImageError(EdgecvxError):
     """A picture cannot be read."""
 

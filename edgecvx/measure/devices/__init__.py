@@ -1,0 +1,1 @@
+"""Where a benchmark runs: this machine, a board behind ssh, a phone behind adb."""

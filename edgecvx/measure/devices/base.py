@@ -1,0 +1,226 @@
+"""What every device has in common: how it is named, and how a host talks to the runner that measures on it.
+
+The runner prints one JSON object a line. Its standard input is its lifeline: the host writes a line break every few
+seconds, and when nothing comes any more, for whatever reason, the runner ends itself and all it started.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import queue
+import subprocess
+import threading
+import time
+from dataclasses import dataclass
+from typing import IO, TYPE_CHECKING, Any, Protocol
+
+from edgecvx.errors import DeviceError, UsageError
+
+if TYPE_CHECKING:
+    from edgecvx.measure.collect import Collector
+    from edgecvx.measure.job import Job
+
+HEARTBEAT = 5.0
+"""Seconds between two signs of life; the runner gives up after ``lifeline_seconds`` of its order without one."""
+PATIENCE = 300.0
+"""Seconds a single step of an artifact may take before the runner ends it."""
+_LONGEST_LINE = 256 << 20
+"""Of a line from a device: a turn of ten million runs fits."""
+_SAID = 4096
+"""Bytes kept of what a runner prints beside its events."""
+
+
+class Device(Protocol):
+    """A place where files can be measured."""
+
+    name: str
+    """As the user wrote it."""
+
+    def measure(self, job: Job, collector: Collector, *, stop: threading.Event) -> None:
+        """Carries out a job and gives every event to the collector.
+
+        Args:
+            job: What to measure.
+            collector: Takes the events, and knows after a cut what is left (``collector.rest()``).
+            stop: When set, everything on the device is ended and removed, and the call returns.
+
+        Raises:
+            DeviceError: The device cannot do it; what was measured until then is in the collector.
+        """
+        ...
+
+
+def open_device(text: str, *, python: str | None = None, adb_benchmark: str | None = None) -> Device:
+    """The device of this name: ``local``, ``ssh://user@host[:port]`` or ``adb://SERIAL``. Nothing is connected yet.
+
+    Args:
+        text: The name.
+        python: The command of its Python; None for ``python3``, or on this machine the one that runs now.
+        adb_benchmark: Android: the path of LiteRT's ``benchmark_model`` binary for the phone's processor.
+
+    Raises:
+        UsageError: There is no such kind of device.
+    """
+    scheme, separator, rest = text.partition("://")
+    if text == "local":
+        from edgecvx.measure.devices.local import LocalDevice
+
+        return LocalDevice(python=python)
+    if separator and rest and scheme == "ssh":
+        from edgecvx.measure.devices.ssh import open_ssh
+
+        return open_ssh(text, python=python)
+    if separator and rest and scheme == "adb":
+        from edgecvx.measure.devices.adb import open_adb
+
+        return open_adb(text, benchmark=adb_benchmark)
+    raise UsageError(f"unknown device {text!r}: it is local, ssh://user@host[:port] or adb://SERIAL")
+
+
+def check_told(line: str | bytes, device: str) -> tuple[str, ...]:
+    """Reads what the runner's ``check`` printed; the notes in it.
+
+    Raises:
+        DeviceError: Something is missing there: everything that is, with the one command that installs it.
+    """
+    try:
+        report: Any = json.loads(line)
+        missing = [(str(m["what"]), str(m["install"])) for m in report["missing"]]
+        ok, notes = bool(report["ok"]), tuple(str(note) for note in report.get("notes", ()))
+    except (ValueError, TypeError, KeyError, RecursionError):
+        told = line.decode(errors="replace") if isinstance(line, bytes) else line
+        raise DeviceError(f"{device}: the check of its Python printed {told[:200]!r}, which is no answer") from None
+    if not ok:
+        what = ", ".join(dict.fromkeys(w for w, _ in missing)) or "something"
+        how = "; ".join(dict.fromkeys(i for _, i in missing if i))
+        told = f"{device} cannot measure: {what} is missing there" + (f": {how}" if how else "")
+        raise DeviceError(" ".join((told, *(f"({note})" for note in notes))))
+    return notes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """How a runner ended."""
+
+    done: bool
+    """Whether it measured everything; False where the connection or the runner broke off, or it was stopped."""
+    code: int | None
+    """The process's exit code, negative for a signal."""
+    said: str
+    """The last of what it printed beside its events, in one line."""
+
+
+def follow(
+    process: subprocess.Popen[bytes],
+    collector: Collector,
+    *,
+    stop: threading.Event,
+    silence: float = 2 * PATIENCE,
+    heartbeat: float = HEARTBEAT,
+) -> Ended:
+    """Gives every event of a running runner to the collector, keeps it alive, and ends it.
+
+    Args:
+        process: The runner, or the ssh that leads to it, with pipes for its standard streams.
+        collector: Takes the events.
+        stop: When set, the runner is ended.
+        silence: Seconds without an event after which it counts as lost.
+        heartbeat: Seconds between signs of life.
+
+    Returns:
+        How it ended; the process is over by then.
+
+    Raises:
+        DeviceError: It printed what is no event.
+    """
+    stdin, stdout, stderr = process.stdin, process.stdout, process.stderr
+    if stdin is None or stdout is None or stderr is None:
+        raise DeviceError("a runner was started without pipes")
+    lines: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+    chatter = _Chatter()
+    threads = [
+        threading.Thread(target=_read_lines, args=(stdout, lines), daemon=True),
+        threading.Thread(target=chatter.drain, args=(stderr,), daemon=True),
+    ]
+    for thread in threads:
+        thread.start()
+    done = False
+    last_beat = last_event = time.monotonic()
+    try:
+        while not stop.is_set() and time.monotonic() - last_event < silence:
+            if time.monotonic() - last_beat >= heartbeat:
+                last_beat = time.monotonic()
+                # It may be gone already; its output ends then, too.
+                with contextlib.suppress(OSError, ValueError):
+                    stdin.write(b"\n")
+                    stdin.flush()
+            try:
+                line = lines.get(timeout=min(0.1, heartbeat))
+            except queue.Empty:
+                continue
+            if line is None:
+                break
+            if not line.lstrip().startswith(b"{"):  # a login script's greeting, a native library's banner
+                chatter.add(line)
+                continue
+            last_event = time.monotonic()
+            event = _event(line, collector.device)
+            collector.add(event)
+            done = done or event["event"] == "done"
+    finally:
+        end(process)
+        for thread in threads:
+            thread.join(timeout=5)
+    return Ended(done=done, code=process.returncode, said=chatter.told())
+
+
+def end(process: subprocess.Popen[bytes], *, patience: float = 5.0) -> None:
+    """Ends a runner: first by its lifeline, so that it can clean up, then by force."""
+    if process.stdin is not None:
+        with contextlib.suppress(OSError, ValueError):
+            process.stdin.close()
+    for last_resort in (process.terminate, process.kill):
+        try:
+            process.wait(timeout=patience)
+        except subprocess.TimeoutExpired:
+            last_resort()
+    process.wait()
+
+
+def _read_lines(stream: IO[bytes], lines: queue.SimpleQueue[bytes | None]) -> None:
+    """Runs in a thread of its own: a pipe cannot be waited for together with an event on every system."""
+    with contextlib.suppress(OSError, ValueError):
+        while line := stream.readline(_LONGEST_LINE):
+            lines.put(line)
+    lines.put(None)
+
+
+def _event(line: bytes, device: str) -> dict[str, Any]:
+    try:
+        event = json.loads(line)
+    except (ValueError, RecursionError):
+        event = None
+    if not isinstance(event, dict) or not isinstance(event.get("event"), str):
+        raise DeviceError(f"{device}: its runner printed {line[:100].decode(errors='replace')!r}, which is no event")
+    return event
+
+
+class _Chatter:
+    """The last of what was printed beside the events."""
+
+    def __init__(self) -> None:
+        self._kept = b""
+
+    def drain(self, stream: IO[bytes]) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            while line := stream.readline(_SAID):
+                self.add(line)
+
+    def add(self, line: bytes) -> None:
+        self._kept = (self._kept + line)[-_SAID:]
+
+    def told(self) -> str:
+        """The last three lines, in one."""
+        lines = [line.strip() for line in self._kept.decode(errors="replace").splitlines() if line.strip()]
+        return "; ".join(lines[-3:])[:400]

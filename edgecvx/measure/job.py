@@ -1,0 +1,52 @@
+"""What a device is asked to measure: the order its runner reads, and the files that lie beside it."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from edgecvx.errors import UsageError
+
+PROTOCOL = 1
+"""Of the order and of the events; host and runner are of the same edgecvx, and say so to each other."""
+ORDER_FILE = "order.json"
+RUNNER_FILE = "edgecvx-runner.pyz"
+_SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """An order, and where the files it names come from.
+
+    A device puts every file where its key says, relative to a folder of the device's own, and the order beside them as
+    ``ORDER_FILE``. The keys are made up here and safe in any shell; what the user calls a file never leaves the host.
+    """
+
+    order: Mapping[str, Any]
+    files: Mapping[str, Path | bytes]
+
+    def __post_init__(self) -> None:
+        for name in self.files:
+            parts = name.split("/")
+            if not all(_SAFE.fullmatch(part) for part in parts) or PurePosixPath(name).parts != tuple(parts):
+                raise UsageError(f"{name!r} is no name for a file on a device")
+
+    @property
+    def order_bytes(self) -> bytes:
+        """The content of ``ORDER_FILE``."""
+        return (json.dumps(self.order, indent=1, allow_nan=False) + "\n").encode()
+
+    @property
+    def total_bytes(self) -> int:
+        """How much all files take, the order included."""
+        sizes = (len(c) if isinstance(c, bytes) else c.stat().st_size for c in self.files.values())
+        return sum(sizes) + len(self.order_bytes)
+
+    def with_order(self, **changes: Any) -> Job:
+        """The same files under an order with some keys changed: ``job.with_order(remove=True)``."""
+        return dataclasses.replace(self, order={**self.order, **changes})
