@@ -19,6 +19,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "edgecvx"
 
 LAYERS = (
+    ("onboard",),
     ("errors", "spec", "manifest"),
     ("models", "data"),
     ("export", "quantize", "targets", "runtimes"),

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecvx.errors import RuntimeFailedError, UsageError, missing_package, one_of
+from edgecvx.onboard.settings import COREML_UNITS as COMPUTE_UNITS
 from edgecvx.runtimes.base import Session, check_batch
 from edgecvx.runtimes.mil import KIND, ReferenceSession
 from edgecvx.spec import TensorSpec
@@ -23,7 +24,6 @@ NATIVE = sys.platform == "darwin"
 CHECK_NOTE = "" if NATIVE else KIND
 """What a self-check in this runtime should say of itself."""
 OPTIONS = ("compute_units", "executor", "fp16")
-COMPUTE_UNITS = {"all": "ALL", "cpu": "CPU_ONLY", "cpu-gpu": "CPU_AND_GPU", "cpu-ane": "CPU_AND_NE"}
 
 
 def version() -> str:

@@ -6,7 +6,6 @@ or the call fails; nothing falls back to another one unsaid.
 
 from __future__ import annotations
 
-import base64
 import re
 from collections.abc import Mapping
 from functools import lru_cache
@@ -17,11 +16,12 @@ from typing import Any
 import numpy as np
 
 from edgecvx.errors import RuntimeFailedError, UsageError, missing_package, one_of
+from edgecvx.onboard.settings import ONNX_CPU as CPU
+from edgecvx.onboard.settings import onnx_session_options, onnx_sums_overflow
 from edgecvx.runtimes.base import Array, check_batch, dtype_of
 from edgecvx.spec import Layout, TensorSpec
 
 OPTIONS = ("provider",)
-CPU = "CPUExecutionProvider"
 
 
 def version() -> str:
@@ -51,15 +51,7 @@ def open_session(
         raise UsageError(f"this ONNX Runtime has no provider {provider!r}, only {', '.join(available)}")
     if not path.is_file():
         raise RuntimeFailedError(f"there is no file {path.name}")
-    settings = rt.SessionOptions()
-    settings.execution_mode = rt.ExecutionMode.ORT_SEQUENTIAL
-    settings.graph_optimization_level = rt.GraphOptimizationLevel.ORT_ENABLE_ALL
-    settings.log_severity_level = _ERROR
-    settings.inter_op_num_threads = 1
-    if _sums_overflow():
-        settings.add_session_config_entry(*_EXACT_SUMS)
-    if threads is not None:
-        settings.intra_op_num_threads = threads
+    settings = onnx_session_options(rt, threads=threads, exact_sums=_sums_overflow())
     try:
         session = rt.InferenceSession(path, settings, providers=[provider])
     except _failures(rt) as error:
@@ -93,27 +85,9 @@ class OnnxRuntimeSession:
         self._session = None
 
 
-_EXACT_SUMS = ("session.x64quantprecision", "1")
-"""Lets x86 processors without VNNI take a slower kernel, whose sums of products of uint8 and int8 do not overflow.
-ONNX Runtime would take it on processors with VNNI too, where INT8 files then run half as fast."""
-
-_LARGEST_PRODUCTS = base64.b64decode(
-    "CAgSB2VkZ2Vjdng6XAoYCgFhCgFiEgFjIg1NYXRNdWxJbnRlZ2VyEgFwWhMKAWESDgoMCAISCAoCCAQKAghAWhMKAWISDgoMCAMSCAoCCEAKAggQ"
-    "YhMKAWMSDgoMCAYSCAoCCAQKAggQQgQKABAK"
-)
-"""An ONNX model: MatMulInteger of uint8 ``a`` [4, 64] and int8 ``b`` [64, 16]."""
-
-_ERROR = 3
-"""ONNX Runtime's log level for errors; its warnings are about its own optimizer."""
-
-
 @lru_cache(maxsize=1)
 def _sums_overflow() -> bool:
-    """Whether this processor's kernel adds products of uint8 and int8 in int16: tried, for no table knows them all."""
-    session = _load().InferenceSession(_LARGEST_PRODUCTS, providers=[CPU])
-    factors = {"a": np.full((4, 64), 255, np.uint8), "b": np.full((64, 16), 127, np.int8)}
-    (sums,) = session.run(None, factors)
-    return bool((sums != 64 * 255 * 127).any())
+    return onnx_sums_overflow(_load())
 
 
 def _load() -> Any:

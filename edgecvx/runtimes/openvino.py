@@ -16,11 +16,12 @@ from typing import Any
 import numpy as np
 
 from edgecvx.errors import RuntimeFailedError, UsageError, missing_package, one_of
+from edgecvx.onboard.settings import OPENVINO_PRECISIONS as PRECISIONS
+from edgecvx.onboard.settings import openvino_properties
 from edgecvx.runtimes.base import Array, check_batch, dtype_of
 from edgecvx.spec import Layout, TensorSpec
 
 OPTIONS = ("device", "precision")
-PRECISIONS = ("f32", "bf16", "f16")
 
 
 def version() -> str:
@@ -52,9 +53,7 @@ def open_session(
     if device.split(".")[0] not in {name.split(".")[0] for name in core.available_devices}:
         raise UsageError(f"OpenVINO has no device {device!r} here, only {', '.join(core.available_devices)}")
     _check_is_ir(path)
-    settings = {"PERFORMANCE_HINT": "LATENCY", "NUM_STREAMS": "1", "INFERENCE_PRECISION_HINT": precision}
-    if threads is not None:
-        settings["INFERENCE_NUM_THREADS"] = str(threads)
+    settings = openvino_properties(threads=threads, precision=precision)
     try:
         compiled = core.compile_model(core.read_model(path), device, settings)
         used = compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()

@@ -32,17 +32,11 @@ from edgecvx.errors import (
     one_of,
 )
 from edgecvx.export.tflite_schema import read_bytes, read_file
+from edgecvx.onboard.settings import TFLITE_DELEGATES as DELEGATES
+from edgecvx.onboard.settings import TFLITE_INTERPRETERS as INTERPRETERS
+from edgecvx.onboard.settings import tflite_interpreter
 from edgecvx.runtimes.base import Array, check_batch, dtype_of
 from edgecvx.spec import TensorSpec
-
-INTERPRETERS = {
-    "ai_edge_litert": ("ai_edge_litert.interpreter", ("ai-edge-litert",)),
-    "tflite_runtime": ("tflite_runtime.interpreter", ("tflite-runtime",)),
-    "tensorflow": ("tensorflow.lite.python.interpreter", ("tensorflow", "tensorflow-cpu")),
-}
-"""Package -> the module of its interpreter, and the distributions it comes in; the first that is installed serves."""
-
-DELEGATES = ("xnnpack", "none")
 
 _REFUSALS = (ValueError, RuntimeError, TypeError, MemoryError)
 """What the interpreters raise for a file or a run they refuse."""
@@ -95,13 +89,8 @@ class TFLiteSession:
     def __init__(self, path: Path, interpreter: str, *, threads: int | None, plain: bool) -> None:
         with _silence():
             module = importlib.import_module(INTERPRETERS[interpreter][0])
-        kinds = module.OpResolverType
-        kind = kinds.BUILTIN_WITHOUT_DEFAULT_DELEGATES if plain else kinds.AUTO
         with _silence(), _refusals(f"{path.name}: {interpreter} cannot open this file"):
-            self._interpreter: Any = module.Interpreter(
-                model_path=str(path), num_threads=threads, experimental_op_resolver_type=kind
-            )
-            self._interpreter.allocate_tensors()
+            self._interpreter: Any = tflite_interpreter(module, str(path), threads=threads, plain=plain)
         self._name = path.name
         self._input_details = self._interpreter.get_input_details()
         self._output_details = self._interpreter.get_output_details()

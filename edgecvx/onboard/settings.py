@@ -1,0 +1,86 @@
+"""What a session is set to, per runtime: said once, for the files that are validated and for the times that are told.
+
+``edgecvx.runtimes`` opens its sessions with these too, so a number in a benchmark belongs to the very session whose
+accuracy was measured.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from typing import Any
+
+TFLITE_INTERPRETERS = {
+    "ai_edge_litert": ("ai_edge_litert.interpreter", ("ai-edge-litert",)),
+    "tflite_runtime": ("tflite_runtime.interpreter", ("tflite-runtime",)),
+    "tensorflow": ("tensorflow.lite.python.interpreter", ("tensorflow", "tensorflow-cpu")),
+}
+"""Package -> the module of its interpreter, and the distributions it comes in; the first that is installed serves."""
+
+TFLITE_DELEGATES = ("xnnpack", "none")
+OPENVINO_PRECISIONS = ("f32", "bf16", "f16")
+ONNX_CPU = "CPUExecutionProvider"
+COREML_UNITS = {"all": "ALL", "cpu": "CPU_ONLY", "cpu-gpu": "CPU_AND_GPU", "cpu-ane": "CPU_AND_NE"}
+
+OPTIONS: Mapping[str, tuple[str, ...]] = {
+    "tflite": ("interpreter", "delegate"),
+    "onnxruntime": ("provider",),
+    "openvino": ("device", "precision"),
+    "coreml": ("compute_units",),
+}
+"""Runtime -> the options an order may give it."""
+
+
+def tflite_interpreter(module: Any, path: str, *, threads: int | None, plain: bool) -> Any:
+    """TFLite's interpreter ready to run; XNNPACK takes what it can unless ``plain`` kernels are wanted."""
+    kinds = module.OpResolverType
+    kind = kinds.BUILTIN_WITHOUT_DEFAULT_DELEGATES if plain else kinds.AUTO
+    interpreter = module.Interpreter(model_path=path, num_threads=threads, experimental_op_resolver_type=kind)
+    interpreter.allocate_tensors()
+    return interpreter
+
+
+def onnx_session_options(rt: Any, *, threads: int | None, exact_sums: bool) -> Any:
+    """ONNX Runtime's session options: one run at a time, every optimization, ``threads`` inside an operation."""
+    settings = rt.SessionOptions()
+    settings.execution_mode = rt.ExecutionMode.ORT_SEQUENTIAL
+    settings.graph_optimization_level = rt.GraphOptimizationLevel.ORT_ENABLE_ALL
+    settings.log_severity_level = _ONNX_ERRORS
+    settings.inter_op_num_threads = 1
+    if exact_sums:
+        settings.add_session_config_entry(*_EXACT_SUMS)
+    if threads is not None:
+        settings.intra_op_num_threads = threads
+    return settings
+
+
+def onnx_sums_overflow(rt: Any) -> bool:
+    """Whether this processor's kernel adds products of uint8 and int8 in int16: tried, for no table knows them all."""
+    import numpy as np
+
+    session = rt.InferenceSession(_LARGEST_PRODUCTS, providers=[ONNX_CPU])
+    factors = {"a": np.full((4, 64), 255, np.uint8), "b": np.full((64, 16), 127, np.int8)}
+    (sums,) = session.run(None, factors)
+    return bool((sums != 64 * 255 * 127).any())
+
+
+def openvino_properties(*, threads: int | None, precision: str) -> dict[str, str]:
+    """OpenVINO's properties: one stream for one run at a time, and the precision set rather than left to the device."""
+    properties = {"PERFORMANCE_HINT": "LATENCY", "NUM_STREAMS": "1", "INFERENCE_PRECISION_HINT": precision}
+    if threads is not None:
+        properties["INFERENCE_NUM_THREADS"] = str(threads)
+    return properties
+
+
+_ONNX_ERRORS = 3
+"""ONNX Runtime's log level for errors; its warnings are about its own optimizer."""
+
+_EXACT_SUMS = ("session.x64quantprecision", "1")
+"""Lets x86 processors without VNNI take a slower kernel, whose sums of products of uint8 and int8 do not overflow.
+ONNX Runtime would take it on processors with VNNI too, where INT8 files then run half as fast."""
+
+_LARGEST_PRODUCTS = base64.b64decode(
+    "CAgSB2VkZ2Vjdng6XAoYCgFhCgFiEgFjIg1NYXRNdWxJbnRlZ2VyEgFwWhMKAWESDgoMCAISCAoCCAQKAghAWhMKAWISDgoMCAMSCAoCCEAKAggQ"
+    "YhMKAWMSDgoMCAYSCAoCCAQKAggQQgQKABAK"
+)
+"""An ONNX model: MatMulInteger of uint8 ``a`` [4, 64] and int8 ``b`` [64, 16]."""
