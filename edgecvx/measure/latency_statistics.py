@@ -38,8 +38,8 @@ LEAST_ROUNDS = 6
 """For the interval of a ratio: with five, even the whole range of them covers less than 95%."""
 _LEAST_BLOCKS = 10
 """Turns from which the design effect can be told; fewer are cut into twice as many parts."""
-_LEAST_BEYOND = 4
-"""Turns with a sample beyond a percentile: where two turns hold all of them, its interval would be a guess."""
+_LEAST_EFFECTIVE = 0.75
+"""Of ``ENOUGH``: with a smaller effective size, a percentile is that of a few lucky or unlucky turns."""
 _STEADY_SPREAD, _STEADY_DRIFT = 0.05, 0.03
 """A yardstick that spreads or drifts more than this tells of a machine that is busy or changes its clock."""
 
@@ -87,11 +87,9 @@ def percentile(blocks: Sequence[Floats], q: float) -> Percentile:
 def _interval_of_percentile(blocks: Sequence[Floats], ordered: Floats, q: float, value: float) -> Interval | None:
     """Order statistics as far out as a sample without blocks, of the effective size, would have them."""
     n, blocks = len(ordered), _enough(blocks)
-    if sum(bool((block > value).any()) for block in blocks) < min(_LEAST_BEYOND, n - 1):
-        return None
     effective = max(1, int(n / design_effect(blocks, q, value)))
     found = ranks(effective, q)
-    if found is None:
+    if found is None or effective < _LEAST_EFFECTIVE * ENOUGH.get(q, 1):
         return None
     low, high = math.floor(found[0] * n / effective), math.ceil(found[1] * n / effective)
     return Interval(low=float(ordered[max(low, 1) - 1]), high=float(ordered[min(high, n) - 1]))
