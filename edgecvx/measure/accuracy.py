@@ -7,7 +7,6 @@ that was stopped goes on behind its last row, and a second identical one only re
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 import json
 import platform
@@ -26,6 +25,7 @@ from edgecvx.manifest import Manifest, locate, read_manifest, verify_files
 from edgecvx.measure import evidence
 from edgecvx.measure.cache import RowStore, opened_cache, picture_key
 from edgecvx.measure.feeding import FedArtifact
+from edgecvx.measure.identity import identity_of
 from edgecvx.measure.inputpath import PICTURES, InputPath, differences
 from edgecvx.measure.outcome import (
     SKIPPED_NAMED,
@@ -165,20 +165,8 @@ class _Job:
         return json.dumps([to_json(self.manifest.model), self.manifest.task.value])
 
     def identity(self) -> ArtifactIdentity:
-        m = self.manifest
-        content = "\n".join(f"{entry.path} {entry.sha256}" for entry in m.files)
-        return ArtifactIdentity(
-            file=self.path.name,
-            sha256=hashlib.sha256(content.encode()).hexdigest(),
-            bytes=sum(entry.bytes for entry in m.files),
-            model=m.model.name,
-            task=m.task,
-            target=m.target,
-            format=m.format,
-            precision=m.precision.value,
-            runtime=m.runtime,
-            runtime_version=availability(m.runtime).version if m.runtime in RUNTIMES else None,
-        )
+        runtime = self.manifest.runtime
+        return identity_of(self.path, self.manifest, availability(runtime).version if runtime in RUNTIMES else None)
 
 
 def _classes(jobs: Sequence[_Job], truth: str | Path | None) -> tuple[int, tuple[str, ...] | None]:
