@@ -284,7 +284,6 @@ class Collector:
             end_to_end=tuple(gathered.end_to_end),
             end_to_end_note=gathered.notes.get("end_to_end"),
             model_summary=statistics.summary(gathered.model, batch=entrant.batch),
-            # End to end takes one picture, whatever the file's batch.
             end_to_end_summary=statistics.summary(gathered.end_to_end, batch=entrant.batch),
             memory=gathered.memory,
             sustained=_sustained(gathered.windows),

@@ -180,12 +180,19 @@ def end(process: subprocess.Popen[bytes], *, patience: float = 5.0) -> None:
     if process.stdin is not None:
         with contextlib.suppress(OSError, ValueError):
             process.stdin.close()
-    for last_resort in (process.terminate, process.kill):
-        try:
-            process.wait(timeout=patience)
-        except subprocess.TimeoutExpired:
-            last_resort()
+    if not _over(process, patience):
+        process.terminate()
+    if not _over(process, patience):
+        process.kill()
     process.wait()
+
+
+def _over(process: subprocess.Popen[bytes], patience: float) -> bool:
+    try:
+        process.wait(timeout=patience)
+    except subprocess.TimeoutExpired:
+        return False
+    return True
 
 
 def _read_lines(stream: IO[bytes], lines: queue.SimpleQueue[bytes | None]) -> None:

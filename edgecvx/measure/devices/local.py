@@ -1,0 +1,87 @@
+"""This machine: the same runner as on a board, in a folder of its own that is gone afterwards."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+from pathlib import Path
+
+from edgecvx.errors import DeviceError
+from edgecvx.measure.collect import Collector
+from edgecvx.measure.devices.base import PATIENCE, check_told, end, follow
+from edgecvx.measure.job import ORDER_FILE, RUNNER_FILE, Job
+from edgecvx.measure.runner import runner_bytes
+from edgecvx.onboard import MARK
+
+
+class LocalDevice:
+    """This machine."""
+
+    name = "local"
+
+    def __init__(self, *, python: str | None = None) -> None:
+        self._python = python or sys.executable
+        """The command of the Python that measures; a path with spaces in it is one word."""
+
+    def measure(self, job: Job, collector: Collector, *, stop: threading.Event) -> None:
+        """Runs the job here. The runner removes the folder too, should this process be killed.
+
+        Raises:
+            DeviceError: A runtime is missing, or the runner ended before its time.
+        """
+        with tempfile.TemporaryDirectory(prefix="edgecvx-bench-", ignore_cleanup_errors=True) as name:
+            folder = Path(name)
+            _place(job.with_order(remove=True), folder)
+            self._check(folder)
+            runner = self._start(folder, "measure")
+            ended = follow(runner, collector, stop=stop, silence=_silence(job))
+        if not ended.done and not stop.is_set():
+            said = f": {ended.said}" if ended.said else ""
+            raise DeviceError(f"the runner on this machine ended before it was done (exit code {ended.code}){said}")
+
+    def _check(self, folder: Path) -> None:
+        runner = self._start(folder, "check")
+        try:
+            answer, said = runner.communicate(timeout=PATIENCE)
+        except subprocess.TimeoutExpired:
+            raise DeviceError(f"{self._python} did not say within {PATIENCE:.0f} s what is installed") from None
+        finally:
+            end(runner)
+        if not answer:
+            told = " ".join(said.decode(errors="replace").split())[-300:]
+            raise DeviceError(f"{self._python} could not run the runner: {told or 'it said nothing'}")
+        check_told(answer, "this machine")
+
+    def _start(self, folder: Path, command: str) -> subprocess.Popen[bytes]:
+        try:
+            return subprocess.Popen(
+                [self._python, str(folder / RUNNER_FILE), command, str(folder / ORDER_FILE)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                start_new_session=True,  # Ctrl-C is this process's; the runner is ended in good order
+            )
+        except OSError as error:
+            raise DeviceError(f"{self._python} cannot be started: {error.strerror}") from error
+
+
+def _place(job: Job, folder: Path) -> None:
+    """Puts everything where the order says; files of the user's are linked, not copied."""
+    for name, content in {**job.files, RUNNER_FILE: runner_bytes(), ORDER_FILE: job.order_bytes, MARK: b""}.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if isinstance(content, bytes):
+            path.write_bytes(content)
+            continue
+        try:
+            path.symlink_to(content.resolve())
+        except OSError:  # Windows, without the right to make links
+            shutil.copyfile(content, path)
+
+
+def _silence(job: Job) -> float:
+    """Seconds without an event that no step of this job takes: the runner ends a hung step sooner by itself."""
+    return 2.0 * float(job.order["patience_seconds"])

@@ -1,0 +1,113 @@
+"""What a reader of latencies must know before believing them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+from edgecvx.measure import latency_statistics as statistics
+from edgecvx.measure.latency import Conditions, DeviceBench, Fingerprint, Measured
+
+_BUSY = 0.5
+"""Load per core, before anything was measured, from which on others are using the machine."""
+_INT8_X86 = ("avx512_vnni", "avx_vnni", "avx_vnni_int8", "amx_int8")
+_INT8_ARM = ("asimddp", "i8mm")
+
+
+def warnings_of(devices: Sequence[DeviceBench]) -> tuple[str, ...]:
+    """Sentences over all devices, each once."""
+    told = [f"{d.fingerprint.name}: {sentence}" for d in devices for sentence in _of_device(d)]
+    same = Counter(d.fingerprint.id for d in devices if d.fingerprint.id != "unknown")
+    for d in devices:
+        if same.pop(d.fingerprint.id, 1) > 1:
+            names = " and ".join(o.fingerprint.name for o in devices if o.fingerprint.id == d.fingerprint.id)
+            told.append(f"{names} are one and the same device: they were measured at once and slowed each other down")
+    return tuple(dict.fromkeys(told))
+
+
+def _of_device(device: DeviceBench) -> Iterator[str]:
+    fingerprint = device.fingerprint
+    if fingerprint.emulated is not None:
+        yield f"EMULATED ({fingerprint.emulated}): the times are the emulator's, and no latencies of the device"
+    if not any(m.model for m in device.measured):
+        return
+    yield from _of_conditions(fingerprint, device.before, device.after)
+    if device.noise is not None and device.noise.verdict != "quiet":
+        yield device.noise.sentence
+    if device.interruptions:
+        yield f"the connection was lost {device.interruptions} times, and the measurement taken up again"
+    yield from _of_threads(device)
+    for m in device.measured:
+        if m.warm_up is not None and not m.warm_up.steady and m.model:
+            yield f"{m.identity.file} had not become steady when its warm-up ended"
+    yield from _of_int8(device)
+
+
+def _of_conditions(fingerprint: Fingerprint, before: Conditions, after: Conditions | None) -> Iterator[str]:
+    if before.governor is not None and set(before.governor.split(",")) != {"performance"}:
+        yield (
+            f"the frequency governor is {before.governor}, not performance: the clock follows the load, "
+            "and with it every time"
+        )
+    throttled = dict.fromkeys((*(before.throttled or ()), *((after.throttled if after else None) or ())))
+    if throttled:
+        yield f"throttled: {', '.join(throttled)}; at its full clock the device is faster"
+    if before.load is not None and fingerprint.cores and before.load > _BUSY * fingerprint.cores:
+        yield f"a load average of {before.load:.1f} on {fingerprint.cores} cores before the start: others were using it"
+    if fingerprint.virtual is not None:
+        yield f"a virtual machine ({fingerprint.virtual}): other guests share the processor, unseen from here"
+
+
+def _of_threads(device: DeviceBench) -> Iterator[str]:
+    cores = device.fingerprint.cores
+    numbers = sorted({m.threads for m in device.measured if m.threads is not None})
+    if cores is not None and numbers and numbers[-1] > cores:
+        yield f"{numbers[-1]} threads on {cores} cores: they wait for each other"
+    left = {m.identity.runtime for m in device.measured if m.threads is None and m.model}
+    if len(left) > 1:
+        yield (
+            f"threads were left to {', '.join(sorted(left))}, which choose differently: "
+            "--threads 1, or another number, makes them comparable"
+        )
+
+
+def _of_int8(device: DeviceBench) -> Iterator[str]:
+    """INT8 files that are slower than FP32 ones of the same network in the same runtime, and why as far as known."""
+    for m in device.measured:
+        base = baseline(device.measured, m)
+        if base is None or not m.identity.precision.startswith("int8"):
+            continue
+        ratio = statistics.between(device.ratios, m.id, base.id)
+        if ratio is None or ratio.interval is None or ratio.interval.low <= 1:
+            continue
+        reasons = list(_why_int8_is_slow(device.fingerprint, m))
+        why = "; ".join(reasons) if reasons else "why is not known"
+        yield (
+            f"{m.identity.file} takes {ratio.value:.2f} times as long as {base.identity.file} "
+            f"(95% interval {ratio.interval.low:.2f} to {ratio.interval.high:.2f}): INT8 is slower here; {why}"
+        )
+
+
+def _why_int8_is_slow(fingerprint: Fingerprint, m: Measured) -> Iterator[str]:
+    features = fingerprint.features
+    wanted = _INT8_ARM if fingerprint.machine in ("aarch64", "arm64", "armv7l") else _INT8_X86
+    if features is not None and not set(features) & set(wanted):
+        yield f"this processor has none of the instructions that multiply bytes fast ({', '.join(wanted)})"
+    if m.int8_share is not None and m.int8_share < 0.9:
+        yield f"only {m.int8_share:.0%} of its multiply-accumulates are INT8"
+    if m.backend is not None and m.backend.startswith("plain kernels"):
+        yield "no delegate took the file, and plain kernels are slow"
+
+
+def baseline(measured: Sequence[Measured], of: Measured) -> Measured | None:
+    """The FP32 file that an artifact is to be compared with: the same network, runtime, threads, options and batch."""
+    for m in measured:
+        if (
+            m.identity.precision == "fp32"
+            and m.id != of.id
+            and (m.identity.model, m.identity.task) == (of.identity.model, of.identity.task)
+            and (m.identity.runtime, m.threads, m.batch) == (of.identity.runtime, of.threads, of.batch)
+            and dict(m.options) == dict(of.options)
+        ):
+            return m
+    return None
