@@ -90,6 +90,8 @@ class Turn:
     """The hottest sensor after the turn."""
     mhz: float | None = None
     """The fastest core after the turn."""
+    settle_ns: tuple[int, ...] = ()
+    """The runs right before those: they find the caches of the artifact before, and count for nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,8 +150,9 @@ class Sustained:
     windows: tuple[Turn, ...]
     """A few seconds each, ``round`` counting up."""
     slowdown: Interval | None
-    """The median of the last tenth of the time over that of the first: low and high of its 95% interval."""
+    """The 95% interval of the ratio below."""
     slowdown_ratio: float | None
+    """The last tenth of the time over the first: the median of all ratios between a window of each."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
