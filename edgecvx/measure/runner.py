@@ -1,0 +1,28 @@
+"""The runner as one file, to be copied to a device and started there with its Python."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from pathlib import Path
+
+import edgecvx
+from edgecvx import onboard
+
+NAME = "edgecvx-runner.pyz"
+_FIRST_DAY = (1980, 1, 1, 0, 0, 0)
+"""The earliest a zip file knows: what is packed today and what is packed tomorrow are the same bytes."""
+
+
+def runner_bytes() -> bytes:
+    """``edgecvx-runner.pyz``: ``edgecvx.onboard`` and a package around it that holds the version and nothing else."""
+    folder = Path(onboard.__file__).parent
+    files = {f"edgecvx/onboard/{path.name}": path.read_bytes() for path in sorted(folder.glob("*.py"))}
+    files["edgecvx/__init__.py"] = f'__version__ = "{edgecvx.__version__}"\n'.encode()
+    files["__main__.py"] = files["edgecvx/onboard/__main__.py"]
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        for name, content in sorted(files.items()):
+            # Stored, not deflated: what another zlib makes of it would be other bytes.
+            archive.writestr(zipfile.ZipInfo(name, _FIRST_DAY), content)
+    return packed.getvalue()

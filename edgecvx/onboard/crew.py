@@ -1,0 +1,129 @@
+"""The coordinator's side of a worker: start it, ask it, and tell in one sentence how it ended."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from edgecvx.onboard.host import Host
+
+_START = (
+    "import sys; sys.path[:] = [{place!r}] + [p for p in sys.path if p]; "
+    "from edgecvx.onboard.worker import main; sys.exit(main({parent}))"
+)
+_MOST_CHATTER = 1 << 20
+
+
+class WorkerError(Exception):
+    """A worker refused, died or hung; the message is a sentence."""
+
+
+class Worker:
+    """A child process with one runtime and one file in it."""
+
+    def __init__(self, host: Host, name: str, threads: int | None) -> None:
+        self._host, self._name = host, name
+        # To a file: a pipe would have to be emptied beside what is measured. Appending, so that it can be cut short.
+        self._chatter = tempfile.TemporaryFile("ab+")  # noqa: SIM115  # lives as long as the child
+        self._child = subprocess.Popen(
+            [sys.executable, "-c", _START.format(place=place(), parent=os.getpid())],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._chatter,
+            env=environment(threads),
+        )
+        self._answer = b""
+
+    def ask(self, doing: str, request: Mapping[str, Any], patience: float) -> dict[str, Any]:
+        """Sends a request and waits for its answer.
+
+        Args:
+            doing: What the worker is up to, for the sentence about its end.
+            request: What to do.
+            patience: Seconds after which it counts as hung.
+
+        Raises:
+            WorkerError: There is no answer, or the answer is a refusal.
+            Cut: The host is gone.
+        """
+        self._shorten_chatter()
+        stdin, stdout = self._child.stdin, self._child.stdout
+        if stdin is None or stdout is None:
+            raise WorkerError(f"{self._name} was stopped before")
+        try:
+            stdin.write(json.dumps(request).encode() + b"\n")
+            stdin.flush()
+        except BrokenPipeError:
+            raise WorkerError(self._obituary(doing)) from None
+        until = time.monotonic() + patience
+        while b"\n" not in self._answer:
+            if not self._host.wait(stdout.fileno(), until):
+                self.stop()
+                raise WorkerError(f"{self._name} gave no answer for {patience:.0f} s while {doing}; it was stopped")
+            block = os.read(stdout.fileno(), 1 << 20)
+            if not block:
+                raise WorkerError(self._obituary(doing))
+            self._answer += block
+        line, _, self._answer = self._answer.partition(b"\n")
+        answer: dict[str, Any] = json.loads(line)
+        if "error" in answer:
+            raise WorkerError(answer["error"])
+        return answer
+
+    def resident(self) -> int | None:
+        """Bytes it holds now."""
+        from edgecvx.onboard.memory import resident
+
+        return resident(self._child.pid)
+
+    def stop(self) -> None:
+        """Ends the process at once."""
+        self._child.kill()
+        self._child.wait()
+        for stream in (self._child.stdin, self._child.stdout, self._chatter):
+            if stream is not None:
+                with contextlib.suppress(BrokenPipeError):
+                    stream.close()
+        self._child.stdin = self._child.stdout = None
+
+    def _obituary(self, doing: str) -> str:
+        self._child.kill()  # it closed its answers without a word: whatever it still does is of no use
+        code = self._child.wait()
+        how = f"ended with exit code {code}"
+        if code < 0:
+            with contextlib.suppress(ValueError):
+                how = f"died with {signal.Signals(-code).name}"
+        self._chatter.seek(0, os.SEEK_END)
+        self._chatter.seek(max(0, self._chatter.tell() - 4096))
+        said = [line.strip() for line in self._chatter.read().decode(errors="replace").splitlines() if line.strip()]
+        last = f" (its last words: {said[-1][:200]})" if said else ""
+        self.stop()
+        return f"{self._name} {how} while {doing}{last}"
+
+    def _shorten_chatter(self) -> None:
+        """A runtime that talks during every run must not fill the board's disk."""
+        if not self._chatter.closed and os.fstat(self._chatter.fileno()).st_size > _MOST_CHATTER:
+            os.ftruncate(self._chatter.fileno(), 0)
+
+
+def environment(threads: int | None) -> dict[str, str]:
+    """A child's: limits for those libraries that read their number of threads when they are loaded."""
+    # numpy's own threads have nothing to do here; those of OpenMP belong to the runtime.
+    limits = {"OPENBLAS_NUM_THREADS": "1"}
+    if threads is not None:
+        limits["OMP_NUM_THREADS"] = str(threads)
+    return {**os.environ, **limits}
+
+
+def place() -> str:
+    """Where ``edgecvx`` lies for an import: the runner's zip file, or the folder around the package."""
+    return str(Path(__file__).absolute().parents[2])

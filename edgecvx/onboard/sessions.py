@@ -1,0 +1,280 @@
+"""Opens a file in its runtime, and reads from the runtime what it made of it.
+
+A session has one job, ``run(batch)``: the runtime's own call and nothing beside it, for that is what is timed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import importlib.metadata
+import importlib.util
+import platform
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from edgecvx.onboard import settings
+
+if TYPE_CHECKING:
+    from edgecvx.onboard.order import Artifact
+
+
+class Refused(Exception):  # noqa: N818  # it reads: the runtime refused the file
+    """A file cannot be opened or run here; the message is a sentence."""
+
+
+class Missing(Exception):  # noqa: N818
+    """A package is not installed on this device."""
+
+    def __init__(self, package: str) -> None:
+        super().__init__(f"{package} is not installed on this device")
+        self.package = package
+
+
+class Session(Protocol):
+    """An open file, and what the runtime says of it."""
+
+    outputs: tuple[str, ...]
+    backend: str | None
+    arithmetic: str | None
+    threads: int | None
+
+    def run(self, batch: Any) -> Sequence[Any]:
+        """One run; the arrays in the order of ``outputs``."""
+        ...
+
+
+class Runtime(Protocol):
+    """A loaded runtime, before any file."""
+
+    version: str
+
+    def open(self, path: Path, artifact: Artifact) -> Session:
+        """Opens a file; what is in here is timed as loading."""
+        ...
+
+
+PACKAGES = {
+    "tflite": "ai-edge-litert",
+    "onnxruntime": "onnxruntime",
+    "openvino": "openvino",
+    "coreml": "coremltools",
+}
+"""Runtime -> what is installed with pip where it is missing."""
+
+
+def load(runtime: str, options: Mapping[str, str]) -> Runtime:
+    """Imports a runtime.
+
+    Raises:
+        Missing: It is not installed.
+        Refused: It does not run on this system, or an option is unknown.
+    """
+    if runtime not in _LOADERS:
+        raise Refused(f"this runner knows no runtime {runtime!r}, only {', '.join(_LOADERS)}")
+    for name in options:
+        if name not in settings.OPTIONS[runtime]:
+            raise Refused(f"{runtime} has no option {name!r}, only {', '.join(settings.OPTIONS[runtime])}")
+    return _LOADERS[runtime](options)
+
+
+class _TFLite:
+    def __init__(self, options: Mapping[str, str]) -> None:
+        wanted = options.get("interpreter")
+        name = _first_installed(settings.TFLITE_INTERPRETERS if wanted is None else (wanted,))
+        if name is None:
+            raise Missing(PACKAGES["tflite"] if wanted is None else wanted.replace("_", "-"))
+        module, distributions = settings.TFLITE_INTERPRETERS[name]
+        self._module = importlib.import_module(module)
+        self._plain = options.get("delegate", "xnnpack") == "none"
+        self.version = _version(distributions) or name
+
+    def open(self, path: Path, artifact: Artifact) -> Session:
+        try:
+            interpreter = settings.tflite_interpreter(
+                self._module, str(path), threads=artifact.threads, plain=self._plain
+            )
+        except (ValueError, RuntimeError, TypeError, MemoryError) as error:
+            raise Refused(f"TFLite cannot open the file: {one_line(error)}") from error
+        return _TFLiteSession(interpreter, artifact.threads)
+
+
+class _TFLiteSession:
+    arithmetic: str | None = None
+
+    def __init__(self, interpreter: Any, threads: int | None) -> None:
+        self._interpreter, self.threads = interpreter, threads
+        details = interpreter.get_output_details()
+        self.outputs = tuple(str(d["name"]) for d in details)
+        self._input = interpreter.get_input_details()[0]["index"]
+        self._outputs = [d["index"] for d in details]
+        self.backend = delegated(interpreter)
+
+    def run(self, batch: Any) -> Sequence[Any]:
+        interpreter = self._interpreter
+        interpreter.set_tensor(self._input, batch)
+        interpreter.invoke()
+        return [interpreter.get_tensor(index) for index in self._outputs]
+
+
+def delegated(interpreter: Any) -> str | None:
+    """How many of the file's operations XNNPACK took, out of the interpreter itself.
+
+    A delegate adds nodes of its own behind the file's, and names the tensors at their edges. What it took is every
+    operation on the way from its outputs back to its inputs.
+    """
+    list_operations = getattr(interpreter, "_get_ops_details", None)
+    if list_operations is None:
+        return None
+    operations = list_operations()
+    own = [op for op in operations if op["op_name"] != "DELEGATE"]
+    maker = {int(tensor): i for i, op in enumerate(own) for tensor in op["outputs"]}
+    taken: set[int] = set()
+    for node in operations:
+        if node["op_name"] != "DELEGATE":
+            continue
+        edge = {int(tensor) for tensor in node["inputs"]}
+        waiting = [int(tensor) for tensor in node["outputs"]]
+        while waiting:
+            operation = maker.get(waiting.pop())
+            if operation is None or operation in taken:
+                continue
+            taken.add(operation)
+            waiting += [t for t in map(int, own[operation]["inputs"]) if t not in edge]
+    return f"XNNPACK, {len(taken)} of {len(own)} nodes" if taken else f"plain kernels, {len(own)} nodes"
+
+
+class _Onnx:
+    def __init__(self, options: Mapping[str, str]) -> None:
+        if _first_installed(("onnxruntime",)) is None:
+            raise Missing(PACKAGES["onnxruntime"])
+        self._rt: Any = importlib.import_module("onnxruntime")
+        self.version = str(self._rt.__version__)
+        self._provider = options.get("provider", settings.ONNX_CPU)
+        self._exact_sums = settings.onnx_sums_overflow(self._rt)
+
+    def open(self, path: Path, artifact: Artifact) -> Session:
+        rt = self._rt
+        if self._provider not in rt.get_available_providers():
+            known = ", ".join(rt.get_available_providers())
+            raise Refused(f"this ONNX Runtime has no provider {self._provider!r}, only {known}")
+        wanted = settings.onnx_session_options(rt, threads=artifact.threads, exact_sums=self._exact_sums)
+        try:
+            session = rt.InferenceSession(str(path), wanted, providers=[self._provider])
+        except Exception as error:  # its exceptions have no common base
+            raise Refused(f"ONNX Runtime refuses the file: {one_line(error)}") from error
+        if self._provider not in session.get_providers():
+            raise Refused(f"{self._provider} could not be started; see its requirements")
+        return _OnnxSession(session, artifact.threads)
+
+
+class _OnnxSession:
+    arithmetic: str | None = None
+
+    def __init__(self, session: Any, threads: int | None) -> None:
+        self._session, self.threads = session, threads
+        self.outputs = tuple(output.name for output in session.get_outputs())
+        self._names = list(self.outputs)
+        self._input = session.get_inputs()[0].name
+        self.backend: str | None = ", ".join(session.get_providers())
+
+    def run(self, batch: Any) -> Sequence[Any]:
+        results: Sequence[Any] = self._session.run(self._names, {self._input: batch})
+        return results
+
+
+class _OpenVINO:
+    def __init__(self, options: Mapping[str, str]) -> None:
+        if _first_installed(("openvino",)) is None:
+            raise Missing(PACKAGES["openvino"])
+        self._ov: Any = importlib.import_module("openvino")
+        self.version = str(self._ov.__version__).split("-")[0]
+        self._device, self._precision = options.get("device", "CPU"), options.get("precision", "f32")
+        self._core = self._ov.Core()
+
+    def open(self, path: Path, artifact: Artifact) -> Session:
+        properties = settings.openvino_properties(threads=artifact.threads, precision=self._precision)
+        try:
+            compiled = self._core.compile_model(self._core.read_model(path), self._device, properties)
+            session = _OpenVINOSession(compiled)
+        except RuntimeError as error:
+            raise Refused(f"OpenVINO refuses the file: {one_line(error)}") from error
+        if session.arithmetic != self._precision:
+            raise Refused(f"device {self._device} computes in {session.arithmetic}, not in {self._precision} as asked")
+        return session
+
+
+class _OpenVINOSession:
+    def __init__(self, compiled: Any) -> None:
+        self._compiled, self._request = compiled, compiled.create_infer_request()
+        self.outputs = tuple(port.any_name for port in compiled.outputs)
+        self.backend: str | None = ", ".join(compiled.get_property("EXECUTION_DEVICES"))
+        self.arithmetic: str | None = str(compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name())
+        self.threads: int | None = int(compiled.get_property("INFERENCE_NUM_THREADS"))
+
+    def run(self, batch: Any) -> Sequence[Any]:
+        results = self._request.infer([batch], share_inputs=True)
+        return [results[i] for i in range(len(self.outputs))]
+
+
+class _CoreML:
+    def __init__(self, options: Mapping[str, str]) -> None:
+        if platform.system() != "Darwin":
+            raise Refused("Core ML runs on a Mac only")
+        if _first_installed(("coremltools",)) is None:
+            raise Missing(PACKAGES["coreml"])
+        self._ct: Any = importlib.import_module("coremltools")
+        self.version = str(self._ct.__version__)
+        self._units = options.get("compute_units", "all")
+
+    def open(self, path: Path, artifact: Artifact) -> Session:
+        units = self._ct.ComputeUnit[settings.COREML_UNITS[self._units]]
+        try:
+            return _CoreMLSession(self._ct.models.MLModel(str(path), compute_units=units), self._units)
+        except (RuntimeError, ValueError, OSError) as error:
+            raise Refused(f"Core ML refuses the file: {one_line(error)}") from error
+
+
+class _CoreMLSession:
+    arithmetic: str | None = None
+    threads: int | None = None
+
+    def __init__(self, model: Any, units: str) -> None:
+        description = model.get_spec().description
+        self._model, self._input = model, description.input[0].name
+        self._is_image = description.input[0].type.WhichOneof("Type") == "imageType"
+        self.outputs = tuple(o.name for o in description.output if o.type.WhichOneof("Type") == "multiArrayType")
+        self.backend: str | None = f"compute units {units}"
+
+    def run(self, batch: Any) -> Sequence[Any]:
+        if self._is_image:
+            from PIL import Image
+
+            batch = Image.fromarray(batch[0])
+        answers = self._model.predict({self._input: batch})
+        return [answers[name] for name in self.outputs]
+
+
+_LOADERS: Mapping[str, Callable[[Mapping[str, str]], Runtime]] = {
+    "tflite": _TFLite,
+    "onnxruntime": _Onnx,
+    "openvino": _OpenVINO,
+    "coreml": _CoreML,
+}
+
+
+def one_line(error: BaseException) -> str:
+    """A runtime's own words in one line, of bearable length."""
+    return " ".join(str(error).split())[:300] or type(error).__name__
+
+
+def _first_installed(packages: Sequence[str] | Mapping[str, object]) -> str | None:
+    return next((name for name in packages if importlib.util.find_spec(name) is not None), None)
+
+
+def _version(distributions: Sequence[str]) -> str | None:
+    for distribution in distributions:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            return f"{distribution} {importlib.metadata.version(distribution)}"
+    return None
