@@ -274,7 +274,7 @@ def _targets(names: Sequence[str]) -> tuple[Target, ...]:
             raise UsageError(
                 f"targets {other} and {t.name} write a file of the same name: export them into two folders"
             )
-        if (found := availability(t.runtime)).version is None:
+        if (found := availability(t.checked_in)).version is None:
             raise missing_package(f"{found.hint.split(' is not')[0]}, which target {t.name} needs,", t.extra)
     return tuple({t.name: t for t in targets}.values())
 
@@ -381,18 +381,18 @@ def _options(target: Target, precision: Precision) -> Any:
 def _check(
     asked: _Asked, target: Target, path: Path, lowered: Lowered, network: _Network, source: Source
 ) -> tuple[SelfCheck, float | None]:
-    """Opens the staged file in its own runtime; compares it with its reference, and calibration pictures with FP32."""
-    session = open_session(target.runtime, path, threads=1)
+    """Opens the staged file in its runtime; compares it with its reference, and calibration pictures with FP32."""
+    session = open_session(target.checked_in, path, threads=1)
     try:
         check = self_check(
             session,
-            runtime=f"{target.runtime} {availability(target.runtime).version}",
+            runtime=f"{target.checked_in} {availability(target.checked_in).version}",
             outputs=lowered.outputs,
             pictures=as_input(network.probes, network.spec.preprocess, lowered.inputs[0]),
             expected=source.expected,
             precision=asked.precision,
             against=source.against,
-            note=str(getattr(runtime_module(target.runtime), "CHECK_NOTE", "")),
+            note=_note(target),
         )
         if not source.kept:
             return check, None
@@ -402,6 +402,13 @@ def _check(
         return check, closeness(session, lowered.outputs, kept, source.exact)
     finally:
         session.close()
+
+
+def _note(target: Target) -> str:
+    """What a reader of the check's figures has to know about where it was run."""
+    if target.proved_in:
+        return f"{target.title}'s file, checked in {target.proved_in}; not run in {target.runtime}"
+    return str(getattr(runtime_module(target.runtime), "CHECK_NOTE", ""))
 
 
 def _quantized(

@@ -25,6 +25,7 @@ from edgecvx.export.canonical import DOMAIN
 from edgecvx.export.rewrite import (
     Attributes,
     Writer,
+    affine_after,
     array_of,
     attributes_of,
     check_taps,
@@ -262,12 +263,10 @@ class RowForm:
         return self._reshape(y, name, source.row_shape)
 
     def _affine(self, norm: ir.Node) -> tuple[ir.Node, ir.Value | None, ir.Value | None]:
-        """The Mul and the Add by constants that follow a norm and nothing else, and the last node of the three."""
+        """The scale and the bias that follow a norm and nothing else, as vectors, and the last node of the three."""
         last, found = norm, list[ir.Value | None]()
-        for op_type in ("Mul", "Add"):
-            uses = [use.node for use in last.outputs[0].uses()]
-            after = uses[0] if len(uses) == 1 and name_of(last.outputs[0]) not in self._shown else None
-            if after is None or after.op_type != op_type or not is_constant(after.inputs[1]):
+        for after in affine_after(norm, self._shown):
+            if after is None:
                 found.append(None)
                 continue
             constant = after.inputs[1]

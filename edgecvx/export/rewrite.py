@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -62,7 +62,15 @@ class Writer:
         """Axes or a shape, shared by all operations that need the same."""
         return self.constant("shape." + "x".join(map(str, values)), np.array(values, dtype=np.int64))
 
-    def model(self, image: ir.Value, outputs: Sequence[ir.Value], metadata: Mapping[str, str]) -> ir.Model:
+    def model(
+        self,
+        image: ir.Value,
+        outputs: Sequence[ir.Value],
+        metadata: Mapping[str, str],
+        *,
+        opset: int = OPSET,
+        ir_version: int = IR_VERSION,
+    ) -> ir.Model:
         """The finished model, checked by ONNX's own checker with its shape inference.
 
         Raises:
@@ -75,10 +83,10 @@ class Writer:
             nodes=self.nodes,
             initializers=list(self._constants.values()),
             name="edgecvx",
-            opset_imports={"": OPSET, **foreign},
+            opset_imports={"": opset, **foreign},
         )
         props = dict(sorted(metadata.items()))
-        model = ir.Model(graph, ir_version=IR_VERSION, producer_name="edgecvx", metadata_props=props)
+        model = ir.Model(graph, ir_version=ir_version, producer_name="edgecvx", metadata_props=props)
         try:
             onnx.checker.check_model(ir.to_proto(model), full_check=True)
         except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
@@ -125,6 +133,25 @@ def number(node: ir.Node, attribute: str) -> float:
 def attributes_of(node: ir.Node) -> dict[str, int | float | str | Sequence[int]]:
     """All attributes of a node, as plain values."""
     return {name: attribute.value for name, attribute in node.attributes.items()}
+
+
+def affine_after(norm: ir.Node, shown: Collection[str]) -> tuple[ir.Node | None, ir.Node | None]:
+    """The Mul and the Add by constants that follow a norm and nothing else; none where an output shows what is between.
+
+    Args:
+        norm: A LayerNorm2d of the canonical graph.
+        shown: The names of the outputs.
+    """
+    last, found = norm, list[ir.Node | None]()
+    for op_type in ("Mul", "Add"):
+        uses = [use.node for use in last.outputs[0].uses()]
+        after = uses[0] if len(uses) == 1 and name_of(last.outputs[0]) not in shown else None
+        if after is None or after.op_type != op_type or not is_constant(after.inputs[1]):
+            found.append(None)
+        else:
+            found.append(after)
+            last = after
+    return found[0], found[1]
 
 
 def check_taps(graph: ir.Model, taps: Sequence[str]) -> tuple[str, ...]:

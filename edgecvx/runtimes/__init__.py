@@ -22,6 +22,7 @@ RUNTIMES: dict[str, tuple[str, str]] = {
     "openvino": ("edgecvx.runtimes.openvino", "openvino"),
     "tflite": ("edgecvx.runtimes.tflite", "tflite"),
     "coreml": ("edgecvx.runtimes.coreml", "coreml"),
+    "tensorrt": ("edgecvx.runtimes.tensorrt", "tensorrt"),
 }
 """Name -> (module, extra that installs it). Torch is not here: it opens no artifact, it is the reference."""
 

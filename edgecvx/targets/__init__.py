@@ -13,6 +13,7 @@ TARGETS: dict[str, str] = {
     "openvino": "edgecvx.targets.openvino:TARGET",
     "tflite": "edgecvx.targets.tflite:TARGET",
     "coreml": "edgecvx.targets.coreml:TARGET",
+    "tensorrt": "edgecvx.targets.tensorrt:TARGET",
     "raspberrypi4": "edgecvx.targets.raspberrypi4:TARGET",
     "raspberrypi5": "edgecvx.targets.raspberrypi5:TARGET",
 }

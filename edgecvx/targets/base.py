@@ -26,6 +26,9 @@ class Target:
     """Of the file a runtime opens."""
     runtime: str
     """A name out of ``edgecvx.runtimes.RUNTIMES``."""
+    proved_in: str = ""
+    """The runtime its files are checked in where they are written, if that is not their own: a file that is compiled on
+    its device runs in no other place."""
     lower: str
     """``module:function`` of the lowering."""
     options: str
@@ -39,6 +42,10 @@ class Target:
     """How each of its integer precisions is quantized."""
     checks: str = ""
     """``module:function`` that refuses what no file of this target can be, before any work is done."""
+    rules: str = ""
+    """``module:function`` that says what in a file breaks a rule of its runtime's compiler; for ``inspect``."""
+    threads: int | None = None
+    """How many threads are recommended on this device; None leaves it to the runtime."""
     settings: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
     """What differs from the lowering's own defaults."""
     note: str = ""
@@ -47,6 +54,11 @@ class Target:
         for precision, scheme in self.schemes.items():
             if not precision.quantized or scheme.dynamic is not (precision is Precision.INT8_DYNAMIC):
                 raise EdgecvxError(f"target {self.name} has a scheme for {precision.value} that does not go with it")
+
+    @property
+    def checked_in(self) -> str:
+        """The runtime a file is checked in before it is handed over."""
+        return self.proved_in or self.runtime
 
     @property
     def precisions(self) -> tuple[Precision, ...]:
