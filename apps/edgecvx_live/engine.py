@@ -154,16 +154,39 @@ class Engine:
         with self._lock:
             chosen, paused = self._chosen, self._paused
         return Status(
-            source=self._source_state(),
+            source=self.source_state(),
             models=tuple(lane.model for lane in self._lanes.values()),
             active=chosen,
             paused=paused,
-            error=self._error(chosen),
+            error=self.error(),
             celsius=celsius(),
             memory_bytes=self._memory_bytes(),
             uptime_s=time.monotonic() - self._started,
             version=__version__,
         )
+
+    def source_state(self) -> SourceState:
+        """How the source is doing."""
+        state, sentence = self._capture.condition
+        frames = self._capture.frames
+        return SourceState(
+            kind=self._source.kind,
+            name=self._source.name,
+            state=state,
+            sentence=sentence,
+            frames=frames,
+            dropped=max(0, frames - self._taken),
+        )
+
+    def error(self) -> str | None:
+        """What is wrong with the chosen models, in one sentence."""
+        with self._lock:
+            chosen = self._chosen
+        told = [sentence for name in chosen if (sentence := self._lanes[name].sentence) is not None]
+        since = self._busy_since
+        if since is not None and (busy := time.monotonic() - since) > _HUNG:
+            told.append(f"the model has been at one frame for {busy:.0f} s")
+        return "; ".join(told) or None
 
     def picture(self, result: Result | None = None, width: int | None = None) -> bytes | None:
         """A frame as JPEG.
@@ -265,27 +288,6 @@ class Engine:
         while len(times) > 2 and now - times[0] > _RATE_WINDOW:
             times.popleft()
         return (len(times) - 1) / (now - times[0]) if now > times[0] else 0.0
-
-    # --- the parts of the status -------------------------------------------------------------------------------
-
-    def _source_state(self) -> SourceState:
-        state, sentence = self._capture.condition
-        frames = self._capture.frames
-        return SourceState(
-            kind=self._source.kind,
-            name=self._source.name,
-            state=state,
-            sentence=sentence,
-            frames=frames,
-            dropped=max(0, frames - self._taken),
-        )
-
-    def _error(self, chosen: tuple[str, ...]) -> str | None:
-        told = [sentence for name in chosen if (sentence := self._lanes[name].sentence) is not None]
-        since = self._busy_since
-        if since is not None and (busy := time.monotonic() - since) > _HUNG:
-            told.append(f"the model has been at one frame for {busy:.0f} s")
-        return "; ".join(told) or None
 
     def _memory_bytes(self) -> int:
         now = time.monotonic()

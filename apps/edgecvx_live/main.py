@@ -1,0 +1,162 @@
+"""The command ``edgecvx-live``.
+
+Parsed by argparse: on a board, what loads in a tenth of the time is there a second earlier.
+
+Exit codes: 0 done; 1 not a single result came in the time that was given; 2 an error the user can mend, in one line.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from edgecvx.errors import EdgecvxError
+from edgecvx_live import __version__
+from edgecvx_live.engine import Engine
+from edgecvx_live.headless import follow, narrate, plain, printer, process_start
+from edgecvx_live.settings import Settings, over, read_settings
+from edgecvx_live.sources import open_source
+
+
+def main() -> None:
+    """Runs the command and exits with its code."""
+    code = run(sys.argv[1:])
+    with contextlib.suppress(OSError):
+        sys.stdout.flush()
+    os._exit(code)  # a runtime or camera that hangs in a daemon thread must not hold up the end
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Runs the command; every error a user can mend is one line."""
+    options = _parser().parse_args(arguments)
+    try:
+        settings = _settings(options)
+        return _live(settings, options)
+    except EdgecvxError as error:
+        print(f"edgecvx-live: {plain(' '.join(str(error).split()))}", file=sys.stderr)  # noqa: T201
+        return 2
+    except BrokenPipeError:  # whoever read our output has seen enough
+        return 0
+
+
+def _live(settings: Settings, options: argparse.Namespace) -> int:
+    source = open_source(settings.source, size=settings.size, loop=not options.once)
+    engine = Engine(settings.artifacts, source, threads=settings.threads, smoothing=settings.smoothing)
+    if options.side_by_side:
+        engine.select([model.id for model in engine.status().models[:2]])
+    stopping = threading.Event()
+    with _stop_on_signals(stopping), engine:
+        narrator = threading.Thread(
+            target=narrate, args=(engine, stopping, sys.stderr), kwargs={"since": process_start()}, daemon=True
+        )
+        narrator.start()
+        timer = threading.Timer(options.seconds or 0, stopping.set)
+        timer.daemon = True
+        if options.seconds:
+            timer.start()
+        try:
+            if options.headless or options.json_lines:
+                show = printer(sys.stdout, as_lines=options.json_lines)
+                return 0 if follow(engine, show, stopping, frames=options.frames) else 1
+            _serve(engine, settings, stopping)
+            return 0
+        finally:
+            stopping.set()
+            timer.cancel()
+
+
+def _serve(engine: Engine, settings: Settings, stopping: threading.Event) -> None:
+    # Imported after the engine has started: the model opens meanwhile.
+    from edgecvx_live.server import Server
+
+    server = Server(engine, host=settings.host, port=settings.port, token=settings.token)
+    print(f"open {server.link}", file=sys.stderr, flush=True)  # noqa: T201
+
+    def end() -> None:
+        stopping.wait()
+        server.stop()
+
+    threading.Thread(target=end, daemon=True).start()
+    server.run()
+
+
+@contextlib.contextmanager
+def _stop_on_signals(stopping: threading.Event) -> Iterator[None]:
+    """Ctrl-C and a polite kill end the run in order; a second one ends it at once."""
+
+    def stop(number: int, _: object) -> None:
+        if stopping.is_set():
+            os._exit(128 + number)
+        stopping.set()
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _settings(options: argparse.Namespace) -> Settings:
+    settings = read_settings(options.config) if options.config else Settings()
+    said = {key: getattr(options, key) for key in ("source", "size", "threads", "smoothing", "host", "port", "token")}
+    return over(settings, {**said, "artifacts": tuple(options.artifacts) or None})
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="edgecvx-live",
+        description="What a camera sees, live: on a page in the browser, or on the terminal.",
+        epilog="Sources: picamera2, v4l2:/dev/video0, csi:0 (Jetson), rtsp://host/path, file:video.mp4, folder:DIR, "
+        "test, demo.",
+    )
+    add = parser.add_argument
+    add("artifacts", nargs="*", metavar="ARTIFACT", help="files that edgecvx export wrote; the first one runs first")
+    add("--config", type=Path, metavar="FILE", help="a settings file; what is said here goes over it")
+    add("--source", metavar="SOURCE", help="where frames come from (default: demo, drawn pictures)")
+    add("--size", type=_size, metavar="WxH", help="frames of a camera or a video (default: 640x480)")
+    add("--once", action="store_true", help="show a video or a folder once, then stop")
+    add("--threads", type=int, metavar="N", help="threads of each runtime (default: its own choice)")
+    add("--smoothing", type=float, metavar="S", help="seconds over which answers are averaged (default: 0.4)")
+    add("--side-by-side", action="store_true", help="start with the first two files on the same frames")
+    page = parser.add_argument_group("the page")
+    page.add_argument("--host", help="where to listen (default: 127.0.0.1, this machine alone; 0.0.0.0 for all)")
+    page.add_argument("--port", type=int, help="default: 8080")
+    page.add_argument("--token", help="what visitors must know; made for you where --host lets others in")
+    terminal = parser.add_argument_group("the terminal")
+    terminal.add_argument("--headless", action="store_true", help="no page: the answers on standard output")
+    terminal.add_argument("--json-lines", action="store_true", help="no page: each result as a line of JSON")
+    terminal.add_argument("--frames", type=_count, metavar="N", help="stop after N results")
+    parser.add_argument("--seconds", type=_seconds, metavar="S", help="stop after S seconds")
+    parser.add_argument("--version", action="version", version=f"edgecvx-live {__version__}")
+    return parser
+
+
+def _size(text: str) -> tuple[int, int]:
+    width, _, height = text.lower().partition("x")
+    return int(width), int(height)
+
+
+def _count(text: str) -> int:
+    if (count := int(text)) < 1:
+        raise ValueError
+    return count
+
+
+def _seconds(text: str) -> float:
+    if not 0 < (seconds := float(text)) < threading.TIMEOUT_MAX:
+        raise ValueError
+    return seconds
+
+
+# What argparse calls these values in an error.
+_size.__name__, _count.__name__, _seconds.__name__ = "WIDTHxHEIGHT", "number from 1", "number of seconds"
+
+if __name__ == "__main__":
+    main()
