@@ -23,6 +23,7 @@ from edgecvx.measure.latency import (
     Measured,
     Memory,
     Sustained,
+    Told,
     Turn,
     WarmUp,
 )
@@ -54,6 +55,7 @@ class _Gathered:
     end_to_end: list[Turn] = field(default_factory=list)
     notes: dict[str, str] = field(default_factory=dict)
     memory: Memory | None = None
+    told: Told | None = None
     windows: list[Turn] = field(default_factory=list)
     sustained_over: bool = False
     error: str | None = None
@@ -213,11 +215,14 @@ class Collector:
         else:
             raise EdgecvxError(f"kind is {event['kind']!r}")
 
+    def _told(self, event: Mapping[str, Any]) -> None:
+        self._of(event).told = _read(Told, event["told"], "told")
+
     def _note(self, event: Mapping[str, Any]) -> None:
         self._of(event).notes[_read(str, event["kind"], "kind")] = _read(str, event["sentence"], "sentence")
 
     def _round(self, event: Mapping[str, Any]) -> None:
-        self._rounds_over = max(self._rounds_over, _read(int, event["round"], "round") + 1)
+        self._rounds_over = max(self._rounds_over, _read(int, event["round"], "round"))  # of so many, so many are over
         self._say("rounds")
 
     def _window(self, event: Mapping[str, Any]) -> None:
@@ -286,6 +291,7 @@ class Collector:
             model_summary=statistics.summary(gathered.model, batch=entrant.batch),
             end_to_end_summary=statistics.summary(gathered.end_to_end, batch=entrant.batch),
             memory=gathered.memory,
+            told=gathered.told,
             sustained=_sustained(gathered.windows),
         )
 
@@ -299,6 +305,7 @@ _HANDLERS: Mapping[str, Callable[[Collector, Mapping[str, Any]], None]] = {
     "opened": Collector._opened,
     "warm": Collector._warm,
     "turn": Collector._turn,
+    "told": Collector._told,
     "note": Collector._note,
     "round": Collector._round,
     "window": Collector._window,

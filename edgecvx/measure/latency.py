@@ -165,6 +165,8 @@ class Told:
     min: float | None
     max: float | None
     std: float | None
+    means: tuple[float, ...] = ()
+    """Of each round, in the order they were made."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
