@@ -1,0 +1,179 @@
+// The live page: a connection, and what is drawn when something arrives. Text from files is only ever textContent.
+
+import { Connection } from "./connection.js";
+import { History } from "./history.js";
+import { drawChart } from "./chart.js";
+import { showReadings } from "./readings.js";
+import { showChooser } from "./chooser.js";
+import { Speaker } from "./speaker.js";
+
+const $ = (id) => document.getElementById(id);
+const canvas = $("picture");
+const brush = canvas.getContext("2d", { alpha: false });
+const still = matchMedia("(prefers-reduced-motion: reduce)");
+const history = new History(60_000);
+const speaker = new Speaker($("spoken"));
+
+let status = null;
+let result = null;
+let pictured = false;
+let refusedUntil = 0;
+
+const connection = new Connection({
+  onState: showConnection,
+  async onView(view) {
+    status = view.status;
+    if (view.result !== null && (result === null || view.result.frame !== result.frame)) history.add(view.result);
+    result = view.result;
+    showStatus();
+    showResult();
+  },
+  onPicture: drawPicture,
+  onRefused: (sentence) => {
+    refusedUntil = performance.now() + 8000;
+    showTrouble(sentence);
+    if (status) chooser(true);
+  },
+});
+
+$("pause").addEventListener("click", () => connection.send({ pause: !status.paused }));
+$("retry").addEventListener("click", () => connection.now());
+setInterval(drawCharts, 500);
+connection.now();
+
+function showConnection({ state, sentence, canRetry }) {
+  document.documentElement.dataset.connection = state;
+  $("pause").disabled = state !== "open";
+  $("retry").hidden = !canRetry;
+  if (state !== "open") {
+    say("trouble", state === "first" ? "Connecting…" : "Not connected");
+    if (state !== "first") veil("The app does not answer", sentence);
+    if (state === "lost") speaker.say("Not connected.", true);
+  } else if (status) {
+    showStatus();
+  }
+}
+
+function showStatus() {
+  const { source, paused } = status;
+  const well = source.state === "running";
+  const name = source.name && source.name !== source.kind ? `${source.name}` : source.kind;
+  if (paused) say("waiting", "Paused");
+  else if (well) say("live", `Live from ${name}`);
+  else if (source.state === "starting") say("waiting", `Waiting for ${name}`);
+  else say("trouble", { missing: "No camera", lost: "Camera lost", ended: "Ended" }[source.state] ?? source.state);
+
+  if (well || paused) veil(null);
+  else if (source.state === "starting") veil(pictured ? null : "Starting…", source.sentence);
+  else veil({ missing: "No camera here", lost: "The camera is gone", ended: "That was all" }[source.state] ?? "No picture", source.sentence);
+
+  const pause = $("pause");
+  pause.setAttribute("aria-pressed", String(paused));
+  set(pause.querySelector("span"), paused ? "Go on" : "Pause");
+  $("badge").hidden = !paused;
+  if (performance.now() > refusedUntil) showTrouble(status.error);
+  chooser(false);
+
+  set($("celsius"), status.celsius === null ? "no sensor" : `${status.celsius.toFixed(0)} °C`);
+  set($("memory"), `${(status.memory_bytes / 1e6).toFixed(0)} MB`);
+  set($("source"), name);
+  const running = status.models.filter((model) => status.active.includes(model.id));
+  const megabytes = (model) => `${(model.bytes / 1e6).toFixed(1)} MB`;
+  set($("about"), `edgecvx live ${status.version} · ${running.map((m) => `${m.file}, ${megabytes(m)}, in ${m.runtime}`).join(" · ")}`);
+  speaker.notice("source", source.state === "running" ? "" : source.sentence || source.state);
+}
+
+function chooser(again) {
+  showChooser($("chooser"), status, (ids) => connection.send({ select: ids }), again);
+}
+
+function showResult() {
+  showReadings($("readings"), result, status.models, still.matches);
+  set($("fps"), result ? result.fps.toFixed(result.fps < 10 ? 1 : 0) : "–");
+  const both = result !== null && result.readings.length === 2;
+  $("verdict").hidden = !both;
+  if (both) showVerdict();
+  const tops = result ? result.readings.map((reading) => reading.top[0]).filter(Boolean) : [];
+  const told = tops.map((top, i) => `${both ? `${result.readings[i].precision} says ` : ""}${top.label}, ${percent(top.probability)}`);
+  canvas.setAttribute("aria-label", pictured ? `Live picture${told.length ? `: ${told.join("; ")}` : ""}` : "No picture yet");
+  speaker.seen(tops.map((top) => top.label).join("|"), told.join("; "));
+}
+
+function showVerdict() {
+  const [a, b] = result.readings;
+  const names = result.readings.map((reading) => nameOf(reading));
+  const times = [a, b].map((reading) => history.recent(reading.model, 5000));
+  const faster = times[0] <= times[1] ? 0 : 1;
+  const ratio = times[1 - faster] / times[faster];
+  if (!Number.isFinite(ratio)) return;
+  if (ratio < 1.05) {
+    set($("ratio"), "As fast");
+    set($("ratio-text"), `as each other, ${ms(times[0])} and ${ms(times[1])}`);
+  } else {
+    set($("ratio"), `${ratio.toFixed(1)}×`);
+    set($("ratio-text"), `as fast: ${names[faster]} takes ${ms(times[faster])}, ${names[1 - faster]} ${ms(times[1 - faster])}`);
+  }
+  const same = a.top[0] && b.top[0] && a.top[0].index === b.top[0].index;
+  const share = history.agreement([a.model, b.model]);
+  $("agree").dataset.agree = same ? "yes" : "no";
+  const often = share.of > 20 ? `; the same answer on ${percent(share.same / share.of)} of the last ${share.of} frames` : "";
+  set($("agree-text"), `${same ? "They agree now" : "They differ now"}${often}`);
+}
+
+function drawCharts() {
+  if (document.hidden || status === null) return;
+  const active = result ? result.readings.map((reading) => reading.model) : [];
+  const now = performance.now();
+  const tile = (id, series) => drawChart($(id), series.map((name) => history.buckets(name, now)));
+  tile("fact-end", ["end"]);
+  tile("fact-capture", ["capture"]);
+  tile("fact-prepare", active.map((model) => `prepare ${model}`).slice(0, 1));
+  tile("fact-infer", active.map((model) => `infer ${model}`));
+}
+
+async function drawPicture(jpeg) {
+  if (document.hidden) return;
+  const bitmap = await createImageBitmap(new Blob([jpeg], { type: "image/jpeg" }));
+  if (canvas.width !== bitmap.width || canvas.height !== bitmap.height) {
+    canvas.width = bitmap.width;
+    canvas.height = bitmap.height;
+    canvas.closest("main").style.setProperty("--aspect", (bitmap.width / bitmap.height).toFixed(4));
+  }
+  brush.drawImage(bitmap, 0, 0);
+  bitmap.close();
+  pictured = true;
+}
+
+function showTrouble(sentence) {
+  $("trouble").hidden = !sentence;
+  set($("trouble"), sentence ?? "");
+}
+
+function veil(title, text = "") {
+  $("veil").hidden = title === null;
+  set($("veil-title"), title ?? "");
+  set($("veil-text"), text);
+}
+
+function say(state, text) {
+  $("state").dataset.state = state;
+  set($("state-text"), text);
+}
+
+function set(element, text) {
+  if (element.textContent !== text) element.textContent = text;
+}
+
+function nameOf(reading) {
+  const model = status.models.find((each) => each.id === reading.model);
+  const same = status.models.filter((each) => each.precision === reading.precision).length > 1;
+  return (same && model ? model.file : reading.precision).toUpperCase();
+}
+
+function percent(share) {
+  return `${Math.round(100 * (share ?? 0))} %`;
+}
+
+function ms(time) {
+  return `${time < 10 ? time.toFixed(1) : time.toFixed(0)} ms`;
+}

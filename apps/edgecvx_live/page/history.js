@@ -1,0 +1,64 @@
+// What was measured in the last while, for the charts and the comparison.
+
+const BUCKET = 500; // milliseconds; a chart has as many points as it has pixels for
+
+export class History {
+  #keep;
+  #results = [];
+
+  constructor(keep) {
+    this.#keep = keep;
+  }
+
+  add(result) {
+    const values = { end: result.end_to_end_ms, capture: result.capture_ms };
+    const winners = {};
+    for (const reading of result.readings) {
+      values[`prepare ${reading.model}`] = reading.prepare_ms;
+      values[`infer ${reading.model}`] = reading.infer_ms;
+      winners[reading.model] = reading.top[0]?.index;
+    }
+    const now = performance.now();
+    this.#results.push({ at: now, values, winners });
+    const old = this.#results.findIndex((each) => each.at > now - this.#keep);
+    if (old > 50) this.#results.splice(0, old); // in batches: moving the array for every frame would cost more
+  }
+
+  // [{x: 0 … 1, low, mean, high}], oldest first; a bucket without results is null, which breaks the line.
+  buckets(name, now) {
+    const count = this.#keep / BUCKET;
+    const end = Math.ceil(now / BUCKET);
+    const sums = Array.from({ length: count }, () => null);
+    let newest = null;
+    for (const { at, values } of this.#results) {
+      const value = values[name];
+      const place = Math.floor(at / BUCKET) - (end - count);
+      if (value === undefined || value === null || place < 0 || place >= count) continue;
+      newest = value;
+      const sum = (sums[place] ??= { n: 0, total: 0, low: value, high: value });
+      sum.n += 1;
+      sum.total += value;
+      sum.low = Math.min(sum.low, value);
+      sum.high = Math.max(sum.high, value);
+    }
+    const points = sums.map((sum, i) => sum && { x: (i + 0.5) / count, low: sum.low, mean: sum.total / sum.n, high: sum.high });
+    return { points, newest };
+  }
+
+  // The median inference time of the last while.
+  recent(model, span) {
+    const since = performance.now() - span;
+    const times = [];
+    for (let i = this.#results.length - 1; i >= 0 && (this.#results[i].at > since || times.length < 5); i--) {
+      const value = this.#results[i].values[`infer ${model}`];
+      if (value !== undefined) times.push(value);
+    }
+    return times.sort((a, b) => a - b)[Math.floor(times.length / 2)];
+  }
+
+  // On how many frames two models named the same class.
+  agreement([a, b]) {
+    const both = this.#results.filter(({ winners }) => winners[a] !== undefined && winners[b] !== undefined);
+    return { same: both.filter(({ winners }) => winners[a] === winners[b]).length, of: both.length };
+  }
+}

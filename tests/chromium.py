@@ -1,0 +1,203 @@
+"""A headless browser, driven through its DevTools: as little of the protocol as the tests of pages need."""
+
+from __future__ import annotations
+
+import base64
+import json
+import shutil
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from websockets.sync.client import ClientConnection, connect
+
+BINARY = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+
+FLAGS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-dev-shm-usage",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--hide-scrollbars",
+    "--remote-debugging-port=0",
+)
+PATIENCE = 60.0
+"""Seconds until something that should happen has not: a limit for broken code, not a measurement."""
+
+
+class Browser:
+    """One browser process; a context manager."""
+
+    def __init__(self, folder: Path) -> None:
+        self._profile = folder / "profile"
+        log = (folder / "chromium.log").open("wb")
+        command = [str(BINARY), *FLAGS, f"--user-data-dir={self._profile}", "about:blank"]
+        self._process = subprocess.Popen(command, stdout=log, stderr=log)
+        log.close()
+        told = self._profile / "DevToolsActivePort"
+        wait_until(lambda: told.exists() and told.read_text().count("\n") >= 1, "the browser starts")
+        port, path = told.read_text().splitlines()[:2]
+        self._connection: ClientConnection = connect(
+            f"ws://127.0.0.1:{port}{path}", max_size=None, open_timeout=PATIENCE
+        )
+        self._serial = 0
+        self._tabs: dict[str, Tab] = {}
+
+    def open(self, url: str, *, width: int = 1280, height: int = 900, dark: bool = False, motion: bool = True) -> Tab:
+        """A page in a context of its own: no cookie or cache of another test."""
+        context = self.call("Target.createBrowserContext")["browserContextId"]
+        target = self.call("Target.createTarget", url="about:blank", browserContextId=context)["targetId"]
+        session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+        tab = self._tabs[session] = Tab(self, session, context)
+        for domain in ("Page", "Runtime", "Log", "Network"):
+            tab.call(f"{domain}.enable")
+        tab.resize(width, height)
+        features = [
+            {"name": "prefers-color-scheme", "value": "dark" if dark else "light"},
+            {"name": "prefers-reduced-motion", "value": "no-preference" if motion else "reduce"},
+        ]
+        tab.call("Emulation.setEmulatedMedia", features=features)
+        tab.call("Page.navigate", url=url)
+        return tab
+
+    def call(self, method: str, session: str | None = None, **params: Any) -> dict[str, Any]:
+        """Sends a command and waits for its answer; what the pages tell meanwhile is kept for them."""
+        self._serial += 1
+        serial = self._serial
+        message = {"id": serial, "method": method, "params": params}
+        self._connection.send(json.dumps(message if session is None else {**message, "sessionId": session}))
+        while True:
+            answer = json.loads(self._connection.recv(PATIENCE))
+            if answer.get("id") == serial:
+                if "error" in answer:
+                    raise AssertionError(f"{method}: {answer['error']['message']}")
+                result: dict[str, Any] = answer["result"]
+                return result
+            if answer.get("sessionId") in self._tabs:
+                self._tabs[answer["sessionId"]].told(answer)
+
+    def __enter__(self) -> Browser:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self._connection.close()
+        self._process.terminate()
+        try:
+            self._process.wait(20)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        shutil.rmtree(self._profile, ignore_errors=True)
+
+
+class Tab:
+    """One page."""
+
+    def __init__(self, browser: Browser, session: str, context: str) -> None:
+        self._browser, self._session, self._context = browser, session, context
+        self.console: list[str] = []
+        """What the page, or the browser about the page, complained of."""
+        self.urls: list[str] = []
+        """What was asked for over HTTP, in order."""
+
+    def call(self, method: str, **params: Any) -> dict[str, Any]:
+        """A command to this page."""
+        return self._browser.call(method, self._session, **params)
+
+    def told(self, event: dict[str, Any]) -> None:
+        """Takes note of an event."""
+        params = event["params"]
+        if event["method"] == "Runtime.exceptionThrown":
+            details = params["exceptionDetails"]
+            self.console.append(details.get("exception", {}).get("description", details["text"]))
+        elif event["method"] == "Runtime.consoleAPICalled" and params["type"] in ("error", "warning", "assert"):
+            self.console.append(" ".join(str(argument.get("value")) for argument in params["args"]))
+        elif event["method"] == "Log.entryAdded" and params["entry"]["level"] in ("error", "warning"):
+            self.console.append(f"{params['entry']['text']} {params['entry'].get('url', '')}")
+        elif event["method"] == "Network.requestWillBeSent":
+            self.urls.append(params["request"]["url"])
+
+    def run(self, script: str) -> Any:
+        """The value of an expression in the page."""
+        answer = self.call("Runtime.evaluate", expression=script, awaitPromise=True, returnByValue=True)
+        if "exceptionDetails" in answer:
+            raise AssertionError(answer["exceptionDetails"].get("exception", {}).get("description", script))
+        return answer["result"].get("value")
+
+    def wait(self, script: str) -> Any:
+        """Waits for an expression to become true; a page on its way somewhere else counts as false."""
+
+        def look() -> Any:
+            try:
+                return self.run(script)
+            except AssertionError:
+                return None
+
+        return wait_until(look, f"{script}; the page says: {look_at(self)}")
+
+    def resize(self, width: int, height: int) -> None:
+        """The size of the window; under 600 pixels it is a phone."""
+        phone = width < 600
+        self.call(
+            "Emulation.setDeviceMetricsOverride",
+            width=width,
+            height=height,
+            deviceScaleFactor=2 if phone else 1,
+            mobile=phone,
+        )
+
+    def key(self, key: str, *, text: str = "") -> None:
+        """Presses a key and lets go of it."""
+        codes = {"Tab": 9, "Enter": 13, " ": 32, "ArrowRight": 39, "ArrowLeft": 37}
+        for kind in ("keyDown", "keyUp"):
+            more = {"text": text} if text and kind == "keyDown" else {}
+            self.call("Input.dispatchKeyEvent", type=kind, key=key, windowsVirtualKeyCode=codes[key], **more)
+
+    def click(self, selector: str) -> None:
+        """Clicks as a hand would: on whatever lies uppermost at the middle of an element."""
+        middle = self.run(
+            f"(() => {{ const e = document.querySelector({json.dumps(selector)}); e.scrollIntoView({{block: 'center'}}); "
+            "const b = e.getBoundingClientRect(); return [b.x + b.width / 2, b.y + b.height / 2]; })()"
+        )
+        for kind in ("mousePressed", "mouseReleased"):
+            self.call("Input.dispatchMouseEvent", type=kind, x=middle[0], y=middle[1], button="left", clickCount=1)
+
+    def save_downloads(self, folder: Path) -> None:
+        """Where files that the page offers are put."""
+        self._browser.call(
+            "Browser.setDownloadBehavior", behavior="allow", browserContextId=self._context, downloadPath=str(folder)
+        )
+
+    def screenshot(self, file: Path, *, full: bool = False) -> None:
+        """The page as it looks now."""
+        shot = self.call("Page.captureScreenshot", format="png", captureBeyondViewport=full)
+        file.write_bytes(base64.b64decode(shot["data"]))
+
+    def close(self) -> None:
+        """Closes the page, and forgets its cookies."""
+        self._browser.call("Target.disposeBrowserContext", browserContextId=self._context)
+
+
+def look_at(tab: Tab) -> str:
+    """What stands on the page, for the message of a failure."""
+    try:
+        return str(tab.run("document.body ? document.body.innerText.slice(0, 400) : ''"))
+    except AssertionError as error:
+        return str(error)
+
+
+def wait_until(look: Callable[[], Any], what: str) -> Any:
+    """Waits for something to become true; what that was is the message if it does not."""
+    end = time.monotonic() + PATIENCE
+    while not (found := look()):
+        assert time.monotonic() < end, f"waited in vain: {what}"
+        time.sleep(0.05)
+    return found
