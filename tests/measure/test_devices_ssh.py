@@ -59,7 +59,7 @@ for r in range(order["first_round"], order["rounds"]):
     for a in artifacts:
         turn = {"round": r, "started": 0.5, "samples_ns": [1000 + r], "parts_ns": {}, "yardstick_ns": 5}
         say(event="turn", id=a["id"], kind="model", turn=turn)
-    say(event="round", round=r, of=order["rounds"])
+    say(event="round", round=r + 1, of=order["rounds"])
 say(event="done")
 """
 
@@ -104,6 +104,7 @@ def job(file: Path | bytes = b"a model", rounds: int = 3) -> Job:
         "rounds": rounds,
         "first_round": 0,
         "sustained_minutes": 0,
+        "patience_seconds": 300,
         "skip": {},
     }
     return Job(order=order, files={"a0/model.tflite": file})

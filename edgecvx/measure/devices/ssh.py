@@ -33,6 +33,7 @@ from edgecvx.measure.devices.ssh_connection import (
 )
 from edgecvx.measure.job import ORDER_FILE, RUNNER_FILE, Job
 from edgecvx.measure.runner import runner_bytes
+from edgecvx.onboard import MARK
 
 _FRUITLESS = 5
 """Interruptions in a row without a single round in between, after which it is given up."""
@@ -149,7 +150,7 @@ class SshDevice:
         """The whole way, once: look, copy, check, measure."""
         self._check_python(connection)
         job = job.with_order(remove=True)
-        contents = {**job.files, ORDER_FILE: job.order_bytes, RUNNER_FILE: runner_bytes()}
+        contents = {**job.files, ORDER_FILE: job.order_bytes, RUNNER_FILE: runner_bytes(), MARK: b""}
         self._check_room(connection, contents, connection.room)
         self._copy(connection, contents)
         folder = f"{connection.folder.path}/{_FILES}"
@@ -161,7 +162,9 @@ class SshDevice:
                 f"{self.name}: {self._told} there cannot run the check (exit code {told.code}): {told.said}"
             )
         check_told(report[-1], self.name)
-        self._measure(connection, runner, order, collector, stop)
+        # The runner ends a hung step after its patience; whatever is silent for longer is not the runner.
+        silence = 2.0 * float(job.order["patience_seconds"])
+        self._measure(connection, runner, order, collector, stop, silence)
 
     def _check_python(self, connection: Connection) -> None:
         found = connection.run(f'{self._python} -c "$1"', "print(0)")
@@ -228,13 +231,19 @@ class SshDevice:
         return dict(zip(names, told.lines, strict=False))
 
     def _measure(
-        self, connection: Connection, runner: str, order: str, collector: Collector, stop: threading.Event
+        self,
+        connection: Connection,
+        runner: str,
+        order: str,
+        collector: Collector,
+        stop: threading.Event,
+        silence: float,
     ) -> None:
         # The shell in between stays, so that the number of a runner that ended never lies there for another process.
         inner = f'echo $$ >"$0/pid"; exec {self._python} "$@"'
         script = f'd=$1; shift; sh -c {shlex.quote(inner)} "$d" "$@"; r=$?; rm -f "$d/pid"; exit $r'
         process = connection.start(script, connection.folder.path, runner, "measure", order)
-        ended = follow(process, collector, stop=stop)
+        ended = follow(process, collector, stop=stop, silence=silence)
         if stop.is_set():
             raise Stopped
         if ended.done:
