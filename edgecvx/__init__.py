@@ -1,7 +1,8 @@
 """edgecvx: from a ConvNeXt V2 checkpoint to a proven file for every edge runtime.
 
 ``edgecvx.export(...)`` writes artifacts, ``edgecvx.load(...)`` opens one, ``edgecvx.validate(...)`` says how much worse
-than FP32 PyTorch they are. Importing this package loads no framework; what a call needs is imported when it is called.
+than FP32 PyTorch they are, ``edgecvx.benchmark(...)`` how long they take. Importing this package loads no framework;
+what a call needs is imported when it is called.
 """
 
 from __future__ import annotations
@@ -9,10 +10,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "export", "load", "validate"]
+__all__ = ["__version__", "benchmark", "export", "load", "validate"]
 
 if TYPE_CHECKING:
     from edgecvx.measure.accuracy import validate as validate
+    from edgecvx.measure.benchmark import benchmark as benchmark
     from edgecvx.pipeline import export as export
     from edgecvx.runtimes.artifact import load as load
 
@@ -26,6 +28,10 @@ def __getattr__(name: str) -> Any:
         from edgecvx.measure.accuracy import validate
 
         return validate
+    if name == "benchmark":
+        from edgecvx.measure.benchmark import benchmark
+
+        return benchmark
     if name == "export":
         # The folder edgecvx/export/ is the package of the lowerings; it can be called (see its __init__).
         import edgecvx.export

@@ -21,6 +21,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from edgecvx import __version__, show
+from edgecvx.cli_bench import bench
 from edgecvx.cli_validate import validate
 from edgecvx.errors import EdgecvxError, UsageError
 from edgecvx.spec import CALIBRATION_PICTURES, InputKind, Precision, Task, to_json
@@ -168,6 +169,7 @@ def _precision(precision: Precision | None, fp16: bool, int8: bool) -> Precision
 
 
 app.command()(validate)
+app.command()(bench)
 
 
 @app.command()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     SpinnerColumn,
+    TaskID,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
@@ -25,6 +27,7 @@ from rich.table import Table
 if TYPE_CHECKING:
     from edgecvx.manifest import Quantized
     from edgecvx.measure.accuracy import Progress
+    from edgecvx.measure.collect import At
     from edgecvx.measure.inspection import Inspection
     from edgecvx.pipeline import Step
 
@@ -93,6 +96,40 @@ def counting() -> Iterator[Callable[[Progress], None]]:
             completed=at.done,
             total=at.total,
         )
+
+
+@contextlib.contextmanager
+def benchmarking() -> Iterator[Callable[[At], None]]:
+    """Shows how far each device is: a bar each on a terminal, a line per step and every fifth round elsewhere.
+
+    It is called from the threads of the devices, rarely, and draws nothing in between: what is measured may be this
+    very machine.
+    """
+    if not log.is_terminal:
+        shown: set[str] = set()
+        lock = threading.Lock()
+
+        def tell(at: At) -> None:
+            rounds = f" {at.round} of {at.of}" if at.doing == "rounds" else ""
+            text = f"{at.device}: {at.doing}{rounds}"
+            with lock:
+                if text in shown or (rounds and at.round % max(1, at.of // 4)):
+                    return
+                shown.add(text)
+                log.print(text, markup=False, highlight=False, soft_wrap=True)
+
+        yield tell
+        return
+    columns = (TextColumn("{task.fields[device]}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"))
+    with Bar(*columns, console=log, transient=True, auto_refresh=False) as bar:
+        tasks: dict[str, TaskID] = {}
+
+        def draw(at: At) -> None:
+            if at.device not in tasks:
+                tasks[at.device] = bar.add_task("", total=at.of, device=escape(at.device))
+            bar.update(tasks[at.device], completed=at.round, description=escape(at.doing), refresh=True)
+
+        yield draw
 
 
 def megabytes(size: int) -> str:

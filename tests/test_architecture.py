@@ -26,15 +26,21 @@ LAYERS = (
     ("measure",),
     ("pipeline",),
     ("show",),
-    ("cli", "cli_validate", "__main__"),
+    ("cli", "cli_bench", "cli_validate", "__main__"),
 )
 """A module imports from its own layer and from those above it in this list, never from below."""
 
 DOORS = {
-    "edgecvx": {"edgecvx.pipeline", "edgecvx.runtimes.artifact", "edgecvx.measure.accuracy", "edgecvx.export"},
+    "edgecvx": {
+        "edgecvx.pipeline",
+        "edgecvx.runtimes.artifact",
+        "edgecvx.measure.accuracy",
+        "edgecvx.measure.benchmark",
+        "edgecvx.export",
+    },
     "edgecvx.export": {"edgecvx.pipeline"},
 }
-"""`edgecvx.export(...)`, `load` and `validate` are called on packages, which fetch the function when asked."""
+"""`edgecvx.export(...)`, `load` and the rest are called on packages, which fetch the function when asked."""
 
 HEAVY = (
     *("torch", "onnx", "onnx_ir", "onnxruntime", "openvino", "nncf", "tensorflow", "ai_edge_litert", "coremltools"),

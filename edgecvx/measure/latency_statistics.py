@@ -232,7 +232,8 @@ def noise(yardsticks_ns: Sequence[int]) -> Noise | None:
     spread, slowest = float(high - low) / middle, float(times.max()) / middle
     drift = float(np.median(times[-third:]) / np.median(times[:third])) - 1
     shift = _shift(np.log(times[:third]), np.log(times[-third:]))
-    drifted = abs(drift) > _STEADY_DRIFT and (shift is None or shift[1] > 0 or shift[2] < 0)
+    # A drift alone spreads the times by three quarters of itself; more spread than drift is noise in the first place.
+    drifted = abs(drift) > max(_STEADY_DRIFT, spread) and (shift is None or shift[1] > 0 or shift[2] < 0)
     if drifted:
         verdict: Verdict = "drifting"
         meaning = "became slower on the way" if drift > 0 else "became faster on the way"

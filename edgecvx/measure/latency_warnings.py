@@ -33,7 +33,7 @@ def _of_device(device: DeviceBench) -> Iterator[str]:
         return
     yield from _of_conditions(fingerprint, device.before, device.after)
     if device.noise is not None and device.noise.verdict != "quiet":
-        yield device.noise.sentence
+        yield f"the machine was {device.noise.verdict}, by a yardstick that has nothing to do with the files; see its noise"
     if device.interruptions:
         yield f"the connection was lost {device.interruptions} times, and the measurement taken up again"
     yield from _of_threads(device)
@@ -100,14 +100,16 @@ def _why_int8_is_slow(fingerprint: Fingerprint, m: Measured) -> Iterator[str]:
 
 
 def baseline(measured: Sequence[Measured], of: Measured) -> Measured | None:
-    """The FP32 file that an artifact is to be compared with: the same network, runtime, threads, options and batch."""
+    """The FP32 file that an artifact is to be compared with: the same network, runtime, threads, options and batch.
+
+    The first of them, which itself is compared with none.
+    """
     for m in measured:
         if (
             m.identity.precision == "fp32"
-            and m.id != of.id
             and (m.identity.model, m.identity.task) == (of.identity.model, of.identity.task)
             and (m.identity.runtime, m.threads, m.batch) == (of.identity.runtime, of.threads, of.batch)
             and dict(m.options) == dict(of.options)
         ):
-            return m
+            return None if m.id == of.id else m
     return None

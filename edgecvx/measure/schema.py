@@ -1,7 +1,7 @@
 """The JSON schema of a value made of the package's dataclasses, with their own documentation in it.
 
-The file that ships (``assets/validation.schema.json``) is written by this module and compared with it by a test, so it
-can be read and linked to, and cannot fall behind: ``python -m edgecvx.measure.schema`` writes it anew.
+The files that ship (``assets/*.schema.json``) are written by this module and compared with it by a test, so they can be
+read and linked to, and cannot fall behind: ``python -m edgecvx.measure.schema`` writes them anew.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from edgecvx.errors import EdgecvxError
+from edgecvx.measure import latency
+from edgecvx.measure.latency import Benchmark
 from edgecvx.measure.outcome import SCHEMA_VERSION, Validation
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -38,6 +40,13 @@ def validation_schema() -> str:
     found = json_schema(Validation, "edgecvx validation report")
     version = found["$defs"]["Validation"]["properties"]["schema_version"]
     version["const"] = SCHEMA_VERSION
+    return json.dumps(found, indent=2, ensure_ascii=False) + "\n"
+
+
+def benchmark_schema() -> str:
+    """The schema of a benchmark, as it ships."""
+    found = json_schema(Benchmark, "edgecvx benchmark")
+    found["$defs"]["Benchmark"]["properties"]["schema_version"]["const"] = latency.SCHEMA_VERSION
     return json.dumps(found, indent=2, ensure_ascii=False) + "\n"
 
 
@@ -101,5 +110,6 @@ def _field_docs(cls: type) -> dict[str, str]:
 
 
 if __name__ == "__main__":
-    target = Path(__file__).resolve().parents[1] / "assets" / "validation.schema.json"
-    target.write_text(validation_schema(), encoding="utf-8")
+    assets = Path(__file__).resolve().parents[1] / "assets"
+    (assets / "validation.schema.json").write_text(validation_schema(), encoding="utf-8")
+    (assets / "benchmark.schema.json").write_text(benchmark_schema(), encoding="utf-8")

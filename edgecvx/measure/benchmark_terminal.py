@@ -1,0 +1,197 @@
+"""A benchmark on a terminal: a table for each device, never two devices in one. Rich renderables; nothing prints."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from edgecvx.measure import latency_statistics as statistics
+from edgecvx.measure.figures import ABSENT, VERDICTS, count, counted
+from edgecvx.measure.latency import Benchmark, DeviceBench, Fingerprint, GateResult, Measured, Percentile, Summary
+from edgecvx.measure.latency_warnings import baseline
+from edgecvx.measure.outcome import Interval
+
+if TYPE_CHECKING:
+    from rich.console import Group, RenderableType
+    from rich.table import Table
+
+UNKNOWN = "unknown"
+RATIOS_SHOWN = 12
+_COLOURS = {"pass": "green", "fail": "red", "undecided": "yellow"}
+
+
+def terminal(benchmark: Benchmark) -> Group:
+    """The benchmark as it is shown at the end of ``edgecvx bench``; its warnings are shown apart."""
+    from rich.console import Group
+
+    parts: list[RenderableType] = []
+    for device in benchmark.devices:
+        parts += _device(device)
+    parts += [_gate(gate) for gate in benchmark.gates]
+    return Group(*parts)
+
+
+def milliseconds(ms: float) -> str:
+    """Three digits and no more: ``0.0123``, ``1.23``, ``12.3``, ``1234``."""
+    return f"{ms:.3g}" if ms < 100 else f"{ms:.0f}"
+
+
+def span(interval: Interval | None) -> str:
+    """``[1.21, 1.26]``."""
+    return "" if interval is None else f"[{milliseconds(interval.low)}, {milliseconds(interval.high)}]"
+
+
+def fingerprint_lines(f: Fingerprint) -> tuple[str, str]:
+    """A device in two lines; what was not read is left out of neither."""
+    what = f.board or f.cpu or f.machine
+    cores = counted(f.cores, "core") if f.cores is not None else "cores unknown"
+    memory = UNKNOWN if f.memory_bytes is None else f"{f.memory_bytes / 2**30:.1f} GiB"
+    chip = " ".join(dict.fromkeys(part for part in (f.soc, f.cpu) if part and part != what))
+    system = [f.os or UNKNOWN, f.kernel or UNKNOWN, f"Python {f.python or UNKNOWN}", f"numpy {f.numpy or UNKNOWN}"]
+    return ", ".join(part for part in (what, chip, f.machine, cores, memory) if part), ", ".join(
+        (*system, f"id {f.id}")
+    )
+
+
+def label(m: Measured) -> str:
+    """A file and what sets it apart from the same file elsewhere in the table."""
+    settings = [f"{key}={value}" for key, value in m.options.items()]
+    settings += [f"{m.batch} pictures a run"] if m.batch > 1 else []
+    return m.identity.file + (f" ({', '.join(settings)})" if settings else "")
+
+
+def _device(device: DeviceBench) -> Iterator[Any]:
+    from rich.text import Text
+
+    name = device.fingerprint.name
+    if device.fingerprint.emulated is not None:
+        yield Text(f"{name}: EMULATED ({device.fingerprint.emulated}), no latencies of a device", style="bold red")
+    else:
+        yield Text(name, style="bold")
+    for line in fingerprint_lines(device.fingerprint):
+        yield Text(line, style="dim")
+    if any(m.model_summary or m.told for m in device.measured):
+        yield _times(device)
+    for m in device.measured:
+        if m.error is not None:
+            yield Text(f"! {label(m)}: {m.error}", style="red")
+        if m.end_to_end_note is not None:
+            yield Text(f"{label(m)} has no end to end: {m.end_to_end_note}", style="dim")
+        if m.sustained is not None:
+            yield Text(f"{label(m)}: {sustained_line(m)}")
+    yield from _ratios(device)
+    if device.noise is not None:
+        yield Text(device.noise.sentence, style="dim")
+    if device.error is not None:
+        yield Text(f"! {device.error}", style="red")
+    yield Text("")
+
+
+def _times(device: DeviceBench) -> Table:
+    """One row for each artifact, runtime and number of threads."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    unit = "ms" if device.fingerprint.emulated is None else "EMULATED ms"
+    summaries = [m.model_summary for m in device.measured if m.model_summary is not None]
+    given = [q for q in statistics.ENOUGH if q > 0.5 and any(_at(s, q) for s in summaries)]
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), caption_justify="left")
+    table.caption = (
+        f"times in {unit}, memory in MB; all of the model alone but end to end, from picture file to classes"
+    )
+    table.add_column("file", overflow="fold", min_width=24)
+    table.add_column("precision")
+    names = ("threads", "load", "first", "p50 [95%]", *(f"p{round(100 * q)}" for q in given), "max")
+    for name in (*names, "end to\nend", "pictures\na second", "model's\nmemory", "peak"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for m in device.measured:
+        if m.model_summary is None and m.told is None:
+            continue
+        row = ["own" if m.threads is None else str(m.threads), _nanoseconds(m.load_ns), _nanoseconds(m.first_ns)]
+        row += [*_model_cells(m, given), _p50(m.end_to_end_summary), _rate(m.model_summary)]
+        row += [ABSENT if b is None else f"{b / 1e6:.1f}" for b in _memory(m)]
+        table.add_row(Text(label(m)), m.identity.precision, *row)
+    return table
+
+
+def _model_cells(m: Measured, given: Sequence[float]) -> list[str]:
+    s = m.model_summary
+    if s is None:
+        told = m.told
+        mean = ABSENT if told is None else f"mean {milliseconds(told.mean)}"
+        most = ABSENT if told is None or told.max is None else milliseconds(told.max)
+        return [mean, *(ABSENT for _ in given), most]
+    p50 = s.percentiles[0]
+    others = [milliseconds(p.ms) if (p := _at(s, q)) is not None else ABSENT for q in given]
+    return [f"{milliseconds(p50.ms)} {span(p50.interval)}".strip(), *others, milliseconds(s.max)]
+
+
+def _ratios(device: DeviceBench) -> Iterator[Any]:
+    """Each against the FP32 file of its own runtime, or where there is none against the first of its batch."""
+    from rich.text import Text
+
+    numbers = len({m.threads for m in device.measured}) > 1
+    lines = []
+    for i, m in enumerate(device.measured):
+        base = baseline(device.measured, m) or next((o for o in device.measured[:i] if o.batch == m.batch), None)
+        ratio = None if base is None else statistics.between(device.ratios, m.id, base.id)
+        if base is None or ratio is None:
+            continue
+        sure = (
+            "no interval"
+            if ratio.interval is None
+            else (f"95% interval {ratio.interval.low:.3f} to {ratio.interval.high:.3f}")
+        )
+        names = [f"{label(x)} {_threads(x)}".strip() if numbers else label(x) for x in (m, base)]
+        lines.append(
+            f"{names[0]} takes {ratio.value:.3f} times as long as {names[1]} ({sure}, {counted(ratio.rounds, 'round')})"
+        )
+    yield from map(Text, lines[:RATIOS_SHOWN])
+    if len(lines) > RATIOS_SHOWN:
+        yield Text(f"… and {len(lines) - RATIOS_SHOWN} more ratios: --json has all of them", style="dim")
+
+
+def sustained_line(m: Measured) -> str:
+    """What became of an artifact that ran without a pause."""
+    s = m.sustained
+    if s is None or s.slowdown_ratio is None:
+        return "the sustained run was too short to tell anything"
+    sure = f" (95% interval {s.slowdown.low:.3f} to {s.slowdown.high:.3f})" if s.slowdown is not None else ""
+    hottest = [w.celsius for w in s.windows if w.celsius is not None]
+    heat = f", {max(hottest):.0f} °C at most" if hottest else ""
+    minutes = f"after {s.seconds / 60:.1f} minutes without a pause"
+    return f"{minutes}, a run took {s.slowdown_ratio:.3f} times as long{sure}{heat}"
+
+
+def _gate(gate: GateResult) -> RenderableType:
+    from rich.text import Text
+
+    sign, word = VERDICTS[gate.verdict]
+    return Text(f"{sign} {word}: {gate.device}: {gate.sentence}", style=_COLOURS[gate.verdict])
+
+
+def _threads(m: Measured) -> str:
+    return "with its own threads" if m.threads is None else f"with {counted(m.threads, 'thread')}"
+
+
+def _at(summary: Summary, q: float) -> Percentile | None:
+    return next((p for p in summary.percentiles if p.q == q), None)
+
+
+def _p50(summary: Summary | None) -> str:
+    return ABSENT if summary is None else milliseconds(summary.percentiles[0].ms)
+
+
+def _rate(summary: Summary | None) -> str:
+    if summary is None:
+        return ABSENT
+    return f"{summary.per_second:.3g}" if summary.per_second < 1e3 else count(round(summary.per_second))
+
+
+def _nanoseconds(ns: int | None) -> str:
+    return ABSENT if ns is None else milliseconds(ns / 1e6)
+
+
+def _memory(m: Measured) -> tuple[int | None, int | None]:
+    return (None, None) if m.memory is None else (m.memory.model, m.memory.peak)
