@@ -104,11 +104,3 @@ def _say(out: TextIO, text: str) -> None:
 def _print(out: TextIO, text: str) -> None:
     out.write(text)
     out.flush()
-
-
-def process_start() -> float:
-    """``time.time()`` at which this process began, the interpreter's own start included."""
-    import psutil
-
-    began: float = psutil.Process().create_time()
-    return began if began <= time.time() else time.time()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from pathlib import Path
 
 import psutil
@@ -31,12 +32,22 @@ def memory_bytes() -> int:
 
     Where the kernel does not tell that, resident memory, which counts shared pages once per process.
     """
-    own = psutil.Process()
     total = 0
-    for process in (own, *own.children(recursive=True)):
-        with contextlib.suppress(psutil.NoSuchProcess, psutil.ZombieProcess):
-            total += _held(process)
+    with contextlib.suppress(psutil.Error, OSError):  # a jail without /proc
+        own = psutil.Process()
+        for process in (own, *own.children(recursive=True)):
+            with contextlib.suppress(psutil.NoSuchProcess):  # gone meanwhile
+                total += _held(process)
     return total
+
+
+def process_start() -> float:
+    """``time.time()`` at which this process began, the interpreter's own start included."""
+    now = time.time()
+    try:
+        return min(now, float(psutil.Process().create_time()))
+    except (psutil.Error, OSError):
+        return now
 
 
 def _held(process: psutil.Process) -> int:

@@ -19,7 +19,8 @@ from pathlib import Path
 from edgecvx.errors import EdgecvxError
 from edgecvx_live import __version__
 from edgecvx_live.engine import Engine
-from edgecvx_live.headless import follow, narrate, plain, printer, process_start
+from edgecvx_live.headless import follow, narrate, plain, printer
+from edgecvx_live.machine import process_start
 from edgecvx_live.settings import Settings, over, read_settings
 from edgecvx_live.sources import open_source
 
