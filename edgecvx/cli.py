@@ -22,6 +22,7 @@ from rich.table import Table
 
 from edgecvx import __version__, show
 from edgecvx.cli_bench import bench
+from edgecvx.cli_engine import build_engine
 from edgecvx.cli_validate import validate
 from edgecvx.errors import EdgecvxError, UsageError
 from edgecvx.spec import CALIBRATION_PICTURES, InputKind, Precision, Task, to_json
@@ -169,6 +170,7 @@ def _precision(precision: Precision | None, fp16: bool, int8: bool) -> Precision
 
 
 app.command()(validate)
+app.command("build-engine")(build_engine)
 app.command()(bench)
 
 
@@ -238,6 +240,7 @@ def inspect(
                 "macs": found.macs,
                 **({"int8_share": found.int8_share} if found.manifest.quantized else {}),
                 **({"gpu_delegate": to_json(opinion)} if opinion else {}),
+                **({} if found.rules_broken is None else {"rules_broken": list(found.rules_broken)}),
             }
         )
         return
@@ -284,10 +287,14 @@ def targets(as_json: AsJson = False) -> None:
     if as_json:
         _print_json({"targets": [{**to_json(t), "runtime_version": found.version} for t, found in rows]})
         return
-    table = Table("target", "writes", "precisions", "runtime", "runs on", **show.PLAIN)
+    table = Table("target", "writes", "precisions", "runtime", "threads", "runs on", **show.PLAIN)
     for t, found in rows:
         here = found.version or f"[yellow]missing: pip install 'edgecvx\\[{t.extra}]'[/]"
-        table.add_row(t.name, t.suffix, " ".join(p.value for p in t.precisions), f"{t.runtime} {here}", t.note)
+        if found.version is None and t.proved_in:
+            here = f"[yellow]on the device[/], checked in {t.proved_in}"
+        threads = "—" if t.threads is None else str(t.threads)
+        precisions = " ".join(p.value for p in t.precisions)
+        table.add_row(t.name, t.suffix, precisions, f"{t.runtime} {here}", threads, t.note)
     show.out.print(table)
 
 

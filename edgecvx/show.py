@@ -158,6 +158,7 @@ def manifest_table(found: Inspection) -> Table:
         "self-check": f"error {check.max_error:.1e} of {check.limit:g} allowed, cosine {check.cosine:.6f}, against "
         + ("its plan" if check.against == "plan" else "FP32 PyTorch"),
         "checked in": check.runtime,
+        **({} if found.rules_broken is None else {"rules": "; ".join(found.rules_broken) or "all kept"}),
         "files": f"{len(m.files)}, {megabytes(found.total_bytes)}, SHA-256 verified",
         **({} if m.quantized is None else _quantized_rows(found, m.quantized)),
         "written by": ", ".join(f"{name} {version}" for name, version in m.tools.items()),
