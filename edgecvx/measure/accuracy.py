@@ -7,6 +7,7 @@ that was stopped goes on behind its last row, and a second identical one only re
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 import json
 import platform
@@ -39,6 +40,7 @@ from edgecvx.measure.outcome import (
     Verdict,
 )
 from edgecvx.measure.reference import Reference, rebuild
+from edgecvx.measure.stand_in import measured_in, said_of
 from edgecvx.measure.statistics import gate
 from edgecvx.runtimes import RUNTIMES, availability
 from edgecvx.spec import Task, to_json
@@ -165,8 +167,9 @@ class _Job:
         return json.dumps([to_json(self.manifest.model), self.manifest.task.value])
 
     def identity(self) -> ArtifactIdentity:
-        runtime = self.manifest.runtime
-        return identity_of(self.path, self.manifest, availability(runtime).version if runtime in RUNTIMES else None)
+        runtime = measured_in(self.manifest)
+        version = availability(runtime).version if runtime in RUNTIMES else None
+        return dataclasses.replace(identity_of(self.path, self.manifest, version), runtime=runtime)
 
 
 def _classes(jobs: Sequence[_Job], truth: str | Path | None) -> tuple[int, tuple[str, ...] | None]:
@@ -229,6 +232,8 @@ class _Run:
                 reference=reference.info(from_cache=0),
                 findings=(measured,),
             )
+        if stood_in := said_of(job.manifest, identity.file):
+            self.warnings.append(stood_in)
         if names := differences(reference.preprocess, job.manifest.model.preprocess):
             self.warnings.append(
                 f"{identity.file}: its manifest prepares pictures with another {', '.join(names)} than its weights "

@@ -16,6 +16,7 @@ from edgecvx.manifest import Manifest
 from edgecvx.measure.inputpath import InputPath
 from edgecvx.measure.outcome import Finding
 from edgecvx.measure.selfcheck import channels_first, run_batches
+from edgecvx.measure.stand_in import measured_in
 from edgecvx.runtimes import open_session
 from edgecvx.runtimes.base import Session
 from edgecvx.spec import TensorSpec
@@ -33,7 +34,7 @@ class FedArtifact:
 
     def __init__(self, path: Path, manifest: Manifest, threads: int | None) -> None:
         self._name, self._manifest = path.name, manifest
-        self._session: Session = open_session(manifest.runtime, path, threads=threads)
+        self._session: Session = open_session(measured_in(manifest), path, threads=threads)
         try:
             _check_declared(self._name, manifest.input, self._session.inputs[0])
         except EdgecvxError:

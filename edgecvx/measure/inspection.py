@@ -35,6 +35,8 @@ class Inspection:
     groups: tuple[OpGroup, ...]
     """Heaviest first."""
     total_bytes: int
+    rules_broken: tuple[str, ...] | None = None
+    """What in the file breaks a rule of its runtime's compiler, in words; None where the target has no such rules."""
 
     @property
     def macs(self) -> int:
@@ -57,12 +59,14 @@ def inspect(path: Path) -> Inspection:
     artifact, _ = locate(path)
     manifest = read_manifest(artifact)
     verify_files(manifest, artifact.parent)
-    read_ops = _reader(get_target(manifest.target))
+    target = get_target(manifest.target)
+    read_ops = _reader(target)
     return Inspection(
         path=artifact,
         manifest=manifest,
         groups=group_ops(read_ops(artifact)),
         total_bytes=sum(entry.bytes for entry in manifest.files),
+        rules_broken=load_attribute(target.rules)(artifact) if target.rules else None,
     )
 
 

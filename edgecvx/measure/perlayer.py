@@ -35,6 +35,7 @@ from edgecvx.measure.outcome import LayerError, Validation
 from edgecvx.measure.perlayer_reference import CanonicalReference, Tensor, canonical_reference
 from edgecvx.measure.perlayer_score import LIMIT_DB, Score
 from edgecvx.measure.selfcheck import channels_first
+from edgecvx.measure.stand_in import measured_in
 from edgecvx.runtimes import NO_OPTIONS, open_session
 from edgecvx.runtimes.base import Session, batches
 from edgecvx.spec import Layout
@@ -133,7 +134,7 @@ def per_layer(
     depth = {tensor.name: i for i, tensor in enumerate(reference.tensors)}
     return PerLayer(
         artifact=path.name,
-        runtime=manifest.runtime,
+        runtime=measured_in(manifest),
         pictures=len(chosen),
         layers=tuple(scores[tensor.name].result(tensor, depth[tensor.name]) for tensor in shown),
         not_shown=tuple(tensor.name for tensor in reference.tensors if tensor.name not in own),
@@ -299,7 +300,7 @@ class _Comparison:
         values, steps = reference.values(names), reference.steps(names, given)
         with tempfile.TemporaryDirectory(prefix="edgecvx-debug-") as folder:
             opened = _write(Path(folder), self.path.stem, self.build.expose(self.path, exposed))
-            session = open_session(manifest.runtime, opened, threads=self.threads, options=self.options)
+            session = open_session(measured_in(manifest), opened, threads=self.threads, options=self.options)
             try:
                 for batch, kept in batches(self.pictures, manifest.input.shape[0]):
                     seen = self._seen(session, batch, canonical)

@@ -16,6 +16,10 @@ TARGETS: dict[str, str] = {
     "tensorrt": "edgecvx.targets.tensorrt:TARGET",
     "raspberrypi4": "edgecvx.targets.raspberrypi4:TARGET",
     "raspberrypi5": "edgecvx.targets.raspberrypi5:TARGET",
+    "jetson-orin-nano": "edgecvx.targets.jetson_orin_nano:TARGET",
+    "android-cpu": "edgecvx.targets.android_cpu:TARGET",
+    "iphone": "edgecvx.targets.iphone:TARGET",
+    "intel-cpu": "edgecvx.targets.intel_cpu:TARGET",
 }
 """Name -> ``module:attribute``."""
 

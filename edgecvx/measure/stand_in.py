@@ -1,0 +1,32 @@
+"""Where an artifact is measured: in its own runtime, or in the one its target is proved in.
+
+A file that is compiled on its device (TensorRT) runs nowhere else, but its answers can be had wherever ONNX is run.
+Whatever is measured that way says so; its speed cannot be.
+"""
+
+from __future__ import annotations
+
+from edgecvx.manifest import Manifest
+from edgecvx.runtimes import RUNTIMES, availability
+from edgecvx.targets import TARGETS, get_target
+
+
+def measured_in(manifest: Manifest) -> str:
+    """The name of the runtime: the artifact's own where it is installed, or where nothing stands in for it."""
+    if manifest.target not in TARGETS or manifest.runtime not in RUNTIMES:
+        return manifest.runtime
+    stand_in = get_target(manifest.target).proved_in
+    if not stand_in or availability(manifest.runtime).version is not None:
+        return manifest.runtime
+    return stand_in
+
+
+def said_of(manifest: Manifest, name: str) -> str | None:
+    """What has to be told of a file that was measured in another runtime than its own."""
+    used = measured_in(manifest)
+    if used == manifest.runtime:
+        return None
+    return (
+        f"{name} was run in {used}, not in {manifest.runtime}, which is not here: its numbers are those of the file, "
+        f"but {manifest.runtime} was not proved to give the same"
+    )
