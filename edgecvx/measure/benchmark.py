@@ -19,7 +19,8 @@ from edgecvx import __version__
 from edgecvx.data.dataset import DEMO
 from edgecvx.errors import DeviceError, EdgecvxError, UsageError
 from edgecvx.measure.collect import At, Collector
-from edgecvx.measure.devices.base import Device, open_device
+from edgecvx.measure.devices import open_device
+from edgecvx.measure.devices.base import Device
 from edgecvx.measure.entrants import Contestant, make_job, read_choice, read_pictures, read_threads
 from edgecvx.measure.job import Job
 from edgecvx.measure.latency import SCHEMA_VERSION, Benchmark, DeviceBench, Measured, Protocol

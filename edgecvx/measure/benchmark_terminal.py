@@ -54,8 +54,9 @@ def fingerprint_lines(f: Fingerprint) -> tuple[str, str]:
 
 
 def label(m: Measured) -> str:
-    """A file and what sets it apart from the same file elsewhere in the table."""
-    settings = [f"{key}={value}" for key, value in m.options.items()]
+    """A file, its precision where its name does not say it, and what sets it apart from the same file elsewhere."""
+    settings = [] if m.identity.precision in m.identity.file else [m.identity.precision]
+    settings += [f"{key}={value}" for key, value in m.options.items()]
     settings += [f"{m.batch} pictures a run"] if m.batch > 1 else []
     return m.identity.file + (f" ({', '.join(settings)})" if settings else "")
 
@@ -97,13 +98,10 @@ def _times(device: DeviceBench) -> Table:
     summaries = [m.model_summary for m in device.measured if m.model_summary is not None]
     given = [q for q in statistics.ENOUGH if q > 0.5 and any(_at(s, q) for s in summaries)]
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), caption_justify="left")
-    table.caption = (
-        f"times in {unit}, memory in MB; all of the model alone but end to end, from picture file to classes"
-    )
-    table.add_column("file", overflow="fold", min_width=24)
-    table.add_column("precision")
+    table.caption = f"times in {unit}, of the model alone but end to end, from picture file to classes"
+    table.add_column("file", overflow="fold", min_width=20)
     names = ("threads", "load", "first", "p50 [95%]", *(f"p{round(100 * q)}" for q in given), "max")
-    for name in (*names, "end to\nend", "pictures\na second", "model's\nmemory", "peak"):
+    for name in (*names, "end to\nend", "pictures\na second", "model\nMB", "peak\nMB"):
         table.add_column(name, justify="right", no_wrap=True)
     for m in device.measured:
         if m.model_summary is None and m.told is None:
@@ -111,7 +109,7 @@ def _times(device: DeviceBench) -> Table:
         row = ["own" if m.threads is None else str(m.threads), _nanoseconds(m.load_ns), _nanoseconds(m.first_ns)]
         row += [*_model_cells(m, given), _p50(m.end_to_end_summary), _rate(m.model_summary)]
         row += [ABSENT if b is None else f"{b / 1e6:.1f}" for b in _memory(m)]
-        table.add_row(Text(label(m)), m.identity.precision, *row)
+        table.add_row(Text(label(m)), *row)
     return table
 
 

@@ -33,7 +33,7 @@ def _of_device(device: DeviceBench) -> Iterator[str]:
         return
     yield from _of_conditions(fingerprint, device.before, device.after)
     if device.noise is not None and device.noise.verdict != "quiet":
-        yield f"the machine was {device.noise.verdict}, by a yardstick that has nothing to do with the files; see its noise"
+        yield f"the machine was {device.noise.verdict}: a fixed piece of work did not take a fixed time there"
     if device.interruptions:
         yield f"the connection was lost {device.interruptions} times, and the measurement taken up again"
     yield from _of_threads(device)

@@ -1,4 +1,4 @@
-"""What every device has in common: how it is named, and how a host talks to the runner that measures on it.
+"""What every device has in common: how a host talks to the runner that measures on it.
 
 The runner prints one JSON object a line. Its standard input is its lifeline: the host writes a line break every few
 seconds, and when nothing comes any more, for whatever reason, the runner ends itself and all it started.
@@ -15,7 +15,7 @@ import time
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any, Protocol
 
-from edgecvx.errors import DeviceError, UsageError
+from edgecvx.errors import DeviceError
 
 if TYPE_CHECKING:
     from edgecvx.measure.collect import Collector
@@ -49,33 +49,6 @@ class Device(Protocol):
             DeviceError: The device cannot do it; what was measured until then is in the collector.
         """
         ...
-
-
-def open_device(text: str, *, python: str | None = None, adb_benchmark: str | None = None) -> Device:
-    """The device of this name: ``local``, ``ssh://user@host[:port]`` or ``adb://SERIAL``. Nothing is connected yet.
-
-    Args:
-        text: The name.
-        python: The command of its Python; None for ``python3``, or on this machine the one that runs now.
-        adb_benchmark: Android: the path of LiteRT's ``benchmark_model`` binary for the phone's processor.
-
-    Raises:
-        UsageError: There is no such kind of device.
-    """
-    scheme, separator, rest = text.partition("://")
-    if text == "local":
-        from edgecvx.measure.devices.local import LocalDevice
-
-        return LocalDevice(python=python)
-    if separator and rest and scheme == "ssh":
-        from edgecvx.measure.devices.ssh import open_ssh
-
-        return open_ssh(text, python=python)
-    if separator and rest and scheme == "adb":
-        from edgecvx.measure.devices.adb import open_adb
-
-        return open_adb(text, benchmark=adb_benchmark)
-    raise UsageError(f"unknown device {text!r}: it is local, ssh://user@host[:port] or adb://SERIAL")
 
 
 def check_told(line: str | bytes, device: str) -> tuple[str, ...]:
