@@ -4,6 +4,8 @@ The result is the one of timm's evaluation pipeline, to the bit: ``convert("RGB"
 centre crop, division by 255, mean and standard deviation in float32. Two differences are meant, and both can be seen
 in a picture rather than in the last bit: a photo is first turned the way its EXIF says (``PreprocessSpec.exif``), and
 16-bit grey keeps its high byte, where ``convert`` would clip nearly every pixel to white.
+
+What touches pixels is in ``edgecvx.onboard.pictures``, which also runs where this package is not installed.
 """
 
 from __future__ import annotations
@@ -21,40 +23,19 @@ import numpy.typing as npt
 from PIL import Image
 
 from edgecvx.errors import EdgecvxError, ImageError
+from edgecvx.onboard import pictures
+from edgecvx.onboard.pictures import MAX_PIXELS
 from edgecvx.spec import PreprocessSpec, TensorSpec
 
 Source = Path | str | bytes | Image.Image | npt.NDArray[np.uint8]
 """A picture file, its content, a picture that Pillow has opened already, or a camera's frame: height x width x RGB."""
 
-MAX_PIXELS = 89_478_485
-"""The largest picture taken, 256 MiB of RGB: the size from which Pillow itself suspects a decompression bomb."""
-
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "JPEG2000", "AVIF", "ICO")
 """What is read. Pillow knows more, but some of those run other programs (EPS) and none of them is a photo."""
-
-_COLOUR_MODES = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "HSV", "LAB"})
 
 # What Pillow's decoders have been seen to raise on damaged files; anything else is a bug here and must show.
 _DAMAGED = (OSError, ValueError, SyntaxError, EOFError, IndexError, KeyError, TypeError, struct.error, zlib.error)
 _BOMB = (Image.DecompressionBombError, Image.DecompressionBombWarning)
-
-_RESAMPLING = {
-    "bicubic": Image.Resampling.BICUBIC,
-    "bilinear": Image.Resampling.BILINEAR,
-    "lanczos": Image.Resampling.LANCZOS,
-    "nearest": Image.Resampling.NEAREST,
-}
-
-_EXIF_ORIENTATION = 0x0112
-_UPRIGHT = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
 
 
 def open_picture(source: Source) -> Image.Image:
@@ -88,7 +69,9 @@ def load_picture(source: Source, spec: PreprocessSpec) -> Image.Image:
     opened = open_picture(source)
     try:
         orientation = _orientation(opened) if spec.exif == "apply" else 1
-        image = _rgb(opened, source)
+        image = pictures.rgb(opened)
+    except pictures.PictureError as error:
+        raise ImageError(f"{_name(source)}: {error}") from None
     except _BOMB:
         raise ImageError(f"{_name(source)}: holds too many pixels, at most {MAX_PIXELS} are read") from None
     except _DAMAGED as error:
@@ -96,7 +79,7 @@ def load_picture(source: Source, spec: PreprocessSpec) -> Image.Image:
     finally:
         if opened is not source:
             opened.close()
-    return image.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else image
+    return pictures.upright(image, orientation)
 
 
 def resize_and_crop(image: Image.Image, spec: PreprocessSpec) -> npt.NDArray[np.uint8]:
@@ -105,42 +88,23 @@ def resize_and_crop(image: Image.Image, spec: PreprocessSpec) -> npt.NDArray[np.
     Sizes are torchvision's: the shorter side becomes ``spec.resized``, the longer one is cut to an integer. A valid
     spec never crops more than was resized, so there is nothing to pad.
     """
-    width, height = image.size
-    side = spec.resized
-    if spec.resize == "squash":
-        target = (side, side)
-    elif width <= height:
-        target = (side, int(side * height / width))
-    else:
-        target = (int(side * width / height), side)
-    if target[0] * target[1] > MAX_PIXELS:
-        raise ImageError(
-            f"a picture of {width} x {height} pixels is too narrow to be resized to {target[0]} x {target[1]}"
-        )
-    # Python's round takes halves to the even number, and so decides which pixel is dropped; torchvision uses it too.
-    left, top = (round((length - spec.size) / 2.0) for length in target)
-    # One pass per axis, across first: Pillow's own order until release 13, which takes tall pictures down first and so
-    # rounds them differently. Written out, a board and a desktop see the same picture; the order is also the cheap one.
-    image = _resize(image, (target[0], height), spec).crop((left, 0, left + spec.size, height))
-    image = _resize(image, (spec.size, target[1]), spec).crop((0, top, spec.size, top + spec.size))
-    return np.array(image)
+    try:
+        pixels: npt.NDArray[np.uint8] = pictures.resize_and_crop(image, spec)
+    except pictures.PictureError as error:
+        raise ImageError(str(error)) from None
+    return pixels
 
 
 def normalize(pixels: npt.NDArray[np.uint8], spec: PreprocessSpec) -> npt.NDArray[np.float32]:
     """``(pixels / 255 - mean) / std``, each step rounded to float32 as in torchvision."""
-    values = pixels.astype(np.float32)
-    values /= np.float32(255)
-    values -= np.asarray(spec.mean, np.float32)
-    values /= np.asarray(spec.std, np.float32)
+    values: npt.NDArray[np.float32] = pictures.normalize(pixels, spec)
     return values
 
 
 def as_input(pixels: npt.NDArray[np.uint8], spec: PreprocessSpec, tensor: TensorSpec) -> npt.NDArray[Any]:
     """Pictures of the right size, ``[N, size, size, 3]`` bytes, in the layout and dtype of a file's input."""
-    values: npt.NDArray[Any] = pixels
-    if tensor.dtype != "uint8":
-        values = normalize(pixels, spec).astype(tensor.dtype, copy=False)
-    return np.ascontiguousarray(values.transpose(0, 3, 1, 2) if tensor.layout == "NCHW" else values)
+    values: npt.NDArray[Any] = pictures.as_input(pixels, spec, tensor)
+    return values
 
 
 def prepare(source: Source, spec: PreprocessSpec, tensor: TensorSpec) -> npt.NDArray[Any]:
@@ -192,30 +156,12 @@ def _open_encoded(source: Path | bytes) -> Image.Image:
             raise ImageError(f"{name}: is not a picture; {', '.join(FORMATS)} are read") from None
 
 
-def _rgb(image: Image.Image, source: Source) -> Image.Image:
-    """``convert("RGB")``, and what has to happen before it for the modes that it gets wrong."""
-    if image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PNG", "PPM")):
-        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-    if image.mode not in _COLOUR_MODES:
-        raise ImageError(
-            f"{_name(source)}: pixels of kind {image.mode!r} have no agreed brightness; save it as 8-bit RGB"
-        )
-    if image.mode == "P" and isinstance(image.info.get("transparency"), bytes):
-        image = image.convert("RGBA")  # the same colours as straight to RGB, and no warning about the lost alpha
-    return image.convert("RGB")
-
-
-def _resize(image: Image.Image, size: tuple[int, int], spec: PreprocessSpec) -> Image.Image:
-    return image if image.size == size else image.resize(size, _RESAMPLING[spec.interpolation])
-
-
 def _orientation(image: Image.Image) -> int:
     """The EXIF orientation, 1 where there is none; a damaged EXIF block spoils no picture, as in every viewer."""
     try:
-        value = image.getexif().get(_EXIF_ORIENTATION, 1)
+        return pictures.orientation(image)
     except _DAMAGED:
         return 1
-    return value if isinstance(value, int) else 1
 
 
 def _check_input(spec: PreprocessSpec, tensor: TensorSpec) -> None:
