@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
@@ -12,11 +13,14 @@ _BUSY = 0.5
 """Load per core, before anything was measured, from which on others are using the machine."""
 _INT8_X86 = ("avx512_vnni", "avx_vnni", "avx_vnni_int8", "amx_int8")
 _INT8_ARM = ("asimddp", "i8mm")
+_PARTLY = re.compile(r"(\d{1,6}) of (\d{1,6}) nodes")
+_NAMED = 3
+"""Of the operators that stay in floats."""
 
 
 def warnings_of(devices: Sequence[DeviceBench]) -> tuple[str, ...]:
     """Sentences over all devices, each once."""
-    told = [f"{d.fingerprint.name}: {sentence}" for d in devices for sentence in _of_device(d)]
+    told = [f"{d.fingerprint.name}: {sentence}" for d in devices for sentence in of_device(d)]
     same = Counter(d.fingerprint.id for d in devices if d.fingerprint.id != "unknown")
     for d in devices:
         if same.pop(d.fingerprint.id, 1) > 1:
@@ -25,7 +29,8 @@ def warnings_of(devices: Sequence[DeviceBench]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(told))
 
 
-def _of_device(device: DeviceBench) -> Iterator[str]:
+def of_device(device: DeviceBench) -> Iterator[str]:
+    """Sentences over one device, without its name."""
     fingerprint = device.fingerprint
     if fingerprint.emulated is not None:
         yield f"EMULATED ({fingerprint.emulated}): the times are the emulator's, and no latencies of the device"
@@ -97,6 +102,12 @@ def _why_int8_is_slow(fingerprint: Fingerprint, m: Measured) -> Iterator[str]:
         yield f"only {m.int8_share:.0%} of its multiply-accumulates are INT8"
     if m.backend is not None and m.backend.startswith("plain kernels"):
         yield "no delegate took the file, and plain kernels are slow"
+    if (partly := _PARTLY.search(m.backend or "")) and int(partly[1]) < int(partly[2]):
+        yield f"the delegate took {partly[1]} of {partly[2]} nodes"
+    if m.kept_float:
+        kept = list(m.kept_float)
+        more = f" and {len(kept) - _NAMED} more" if len(kept) > _NAMED else ""
+        yield f"in floats, with a conversion on either side: {', '.join(kept[:_NAMED])}{more}"
 
 
 def baseline(measured: Sequence[Measured], of: Measured) -> Measured | None:
