@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+import venv
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,8 @@ from typing import Any
 import pytest
 
 from edgecvx.errors import DeviceError, UsageError
-from edgecvx.measure.collect import Collector
+from edgecvx.measure.benchmark import benchmark
+from edgecvx.measure.collect import At, Collector
 from edgecvx.measure.devices import ssh
 from edgecvx.measure.devices.ssh import SshDevice, command_words
 from edgecvx.measure.devices.ssh_address import Address, parse_address
@@ -22,6 +24,7 @@ from edgecvx.measure.devices.ssh_connection import Limits, free_bytes
 from edgecvx.measure.job import Job
 from edgecvx.measure.latency import Measured
 from edgecvx.measure.outcome import ArtifactIdentity
+from edgecvx.measure.runner import runner_bytes
 from edgecvx.spec import Task, WeightsSource
 
 loopback_ssh = pytest.importorskip("loopback_ssh")
@@ -419,3 +422,50 @@ def test_free_room_is_read_from_the_right() -> None:
     assert free_bytes([header, "a disk 1 2 3 4 5% /media/my disk 9"]) == 4 * 1024
     assert free_bytes([header]) is None
     assert free_bytes([]) is None
+
+
+# With the real runner.
+
+
+@pytest.fixture
+def real_runner(runner: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ssh, "runner_bytes", runner_bytes)
+
+
+def test_a_real_benchmark_is_cut_and_taken_up_again(board: Any, small_classifier: Any, real_runner: None) -> None:
+    """Every round is there once, and the board has nothing left of it."""
+    cuts = []
+
+    def tell(at: At) -> None:
+        if at.round == 2 and not cuts:
+            cuts.append(at)
+            board.cut()
+
+    result = benchmark(
+        small_classifier.path,
+        devices=[device(board)],
+        threads=[1],
+        runs=8,
+        rounds=8,
+        end_to_end=False,
+        memory=False,
+        on_progress=tell,
+    )
+    (bench,) = result.devices
+    (measured,) = bench.measured
+    assert bench.error is None
+    assert bench.interruptions == len(cuts) == 1
+    assert [turn.round for turn in measured.model] == list(range(8))
+    assert bench.fingerprint.name == board.name
+    assert loopback_ssh.eventually(lambda: not board.leftovers()), board.leftovers()
+
+
+def test_what_is_missing_there_is_told_with_the_command_that_installs_it(
+    board: Any, small_classifier: Any, real_runner: None, tmp_path: Path
+) -> None:
+    """A Python that has nothing but its standard library."""
+    venv.create(tmp_path / "bare")
+    python = str(tmp_path / "bare" / "bin" / "python")
+    with pytest.raises(DeviceError, match=rf"numpy, onnxruntime is missing there: {python} -m pip install"):
+        benchmark(small_classifier.path, devices=[device(board, python=python)])
+    assert loopback_ssh.eventually(lambda: not board.leftovers()), board.leftovers()

@@ -92,6 +92,8 @@ class SshDevice:
         self._address, self._limits, self._config = address, limits or Limits(), config
         self._told = python or "python3"
         self._python = command_words(self._told)
+        # What a runtime leaves in the temporary folder (a telemetry session's file, say) is to go with everything else.
+        self._start = f'TMPDIR=$d; export TMPDIR; exec {self._python} "$@"'
 
     def measure(self, job: Job, collector: Collector, *, stop: threading.Event) -> None:
         """Carries out a job on the board; see ``devices.base.Device``."""
@@ -155,7 +157,9 @@ class SshDevice:
         self._copy(connection, contents)
         folder = f"{connection.folder.path}/{_FILES}"
         runner, order = f"{folder}/{RUNNER_FILE}", f"{folder}/{ORDER_FILE}"
-        told = connection.run(f'exec {self._python} "$@"', runner, "check", order, limit=self._limits.check)
+        told = connection.run(
+            f"d=$1; shift; {self._start}", connection.folder.path, runner, "check", order, limit=self._limits.check
+        )
         report = [line for line in told.lines if line.lstrip().startswith("{")]
         if not report:
             raise DeviceError(
@@ -240,7 +244,7 @@ class SshDevice:
         silence: float,
     ) -> None:
         # The shell in between stays, so that the number of a runner that ended never lies there for another process.
-        inner = f'echo $$ >"$0/pid"; exec {self._python} "$@"'
+        inner = f'd=$0; echo $$ >"$d/pid"; {self._start}'
         script = f'd=$1; shift; sh -c {shlex.quote(inner)} "$d" "$@"; r=$?; rm -f "$d/pid"; exit $r'
         process = connection.start(script, connection.folder.path, runner, "measure", order)
         ended = follow(process, collector, stop=stop, silence=silence)
