@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import subprocess
 import sys
@@ -9,7 +10,7 @@ import tempfile
 import threading
 from pathlib import Path
 
-from edgecvx.errors import DeviceError
+from edgecvx.errors import DeviceError, UsageError
 from edgecvx.measure.collect import Collector
 from edgecvx.measure.devices.base import PATIENCE, check_told, end, follow
 from edgecvx.measure.job import ORDER_FILE, RUNNER_FILE, Job
@@ -23,8 +24,8 @@ class LocalDevice:
     name = "local"
 
     def __init__(self, *, python: str | None = None) -> None:
-        self._python = python or sys.executable
-        """The command of the Python that measures; a path with spaces in it is one word."""
+        self._python = [sys.executable] if python is None else _words(python)
+        self._told = python or "this Python"
 
     def measure(self, job: Job, collector: Collector, *, stop: threading.Event) -> None:
         """Runs the job here. The runner removes the folder too, should this process be killed.
@@ -47,25 +48,34 @@ class LocalDevice:
         try:
             answer, said = runner.communicate(timeout=PATIENCE)
         except subprocess.TimeoutExpired:
-            raise DeviceError(f"{self._python} did not say within {PATIENCE:.0f} s what is installed") from None
+            raise DeviceError(f"{self._told} did not say within {PATIENCE:.0f} s what is installed") from None
         finally:
             end(runner)
         if not answer:
             told = " ".join(said.decode(errors="replace").split())[-300:]
-            raise DeviceError(f"{self._python} could not run the runner: {told or 'it said nothing'}")
+            raise DeviceError(f"{self._told} could not run the runner: {told or 'it said nothing'}")
         check_told(answer, "this machine")
 
     def _start(self, folder: Path, command: str) -> subprocess.Popen[bytes]:
         try:
             return subprocess.Popen(
-                [self._python, str(folder / RUNNER_FILE), command, str(folder / ORDER_FILE)],
+                [*self._python, str(folder / RUNNER_FILE), command, str(folder / ORDER_FILE)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 start_new_session=True,  # Ctrl-C is this process's; the runner is ended in good order
             )
         except OSError as error:
-            raise DeviceError(f"{self._python} cannot be started: {error.strerror}") from error
+            raise DeviceError(f"{self._told} cannot be started: {error.strerror}") from error
+
+
+def _words(command: str) -> list[str]:
+    """The words of a command, as a shell reads them; a Python behind an emulator has several."""
+    try:
+        first, *others = shlex.split(command)
+    except ValueError:
+        raise UsageError(f"--python {command!r} is no command") from None
+    return [str(Path(first).expanduser()), *others]
 
 
 def _place(job: Job, folder: Path) -> None:
