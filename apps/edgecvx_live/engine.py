@@ -41,6 +41,8 @@ _KEPT = 4
 """Frames of the last results that can still be shown; a page asks for one when it has got the result."""
 _RATE_WINDOW = 2.0
 _MEMORY_AGE = 2.0
+_PAST = 1.0
+"""Seconds after which a frame is not started any more, or two inferences, if they take longer."""
 _HUNG = 15.0
 """Seconds on one frame from which it is told: the slowest board takes two or three."""
 
@@ -86,6 +88,7 @@ class Engine:
         self._paused = self._stopping = False
         self._taken = 0
         self._busy_since: float | None = None
+        self._took = 0.0
         self._shown: collections.deque[Frame] = collections.deque(maxlen=_KEPT)
         self._encoded: dict[tuple[int, int], bytes] = {}
         self._memory = (float("-inf"), 0)
@@ -219,17 +222,15 @@ class Engine:
     # --- the inference thread ----------------------------------------------------------------------------------
 
     def _infer(self) -> None:
-        serial, not_before = 0, 0.0
+        serial = 0
         try:
             while self._may_go_on():
-                if self._arrange():
-                    not_before = time.monotonic()  # frames from before a model was opened are past
+                self._arrange()
                 got = self.frames.wait(serial, timeout=0.25)
                 if got is None or self._interrupted():
-                    not_before = time.monotonic()
                     continue
                 serial, frame = got
-                if frame.captured >= not_before:
+                if not self._is_past(frame):
                     self._look(frame)
         finally:
             for lane in self._lanes.values():
@@ -245,16 +246,19 @@ class Engine:
         with self._lock:
             return self._stopping or self._paused
 
-    def _arrange(self) -> bool:
-        """Opens what is chosen, then closes what is not; returns whether anything was opened."""
+    def _arrange(self) -> None:
+        """Opens what is chosen, then closes what is not."""
         with self._lock:
             chosen = self._chosen
-        closed = [self._lanes[name] for name in chosen if not self._lanes[name].is_open]
-        opened = [lane.open() for lane in closed]
+        for name in chosen:
+            self._lanes[name].open()
         for name, lane in self._lanes.items():
             if name not in chosen:
                 lane.close()
-        return any(opened)
+
+    def _is_past(self, frame: Frame) -> bool:
+        """Whether the newest frame is one from before the camera stopped, seen only now: opening a file took long."""
+        return time.monotonic() - frame.captured > max(_PAST, 2 * self._took)
 
     def _look(self, frame: Frame) -> None:
         """One frame through every chosen artifact."""
@@ -265,7 +269,7 @@ class Engine:
         cut, prepared = self._cuts.cut(frame.pixels), Prepared(frame)
         readings = [reading for lane in lanes if (reading := lane.read(prepared, cut=cut)) is not None]
         ended = time.monotonic()
-        self._busy_since = None
+        self._busy_since, self._took = None, ended - began
         if readings:
             self._shown.append(frame)
             self.results.put(self._result(frame, began, ended, tuple(readings)))

@@ -22,9 +22,9 @@ from edgecvx_live.values import Pixels
 
 Probabilities = NDArray[np.float64]
 
-CUT = 24.0
-"""Mean difference of two pictures, of 255, from which they count as different scenes. Moving things and a shaking
-camera stay under 12 in the drawn pictures, whose objects fill a third of the frame; two scenes differ by 20 to 80."""
+CUT = 16.0
+"""Mean difference of two pictures, of 255, from which they count as different scenes. In the drawn pictures, whose
+objects fill a third of the frame, a wandering camera stays under 6 and another scene differs by 28 to 130."""
 
 _SMALL = (16, 12)
 
