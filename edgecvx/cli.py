@@ -23,6 +23,7 @@ from rich.table import Table
 from edgecvx import __version__, show
 from edgecvx.cli_bench import bench
 from edgecvx.cli_engine import build_engine
+from edgecvx.cli_report import report
 from edgecvx.cli_validate import validate
 from edgecvx.errors import EdgecvxError, UsageError
 from edgecvx.spec import CALIBRATION_PICTURES, InputKind, Precision, Task, to_json
@@ -172,6 +173,7 @@ def _precision(precision: Precision | None, fp16: bool, int8: bool) -> Precision
 app.command()(validate)
 app.command("build-engine")(build_engine)
 app.command()(bench)
+app.command()(report)
 
 
 @app.command()

@@ -26,7 +26,7 @@ LAYERS = (
     ("measure",),
     ("pipeline",),
     ("show",),
-    ("cli", "cli_bench", "cli_engine", "cli_validate", "__main__"),
+    ("cli", "cli_bench", "cli_engine", "cli_report", "cli_validate", "__main__"),
 )
 """A module imports from its own layer and from those above it in this list, never from below."""
 

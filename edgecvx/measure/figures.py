@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+import re
+
 from edgecvx.measure.outcome import Interval, VerdictKind
 
 MINUS = "\N{MINUS SIGN}"
@@ -59,16 +62,47 @@ def p_value(value: float) -> str:
     return "p < 0.0001" if value < 1e-4 else f"p = {value:.2g}"
 
 
-def megabytes(size: int) -> str:
+def megabytes(size: int, digits: int = 2) -> str:
     """``3.48 MB``."""
-    return f"{size / 1e6:.2f} MB"
+    return f"{size / 1e6:.{digits}f} MB"
+
+
+def milliseconds(value: float) -> str:
+    """Three digits that count: ``41.2 ms``, ``0.412 ms``, ``4 120 ms``."""
+    return f"{_three(value)} ms"
+
+
+def between(low: float, high: float) -> str:
+    """An interval of positive numbers: ``[40.9, 41.6]``, with as many digits as it takes to tell its ends apart."""
+    digits = next((n for n in (3, 4, 5) if _three(low, n) != _three(high, n)), 3)
+    return f"[{_three(low, digits)}, {_three(high, digits)}]"
+
+
+def times(value: float) -> str:
+    """A ratio: ``0.47×``."""
+    return f"{_three(value)}×"
+
+
+def rate(value: float) -> str:
+    """So many a second: ``24.3``."""
+    return _three(value)
+
+
+def _three(value: float, digits: int = 3) -> str:
+    if not math.isfinite(value):
+        return ABSENT
+    if abs(value) >= 10 ** (digits - 1):
+        return count(round(value))
+    whole = math.floor(math.log10(abs(value))) + 1 if value else 1
+    return signed(value, min(9, digits - whole))
 
 
 def sentence(text: str) -> str:
-    """A fragment as it stands in an error or a reason, as a sentence of its own."""
+    """A fragment as it stands in an error or a reason, as a sentence of its own; a file's name keeps its case."""
     text = text.strip()
     ended = text if text.endswith((".", "!", "?", "…")) else f"{text}."
-    return ended[:1].upper() + ended[1:]
+    first = text.split(maxsplit=1)[0] if text else ""
+    return ended if re.search(r"[._/\d]\w", first) else ended[:1].upper() + ended[1:]
 
 
 def count(number: int) -> str:

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from edgecvx.measure import latency_statistics as statistics
+from edgecvx.measure.figures import counted
 from edgecvx.measure.latency import Conditions, DeviceBench, Fingerprint, Measured
 
 _BUSY = 0.5
@@ -40,7 +41,7 @@ def of_device(device: DeviceBench) -> Iterator[str]:
     if device.noise is not None and device.noise.verdict != "quiet":
         yield f"the machine was {device.noise.verdict}: a fixed piece of work did not take a fixed time there"
     if device.interruptions:
-        yield f"the connection was lost {device.interruptions} times, and the measurement taken up again"
+        yield f"the connection was lost {counted(device.interruptions, 'time')}, and the measurement taken up again"
     yield from _of_threads(device)
     for m in device.measured:
         if m.warm_up is not None and not m.warm_up.steady and m.model:

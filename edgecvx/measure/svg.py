@@ -17,6 +17,8 @@ NARROW, WIDE = 360, 960
 """Widths that fit a phone or half a page, and a whole page. Text keeps its size, so a plot is drawn for its place."""
 CHARACTER = 6.3
 """About the width of one character of the page's small text."""
+LOGARITHMIC_FROM = 4.0
+"""Largest over smallest; below, a plain scale shows the differences just as well."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +46,51 @@ class Scale:
         return [round(i * step, 12) for i in range(first, last + 1)]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogScale:
+    """From positive values to pixels, by their logarithm: a value and its double are as far apart everywhere."""
+
+    low: float
+    high: float
+    start: float
+    end: float
+
+    def __call__(self, value: float) -> float:
+        """The pixel of a value."""
+        part = math.log(max(value, 1e-300) / self.low) / math.log(self.high / self.low)
+        return self.start + part * (self.end - self.start)
+
+    def clamp(self, value: float) -> float:
+        """The pixel of a value, or of the nearer end of the scale."""
+        return self(min(self.high, max(self.low, value)))
+
+    def ticks(self, count: int) -> list[float]:
+        """About ``count`` of 1, 2, 5 times powers of ten within the scale, or of the powers alone where those do."""
+        decades = range(math.floor(math.log10(self.low)) - 1, math.ceil(math.log10(self.high)) + 1)
+        for steps in ((1, 1.5, 2, 3, 4, 5, 6, 7, 8, 9), (1, 2, 3, 5, 7), (1, 2, 5), (1, 3), (1,)):
+            found = [round(m * 10.0**d, 12) for d in decades for m in steps if self.low <= m * 10.0**d <= self.high]
+            if len(found) <= 1.5 * count:
+                return found
+        stride = math.ceil(len(found) / count)
+        return found[::stride]
+
+
+Axis = Scale | LogScale
+
+
+def fitting(values: Sequence[float], start: float, end: float, *, pad: float = 0.04) -> Axis:
+    """A scale on which all of these positive values lie: logarithmic where the largest is many times the smallest.
+
+    Nothing is cut off: an outlier makes the scale logarithmic, not the plot blind to it.
+    """
+    low, high = max(min(values), 1e-9), max(*values, 1e-9)
+    if high / low > LOGARITHMIC_FROM:
+        room = (high / low) ** pad
+        return LogScale(low=low / room, high=high * room, start=start, end=end)
+    room = pad * (high - low) or 0.05 * high
+    return Scale(low=max(0.0, low - room), high=high + room, start=start, end=end)
+
+
 def nice_step(rough: float) -> float:
     """The smallest of 1, 2, 5 times a power of ten that is not below ``rough``."""
     power = 10.0 ** math.floor(math.log10(rough))
@@ -53,7 +100,7 @@ def nice_step(rough: float) -> float:
 # --- axes -----------------------------------------------------------------------------------------------------------
 
 
-def x_axis(scale: Scale, top: float, bottom: float, tick: Callable[[float], str], *, ticks: int) -> Iterator[str]:
+def x_axis(scale: Axis, top: float, bottom: float, tick: Callable[[float], str], *, ticks: int) -> Iterator[str]:
     """Vertical lines at round values, with their numbers below."""
     for value in scale.ticks(ticks):
         yield line(scale(value), top, scale(value), bottom, "grid")
@@ -61,7 +108,7 @@ def x_axis(scale: Scale, top: float, bottom: float, tick: Callable[[float], str]
 
 
 def x_labels(
-    scale: Scale, bottom: float, tick: Callable[[float], str], *, ticks: int, whole: bool = False
+    scale: Axis, bottom: float, tick: Callable[[float], str], *, ticks: int, whole: bool = False
 ) -> Iterator[str]:
     """Round values below a plot; with ``whole`` only whole numbers."""
     for value in scale.ticks(ticks):
@@ -69,7 +116,7 @@ def x_labels(
             yield text(scale(value), bottom + 16, tick(value), "tick middle")
 
 
-def y_axis(scale: Scale, left: float, right: float, tick: Callable[[float], str], *, ticks: int) -> Iterator[str]:
+def y_axis(scale: Axis, left: float, right: float, tick: Callable[[float], str], *, ticks: int) -> Iterator[str]:
     """Horizontal lines at round values, with their numbers on the left."""
     for value in scale.ticks(ticks):
         yield line(left, scale(value), right, scale(value), "grid")
