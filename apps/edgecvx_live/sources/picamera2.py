@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 
@@ -18,6 +17,10 @@ _START = (
 a file that is called ``picamera2.py`` would be found first."""
 
 
+SYSTEM_PYTHON = Path("/usr/bin/python3")
+"""picamera2 is built for the system's Python and its numpy, which is older than ours: beside ours it does not import."""
+
+
 def open_picamera2(number: str, size: tuple[int, int]) -> PipeSource:
     """The camera by its number in ``rpicam-hello --list-cameras``."""
     if number not in ("", "0", "1", "2", "3"):
@@ -25,10 +28,9 @@ def open_picamera2(number: str, size: tuple[int, int]) -> PipeSource:
     camera = number or "0"
     program = Program(
         argv=lambda descriptor: [
-            *(sys.executable, "-c", _START, str(_CHILD)),
+            *(str(SYSTEM_PYTHON) if SYSTEM_PYTHON.exists() else sys.executable, "-c", _START, str(_CHILD)),
             *map(str, (descriptor, camera, *size)),
         ],
         advice="`rpicam-hello --list-cameras` must name it; if not, switch off and see that the ribbon sits right",
-        environment={**os.environ, "PYTHONPATH": os.pathsep.join(p or str(Path.cwd()) for p in sys.path)},
     )
     return PipeSource("picamera2", f"camera {camera}", program, size)

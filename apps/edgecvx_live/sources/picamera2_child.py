@@ -20,10 +20,7 @@ def main(arguments: list[str]) -> int:
     try:
         picamera2: Any = importlib.import_module("picamera2")
     except ImportError as error:
-        return _fail(
-            f"picamera2 is not here ({error}): sudo apt install python3-picamera2, and make the environment with "
-            "--system-site-packages"
-        )
+        return _fail(f"picamera2 is not here ({error}): sudo apt install python3-picamera2")
     cameras = picamera2.Picamera2.global_camera_info()
     if camera >= len(cameras):
         return _fail(f"{len(cameras)} cameras are connected, and camera {camera} is not among them")

@@ -13,6 +13,7 @@ import fcntl
 import os
 import select
 import signal
+import stat
 import subprocess
 import threading
 import time
@@ -49,7 +50,6 @@ class Program:
     """What must exist before it makes sense to start it."""
     absent: str = ""
     """What to do when that does not."""
-    environment: dict[str, str] | None = None
     install: str = ""
     """How to get the program."""
     secret: str = ""
@@ -126,7 +126,6 @@ class PipeSource:
                 stdout=chatter_end,
                 stderr=chatter_end,
                 pass_fds=(write_end,),
-                env=self._program.environment,
                 start_new_session=True,  # Ctrl-C is ours to pass on, and its own children end with it
             )
         except OSError as error:
@@ -260,6 +259,10 @@ class PipeSource:
 
 def _opened(path: Path) -> int:
     try:
-        return os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a named pipe must not hold us up
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a named pipe must not hold us up
     except OSError as error:
         raise SourceMissingError(f"{path.name} cannot be read: {error.strerror}") from None
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise SourceMissingError(f"{path.name} is no file")
+    return descriptor
