@@ -43,11 +43,12 @@ KEPT_FLOAT_8 = {
 """What an INT8 file computes in float, where its graph has it."""
 
 HALF_KERNELS = (Precision.FP16, Precision.INT8_DYNAMIC)
-"""Precisions that store float kernels as float16. In a dynamic file the whole depthwise is float, and a tenth of it."""
+"""Precisions that store float kernels as float16. In a dynamic file all but one depthwise are, and a tenth of it."""
 
 MINIMUM_RUNTIME = {
     ("DEQUANTIZE", 3): "1.15.0",
     ("CONV_2D", 5): "2.4.0",
+    ("CONV_2D", 6): "2.9.0",
     ("GELU", 1): "2.9.0",
     ("FULLY_CONNECTED", 12): "2.17.0",
 }

@@ -9,11 +9,13 @@ int8
     for its output cannot be one of these.
 dynamic range
     Only the weights are int8, or also the input while the output is not: the kernel takes floats, finds their scale
-    when it runs, multiplies int8 by int8, and returns floats. The input's grid, if there is one, is not used.
+    when it runs, multiplies int8 by int8, and returns floats. The input's grid, if there is one, is not used. XNNPACK
+    has no such depthwise; it has such a convolution in groups, and a depthwise is one with zeros in its weights.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -36,8 +38,12 @@ from edgecvx.export.tflite_emitter import (
 from edgecvx.export.tflite_writer import Quantization
 from edgecvx.quantize.qparams import Grid, Weight, bias_int32, grid_of_range
 
-INT8, DYNAMIC, SPLIT = "int8", "dynamic-range", "depthwise-split"
+INT8, DYNAMIC, SPLIT, GROUPED = "int8", "dynamic-range", "depthwise-split", "depthwise-grouped"
 """Names of what was applied, for the manifest."""
+
+GROUP = 8
+"""Channels in a group of a depthwise that finds its scale at run time. Of 1, 2, 4, 8 and 16 it has the fewest
+instructions on a Cortex-A72, and no other is faster on x86; 16 would have 1% fewer on a Cortex-A76, and twice the bytes."""
 
 
 def conv(e: Emitter, node: ir.Node) -> None:
@@ -50,13 +56,8 @@ def conv(e: Emitter, node: ir.Node) -> None:
         _float(e, node, depthwise=group != 1)
     elif is_int8(node):
         _int8(e, node, weight, depthwise=group != 1)
-    elif group == 1:
-        _dynamic(e, node, weight)
     else:
-        raise ExportError(
-            f"{node.name}: TFLite has no fast depthwise convolution that finds its input's scale at run time; give its "
-            "output a grid too, or leave it float"
-        )
+        _dynamic(e, node, weight, depthwise=group != 1)
 
 
 def gemm(e: Emitter, node: ir.Node) -> None:
@@ -123,21 +124,39 @@ def _int8(e: Emitter, node: ir.Node, weight: Weight, *, depthwise: bool) -> None
     e.note(INT8)
 
 
-def _dynamic(e: Emitter, node: ir.Node, weight: Weight) -> None:
+def _dynamic(e: Emitter, node: ir.Node, weight: Weight, *, depthwise: bool) -> None:
     """A 1x1 convolution as FULLY_CONNECTED has one scale per pixel, where CONV_2D has one per picture."""
     schema, x = e.writer.schema, e.read(_float_input(node))
-    if weight.values.shape[2:] == (1, 1):
+    if weight.values.shape[2:] == (1, 1) and not depthwise:
         options = schema.FullyConnectedOptionsT()
         options.keepNumDims = True
         filters = _int8_kernel(e, node, weight, weight.values[:, :, 0, 0], axis=0)
         op, version = "FULLY_CONNECTED", 12
     else:
         options = schema.Conv2DOptionsT()
-        filters = _int8_kernel(e, node, weight, _as_stored(weight.values, depthwise=False), axis=0)
+        values = _in_groups(weight.values) if depthwise else weight.values
+        filters = _int8_kernel(e, node, weight, _as_stored(values, depthwise=False), axis=0)
         x = _window(e, node, x, options)
-        op, version = "CONV_2D", 5
+        op, version = "CONV_2D", 6 if depthwise else 5
     e.compute(op, [x, filters, e.bias(node)], e.define(node.outputs[0]), options, version=version)
     e.note(DYNAMIC)
+    if depthwise:
+        e.note(GROUPED)
+
+
+def _in_groups(kernel: Array) -> Array:
+    """A depthwise kernel ``[C, 1, H, W]`` as that of a convolution in C / g groups, ``[C, g, H, W]``.
+
+    Each channel reads itself, and the others of its group times zero. There are two groups at least, so that the
+    shapes tell a depthwise from a convolution of all channels.
+    """
+    channels = kernel.shape[0]
+    size = math.gcd(channels, GROUP)
+    size = size if size < channels else size // 2
+    own = np.arange(channels)
+    grouped = np.zeros((channels, size, *kernel.shape[2:]), kernel.dtype)
+    grouped[own, own % size] = kernel[:, 0]
+    return grouped
 
 
 def _channels(value: ir.Value | None) -> int:

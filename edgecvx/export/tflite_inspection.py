@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
+import numpy as np
+
 from edgecvx.export import tflite_schema
 from edgecvx.export.opinfo import OpInfo
 
@@ -40,10 +42,25 @@ def _macs(op: tflite_schema.Operator) -> int:
     """Each element of the output takes one multiply-accumulate per weight that leads to it."""
     if len(op.inputs) < 2 or not op.outputs:
         return 0
-    filters = op.inputs[1].shape
+    filters, out = op.inputs[1].shape, op.outputs[0].shape
+    if op.name == "CONV_2D" and len(filters) == 4:  # out, height, width, in
+        return math.prod(out[:-1]) * math.prod(filters[1:3]) * _connections(*op.inputs[:2])
     depths = {
-        "CONV_2D": filters[1:],  # out, height, width, in
         "DEPTHWISE_CONV_2D": filters[1:3],  # 1, height, width, channels
         "FULLY_CONNECTED": filters[1:],  # out, in
     }
-    return math.prod(op.outputs[0].shape) * math.prod(depths[op.name]) if op.name in depths else 0
+    return math.prod(out) * math.prod(depths[op.name]) if op.name in depths else 0
+
+
+def _connections(x: tflite_schema.TensorInfo, filters: tflite_schema.TensorInfo) -> int:
+    """How many pairs of an output and an input channel a CONV_2D connects.
+
+    In groups, only those with a weight other than zero. A depthwise may be written as a convolution whose groups hold
+    several channels, each of which takes nothing from the others; the zeros that say so are no work of the network's.
+    An output whose weights all happen to be zero is one of the network's all the same.
+    """
+    outputs, *_, group = filters.shape
+    if filters.values is None or (group,) == x.shape[-1:]:
+        return outputs * group
+    connected = filters.values.any(axis=(1, 2)).sum(axis=1)
+    return int(np.maximum(connected, 1).sum())

@@ -10,7 +10,7 @@ import json
 import math
 import struct
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,8 @@ class TensorInfo:
     shape: tuple[int, ...]
     bytes: int
     """Bytes stored in the file; 0 for a tensor that is fed or computed."""
+    values: NDArray[Any] | None = field(default=None, compare=False, repr=False)
+    """The numbers stored in the file; None where there are none, or of a type that numpy does not have."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,10 +171,12 @@ class _Reader:
     def tensor(self, tensor: Any) -> TensorInfo:
         dtype, name = self.types[tensor.Type()], (tensor.Name() or b"").decode()
         shape = tuple(int(d) for d in tensor.ShapeAsNumpy()) if tensor.ShapeLength() else ()
-        stored = self.buffer(tensor.Buffer()).size
-        if stored and dtype in _ITEM and stored != math.prod(shape) * _ITEM[dtype]:
-            raise ValueError(f"tensor {name!r}, {dtype} {list(shape)}, has {stored} bytes")
-        return TensorInfo(name=name, dtype=dtype, shape=shape, bytes=stored)
+        stored = self.buffer(tensor.Buffer())
+        known = stored.size > 0 and dtype in _ITEM
+        if known and stored.size != math.prod(shape) * _ITEM[dtype]:
+            raise ValueError(f"tensor {name!r}, {dtype} {list(shape)}, has {stored.size} bytes")
+        values = stored.view(dtype).reshape(shape) if known else None
+        return TensorInfo(name=name, dtype=dtype, shape=shape, bytes=stored.size, values=values)
 
     def op(self, op: Any, tensors: list[TensorInfo]) -> Operator:
         code = self.codes[_index(op.OpcodeIndex(), len(self.codes), "operator")]

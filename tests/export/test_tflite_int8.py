@@ -39,6 +39,7 @@ STATIC, DYNAMIC = (tflite.TARGET.schemes[p] for p in (Precision.INT8, Precision.
 TABLE = raspberrypi5.TARGET.schemes[Precision.INT8]
 
 EVERYTHING = Scheme(outputs=frozenset(Role))
+ALL_DYNAMIC = Scheme(dynamic=True)
 
 CLOSE = 0.05
 """Of the largest logit. Two sums a rounding apart may fall to different steps of a grid, and a layer that finds its
@@ -195,10 +196,11 @@ def test_a_depthwise_behind_a_downsample_reads_its_integers() -> None:
     assert {op.inputs[0].name for op in readers} == {f"stages.{i}.downsample.1.int8" for i in (1, 2, 3)}
 
 
+@pytest.mark.parametrize("name", NETWORKS)
 @pytest.mark.parametrize("delegate", ["xnnpack", "none"])
-def test_each_dynamic_layer_rounds_only_its_input(delegate: str, tmp_path: Path) -> None:
-    """Each pixel (or picture) has 255 steps of its own range; the rest is float32."""
-    graph = quantized_network(DYNAMIC)
+def test_each_dynamic_layer_rounds_only_its_input(name: str, delegate: str, tmp_path: Path) -> None:
+    """Each pixel (or picture) has 255 steps of its own range; the rest is float32. So too each depthwise, in groups."""
+    graph = quantized_network(ALL_DYNAMIC, name)
     layers = layers_of(graph)
     sources = {name: str(node.inputs[0].name) for name, node in layers.items()}  # type: ignore[union-attr]
     file = lowered(graph, Precision.INT8_DYNAMIC, taps=[t for t in (*sources.values(), *layers) if t != "image"])
@@ -323,10 +325,25 @@ def test_what_runs_in_int8_can_be_told(tmp_path: Path) -> None:
         file = lowered(quantized_network(scheme), precision)
         ops = [op for op in read_ops(written(file, tmp_path)) if op.macs]
         assert {op.op for op in ops if not op.int8} == {"DEPTHWISE_CONV_2D"}
-        depthwise = 0 if scheme.dynamic else 3 * 3  # in three parts each, right behind a downsample
+        depthwise = 1 if scheme.dynamic else 3 * 3  # in groups; in three parts each, right behind a downsample
         assert sum(op.int8 for op in ops) == 2 * 5 + 4 + 1 + depthwise
         assert "depthwise Conv" in file.kept_float
         assert {"LayerNorm2d", "Grn", "Gelu", "Add", "Gemm"} <= set(file.kept_float)
+
+
+def test_zeros_of_a_depthwise_in_groups_are_no_work(tmp_path: Path) -> None:
+    """A network has the same multiply-accumulates in every file; what is zero by design is read from the file."""
+    graph, layer = canonical(network()), "stages.1.blocks.0.conv_dw"
+    exact = macs_of(lowered(graph, Precision.FP32), tmp_path)
+    file = lowered(quantized(graph, ALL_DYNAMIC), Precision.INT8_DYNAMIC)
+    macs = macs_of(file, tmp_path)
+    assert sum(macs.values()) == sum(exact.values())
+    assert all(op.int8 for op in read_ops(tmp_path / "model.tflite") if op.macs)
+    model = load_schema().ModelT.InitFromPackedBuf(file.files[".tflite"], 0)
+    kernel = next(t for t in model.subgraphs[0].tensors if t.name.decode() == f"{layer}.weight")
+    model.buffers[kernel.buffer].data = np.ones(kernel.shape, np.uint8).ravel()
+    mixing = Lowered(files={".tflite": pack(model)}, inputs=file.inputs, outputs=file.outputs)
+    assert macs_of(mixing, tmp_path)[layer] == 8 * macs[layer]  # that reads all eight channels of a group
 
 
 def test_operator_versions_are_the_lowest_that_serve(tmp_path: Path) -> None:
@@ -338,7 +355,7 @@ def test_operator_versions_are_the_lowest_that_serve(tmp_path: Path) -> None:
     assert read_file(path).metadata["min_runtime_version"].rstrip(b"\0") == b"2.9.0"
     path = written(lowered(quantized_network(DYNAMIC), Precision.INT8_DYNAMIC), tmp_path)
     versions = {(op.name, op.version) for op in read_operators(path) if op.inputs[1:] and op.inputs[1].dtype == "int8"}
-    assert versions == {("FULLY_CONNECTED", 12), ("CONV_2D", 5)}
+    assert versions == {("FULLY_CONNECTED", 12), ("CONV_2D", 5), ("CONV_2D", 6)}  # 6 knows groups
     assert read_file(path).metadata["min_runtime_version"].rstrip(b"\0") == b"2.17.0"
 
 
@@ -353,8 +370,6 @@ def test_what_tflite_cannot_compute_is_refused() -> None:
         lowered(graph)
     with pytest.raises(ExportError, match="quantized graph cannot be lowered as fp32"):
         lowered(quantized(graph, STATIC), Precision.FP32)
-    with pytest.raises(ExportError, match=r"conv_dw: TFLite has no fast depthwise .* leave it float"):
-        lowered(quantized(graph, Scheme(dynamic=True)), Precision.INT8_DYNAMIC)
 
 
 def test_tensorflow_runs_them_too(tmp_path: Path) -> None:
@@ -369,6 +384,10 @@ def test_tensorflow_runs_them_too(tmp_path: Path) -> None:
 def ops_of(file: Lowered) -> list[Any]:
     with tempfile.TemporaryDirectory() as folder:
         return list(read_operators(written(file, Path(folder))))
+
+
+def macs_of(file: Lowered, folder: Path) -> dict[str, int]:
+    return {op.name: op.macs for op in read_ops(written(file, folder)) if op.macs}
 
 
 def partitions(path: Path) -> int:
