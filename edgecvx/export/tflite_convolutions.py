@@ -43,7 +43,7 @@ INT8, DYNAMIC, SPLIT, GROUPED = "int8", "dynamic-range", "depthwise-split", "dep
 
 GROUP = 8
 """Channels in a group of a depthwise that finds its scale at run time. Of 1, 2, 4, 8 and 16 it has the fewest
-instructions on a Cortex-A72, and no other is faster on x86; 16 would have 1% fewer on a Cortex-A76, and twice the bytes."""
+instructions on a Cortex-A72, and no other is faster on x86; 16 has 1% fewer on a Cortex-A76, and twice the bytes."""
 
 
 def conv(e: Emitter, node: ir.Node) -> None:
