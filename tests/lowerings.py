@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
+import onnx
 import onnx_ir as ir
 import torch
 from numpy.typing import NDArray
+from onnx.reference import ReferenceEvaluator
+from onnx.reference.op_run import OpRun
 from support import network, relative_error
 
 from edgecvx.export.canonical import build_canonical
@@ -89,3 +92,28 @@ def nearly_zero(size: int = 64) -> dict[str, NDArray[np.float32]]:
     """Pictures that leave next to nothing to normalize."""
     noise = np.random.default_rng(0).standard_normal((1, 3, size, size), dtype=np.float32)
     return {"zeros": np.zeros_like(noise), "tiny": 1e-7 * noise, "huge": 1e3 * noise}
+
+
+def in_declared_types(model: onnx.ModelProto, x: NDArray[Any]) -> NDArray[Any]:
+    """Logits of ONNX's own evaluator, which computes each operation in numpy in the type the file declares.
+
+    ONNX Runtime's CPU provider computes float16 operations in float32; a GPU does not.
+    """
+    with np.errstate(all="ignore"):
+        outputs = ReferenceEvaluator(model, new_ops=[LayerNormalization]).run(None, {"image": x})
+    return np.asarray(cast(list[Any], outputs)[0])
+
+
+class LayerNormalization(OpRun):
+    """As the standard has it, for ``stash_type`` 1: normalized in float32. The evaluator's own ignores that."""
+
+    op_domain = ""
+
+    def _run(  # type: ignore[no-untyped-def]
+        self, x, scale, bias=None, axis=None, epsilon=None, stash_type=None
+    ):
+        assert (axis, stash_type) == (-1, 1)
+        y = x.astype(np.float32)
+        y = y - y.mean(-1, keepdims=True)
+        y = (y / np.sqrt(np.square(y).mean(-1, keepdims=True) + epsilon)).astype(x.dtype)
+        return (y * scale if bias is None else y * scale + bias,)

@@ -154,8 +154,8 @@ def signed_bytes(model: ir.Model) -> Found:
     """
     for node in _pairs(model):
         value = node.outputs[0] if node.op_type == QUANTIZE else node.inputs[0]
-        if value is None or value.dtype is not ir.DataType.INT8:
-            yield _name(node), f"has {value.dtype if value is not None else 'nothing'} where INT8 is wanted"
+        if _type(value) is not ir.DataType.INT8:
+            yield _name(node), f"has {_type(value)} where INT8 is wanted"
 
 
 def constant_scales(model: ir.Model) -> Found:
@@ -168,8 +168,8 @@ def constant_scales(model: ir.Model) -> Found:
         scale = node.inputs[1]
         if not is_constant(scale):
             yield _name(node), "has a scale that is no constant"
-        elif scale is not None and scale.dtype is not ir.DataType.FLOAT:
-            yield _name(node), f"has a scale of type {scale.dtype}"
+        elif _type(scale) is not ir.DataType.FLOAT:
+            yield _name(node), f"has a scale of type {_type(scale)}"
         elif not (np.isfinite(_numbers(scale)).all() and (_numbers(scale) > 0).all()):
             yield _name(node), "has a scale that is not positive"
 
@@ -259,7 +259,7 @@ def float_bias(model: ir.Model) -> Found:
     """
     for node in _layers(model):
         bias = node.inputs[2] if len(node.inputs) > 2 else None
-        if bias is not None and (not is_constant(bias) or bias.dtype not in FLOATS):
+        if bias is not None and (not is_constant(bias) or _type(bias) not in FLOATS):
             yield _name(node), "has a bias that is no float constant"
 
 
@@ -329,8 +329,8 @@ def one_float_type(model: ir.Model) -> Found:
     for node in model.graph:
         if node.op_type in ("Cast", QUANTIZE, DEQUANTIZE):
             continue
-        kinds = {value.dtype for value in (*node.inputs, *node.outputs) if value is not None and value.dtype in FLOATS}
-        if len(kinds) > 1:
+        kinds = {_type(value) for value in (*node.inputs, *node.outputs)}
+        if kinds.issuperset(FLOATS):
             yield _name(node), "mixes float32 and float16"
 
 
@@ -412,6 +412,13 @@ def _pairs(model: ir.Model) -> Iterator[ir.Node]:
 
 def _layers(model: ir.Model) -> Iterator[ir.Node]:
     return (node for node in model.graph if node.op_type in WEIGHTED)
+
+
+def _type(value: ir.Value | None) -> ir.DataType | None:
+    """A constant's own type; what a file says of its constants beside them may be wrong."""
+    if value is None:
+        return None
+    return value.const_value.dtype if value.const_value is not None else value.dtype
 
 
 def _is_weight(node: ir.Node) -> bool:

@@ -56,6 +56,7 @@ class IsolatedSession:
             header, _ = self._ask(request, (), "opening")
             self.inputs = tuple(from_json(TensorSpec, t) for t in header["inputs"])
             self.outputs = tuple(from_json(TensorSpec, t) for t in header["outputs"])
+            self.notes = tuple(str(note) for note in header.get("notes", ()))
         except BaseException:
             self.close()
             raise

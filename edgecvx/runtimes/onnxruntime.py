@@ -1,7 +1,9 @@
 """ONNX Runtime.
 
-Options: ``provider`` (default ``CPUExecutionProvider``): the execution provider, by ONNX Runtime's name. It is used
-or the call fails; nothing falls back to another one unsaid.
+Options: ``provider`` (default ``CPUExecutionProvider``): the execution provider, by ONNX Runtime's name, e.g.
+``TensorrtExecutionProvider`` or ``CUDAExecutionProvider``. It is used or the call fails; nothing falls back to another
+one unsaid: with ``fallback=refuse``, the default, a file is refused that it does not take whole, with ``fallback=show``
+the session's ``notes`` name the operations that run elsewhere.
 """
 
 from __future__ import annotations
@@ -21,7 +23,11 @@ from edgecvx.onboard.settings import onnx_session_options, onnx_sums_overflow
 from edgecvx.runtimes.base import Array, check_batch, dtype_of
 from edgecvx.spec import Layout, TensorSpec
 
-OPTIONS = ("provider",)
+OPTIONS = ("provider", "fallback")
+FALLBACKS = ("refuse", "show")
+_REFUSE = ("session.disable_cpu_ep_fallback", "1")
+_RECORD = ("session.record_ep_graph_assignment_info", "1")
+_NAMED = 5
 
 
 def version() -> str:
@@ -49,23 +55,31 @@ def open_session(
     provider, available = options.get("provider", CPU), rt.get_available_providers()
     if provider not in available:
         raise UsageError(f"this ONNX Runtime has no provider {provider!r}, only {', '.join(available)}")
+    fallback = options.get("fallback", "refuse")
+    if fallback not in FALLBACKS:
+        raise one_of("fallback of onnxruntime", fallback, FALLBACKS)
     if not path.is_file():
         raise RuntimeFailedError(f"there is no file {path.name}")
     settings = onnx_session_options(rt, threads=threads, exact_sums=_sums_overflow())
+    if provider != CPU:
+        # Asked of ONNX Runtime itself: the list of a session's providers always ends with the CPU's.
+        settings.add_session_config_entry(*(_REFUSE if fallback == "refuse" else _RECORD))
     try:
         session = rt.InferenceSession(path, settings, providers=[provider])
     except _failures(rt) as error:
         raise RuntimeFailedError(f"ONNX Runtime refuses {path.name}: {_one_line(error, path)}") from error
     if provider not in session.get_providers():
         raise RuntimeFailedError(f"{provider} could not be started for {path.name}; see its requirements")
-    return OnnxRuntimeSession(session)
+    return OnnxRuntimeSession(session, () if provider == CPU or fallback == "refuse" else _elsewhere(session, provider))
 
 
 class OnnxRuntimeSession:
     """An open ``.onnx`` file."""
 
-    def __init__(self, session: Any) -> None:
+    def __init__(self, session: Any, notes: tuple[str, ...] = ()) -> None:
         self._session: Any = session
+        self.notes = notes
+        """What a user has to know of this session."""
         self.inputs = tuple(map(_spec, session.get_inputs()))
         self.outputs = tuple(map(_spec, session.get_outputs()))
 
@@ -83,6 +97,24 @@ class OnnxRuntimeSession:
     def close(self) -> None:
         """Frees the model."""
         self._session = None
+
+
+def _elsewhere(session: Any, provider: str) -> tuple[str, ...]:
+    """Which operations run in another provider than the one asked for, one sentence for each such provider."""
+    if not hasattr(session, "get_provider_graph_assignment_info"):
+        raise RuntimeFailedError(
+            "this ONNX Runtime cannot say where an operation runs: update it, or leave out fallback=show"
+        )
+    placed: dict[str, list[str]] = {}
+    for part in session.get_provider_graph_assignment_info():
+        placed.setdefault(part.ep_name, []).extend(f"{node.op_type} {node.name}" for node in part.get_nodes())
+    total = sum(map(len, placed.values()))
+    return tuple(
+        f"{len(nodes)} of {total} operations run in {name}, not in {provider}: {', '.join(nodes[:_NAMED])}"
+        + (", …" if len(nodes) > _NAMED else "")
+        for name, nodes in placed.items()
+        if name != provider
+    )
 
 
 @lru_cache(maxsize=1)

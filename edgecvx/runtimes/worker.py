@@ -37,7 +37,8 @@ def main() -> int:
     except EdgecvxError as error:
         send(answers, {"error": str(error), "kind": type(error).__name__}, ())
         return 0
-    send(answers, {"inputs": to_json(session.inputs), "outputs": to_json(session.outputs)}, ())
+    notes = list(getattr(session, "notes", ()))
+    send(answers, {"inputs": to_json(session.inputs), "outputs": to_json(session.outputs), "notes": notes}, ())
     while True:
         try:
             _, (batch,) = receive(requests)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import onnx
@@ -16,6 +16,7 @@ from lowerings import (
     FP32_CLOSE,
     NETWORKS,
     canonical,
+    in_declared_types,
     nearly_zero,
     overflowing,
     reference,
@@ -23,9 +24,7 @@ from lowerings import (
     worst,
     written,
 )
-from numpy.typing import NDArray
 from onnx.reference import ReferenceEvaluator
-from onnx.reference.op_run import OpRun
 from support import assert_close, network, probe, relative_error
 
 pytest.importorskip("onnxruntime")
@@ -45,31 +44,6 @@ OPS |= {"ReduceMean", "ReduceSum", "Reshape", "Sigmoid", "Sqrt", "Transpose"}
 
 def model_of(lowered: Lowered) -> onnx.ModelProto:
     return onnx.load_from_string(lowered.files[".onnx"])
-
-
-def in_declared_types(model: onnx.ModelProto, x: NDArray[Any]) -> NDArray[Any]:
-    """Logits of ONNX's own evaluator, which computes each operation in numpy in the type the file declares.
-
-    ONNX Runtime's CPU provider computes float16 operations in float32; a GPU does not.
-    """
-    with np.errstate(all="ignore"):
-        outputs = ReferenceEvaluator(model, new_ops=[LayerNormalization]).run(None, {"image": x})
-    return np.asarray(cast(list[Any], outputs)[0])
-
-
-class LayerNormalization(OpRun):
-    """As the standard has it, for ``stash_type`` 1: normalized in float32. The evaluator's own ignores that."""
-
-    op_domain = ""
-
-    def _run(  # type: ignore[no-untyped-def]
-        self, x, scale, bias=None, axis=None, epsilon=None, stash_type=None
-    ):
-        assert (axis, stash_type) == (-1, 1)
-        y = x.astype(np.float32)
-        y = y - y.mean(-1, keepdims=True)
-        y = (y / np.sqrt(np.square(y).mean(-1, keepdims=True) + epsilon)).astype(x.dtype)
-        return (y * scale if bias is None else y * scale + bias,)
 
 
 @pytest.mark.parametrize("folds", [None, ()], ids=["folded", "unfolded"])
