@@ -43,8 +43,8 @@ _RATE_WINDOW = 2.0
 _MEMORY_AGE = 2.0
 _PAST = 1.0
 """Seconds after which a frame is not started any more, or two inferences, if they take longer."""
-_HUNG = 15.0
-"""Seconds on one frame from which it is told: the slowest board takes two or three."""
+_HUNG = 30.0
+"""Seconds on one frame from which it is told: a slow board takes two or three."""
 
 
 class Engine:
@@ -187,8 +187,8 @@ class Engine:
             chosen = self._chosen
         told = [sentence for name in chosen if (sentence := self._lanes[name].sentence) is not None]
         since = self._busy_since
-        if since is not None and (busy := time.monotonic() - since) > _HUNG:
-            told.append(f"the model has been at one frame for {busy:.0f} s")
+        if since is not None and time.monotonic() - since > _HUNG:
+            told.append(f"the model has been at one frame for more than {_HUNG:.0f} s")
         return "; ".join(told) or None
 
     def picture(self, result: Result | None = None, width: int | None = None) -> bytes | None:

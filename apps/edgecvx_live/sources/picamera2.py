@@ -18,7 +18,7 @@ a file that is called ``picamera2.py`` would be found first."""
 
 
 SYSTEM_PYTHON = Path("/usr/bin/python3")
-"""picamera2 is built for the system's Python and its numpy, which is older than ours: beside ours it does not import."""
+"""picamera2 is built for the system's Python and its numpy, which is older than ours; beside ours it breaks."""
 
 
 def open_picamera2(number: str, size: tuple[int, int]) -> PipeSource:
