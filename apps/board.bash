@@ -1,0 +1,180 @@
+# What the boards' install scripts share; sourced by them, not run.
+#
+# A board's script sets: board, packages (an array), venv_options (an array), extra, settings (its live.toml), and may
+# define check_board. Everything it installs lies under --prefix, but for the unit, the user and a link to the command.
+# shellcheck shell=bash disable=SC2154 # the variables above come from the script that sources this one
+
+prefix=/opt/edgecvx-live
+use_apt=yes
+use_service=yes
+uninstall=no
+artifacts=()
+unit=edgecvx-live.service
+user=edgecvx-live
+link=/usr/local/bin/edgecvx-live
+apps=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+work=
+
+usage() {
+  cat <<TEXT
+Installs edgecvx-live on a $board: a camera, a file that edgecvx exported, and what it sees, on a page.
+
+  sudo $0 [options] [ARTIFACT ...]
+
+  ARTIFACT        a file that edgecvx export wrote, its manifest beside it; copied, and named in the settings
+  --prefix DIR    where everything goes (default: $prefix)
+  --no-apt        install no system packages
+  --no-service    no user, no systemd unit, no link in ${link%/*}: the command is DIR/venv/bin/edgecvx-live
+  --uninstall     remove it all again, settings and artifacts included
+  --help          this text
+
+May be run again at any time: it brings what is there up to date and keeps your settings. It asks nothing.
+TEXT
+}
+
+say() { printf '==> %s\n' "$*"; }
+
+fail() {
+  printf 'install.sh: %s\n' "$*" >&2
+  exit 2
+}
+
+parse() {
+  while (($#)); do
+    case $1 in
+      --prefix) prefix=${2:?--prefix needs a folder} && shift ;;
+      --prefix=*) prefix=${1#*=} ;;
+      --no-apt) use_apt=no ;;
+      --no-service) use_service=no ;;
+      --uninstall) uninstall=yes ;;
+      --help | -h) usage && exit 0 ;;
+      -*) fail "unknown option $1 (see --help)" ;;
+      *) artifacts+=("$1") ;;
+    esac
+    shift
+  done
+  # The unit file and the settings name this folder; systemd and TOML would each read other characters in their own way.
+  [[ $prefix =~ ^/[A-Za-z0-9._/-]+$ && $prefix != *..* ]] ||
+    fail "--prefix $prefix does not work: a whole path of letters, digits, '.', '_' and '-'"
+  prefix=${prefix%/}
+  [[ ! -e $prefix || -e $prefix/.edgecvx-live || -z $(ls -A "$prefix") ]] ||
+    fail "$prefix holds something else; give another --prefix"
+}
+
+check() {
+  [[ $use_apt$use_service == nono || $EUID == 0 ]] || fail "run it with sudo, or with --no-apt --no-service"
+  python3 -c 'import sys; sys.exit(sys.version_info < (3, 10))' || fail "Python 3.10 or newer is needed; this is $(python3 -V 2>&1)"
+  local artifact
+  for artifact in "${artifacts[@]}"; do
+    [[ $(basename "$artifact") =~ ^[A-Za-z0-9._-]+$ ]] || fail "$artifact: letters, digits, '.', '_' and '-' make a file's name here"
+    [[ -f $artifact && -f $artifact.edgecvx.json ]] || fail "$artifact or its manifest $artifact.edgecvx.json is missing"
+  done
+}
+
+remove() {
+  say "removing the service, $link and $prefix"
+  if [[ $use_service == yes ]]; then
+    if [[ -e /etc/systemd/system/$unit ]]; then
+      systemctl disable --now "$unit" 2>/dev/null || true
+      rm -f "/etc/systemd/system/$unit"
+      systemctl daemon-reload 2>/dev/null || true
+    fi
+    [[ $(readlink "$link" || true) != "$prefix"/* ]] || rm -f "$link"
+    if id "$user" >/dev/null 2>&1; then userdel "$user"; fi
+  fi
+  if [[ -e $prefix/.edgecvx-live ]]; then rm -rf "$prefix"; fi
+  say "removed; system packages that were installed stay"
+}
+
+install_packages() {
+  say "system packages: ${packages[*]}"
+  apt-get update --quiet
+  DEBIAN_FRONTEND=noninteractive apt-get install --quiet --yes --no-install-recommends "${packages[@]}"
+}
+
+# From wheels beside the board's script where there are any, else from the checkout it lies in: out of a copy, because
+# building leaves folders behind, which would belong to root.
+install_python() {
+  local sources=() core live
+  say "Python environment in $prefix/venv"
+  [[ -x $prefix/venv/bin/python ]] || python3 -m venv "${venv_options[@]}" "$prefix/venv"
+  if compgen -G "$here/wheels/edgecvx-*.whl" >/dev/null; then
+    core=$(printf '%s\n' "$here"/wheels/edgecvx-*.whl | sort --version-sort | tail -n 1)
+    live=$(printf '%s\n' "$here"/wheels/edgecvx_live-*.whl | sort --version-sort | tail -n 1)
+    sources=("${core}[$extra]" "$live")
+  else
+    work=$(mktemp -d)
+    mkdir "$work/edgecvx"
+    cp -R "$apps/../pyproject.toml" "$apps/../README.md" "$apps/../LICENSE" "$apps/../NOTICE" "$apps/../edgecvx" "$work/edgecvx"
+    cp -R "$apps" "$work/apps"
+    sources=("$work/edgecvx[$extra]" "$work/apps")
+  fi
+  say "edgecvx[$extra] and edgecvx-live, as wheels: nothing is compiled"
+  "$prefix/venv/bin/python" -m pip install --quiet --disable-pip-version-check --upgrade --only-binary=numpy,pillow,psutil,ai-edge-litert "${sources[@]}"
+  "$prefix/venv/bin/edgecvx-live" --version
+}
+
+install_settings() {
+  local artifact names=()
+  mkdir -p "$prefix/artifacts"
+  for artifact in "${artifacts[@]}"; do
+    say "artifact $(basename "$artifact")"
+    cp "$artifact" "$artifact.edgecvx.json" "$prefix/artifacts"
+    # OpenVINO keeps the weights in a second file
+    if [[ $artifact == *.xml && -f ${artifact%.xml}.bin ]]; then cp "${artifact%.xml}.bin" "$prefix/artifacts"; fi
+    names+=("\"artifacts/$(basename "$artifact")\"")
+  done
+  if [[ -e $prefix/live.toml ]]; then
+    say "your settings in $prefix/live.toml are kept"
+    return
+  fi
+  local list
+  list=$(IFS=, && printf '%s' "${names[*]}")
+  sed "s|^artifacts = .*|artifacts = [${list//,/, }]|" "$settings" >"$prefix/live.toml"
+  say "settings in $prefix/live.toml"
+}
+
+install_service() {
+  if ! id "$user" >/dev/null 2>&1; then
+    say "user $user, who may use cameras and nothing else"
+    useradd --system --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin "$user"
+  fi
+  local group
+  for group in video render; do
+    if getent group "$group" >/dev/null; then usermod --append --groups "$group" "$user"; fi
+  done
+  chown "root:$user" "$prefix/live.toml" && chmod 640 "$prefix/live.toml" # may hold a token
+  ln -sf "$prefix/venv/bin/edgecvx-live" "$link"
+  sed "s|@PREFIX@|$prefix|g; s|@USER@|$user|g" "$here/$unit" >"/etc/systemd/system/$unit"
+  if [[ ! -d /run/systemd/system ]]; then
+    say "systemd does not run here: the unit is in place and starts with the next boot that has it"
+    return
+  fi
+  systemctl daemon-reload
+  if grep -q '^artifacts = \[\]' "$prefix/live.toml"; then
+    say "name an artifact in $prefix/live.toml, then: sudo systemctl enable --now $unit"
+  else
+    systemctl enable --quiet "$unit"
+    systemctl restart "$unit"
+    say "it runs, and will after every boot; what it says: journalctl -u ${unit%.service} -f"
+  fi
+}
+
+main() {
+  parse "$@"
+  trap '[[ -z $work ]] || rm -rf "$work"' EXIT
+  if [[ $uninstall == yes ]]; then
+    [[ $use_service == no || $EUID == 0 ]] || fail "run it with sudo"
+    remove
+    return
+  fi
+  check
+  check_board
+  [[ $use_apt == no ]] || install_packages
+  mkdir -p "$prefix"
+  touch "$prefix/.edgecvx-live"
+  install_python
+  install_settings
+  [[ $use_service == no ]] || install_service
+  say "done. By hand: $prefix/venv/bin/edgecvx-live --config $prefix/live.toml"
+}
