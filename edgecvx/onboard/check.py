@@ -61,18 +61,18 @@ def probe(what: str, options: dict[str, str]) -> None:
     """In the child: imports one thing and says how that went."""
     out = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
+    answer: dict[str, str] = {}
     try:
         if what in ("numpy", "PIL"):
             __import__(what)
         else:
             load(what, options)
-        answer: dict[str, str] = {}
     except Missing as error:
         answer = {"missing": error.package}
     except ModuleNotFoundError as error:
-        # The thing itself, or numpy under it, which is asked for by itself; any other is a broken installation.
-        names = (what, "numpy")
-        answer = {"missing": what} if error.name in names else {"refused": f"{what}: {error}"}
+        # numpy under a runtime is asked for by itself; what else is missing under it is a broken installation.
+        known = {"numpy": {}, what: {"missing": what}}
+        answer = known.get(error.name or "", {"refused": f"{what}: {error}"})
     except (Refused, ImportError) as error:
         answer = {"refused": f"{what}: {error}"}
     out.write(json.dumps(answer))

@@ -166,8 +166,8 @@ class Measurement:
                 continue
             window, until = 0, time.monotonic() + self._order.sustained_minutes * 60
             try:
-                while time.monotonic() < until and not self._host.stopping:
-                    turn = self._measure(artifact, window, "model", None, WINDOW_SECONDS, 0, None)
+                while (left := until - time.monotonic()) > 0 and not self._host.stopping:
+                    turn = self._measure(artifact, window, "model", None, min(left, WINDOW_SECONDS), 0, None)
                     self._host.send("window", id=artifact.id, turn=turn)
                     window += 1
             except WorkerError as error:
