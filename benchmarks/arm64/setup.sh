@@ -17,7 +17,7 @@ DEBIAN_FRONTEND=noninteractive apt-get install -y -qq qemu-user qemu-user-static
 mountpoint -q /proc/sys/fs/binfmt_misc || mount -t binfmt_misc binfmt_misc /proc/sys/fs/binfmt_misc
 update-binfmts --enable qemu-aarch64 || true
 if [ ! -x "$root/usr/bin/python3.11" ]; then
-    mmdebstrap --architectures=arm64 --variant=minbase --include=python3,ca-certificates \
+    mmdebstrap --architectures=arm64 --variant=minbase --include=python3,python3-venv,ca-certificates \
         bookworm "$root" /etc/apt/sources.list.d/debian.sources
 fi
 
