@@ -53,24 +53,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     prepare(board, options.artifact)
     script = "/src/apps/raspberry_pi/install.sh"
     on_board(board, core, [script, "--no-apt", "--no-service", "--prefix", PREFIX, f"/src/{options.artifact.name}"])
-    lines = on_board(
-        board,
-        core,
-        [f"{PREFIX}/venv/bin/edgecvx-live", f"{PREFIX}/artifacts/{options.artifact.name}", "--source", "demo:seed=0"]
-        + ["--smoothing", "0", "--threads", "1", "--frames", str(options.frames), "--json-lines"],
-    )
+    live = [f"{PREFIX}/venv/bin/edgecvx-live", f"{PREFIX}/artifacts/{options.artifact.name}", "--source", "demo:seed=0"]
+    live += ["--smoothing", "0", "--threads", "1", "--frames", str(options.frames), "--json-lines"]
+    lines = on_board(board, core, live)
     return compare(lines.splitlines(), options.artifact)
 
 
 def prepare(board: Path, artifact: Path) -> None:
     """Puts wheels, checkout and artifact on the board."""
     platforms = [word for glibc in _GLIBC for word in ("--platform", f"manylinux{glibc}_aarch64")]
-    subprocess.run(
-        [sys.executable, "-m", "pip", "download", "--quiet", "--dest", str(board / "wheels"), "--only-binary=:all:"]
-        + [*platforms, "--python-version", "3.11", "--implementation", "cp", "-c", str(CHECKOUT / "constraints.txt")]
-        + [*WHEELS],
-        check=True,
-    )
+    download = [sys.executable, "-m", "pip", "download", "--quiet", "--dest", str(board / "wheels")]
+    download += ["--only-binary=:all:", *platforms, "--python-version", "3.11", "--implementation", "cp"]
+    subprocess.run([*download, "-c", str(CHECKOUT / "constraints.txt"), *WHEELS], check=True)
     shutil.rmtree(board / "src", ignore_errors=True)
     listed = subprocess.run(["git", "ls-files", "-z"], cwd=CHECKOUT, capture_output=True, text=True, check=True)
     for name in filter(None, listed.stdout.split("\0")):
