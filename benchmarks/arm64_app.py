@@ -35,7 +35,7 @@ _JAIL = """
 set -eu
 mount -t proc proc "$0/proc"                    # for this program alone: it has a mount namespace of its own
 mount --bind "$0/tmp/cpuinfo" "$0/proc/cpuinfo"
-exec chroot "$@"
+exec chroot "$0" "$@"
 """
 
 
