@@ -133,7 +133,7 @@ class Guard:
         """Whether this is the link with the token being opened."""
         if scope["type"] != "http" or scope["method"] != "GET" or scope["path"] != "/":
             return False
-        given = parse_qs(scope["query_string"].decode("latin-1"), max_num_fields=8)
+        given = parse_qs(scope["query_string"].decode("latin-1"))
         return self._is_token(given.get("token", ()))
 
     def _unknown(self, scope: Scope, headers: Mapping[str, str]) -> Refusal | None:

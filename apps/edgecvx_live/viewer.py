@@ -10,12 +10,14 @@ as fresh as any, and one who never reads costs two views of memory until they ar
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import time
 from collections import deque
 from collections.abc import Callable
 from typing import Any, Protocol
 
+import anyio
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from edgecvx.errors import EdgecvxError
@@ -98,14 +100,15 @@ class Viewer:
         while True:
             view = await self._desk.broadcast.newest(seen)
             try:
-                await asyncio.wait_for(self._room.wait(), PATIENCE)
-                view = await self._desk.broadcast.newest(seen)
-                with_picture = bool(view.picture) and view.picture_serial != pictured
-                self._unseen.append(view.serial)
-                if len(self._unseen) >= AHEAD:
-                    self._room.clear()
-                await asyncio.wait_for(self._send(view.text, view.picture if with_picture else None), PATIENCE)
-            except asyncio.TimeoutError as late:
+                with anyio.fail_after(PATIENCE):
+                    await self._room.wait()
+                    view = await self._desk.broadcast.newest(seen)
+                    with_picture = bool(view.picture) and view.picture_serial != pictured
+                    self._unseen.append(view.serial)
+                    if len(self._unseen) >= AHEAD:
+                        self._room.clear()
+                    await self._send(view.text, view.picture if with_picture else None)
+            except TimeoutError as late:
                 raise Leave(TRY_LATER, "nothing was read for too long") from late
             seen, pictured = view.serial, view.picture_serial if with_picture else pictured
 
@@ -145,15 +148,14 @@ class Viewer:
             async with self._desk.commands:  # one at a time, in a thread: opening a model takes a while
                 await asyncio.to_thread(command)
         except EdgecvxError as error:
-            await asyncio.wait_for(self._send(to_text(refused=str(error))), PATIENCE)
+            await self._send(to_text(refused=str(error)))
         self._desk.broadcast.nudge()
 
     async def _close(self, leave: Leave) -> None:
         if self._socket.application_state is WebSocketState.CONNECTED:
-            try:
-                await asyncio.wait_for(self._socket.close(leave.code, leave.reason), 1.0)
-            except (asyncio.TimeoutError, RuntimeError, WebSocketDisconnect):
-                return  # gone, or not reading; the connection is dropped by whoever called us
+            # Gone, or not reading: the connection is dropped as soon as we return.
+            with anyio.move_on_after(1.0), contextlib.suppress(RuntimeError, WebSocketDisconnect):
+                await self._socket.close(leave.code, leave.reason)
 
 
 def _parsed(text: str | None) -> dict[str, Any]:

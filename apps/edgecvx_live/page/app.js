@@ -21,14 +21,15 @@ let refusedUntil = 0;
 
 const connection = new Connection({
   onState: showConnection,
-  async onView(view) {
+  async onView(view, jpeg) {
+    const bitmap = jpeg === null || document.hidden ? null : await createImageBitmap(new Blob([jpeg], { type: "image/jpeg" }));
+    if (bitmap) drawPicture(bitmap); // only now the answer: both are of the same frame
     status = view.status;
     if (view.result !== null && (result === null || view.result.frame !== result.frame)) history.add(view.result);
     result = view.result;
     showStatus();
     showResult();
   },
-  onPicture: drawPicture,
   onRefused: (sentence) => {
     refusedUntil = performance.now() + 8000;
     showTrouble(sentence);
@@ -76,7 +77,7 @@ function showStatus() {
 
   set($("celsius"), status.celsius === null ? "no sensor" : `${status.celsius.toFixed(0)} °C`);
   set($("memory"), `${(status.memory_bytes / 1e6).toFixed(0)} MB`);
-  set($("source"), name);
+  set($("uptime"), duration(status.uptime_s));
   const running = status.models.filter((model) => status.active.includes(model.id));
   const megabytes = (model) => `${(model.bytes / 1e6).toFixed(1)} MB`;
   set($("about"), `edgecvx live ${status.version} · ${running.map((m) => `${m.file}, ${megabytes(m)}, in ${m.runtime}`).join(" · ")}`);
@@ -131,9 +132,7 @@ function drawCharts() {
   tile("fact-infer", active.map((model) => `infer ${model}`));
 }
 
-async function drawPicture(jpeg) {
-  if (document.hidden) return;
-  const bitmap = await createImageBitmap(new Blob([jpeg], { type: "image/jpeg" }));
+function drawPicture(bitmap) {
   if (canvas.width !== bitmap.width || canvas.height !== bitmap.height) {
     canvas.width = bitmap.width;
     canvas.height = bitmap.height;
@@ -168,6 +167,11 @@ function nameOf(reading) {
   const model = status.models.find((each) => each.id === reading.model);
   const same = status.models.filter((each) => each.precision === reading.precision).length > 1;
   return (same && model ? model.file : reading.precision).toUpperCase();
+}
+
+function duration(seconds) {
+  if (seconds < 120) return `${seconds.toFixed(0)} s`;
+  return seconds < 7200 ? `${(seconds / 60).toFixed(0)} min` : `${(seconds / 3600).toFixed(0)} h`;
 }
 
 function percent(share) {

@@ -9,8 +9,8 @@ export class Connection {
   #failures = 0;
   #waiting = 0;
   #heard = 0;
-  #serial = 0;
-  #expectsPicture = false;
+  #awaitsPicture = null;
+  #isOpen = false;
   #everOpen = false;
 
   constructor(handlers) {
@@ -40,29 +40,27 @@ export class Connection {
 
   async #take(data) {
     this.#heard = performance.now();
-    if (typeof data !== "string") {
-      const serial = this.#serial;
-      this.#expectsPicture = false;
-      try {
-        await this.#handlers.onPicture(data);
-      } finally {
-        this.send({ seen: serial });
+    let view = this.#awaitsPicture;
+    let jpeg = null;
+    if (typeof data === "string") {
+      view = JSON.parse(data);
+      if (view.refused !== undefined) return this.#handlers.onRefused(view.refused);
+      if (!this.#isOpen) {
+        this.#isOpen = this.#everOpen = true;
+        this.#failures = 0;
+        this.#handlers.onState({ state: "open", sentence: "", canRetry: false });
       }
-      return;
+      if (view.picture) {
+        this.#awaitsPicture = view;
+        return;
+      }
+    } else {
+      jpeg = data;
     }
-    const view = JSON.parse(data);
-    if (view.refused !== undefined) return this.#handlers.onRefused(view.refused);
-    if (this.#failures || !this.#everOpen || document.documentElement.dataset.connection !== "open") {
-      this.#failures = 0;
-      this.#everOpen = true;
-      this.#handlers.onState({ state: "open", sentence: "", canRetry: false });
-    }
-    this.#serial = view.serial;
-    this.#expectsPicture = view.picture === true;
     try {
-      this.#handlers.onView(view);
+      await this.#handlers.onView(view, jpeg);
     } finally {
-      if (!this.#expectsPicture) this.send({ seen: view.serial });
+      this.send({ seen: view.serial }); // the server sends the next when this one is on the screen
     }
   }
 
@@ -81,6 +79,7 @@ export class Connection {
 
   async #lost(event) {
     this.#socket = null;
+    this.#isOpen = false;
     const pause = PAUSES[Math.min(this.#failures, PAUSES.length - 1)];
     this.#failures += 1;
     const seconds = Math.max(1, Math.round(pause / 1000));

@@ -1,0 +1,399 @@
+"""The live app for half an hour: does memory stay flat, do frames stay fresh, does anybody's behaviour cost the others.
+
+Runs the real ``edgecvx-live`` on drawn pictures with two artifacts side by side. Twenty viewers look on; for a part of
+the time one more connects that never reads, and comes again whenever it is sent away. Writes Markdown and a plot.
+
+    python benchmarks/live_soak.py femto-fp32.tflite femto-int8.tflite --minutes 30
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import base64
+import json
+import os
+import platform
+import queue
+import socket
+import statistics
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import psutil
+from websockets.asyncio.client import connect
+
+RESULTS = Path(__file__).parent / "results"
+EVERY = 2.0
+"""Seconds between two looks at the memory."""
+READERS = 20
+STUBBORN = (0.25, 0.65)
+"""The part of the run during which there is a client that never reads."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """The app's memory at one moment."""
+
+    minute: float
+    server_mb: float
+    runtimes_mb: float
+    load: float
+    viewers: int
+    told: float | None
+    """What the app says of itself, in MB."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shown:
+    """One result, as a viewer was told of it."""
+
+    minute: float
+    frame: int
+    age_ms: float
+    work_ms: float
+    """What the frame cost: its preparation and every inference on it."""
+    infer_ms: tuple[float, ...]
+    fps: float
+
+
+@dataclass(slots=True, kw_only=True)
+class Record:
+    """What the run leaves behind."""
+
+    looks: list[Look] = field(default_factory=list)
+    shown: list[Shown] = field(default_factory=list)
+    received: list[int] = field(default_factory=lambda: [0] * READERS)
+    lost: int = 0
+    """Times a viewer's connection ended before the run did."""
+    sent_away: int = 0
+    """Times the client that never reads was."""
+    told_mb: float | None = None
+    ended: int | None = None
+    """The app's exit code; None when it had to be killed."""
+
+
+def main() -> None:
+    """Runs, and writes what came of it."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("artifacts", nargs=2, type=Path)
+    parser.add_argument("--minutes", type=float, default=30.0)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--out", type=Path, default=RESULTS / "live-soak")
+    parser.add_argument("--record", type=Path, default=Path(__file__).parent / "out" / "live-soak.json")
+    parser.add_argument("--again", type=Path, help="write the result of an earlier run's record anew")
+    options = parser.parse_args()
+    if options.again is None:
+        record = run(options.artifacts, options.minutes, options.threads)
+        options.record.parent.mkdir(parents=True, exist_ok=True)
+        options.record.write_text(json.dumps(asdict(record)), encoding="utf-8")
+    else:
+        record = read(options.again)
+    names = [path.name for path in options.artifacts]
+    options.out.with_suffix(".svg").write_text(plot(record, options.minutes), encoding="utf-8")
+    report = told(record, names, options.minutes, options.threads)
+    options.out.with_suffix(".md").write_text(report, encoding="utf-8")
+    print(report)
+
+
+def read(file: Path) -> Record:
+    """An earlier run's record."""
+    data = json.loads(file.read_text(encoding="utf-8"))
+    looks = [Look(**each) for each in data.pop("looks")]
+    shown = [Shown(**{**each, "infer_ms": tuple(each["infer_ms"])}) for each in data.pop("shown")]
+    return Record(looks=looks, shown=shown, **data)
+
+
+def run(artifacts: Sequence[Path], minutes: float, threads: int) -> Record:
+    """The app, and everybody who connects to it."""
+    record = Record()
+    code = "from edgecvx_live.main import main; main()"
+    arguments = [*map(str, artifacts), "--side-by-side", "--source", "demo", "--port", "0"]
+    command = [sys.executable, "-c", code, *arguments, "--threads", str(threads)]
+    app = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    try:
+        asyncio.run(soak(app, link_of(app), minutes * 60, record))
+        assert app.poll() is None, f"the app ended by itself, with {app.returncode}"
+    finally:
+        app.terminate()
+        try:
+            record.ended = app.wait(20)
+        except subprocess.TimeoutExpired:
+            app.kill()
+    return record
+
+
+def link_of(app: subprocess.Popen[str]) -> str:
+    """The address the app prints; what it says later is read and passed on, or it would stand still."""
+    assert app.stderr is not None
+    lines: queue.Queue[str] = queue.Queue()
+
+    def read() -> None:
+        for line in app.stderr or ():
+            sys.stderr.write(line)
+            lines.put(line)
+
+    threading.Thread(target=read, daemon=True).start()
+    while True:
+        line = lines.get(timeout=60)
+        if "http://" in line:
+            return next(word for word in line.split() if word.startswith("http://"))
+
+
+async def soak(app: subprocess.Popen[str], link: str, seconds: float, record: Record) -> None:
+    """Viewers, the client that never reads, and somebody who takes notes."""
+    start = time.monotonic()
+    tasks = [asyncio.ensure_future(view(link, i, start, record)) for i in range(READERS)]
+    tasks.append(asyncio.ensure_future(never_read(link, start, seconds, record)))
+    try:
+        while (now := time.monotonic()) - start < seconds and app.poll() is None:
+            record.looks.append(look(app.pid, (now - start) / 60, record))
+            await asyncio.sleep(EVERY)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def view(link: str, place: int, start: float, record: Record) -> None:
+    """A viewer as the page is one: says what it has seen. The first also takes notes."""
+    url = f"ws://{urlsplit(link).netloc}/live"
+    newest = -1
+    while True:
+        try:
+            async with connect(url, max_size=None, compression=None) as socket:
+                async for message in socket:
+                    if isinstance(message, bytes):
+                        continue
+                    told = json.loads(message)
+                    await socket.send(json.dumps({"seen": told["serial"]}))
+                    record.received[place] += 1
+                    if place == 0:
+                        record.told_mb = told["status"]["memory_bytes"] / 1e6
+                        result = told["result"]
+                        if result is not None and result["frame"] != newest:
+                            newest = result["frame"]
+                            record.shown.append(shown(result, (time.monotonic() - start) / 60))
+        except OSError:
+            pass
+        record.lost += 1
+        await asyncio.sleep(1)
+
+
+def shown(result: dict[str, Any], minute: float) -> Shown:
+    """The part of a result that the record keeps."""
+    infer = tuple(reading["infer_ms"] for reading in result["readings"])
+    # Both artifacts of one model share one preparation, which each of them tells.
+    work = max(reading["prepare_ms"] for reading in result["readings"]) + sum(infer)
+    return Shown(
+        minute=minute, frame=result["frame"], age_ms=result["age_ms"], work_ms=work, infer_ms=infer, fps=result["fps"]
+    )
+
+
+async def never_read(link: str, start: float, seconds: float, record: Record) -> None:
+    """Opens a WebSocket, asks for everything, and reads nothing of it."""
+    await asyncio.sleep(STUBBORN[0] * seconds)
+    host, port = urlsplit(link).hostname, urlsplit(link).port
+    while time.monotonic() - start < STUBBORN[1] * seconds:
+        with socket.socket() as client:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            client.connect((host, port))
+            key = base64.b64encode(os.urandom(16)).decode()
+            client.sendall(
+                f"GET /live HTTP/1.1\r\nHost: {host}:{port}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+                f"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n\r\n".encode()
+            )
+            while not gone(client) and time.monotonic() - start < STUBBORN[1] * seconds:
+                await asyncio.sleep(1)
+            record.sent_away += gone(client)
+
+
+def gone(client: socket.socket) -> bool:
+    """Whether the other side has hung up, asked without reading."""
+    state = client.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0]
+    return state not in (1, 2)  # established, or being so
+
+
+def look(pid: int, minute: float, record: Record) -> Look:
+    """Memory now, pages that processes share counted once."""
+    app = psutil.Process(pid)
+    own = app.memory_full_info().pss / 1e6
+    children = sum(child.memory_full_info().pss for child in app.children(recursive=True)) / 1e6
+    viewers = sum(c.status == psutil.CONN_ESTABLISHED for c in app.net_connections("tcp"))
+    return Look(
+        minute=minute,
+        server_mb=own,
+        runtimes_mb=children,
+        load=os.getloadavg()[0],
+        viewers=viewers,
+        told=record.told_mb,
+    )
+
+
+# --- what is written ---------------------------------------------------------------------------------------------
+
+
+def told(record: Record, names: Sequence[str], minutes: float, threads: int) -> str:
+    """The result in words and numbers."""
+    total = [each.server_mb + each.runtimes_mb for each in record.looks]
+    early, late = portion(record, total, 1 / 6, 1 / 3), portion(record, total, 5 / 6, 1)
+    slope = slope_per_hour([e.minute for e in record.looks], total, after=minutes / 6)
+    ages = sorted(each.age_ms for each in record.shown)
+    ratios = sorted(each.age_ms / each.work_ms for each in record.shown)
+    over = [each for each in record.shown if each.age_ms > 2 * each.work_ms]
+    loads = [each.load for each in record.looks]
+    frames = record.shown[-1].frame - record.shown[0].frame
+    rows = [
+        ("memory, minutes " + span(minutes, 1 / 6, 1 / 3), f"{early:.1f} MB"),
+        ("memory, minutes " + span(minutes, 5 / 6, 1), f"{late:.1f} MB"),
+        ("memory, highest and lowest after minute " + f"{minutes / 6:.0f}", extremes(record, total, minutes / 6)),
+        ("memory, trend after minute " + f"{minutes / 6:.0f}", f"{slope:+.2f} MB per hour"),
+        ("of it the server's own process, at the end", f"{record.looks[-1].server_mb:.1f} MB"),
+        ("results shown to the first viewer", f"{len(record.shown)}, of {frames} frames captured"),
+        ("age of a frame at its result: median, 99th percentile, highest", f"{at(ages, 0.5)}, {at(ages, 0.99)}, {at(ages, 1)} ms"),
+        ("age over what the frame cost: median, 99th percentile, highest", f"{at(ratios, 0.5, 2)}, {at(ratios, 0.99, 2)}, {at(ratios, 1, 2)}"),
+        ("frames older than twice that", f"{len(over)} of {len(record.shown)}"),
+        *(
+            (f"inference, {name}: median, 99th percentile", f"{at(times, 0.5)}, {at(times, 0.99)} ms")
+            for name, times in zip(names, infer_times(record), strict=True)
+        ),
+        ("views received by each of the viewers: fewest, most", f"{min(record.received)}, {max(record.received)}"),
+        ("connections of viewers that broke", f"{record.lost}"),
+        ("times the client that never reads was sent away", f"{record.sent_away}"),
+        ("exit code at the end", f"{record.ended}"),
+        ("load of the machine over the run: lowest, median, highest", f"{min(loads):.1f}, {statistics.median(loads):.1f}, {max(loads):.1f} on {os.cpu_count()} cores"),
+    ]  # fmt: skip
+    table = "\n".join(f"| {name} | {value} |" for name, value in rows)
+    stubborn = f"{STUBBORN[0] * minutes:.0f} to {STUBBORN[1] * minutes:.0f}"
+    cores = os.cpu_count()
+    return f"""# The live app for {minutes:.0f} minutes
+
+`benchmarks/live_soak.py`: the real `edgecvx-live` on drawn pictures, 25 a second, with two TFLite files side by side on
+the same frames, {threads} thread{"s" * (threads > 1)} each. {READERS} viewers from beginning to end; from minute {stubborn} one more client
+that never reads, and comes again when it is sent away. Memory is that of the app and its runtimes' processes, pages
+they share counted once (PSS). A frame's age is the time from its arrival to its result; what it cost is its
+preparation and both inferences.
+
+![memory and age of frames over time](live-soak.svg)
+
+| | |
+|---|---|
+{table}
+
+Linux {platform.release().split("-")[0]} on {platform.machine()}, Python {platform.python_version()}, {cores} cores. The machine was not idle: other work ran
+on it the whole time (see its load: {cores} would be all its cores can do), and the viewers ran on it too. So the times are no
+benchmark of the models. What counts here is that memory stays and frames stay fresh under such a load.
+"""
+
+
+def infer_times(record: Record) -> list[list[float]]:
+    both = [each.infer_ms for each in record.shown if len(each.infer_ms) == 2]
+    return [sorted(column) for column in zip(*both, strict=True)]
+
+
+def portion(record: Record, values: list[float], begin: float, end: float) -> float:
+    last = record.looks[-1].minute
+    return statistics.median(
+        value for value, each in zip(values, record.looks, strict=True) if begin * last <= each.minute <= end * last
+    )
+
+
+def extremes(record: Record, values: list[float], after: float) -> str:
+    kept = [value for value, each in zip(values, record.looks, strict=True) if each.minute > after]
+    return f"{max(kept):.1f} and {min(kept):.1f} MB"
+
+
+def span(minutes: float, begin: float, end: float) -> str:
+    return f"{begin * minutes:.0f} to {end * minutes:.0f}, median"
+
+
+def slope_per_hour(minutes: list[float], values: list[float], *, after: float) -> float:
+    """The least-squares line through the values."""
+    pairs = [(m / 60, v) for m, v in zip(minutes, values, strict=True) if m > after]
+    middle, mean = (statistics.fmean(column) for column in zip(*pairs, strict=True))
+    return sum((h - middle) * (v - mean) for h, v in pairs) / sum((h - middle) ** 2 for h, _ in pairs)
+
+
+def at(values: list[float], share: float, digits: int = 0) -> str:
+    return f"{values[min(len(values) - 1, int(share * len(values)))]:.{digits}f}"
+
+
+# --- the plot ----------------------------------------------------------------------------------------------------
+
+WIDTH, LEFT, RIGHT = 880, 64, 20
+BLUE, ORANGE, INK, RULE = "#2c5fa3", "#a8520f", "#565d69", "#e4e1d9"
+
+
+def plot(record: Record, minutes: float) -> str:
+    """Memory above, ages below, over the same minutes."""
+    memory = [(e.minute, e.server_mb + e.runtimes_mb) for e in record.looks]
+    server = [(e.minute, e.server_mb) for e in record.looks]
+    per_minute: dict[int, list[Shown]] = {}
+    for each in record.shown:
+        per_minute.setdefault(int(each.minute * 2), []).append(each)
+    middle = [((k + 0.5) / 2, statistics.median(e.age_ms for e in group)) for k, group in per_minute.items()]
+    high = [((k + 0.5) / 2, sorted(e.age_ms for e in group)[int(0.99 * len(group))]) for k, group in per_minute.items()]
+    bound = [((k + 0.5) / 2, 2 * statistics.median(e.work_ms for e in group)) for k, group in per_minute.items()]
+    parts = [
+        panel(24, 170, minutes, "memory, MB", [(memory, BLUE, ""), (server, ORANGE, "")]),
+        panel(268, 170, minutes, "age of a frame at its result, ms", [(middle, BLUE, ""), (high, ORANGE, ""), (bound, INK, "5 4")]),
+        key(214, [(BLUE, "", "app and runtimes"), (ORANGE, "", "the server's process alone")]),
+        key(458, [(BLUE, "", "median of half a minute"), (ORANGE, "", "99th percentile"), (INK, "5 4", "twice the median cost of a frame")]),
+    ]  # fmt: skip
+    begin, end = (LEFT + share * (WIDTH - LEFT - RIGHT) for share in STUBBORN)
+    shade = f'<rect x="{begin:.1f}" y="24" width="{end - begin:.1f}" height="170" fill="#f3f1eb"/>'
+    note = f'<text x="{begin + 8:.1f}" y="184" fill="{INK}">a client that never reads</text>'
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} 490" font-family="sans-serif" font-size="13">'
+        f'<rect width="{WIDTH}" height="490" fill="#ffffff"/>{shade}{note}{"".join(parts)}</svg>\n'
+    )
+
+
+def panel(
+    top: float, height: float, minutes: float, title: str, lines: list[tuple[list[tuple[float, float]], str, str]]
+) -> str:
+    """One pair of axes; amounts begin at 0, so flat looks flat and a slope is not magnified."""
+    most = 1.15 * max(value for points, _, _ in lines for _, value in points)
+    step = next(s for s in (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000) if most / s <= 6)
+    x_scale = (WIDTH - LEFT - RIGHT) / minutes
+    drawn = [f'<text x="{LEFT}" y="{top - 8}" fill="{INK}">{title}</text>']
+    for i in range(int(most / step) + 1):
+        y = top + height - i * step / most * height
+        drawn.append(f'<line x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}" stroke="{RULE}"/>')
+        drawn.append(f'<text x="{LEFT - 8}" y="{y + 4:.1f}" text-anchor="end" fill="{INK}">{i * step}</text>')
+    every = max(1, round(minutes / 6))
+    for minute in range(0, int(minutes) + 1, every):
+        x = LEFT + minute * x_scale
+        unit = " min" if minute == 0 else ""
+        drawn.append(
+            f'<text x="{x:.1f}" y="{top + height + 16}" text-anchor="middle" fill="{INK}">{minute}{unit}</text>'
+        )
+    for points, colour, dashes in lines:
+        at = " ".join(f"{LEFT + m * x_scale:.1f},{top + height - v / most * height:.1f}" for m, v in points)
+        dashed = f' stroke-dasharray="{dashes}"' if dashes else ""
+        drawn.append(f'<polyline points="{at}" fill="none" stroke="{colour}" stroke-width="1.6"{dashed}/>')
+    return "".join(drawn)
+
+
+def key(y: float, entries: list[tuple[str, str, str]]) -> str:
+    """What the lines are."""
+    drawn, x = [], float(LEFT)
+    for colour, dashes, words in entries:
+        dashed = f' stroke-dasharray="{dashes}"' if dashes else ""
+        drawn.append(
+            f'<line x1="{x}" x2="{x + 22}" y1="{y + 12}" y2="{y + 12}" stroke="{colour}" stroke-width="2"{dashed}/>'
+        )
+        drawn.append(f'<text x="{x + 30}" y="{y + 16}" fill="{INK}">{words}</text>')
+        x += 60 + 7.2 * len(words)
+    return "".join(drawn)
+
+
+if __name__ == "__main__":
+    main()
