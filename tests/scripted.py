@@ -156,7 +156,7 @@ def events(
             samples = [latency(name, round_, run) for run in range(runs)]
             yield {"event": "turn", "id": name, "kind": "model", "turn": turn(round_, samples, started)}
             started += sum(samples) / 1e9
-        yield {"event": "round", "round": round_, "of": order["rounds"]}
+        yield {"event": "round", "round": round_ + 1, "of": order["rounds"]}
     if order["sustained_minutes"]:
         for name in names:
             if "sustained" not in order["skip"].get(name, ()):

@@ -75,7 +75,7 @@ def benchmark(
         max_p50: A gate: milliseconds that the median of the model alone may take.
         max_ratio: A gate: how many times as long as ``against`` an artifact may take.
         against: That file; measured too if it is not among the artifacts.
-        seed: Of the choice of pictures, and of the order in the first round.
+        seed: Of the choice of pictures.
         on_progress: Called as it goes on, from the threads of the devices.
 
     Returns:
@@ -205,12 +205,12 @@ def _measure(
         ride.start()
     try:
         for ride in rides:
-            while ride.is_alive():
-                ride.join(0.2)  # a join without a limit would hold back Ctrl-C on some systems
+            while not ride.over.wait(0.2):  # a wait without a limit would hold back Ctrl-C on some systems
+                pass
     finally:
         stop.set()
         for ride in rides:
-            ride.join()
+            ride.over.wait()  # not join: CPython takes a thread for ended whose join was interrupted
     for ride in rides:
         if ride.broken is not None:
             raise ride.broken
@@ -229,6 +229,7 @@ class _Ride(threading.Thread):
         self.error: str | None = None
         self.broken: BaseException | None = None
         """What is no device's fault."""
+        self.over = threading.Event()
         self._device, self._job, self._stop_all = device, job, stop
 
     def run(self) -> None:
@@ -238,3 +239,5 @@ class _Ride(threading.Thread):
             self.error = str(error)
         except BaseException as error:  # noqa: BLE001  # raised again by the thread that waits for this one
             self.broken = error
+        finally:
+            self.over.set()

@@ -17,6 +17,9 @@ from edgecvx.measure.job import ORDER_FILE, RUNNER_FILE, Job
 from edgecvx.measure.runner import runner_bytes
 from edgecvx.onboard import MARK
 
+_SLOWEST_RUN = 10.0
+"""Seconds, of a run on this machine."""
+
 
 class LocalDevice:
     """This machine."""
@@ -94,4 +97,5 @@ def _place(job: Job, folder: Path) -> None:
 
 def _silence(job: Job) -> float:
     """Seconds without an event that no step of this job takes: the runner ends a hung step sooner by itself."""
-    return 2.0 * float(job.order["patience_seconds"])
+    order = job.order
+    return 2.0 * float(order["patience_seconds"]) + _SLOWEST_RUN * int(order["runs"] or 0) / int(order["rounds"])

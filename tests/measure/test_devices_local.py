@@ -1,0 +1,234 @@
+"""The runner on this very machine: a real benchmark of a tiny file, and every way it can be cut short."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import textwrap
+import threading
+import time
+import venv
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psutil
+import pytest
+import scripted
+
+from edgecvx.errors import DeviceError, UsageError
+from edgecvx.measure.benchmark import benchmark
+from edgecvx.measure.collect import Collector
+from edgecvx.measure.devices import open_device
+from edgecvx.measure.devices.base import check_told, end, follow
+from edgecvx.measure.devices.local import LocalDevice
+
+if TYPE_CHECKING:
+    from measure.conftest import Exported
+
+ROOT = Path(scripted.__file__).parents[1]
+
+
+@pytest.fixture(autouse=True)
+def nothing_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Whatever happens: no folder and no process of ours is left (ONNX Runtime leaves a file of its own there)."""
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setenv("TMPDIR", str(temporary))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    yield
+    assert list(temporary.glob("edgecvx*")) == []
+    assert [p.cmdline() for p in psutil.Process().children(recursive=True) if "edgecvx" in " ".join(p.cmdline())] == []
+
+
+def runner(code: str, folder: Path) -> subprocess.Popen[bytes]:
+    """A runner that says what a test wants it to."""
+    script = folder / "runner.py"
+    script.write_text(
+        "import json, sys, time\ndef say(**e): print(json.dumps(e), flush=True)\n" + textwrap.dedent(code)
+    )
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    return subprocess.Popen([sys.executable, str(script)], **pipes)  # type: ignore[call-overload,no-any-return]
+
+
+def collector() -> Collector:
+    return Collector(scripted.job("a0"), [scripted.entrant("a0")], device="board")
+
+
+# A real benchmark.
+
+
+def test_a_file_is_measured_here(small_classifier: Exported) -> None:
+    result = benchmark(small_classifier.path, threads=(1,), runs=70, rounds=7)
+    (device,) = result.devices
+    (measured,) = device.measured
+    assert (device.error, measured.error, measured.end_to_end_note) == (None, None, None)
+    assert (device.fingerprint.name, device.fingerprint.python) == ("local", sys.version.split()[0])
+    assert [len(t.samples_ns) for t in measured.model] == [10] * 7
+    assert measured.model_summary is not None
+    assert [p.q for p in measured.model_summary.percentiles] == [0.5, 0.9]
+    assert measured.end_to_end_summary is not None
+    assert set(measured.end_to_end_summary.parts) == {"decode", "prepare", "infer", "rank"}
+    assert measured.memory is not None
+    assert measured.identity.runtime_version == importlib.metadata.version("onnxruntime")
+    assert measured.backend == "CPUExecutionProvider"
+    assert device.noise is not None
+    assert device.noise.samples == 14  # before each turn, of the model alone and end to end
+    assert result.exit_code == 0
+
+
+def test_a_file_against_itself_shares_every_round(small_classifier: Exported) -> None:
+    result = benchmark([small_classifier.path] * 2, runs=12, rounds=6, end_to_end=False, memory=False)
+    (ratio,) = result.devices[0].ratios
+    assert (ratio.of, ratio.against, ratio.rounds) == ("a1", "a0", 6)
+    assert ratio.interval is not None
+    assert ratio.interval.low <= ratio.value <= ratio.interval.high
+
+
+# What is missing.
+
+
+def test_a_python_that_is_not_there_is_one_sentence(small_classifier: Exported) -> None:
+    with pytest.raises(DeviceError, match="no-such-python cannot be started: No such file or directory"):
+        benchmark(small_classifier.path, python="no-such-python")
+
+
+def test_a_command_that_is_no_python_is_one_sentence(small_classifier: Exported) -> None:
+    with pytest.raises(DeviceError, match="false could not run the runner: it said nothing"):
+        benchmark(small_classifier.path, python="false")
+
+
+def test_a_python_without_the_runtime_is_told_what_to_install(small_classifier: Exported, tmp_path: Path) -> None:
+    venv.create(tmp_path / "bare", symlinks=True)
+    with pytest.raises(DeviceError, match=r"this machine cannot measure: numpy.* missing there: .*pip install"):
+        benchmark(small_classifier.path, python=str(tmp_path / "bare" / "bin" / "python"))
+
+
+def test_the_python_of_a_device_may_be_several_words() -> None:
+    assert LocalDevice(python="qemu-aarch64 '/opt/a b/python3'")._python == ["qemu-aarch64", "/opt/a b/python3"]
+    with pytest.raises(UsageError, match="is no command"):
+        open_device("local", python="'unfinished")
+
+
+def test_what_a_check_says_is_told_in_one_line() -> None:
+    notes = check_told('{"python": "3.11", "ok": true, "missing": [], "notes": ["Pillow is old"]}', "board")
+    assert notes == ("Pillow is old",)
+    missing = [
+        {"what": "numpy", "install": "pip install numpy"},
+        {"what": "openvino", "install": "pip install openvino"},
+    ]
+    with pytest.raises(DeviceError, match="board cannot measure: numpy, openvino is missing there: pip install numpy;"):
+        check_told(json.dumps({"ok": False, "missing": missing, "notes": []}), "board")
+
+
+@pytest.mark.parametrize("line", ["", "bash: python3: command not found", "[]", '{"ok": true}', "{" * 100_000])
+def test_a_check_that_makes_no_sense_is_told_as_such(line: str) -> None:
+    with pytest.raises(DeviceError, match="which is no answer"):
+        check_told(line, "board")
+
+
+# Following a runner.
+
+
+def test_a_runner_is_followed_to_its_end(tmp_path: Path) -> None:
+    told = list(scripted.events(scripted.order("a0")))
+    (tmp_path / "events.json").write_text(json.dumps(told))
+    process = runner(
+        f"""
+        print("Welcome to this board!", flush=True)
+        for event in json.load(open({str(tmp_path / "events.json")!r})):
+            say(**event)
+        print("a library's chatter", file=sys.stderr)
+        """,
+        tmp_path,
+    )
+    gathered = collector()
+    ended = follow(process, gathered, stop=threading.Event())
+    assert (ended.done, ended.code) == (True, 0)
+    assert "Welcome to this board!" in ended.said
+    assert "a library's chatter" in ended.said
+    assert len(gathered.result().measured[0].model) == 20
+
+
+def test_a_runner_that_breaks_off_is_told_with_its_last_words(tmp_path: Path) -> None:
+    process = runner("print('out of memory', file=sys.stderr); sys.exit(7)", tmp_path)
+    ended = follow(process, collector(), stop=threading.Event())
+    assert (ended.done, ended.code, ended.said) == (False, 7, "out of memory")
+
+
+@pytest.mark.parametrize("line", ["{", '{"event": 1}', '{"events": "turn"}'])
+def test_a_line_that_is_no_event_ends_the_runner(tmp_path: Path, line: str) -> None:
+    process = runner(f"print({line!r}, flush=True); sys.stdin.read()", tmp_path)
+    with pytest.raises(DeviceError, match=r"board: its runner printed .* which is no event"):
+        follow(process, collector(), stop=threading.Event())
+    assert process.poll() is not None
+
+
+def test_a_runner_hears_from_its_host_while_it_measures(tmp_path: Path) -> None:
+    """And ends by itself where it does not: that is the lifeline."""
+    process = runner("assert sys.stdin.readline() == '\\n'; say(event='done')", tmp_path)
+    assert follow(process, collector(), stop=threading.Event(), heartbeat=0.01).done
+
+
+def test_a_silent_runner_is_given_up(tmp_path: Path) -> None:
+    process = runner("sys.stdin.read()", tmp_path)
+    assert not follow(process, collector(), stop=threading.Event(), silence=0.2).done
+    assert process.poll() is not None
+
+
+def test_a_runner_that_is_stopped_can_clean_up(tmp_path: Path) -> None:
+    process = runner("sys.stdin.read(); open(sys.argv[0] + '.cleaned', 'w').close()", tmp_path)
+    stop = threading.Event()
+    stop.set()
+    assert not follow(process, collector(), stop=stop).done
+    assert (tmp_path / "runner.py.cleaned").exists()
+
+
+def test_a_runner_that_does_not_listen_is_ended_by_force(tmp_path: Path) -> None:
+    code = """
+    import signal
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    print("ready", flush=True)
+    while True: time.sleep(1)
+    """
+    process = runner(code, tmp_path)
+    assert process.stdout is not None
+    process.stdout.readline()
+    end(process, patience=0.2)
+    assert process.returncode == -signal.SIGKILL
+
+
+# The host itself ends.
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_nothing_runs_on_when_the_host_is_gone(small_classifier: Exported, tmp_path: Path, number: int) -> None:
+    """Ctrl-C, and the end nobody can catch: workers, runner and folder go with it."""
+    script = tmp_path / "host.py"
+    script.write_text(
+        "import sys\nfrom edgecvx.measure.benchmark import benchmark\n"
+        "benchmark(sys.argv[1], seconds=600, rounds=600, end_to_end=False, memory=False,"
+        " on_progress=lambda at: print(at.doing, flush=True))\n"
+    )
+    command = [sys.executable, str(script), str(small_classifier.path)]
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=env, text=True) as host:
+        assert host.stdout is not None
+        for line in host.stdout:
+            if line.strip() == "rounds":
+                break
+        family = psutil.Process(host.pid).children(recursive=True)
+        assert len(family) == 2  # the runner and its worker
+        host.send_signal(number)
+        host.stdout.read()
+    gone, alive = psutil.wait_procs(family, timeout=30)
+    assert alive == []
+    assert len(gone) == 2
+    deadline = time.monotonic() + 30
+    while list((tmp_path / "temporary").glob("edgecvx*")) and time.monotonic() < deadline:
+        time.sleep(0.05)  # the runner removes its folder as the last thing it does
