@@ -11,7 +11,7 @@ from edgecvx.onboard import memory
 from edgecvx.onboard.board import ROOT, command, cpuinfo, number, numbered, text
 
 _CPUS = "sys/devices/system/cpu/cpu[0-9]*"
-_PI = "sys/devices/platform/soc/soc:firmware/get_throttled"
+_PI = "sys/devices/platform/soc*/soc*firmware/get_throttled"
 _PI_BITS = {
     0: "under-voltage now",
     1: "clock capped now",
@@ -116,9 +116,11 @@ def power_mode(root: Path) -> str | None:
 
 
 def _pi_bits(root: Path) -> int | None:
-    told = (command(root, ["vcgencmd", "get_throttled"]) or "").partition("throttled=")[2] or text(root, _PI)
+    told: str | None = (command(root, ["vcgencmd", "get_throttled"]) or "").partition("throttled=")[2]
+    for path in [] if told else root.glob(_PI):
+        told = text(root, str(path.relative_to(root)))
     try:
-        return None if told is None else int(told, 16)
+        return int(told, 16) if told else None
     except ValueError:
         return None
 

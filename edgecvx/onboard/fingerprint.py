@@ -93,12 +93,12 @@ def board_name(root: Path) -> str | None:
 
 
 def soc_name(root: Path) -> str | None:
-    """The chip around the cores: the kernel's name for it, or the last and most general one of the device tree."""
-    family, number_ = text(root, "sys/devices/soc0/family"), text(root, "sys/devices/soc0/soc_id")
-    if family or number_:
-        return " ".join(part for part in (family, number_) if part)
+    """The chip around the cores: the last and most general name in the device tree, or the kernel's own for it."""
     compatible = text(root, "proc/device-tree/compatible") or text(root, "sys/firmware/devicetree/base/compatible")
-    return compatible.split()[-1] if compatible else None
+    if compatible:
+        return compatible.split()[-1]
+    parts = (text(root, f"sys/devices/soc0/{name}") for name in ("family", "machine", "soc_id"))
+    return " ".join(part for part in parts if part) or None
 
 
 def usable_cores(root: Path) -> int | None:
