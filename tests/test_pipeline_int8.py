@@ -22,9 +22,8 @@ from edgecvx.measure.inspection import inspect
 from edgecvx.pipeline import ExportResult, Step, export
 from edgecvx.quantize.plan import read_plan
 from edgecvx.spec import Precision
-from edgecvx.targets import all_targets
 
-TARGETS = tuple(t.name for t in all_targets() if Precision.INT8 in t.schemes and not t.name.startswith("raspberrypi"))
+TARGETS = ("onnx", "openvino", "tflite", "coreml")
 PLAN = "convnextv2_atto.demo-64-int8.plan.json"
 
 

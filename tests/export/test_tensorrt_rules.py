@@ -5,12 +5,14 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 import onnx_ir as ir
 import pytest
 from lowerings import NETWORKS, canonical
+from numpy.typing import NDArray
 from support import network
 
 pytest.importorskip("onnxruntime")
@@ -69,16 +71,16 @@ def test_ours_with_bytes_in_keep_every_rule() -> None:
 
 
 def node(model: onnx.ModelProto, name: str) -> onnx.NodeProto:
-    (one,) = [n for n in model.graph.node if n.name == name]
+    one: onnx.NodeProto = next(n for n in model.graph.node if n.name == name)
     return one
 
 
 def constant(model: onnx.ModelProto, name: str) -> onnx.TensorProto:
-    (one,) = [c for c in model.graph.initializer if c.name == name]
+    one: onnx.TensorProto = next(c for c in model.graph.initializer if c.name == name)
     return one
 
 
-def put(model: onnx.ModelProto, name: str, array: np.ndarray) -> None:  # type: ignore[type-arg]
+def put(model: onnx.ModelProto, name: str, array: NDArray[Any]) -> None:
     constant(model, name).CopyFrom(numpy_helper.from_array(array, name))
 
 

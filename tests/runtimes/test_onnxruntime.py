@@ -13,11 +13,13 @@ from support import network, probe
 
 pytest.importorskip("onnxruntime")
 
+import onnxruntime
 from quantized import quantized, run_onnx
 
 from edgecvx.errors import RuntimeFailedError, UsageError
 from edgecvx.export.onnx import OnnxOptions, lower
 from edgecvx.runtimes import onnxruntime as runtime
+from edgecvx.runtimes import open_session as isolated
 from edgecvx.runtimes.onnxruntime import open_session, version
 from edgecvx.spec import Precision
 
@@ -62,6 +64,34 @@ def test_a_provider_is_used_or_refused(path: Path) -> None:
         open_session(path, options={"provider": "NoSuchProvider"})
     with pytest.raises(UsageError, match="unknown option of onnxruntime 'providers': did you mean provider"):
         open_session(path, options={"providers": "CPUExecutionProvider"})
+
+
+OTHER = "AzureExecutionProvider"
+"""One that every build of ONNX Runtime may have, and that takes none of our operations: as a GPU's that takes a few."""
+
+
+@pytest.mark.skipif(OTHER not in onnxruntime.get_available_providers(), reason=f"this ONNX Runtime has no {OTHER}")
+def test_nothing_falls_back_unsaid(path: Path) -> None:
+    with pytest.raises(RuntimeFailedError, match="fallback to CPU EP has been explicitly disabled"):
+        open_session(path, options={"provider": OTHER})
+    session = open_session(path, options={"provider": OTHER, "fallback": "show"})
+    (note,) = session.notes
+    assert note.startswith(tuple("123456789")) and f"run in CPUExecutionProvider, not in {OTHER}: " in note
+    np.testing.assert_array_equal(session.run(probe())["logits"], open_session(path).run(probe())["logits"])
+
+
+@pytest.mark.skipif(OTHER not in onnxruntime.get_available_providers(), reason=f"this ONNX Runtime has no {OTHER}")
+def test_what_falls_back_is_told_across_processes_too(path: Path) -> None:
+    session = isolated("onnxruntime", path, threads=1, options={"provider": OTHER, "fallback": "show"})
+    try:
+        assert "not in" in session.notes[0]  # type: ignore[attr-defined]
+    finally:
+        session.close()
+
+
+def test_an_unknown_fallback_is_refused(path: Path) -> None:
+    with pytest.raises(UsageError, match="unknown fallback of onnxruntime 'hide'"):
+        open_session(path, options={"fallback": "hide"})
 
 
 @pytest.mark.parametrize("damage", ["empty", "truncated", "foreign", "missing"])
