@@ -8,11 +8,12 @@ import shutil
 import subprocess
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from websockets.sync.client import ClientConnection, connect
+from websockets.sync.client import connect
 
 BINARY = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
@@ -42,12 +43,16 @@ class Browser:
         command = [str(BINARY), *FLAGS, f"--user-data-dir={self._profile}", "about:blank"]
         self._process = subprocess.Popen(command, stdout=log, stderr=log)
         log.close()
+        self._ending = ExitStack()
+        self._ending.callback(self._end)
         told = self._profile / "DevToolsActivePort"
-        wait_until(lambda: told.exists() and told.read_text().count("\n") >= 1, "the browser starts")
-        port, path = told.read_text().splitlines()[:2]
-        self._connection: ClientConnection = connect(
-            f"ws://127.0.0.1:{port}{path}", max_size=None, open_timeout=PATIENCE
-        )
+        try:
+            wait_until(lambda: told.exists() and told.read_text().count("\n") >= 1, "the browser starts")
+            port, path = told.read_text().splitlines()[:2]
+            self._connection = self._ending.enter_context(connect(f"ws://127.0.0.1:{port}{path}", max_size=None))
+        except BaseException:
+            self._ending.close()
+            raise
         self._serial = 0
         self._tabs: dict[str, Tab] = {}
 
@@ -88,7 +93,9 @@ class Browser:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        self._connection.close()
+        self._ending.close()
+
+    def _end(self) -> None:
         self._process.terminate()
         try:
             self._process.wait(20)
