@@ -45,6 +45,7 @@ from edgecvx.measure.report_html import layers_told
 TEMPLATE = "dossier.html.j2"
 ROWS_SHOWN = 24
 """Of a table; the others fold."""
+REMARKS_SHOWN = 8
 DRAWN = 24
 """Rows of one plot."""
 SUSTAINED_SHOWN = 6
@@ -155,6 +156,7 @@ def page(dossier: Dossier, *, title: str | None, files: Sequence[str], warnings:
             "columns": [column.name for column in words.COLUMNS],
             "accuracy_columns": [column.name for column in words.ACCURACY_COLUMNS],
             "shown": ROWS_SHOWN,
+            "remarks_shown": REMARKS_SHOWN,
             "devices": [_section(device) for device in dossier.devices],
             "unmeasured": [_line(row, words.ACCURACY_COLUMNS) for row in dossier.unmeasured],
             "forests": _forests(dossier),

@@ -21,11 +21,14 @@ from edgecvx.measure.latency import Benchmark, DeviceBench, Fingerprint, Measure
 from edgecvx.measure.latency_statistics import between
 from edgecvx.measure.latency_warnings import baseline
 from edgecvx.measure.outcome import ArtifactIdentity, ArtifactOutcome, DataInfo, Validation, VerdictKind
+from edgecvx.measure.svg import shorten
 
 T = TypeVar("T")
 
 FP32 = "fp32"
 UNKNOWN = "unknown"
+LABEL = 80
+"""Characters of a label, at most."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -222,7 +225,7 @@ def _accuracies(validations: Sequence[Validation]) -> dict[str, Accuracy]:
 
 def _titles(fingerprints: Sequence[Fingerprint]) -> list[str]:
     """What to call each device; the way it was reached tells two of the same kind apart."""
-    short = [f.board or f.soc or f.cpu or f.hostname or f.name for f in fingerprints]
+    short = [shorten(f.board or f.soc or f.cpu or f.hostname or f.name, LABEL) for f in fingerprints]
     counted = Counter(short)
     named = [f"{s} ({f.hostname or f.name})" if counted[s] > 1 else s for s, f in zip(short, fingerprints, strict=True)]
     counted = Counter(named)
@@ -349,9 +352,9 @@ def _labelled(rows: Sequence[Row]) -> tuple[Row, ...]:
         "batch": len({m.batch for m in measured}) > 1,
         "options": len({tuple(sorted(m.options.items())) for m in measured}) > 1,
     }
-    short = [_label(row, several) for row in rows]
+    short = [shorten(_label(row, several), LABEL) for row in rows]
     counted = Counter(short)
-    short = [row.identity.file if counted[s] > 1 else s for s, row in zip(short, rows, strict=True)]
+    short = [shorten(row.identity.file, LABEL) if counted[s] > 1 else s for s, row in zip(short, rows, strict=True)]
     counted = Counter(short)
     return tuple(
         dataclasses.replace(row, label=f"{s} {row.identity.sha256[:6]} {row.threads}" if counted[s] > 1 else s)

@@ -389,7 +389,7 @@ class _Panels:
             for value in dict.fromkeys((low, high)):
                 yield svg.line(self.left, y(value), self.right, y(value), "grid")
                 yield svg.text(self.left - 7, y(value) + 4, f"{value:.0f}", "tick end")
-            yield svg.text(self.left - 7, y(high) - 10, name, "note end")
+            yield svg.text(self.right, y(high) - 6, name, "note end")
             yield svg.path(
                 _curve([(self.x(s), y(v)) for s, v in points]), f"sensor {'hot' if name == '°C' else 'clock'}"
             )

@@ -47,8 +47,8 @@ def device_remarks(device: DevicePart) -> tuple[str, ...]:
 def _emulated(device: DevicePart) -> Iterator[str]:
     if device.emulated is not None:
         yield (
-            f"Emulated by {device.emulated}: that the files run is all these figures say. The times are the emulator's, "
-            "and nothing here is ranked or recommended"
+            f"Emulated by {device.emulated}: that the files run is all these figures say. The times are not the "
+            "device's; nothing is ranked or recommended"
         )
 
 

@@ -25,6 +25,8 @@ from edgecvx.measure.svg import shorten
 
 LONGEST = 300
 """Characters of one cell or name; what is longer is cut in the middle."""
+REMARKS = 12
+"""Of one device."""
 HEADS = (
     "artifact", "verdict", "top-1", "change, points", "p50", "p90", "time vs FP32", "pictures/s", "size", "of FP32",
     "peak memory",
@@ -44,7 +46,9 @@ def markdown(dossier: Dossier, *, title: str | None = None) -> str:
             lines += [f"**{_text(told)}**", ""]
         lines += [*_table(device.rows), ""]
         lines += [f"On the Pareto front, {_text(names)}.\n" for names in _fronts(device)]
-        lines += [f"- {_text(remark)}" for remark in device_remarks(device)]
+        remarks = device_remarks(device)
+        lines += [f"- {_text(remark)}" for remark in remarks[:REMARKS]]
+        lines += [f"- {len(remarks) - REMARKS} more stand on the page."] if len(remarks) > REMARKS else []
         lines += ["", f"<sub>{_text(noise_told(device))}</sub>"]
     if dossier.unmeasured:
         lines += ["", "### Validated, not timed", "", *_table(dossier.unmeasured)]

@@ -241,8 +241,8 @@ def _layer_lines(layers: Sequence[LayerError]) -> list[str]:
 def plain(text: str) -> str:
     """Text that Markdown shows as it is: one line, escaped wherever it could be markup or end a table's cell."""
     line = re.sub(r"([\\`*_{}\[\]()<>#|~&@])", r"\\\1", " ".join(text.split()))
-    # Only at the beginning of a line do these make a list.
-    return re.sub(r"^([-+]|\d+(?=[.)]))", r"\\\1", line)
+    # Only at the beginning of a line do these make a list or a rule. A backslash before a digit would be shown.
+    return re.sub(r"^(\d{0,9})([-+=.)])", r"\1\\\2", line) if re.match(r"[-+=]|\d{1,9}[.)](\s|$)", line) else line
 
 
 def _writable(text: str) -> str:

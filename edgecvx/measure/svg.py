@@ -17,6 +17,8 @@ NARROW, WIDE = 360, 960
 """Widths that fit a phone or half a page, and a whole page. Text keeps its size, so a plot is drawn for its place."""
 CHARACTER = 6.3
 """About the width of one character of the page's small text."""
+LONGEST = 4000
+"""Characters of one text."""
 LOGARITHMIC_FROM = 4.0
 """Largest over smallest; below, a plain scale shows the differences just as well."""
 
@@ -143,8 +145,8 @@ def figure(width: Number, height: Number, title: str, told: str, parts: Sequence
     """The whole plot, with a title and a sentence that says what it shows for whoever cannot see it."""
     return (
         f'<svg viewBox="0 0 {n(width)} {n(height)}" width="{n(width)}" height="{n(height)}" role="img"'
-        f' aria-label="{html.escape(f"{title}. {told}")}">'
-        f"<title>{html.escape(title)}</title><desc>{html.escape(told)}</desc>{''.join(parts)}</svg>"
+        f' aria-label="{_escaped(f"{title}. {told}")}">'
+        f"<title>{_escaped(title)}</title><desc>{_escaped(told)}</desc>{''.join(parts)}</svg>"
     )
 
 
@@ -172,12 +174,17 @@ def circle(x: Number, y: Number, r: Number, kind: str, *, tip: str = "") -> str:
 
 def text(x: Number, y: Number, content: str, kind: str, *, tip: str = "") -> str:
     """A line of text; ``x`` is its beginning, its middle or its end by the class."""
-    inner = f"<title>{html.escape(tip)}</title>" if tip else ""
-    return f'<text class="{kind}" x="{n(x)}" y="{n(y)}">{inner}{html.escape(content)}</text>'
+    inner = f"<title>{_escaped(tip)}</title>" if tip else ""
+    return f'<text class="{kind}" x="{n(x)}" y="{n(y)}">{inner}{_escaped(content)}</text>'
 
 
 def _close(tag: str, tip: str) -> str:
-    return f"><title>{html.escape(tip)}</title></{tag}>" if tip else "/>"
+    return f"><title>{_escaped(tip)}</title></{tag}>" if tip else "/>"
+
+
+def _escaped(content: str) -> str:
+    """Text inside a plot: no markup, and no more of it than somebody reads."""
+    return html.escape(shorten(content, LONGEST))
 
 
 def n(value: Number) -> str:
