@@ -132,7 +132,7 @@ def test_onnxruntime_tells_its_provider(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
 def test_a_damaged_file_is_refused_in_one_line(runtime: str, tmp_path: Path) -> None:
-    """TFLite's interpreter does not check a file; its worker's process survives what that leads to, or tells its end."""
+    """TFLite's interpreter does not check a file: that it runs in a process of its own is what is there for that."""
     loaded, _, path, _ = opened(runtime, tmp_path)
     path.write_bytes(b"no model at all")
     artifact = Artifact("a", runtime, path.name, 1, {}, Tensor("x", (1,), "float32", "NC"), "", None, None)
