@@ -247,7 +247,7 @@ def _order_of(entrant: Measured, manifest: Manifest, path: str, array: str) -> d
 def _array_of(manifest: Manifest, pictures: Pictures, known: dict[str, str], files: dict[str, Path | bytes]) -> str:
     """The name of the array that is the input of the model alone: pictures, prepared as the manifest says.
 
-    Real pictures and no noise: some kernels are faster on zeros and slower on numbers next to zero.
+    A network sees pictures: numbers of any other distribution might meet other branches of a kernel.
     """
     key = json.dumps([to_json(manifest.input), to_json(manifest.model.preprocess)])
     if key not in known:
