@@ -11,6 +11,7 @@ import getpass
 import os
 import shlex
 import shutil
+import signal
 import socket
 import subprocess
 import threading
@@ -82,10 +83,17 @@ class Board:
         """Ends every connection at once, as a pulled cable or a crashed sshd does."""
         while self._open:
             process = self._open.pop()
-            for p in (*_sshd_children(process.pid), process):
+            for child in _sshd_children(process.pid):
                 with contextlib.suppress(psutil.NoSuchProcess):
-                    p.kill()
+                    child.kill()
+            process.kill()
             process.wait()
+
+    def freeze(self) -> None:
+        """Lets every connection fall silent, as a lost network does: neither side is told."""
+        for process in self._open:
+            for p in (process.pid, *(child.pid for child in _sshd_children(process.pid))):
+                os.kill(p, signal.SIGSTOP)
 
     def close(self) -> None:
         """Answers no more."""
@@ -127,8 +135,8 @@ class Board:
                 connection, _ = listener.accept()
                 self.connections += 1
                 with connection:
-                    ends = {"stdin": connection.fileno(), "stdout": connection.fileno()}
-                    process = subprocess.Popen(command, stderr=subprocess.DEVNULL, **ends)
+                    end = connection.fileno()
+                    process = subprocess.Popen(command, stdin=end, stdout=end, stderr=subprocess.DEVNULL)
                 self._open.append(process)
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
+import shlex
 import signal
 import subprocess
 import sys
 import threading
+import time
 import venv
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -56,7 +59,7 @@ opened = {"load_ns": 1, "first_ns": 2, "runtime_version": "r 1", "backend": None
 for a in artifacts:
     say(event="opened", id=a["id"], **opened)
 for r in range(order["first_round"], order["rounds"]):
-    gate = os.path.join(os.environ.get("TMPDIR", "/"), os.pardir, "gate-%d" % r)
+    gate = os.path.join(folder, "..", "..", "..", "gate-%d" % r)
     while os.path.exists(gate):
         time.sleep(0.01)
     for a in artifacts:
@@ -96,7 +99,11 @@ def make_board(tmp_path: Path) -> Iterator[Callable[..., Any]]:
         board.close()
 
 
-def device(board: Any, *, python: str = sys.executable, limits: Limits = LIMITS) -> SshDevice:
+BARE = f"{shlex.quote(sys.executable)} -I -S"
+"""Starts at once; the few lines above need no more."""
+
+
+def device(board: Any, *, python: str = BARE, limits: Limits = LIMITS) -> SshDevice:
     return SshDevice(board.name, board.address, python=python, limits=limits, config=board.client)
 
 
@@ -254,6 +261,19 @@ def test_a_cut_in_the_middle_is_taken_up_again(board: Any) -> None:
     assert measuring.error == ""
     assert rounds_of(gathered) == [0, 1, 2]
     assert gathered.result().interruptions == 1
+    assert loopback_ssh.eventually(lambda: not board.leftovers()), board.leftovers()
+
+
+def test_a_line_that_falls_silent_is_taken_up_again(board: Any) -> None:
+    """The board has not noticed yet, and its runner still runs: it must not run beside the next one."""
+    measuring = Measuring(board, hold=1, limits=dataclasses.replace(LIMITS, silence=1))
+    (old,) = board.disk.iterdir()
+    board.freeze()
+    assert loopback_ssh.eventually(lambda: not old.exists())
+    measuring.gate.unlink()
+    assert rounds_of(measuring.over()) == [0, 1, 2]
+    assert measuring.gathered.interruptions == 1
+    board.cut()  # ends the frozen processes, too
     assert loopback_ssh.eventually(lambda: not board.leftovers()), board.leftovers()
 
 
@@ -434,7 +454,7 @@ def real_runner(runner: None, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_real_benchmark_is_cut_and_taken_up_again(board: Any, small_classifier: Any, real_runner: None) -> None:
     """Every round is there once, and the board has nothing left of it."""
-    cuts = []
+    cuts: list[At] = []
 
     def tell(at: At) -> None:
         if at.round == 2 and not cuts:
@@ -469,3 +489,22 @@ def test_what_is_missing_there_is_told_with_the_command_that_installs_it(
     with pytest.raises(DeviceError, match=rf"numpy, onnxruntime is missing there: {python} -m pip install"):
         benchmark(small_classifier.path, devices=[device(board, python=python)])
     assert loopback_ssh.eventually(lambda: not board.leftovers()), board.leftovers()
+
+
+def test_ctrl_c_waits_until_every_device_is_tidy(small_classifier: Any) -> None:
+    """An interrupted ``Thread.join`` takes the thread for ended, and the process would be gone before the board is."""
+
+    class Slow:
+        name = "slow"
+        tidy = False
+
+        def measure(self, job: Job, collector: Collector, *, stop: threading.Event) -> None:
+            threading.Timer(0.5, signal.raise_signal, [signal.SIGINT]).start()
+            assert stop.wait(60)
+            time.sleep(1)
+            self.tidy = True
+
+    slow = Slow()
+    with pytest.raises(KeyboardInterrupt):
+        benchmark(small_classifier.path, devices=[slow])
+    assert slow.tidy

@@ -38,18 +38,19 @@ _PLAIN_PATH = re.compile(r"/[A-Za-z0-9_./+,=@-]+")
 _POLL = 0.1
 
 _END = (
-    'p=$(cat "$d/pid" 2>/dev/null); n=0; '
-    'while [ -n "$p" ] && kill -0 "$p" 2>/dev/null; do n=$((n+1)); '
-    'case $n in 6) kill "$p";; 11) kill -9 "$p";; 13) break;; esac; sleep 1; done; '
+    'p=$(cat "$d/pid" 2>/dev/null); '
+    'while [ -n "$p" ] && kill -0 "$p" 2>/dev/null; do '
+    'n=$((n+1)); case $n in 6) kill "$p";; 12) kill -9 "$p";; 15) break;; esac; sleep 1; done; '
     'rm -rf "$d"'
 )
 """Ends the runner whose number lies in the folder, where it does not end by itself, and removes the folder."""
 _HOLD = (
     "trap : HUP TERM; umask 077; "
     'd=$(mktemp -d "${TMPDIR:-/tmp}/edgecvx-XXXXXXXXXX") || exit 3; '
-    'echo "$0" >"$d/.edgecvx"; echo "$0$d"; df -Pk "$d"; echo "$0"; cat >/dev/null; ' + _END
+    'echo "$0" >"$d/.edgecvx"; echo "$0$d"; df -Pk "$d"; echo "$0"; cat >/dev/null; n=0; ' + _END
 )
-_FORGET = f'd=$1; [ "$(cat "$d/.edgecvx" 2>/dev/null)" = "$2" ] || exit 0; {_END}'
+_FORGET = f'd=$1; [ "$(cat "$d/.edgecvx" 2>/dev/null)" = "$2" ] || exit 0; n=5; {_END}'
+"""No grace: whatever runs there has missed that its host is gone, and would run beside what comes next."""
 
 
 class ConnectionFailedError(DeviceError):
@@ -76,6 +77,8 @@ class Limits:
     """Importing every runtime on a slow board."""
     copy_bytes_per_second: float = 20_000.0
     """The slowest line files are copied over, after a minute of grace."""
+    silence: float = 10.0
+    """Until a line that carries nothing is asked for a sign of life; after three without an answer it is dead."""
     reconnect: float = 120.0
     """Tries to connect again, all together."""
 
@@ -134,7 +137,7 @@ class Connection:
         try:
             self.folder, self.room = self._greet(mark)
         except BaseException:
-            self.close()
+            self.close(patience=1.0)
             raise
 
     def __enter__(self) -> Connection:
@@ -143,9 +146,9 @@ class Connection:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def close(self) -> None:
-        """Ends the connection; the device removes its folder."""
-        end(self._holder, patience=20.0)
+    def close(self, *, patience: float = 20.0) -> None:
+        """Ends the connection; the device removes its folder, for which it has ``patience`` seconds before we leave."""
+        end(self._holder, patience=patience)
         if self._holder.stdout is not None:
             self._holder.stdout.close()
         self._said.close()
@@ -334,7 +337,7 @@ class Connection:
             "UpdateHostKeys": "no",
             "ConnectTimeout": f"{self._limits.connect:.0f}",
             "ConnectionAttempts": "1",
-            "ServerAliveInterval": "10",
+            "ServerAliveInterval": f"{self._limits.silence:.0f}",
             "ServerAliveCountMax": "3",
             "ControlMaster": "yes" if master and self._socket != "none" else "no",
             "ControlPath": self._socket,
@@ -364,9 +367,12 @@ def program(name: str, device: str) -> str:
 
 
 def environment() -> dict[str, str]:
-    """This process's, without the language: messages are read here, and boards lack the locales of others."""
+    """This process's, without the language: messages are read here, and boards lack the locales of others.
+
+    And without a window that asks for a password: that of a jump host on the way does not know of ``BatchMode``.
+    """
     kept = {k: v for k, v in os.environ.items() if k not in ("LANG", "LANGUAGE") and not k.startswith("LC_")}
-    return {**kept, "LC_ALL": "C", "TERM": "dumb"}
+    return {**kept, "LC_ALL": "C", "TERM": "dumb", "SSH_ASKPASS_REQUIRE": "never"}
 
 
 def free_bytes(df: Sequence[str]) -> int | None:
