@@ -155,6 +155,7 @@ class Measurement:
             turn = self._measure(
                 artifact, number, kind, order.runs_in(number), order.seconds_of_turn, SETTLING, yardstick
             )
+            self._alive[artifact.id].rest()
         except WorkerError as error:
             self._lose(artifact, error)
         else:

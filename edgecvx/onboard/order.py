@@ -71,6 +71,7 @@ class Order:
     sustained_minutes: float
     warm_up: WarmUp
     seed: int
+    """Of whatever the host drew for this measurement; the runner draws nothing."""
     first_round: int
     skip: Mapping[str, tuple[str, ...]]
     remove: bool

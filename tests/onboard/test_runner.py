@@ -22,7 +22,7 @@ from onboarded import artifact, errors_of, job, measure, names, next_event, runn
 
 import edgecvx
 from edgecvx.measure.latency import Conditions, Fingerprint, Memory, Turn
-from edgecvx.onboard import MARK, memory
+from edgecvx.onboard import MARK, crew, memory
 from edgecvx.onboard.coordinator import Measurement
 from edgecvx.onboard.crew import Worker, WorkerError
 from edgecvx.onboard.host import Host
@@ -144,6 +144,25 @@ def test_one_that_hangs_is_stopped(tmp_path: Path) -> None:
         worker.ask("it was opened", request, 0.4)
     with pytest.raises(WorkerError, match="was stopped before"):
         worker.ask("it was opened", request, 0.4)
+
+
+def test_the_next_turn_waits_for_threads_that_still_spin(monkeypatch: pytest.MonkeyPatch) -> None:
+    worker = Worker(cast(Host, Patient()), "tflite", 1)
+    naps: list[float] = []
+    monkeypatch.setattr(time, "sleep", naps.append)
+    try:
+        for told, expected in (
+            ([0, 10_000_000, 20_000_000, 20_500_000], 3),  # a whole processor, twice; then next to nothing
+            ([None, None], 1),
+            (range(0, 10**9, 10_000_000), 50),  # for ever
+        ):
+            naps.clear()
+            monkeypatch.setattr(crew, "_processor_ns", lambda _, told=iter(told): next(told))
+            worker.rest()
+            assert len(naps) == expected
+    finally:
+        monkeypatch.undo()
+        worker.stop()
 
 
 class Patient:
