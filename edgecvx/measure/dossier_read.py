@@ -53,13 +53,13 @@ def read(paths: Sequence[Path]) -> Sources:
     warnings: list[str] = []
     for path in paths:
         if not path.is_dir():
-            value = _read(path)
+            value = _read(path, str(path))
             if value is None:
                 raise EdgecvxError(f"{path}: this JSON is neither of edgecvx validate nor of edgecvx bench")
             found[path.resolve()] = value
             continue
         for file in _inside(path, warnings):
-            value = _read_or_warn(file, warnings)
+            value = _read_or_warn(file, str(file.relative_to(path)), warnings)
             if value is not None:
                 found.setdefault(file.resolve(), value)
     if not found:
@@ -76,9 +76,9 @@ def read(paths: Sequence[Path]) -> Sources:
     )
 
 
-def _read_or_warn(file: Path, warnings: list[str]) -> outcome.Validation | latency.Benchmark | None:
+def _read_or_warn(file: Path, name: str, warnings: list[str]) -> outcome.Validation | latency.Benchmark | None:
     try:
-        return _read(file)
+        return _read(file, name)
     except EdgecvxError as error:
         warnings.append(f"left out: {error}")
         return None
@@ -105,30 +105,30 @@ def _entries(folder: Path) -> list[os.DirEntry[str]]:
         raise EdgecvxError(f"{folder}: {error.strerror or error}") from error
 
 
-def _read(path: Path) -> outcome.Validation | latency.Benchmark | None:
-    """One file's value; None where it is JSON of something else."""
+def _read(path: Path, name: str) -> outcome.Validation | latency.Benchmark | None:
+    """One file's value; None where it is JSON of something else. Errors call it by ``name``."""
     try:
         with path.open("rb") as stream:
             status = os.fstat(stream.fileno())
             if not stat.S_ISREG(status.st_mode):
-                raise EdgecvxError(f"{path}: not a file")
+                raise EdgecvxError(f"{name}: not a file")
             if status.st_size > LARGEST:
                 raise EdgecvxError(
-                    f"{path}: {status.st_size // 2**20} MiB; no result is larger than {LARGEST // 2**20}"
+                    f"{name}: {status.st_size // 2**20} MiB; no result is larger than {LARGEST // 2**20}"
                 )
             content = stream.read(LARGEST + 1)
     except OSError as error:
-        raise EdgecvxError(f"{path}: {error.strerror or error}") from error
+        raise EdgecvxError(f"{name}: {error.strerror or error}") from error
     try:
         data = json.loads(content.decode("utf-8-sig"), parse_constant=_refuse, parse_float=_float, parse_int=_int)
     except (ValueError, RecursionError) as error:
-        raise EdgecvxError(f"{path}: damaged, this is no JSON of a result ({error})") from error
+        raise EdgecvxError(f"{name}: damaged, this is no JSON of a result ({error})") from error
     if not isinstance(data, dict):
         return None
     try:
         return _value(data)
     except EdgecvxError as error:
-        raise EdgecvxError(f"{path}: damaged, {error}") from error
+        raise EdgecvxError(f"{name}: damaged, {error}") from error
 
 
 def _value(data: dict[str, Any]) -> outcome.Validation | latency.Benchmark | None:
