@@ -161,8 +161,8 @@ def signed_bytes(model: ir.Model) -> Found:
 def constant_scales(model: ir.Model) -> Found:
     """Scales are positive float32 constants.
 
-    Source: asserted by the parser. Half scales are left out because Orin's compiler has failed on such a node
-    (NVIDIA/TensorRT issue 4832), and small weights would get a subnormal one.
+    Source: asserted by the parser. Half scales would take opset 19, and Orin's compiler has failed on such a node
+    (NVIDIA/TensorRT issue 4832).
     """
     for node in _pairs(model):
         scale = node.inputs[1]
