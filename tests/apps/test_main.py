@@ -1,0 +1,198 @@
+"""The command as users run it, on a real file: headless, as JSON, with a page, stopped in every way."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+import psutil
+import pytest
+from live_fakes import PATIENCE, write_artifact
+from PIL import Image
+
+from edgecvx.data.demo import CLASSES
+from edgecvx.data.demo import picture as drawn
+from edgecvx.manifest import manifest_path
+from edgecvx_live.headless import plain
+from edgecvx_live.main import run
+from edgecvx_live.sources.demo import frame
+
+ROOT = Path(__file__).parents[2]
+COMMAND = [sys.executable, "-c", "from edgecvx_live.main import main; main()"]
+ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (ROOT, ROOT / "apps")))}
+
+
+@pytest.fixture(scope="module")
+def artifact(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Atto with its demo weights, in ONNX, at a small size: a real file in a real runtime."""
+    pytest.importorskip("torch")
+    import edgecvx
+
+    folder = tmp_path_factory.mktemp("artifact")
+    (exported,) = edgecvx.export("atto", weights="demo", target="onnx", image_size=96, out=folder).artifacts
+    return exported.path
+
+
+@pytest.fixture(autouse=True)
+def no_process_is_left() -> Iterator[None]:
+    yield
+    for process in psutil.process_iter(["cmdline"]):
+        if any("edgecvx_live.main" in word for word in process.info["cmdline"] or ()) and process.ppid() == os.getpid():
+            pytest.fail(f"left running: {process.info['cmdline']}")
+
+
+def live(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*COMMAND, *map(str, arguments)], env=ENVIRONMENT, capture_output=True, text=True, check=False, timeout=120
+    )
+
+
+@contextlib.contextmanager
+def start(*arguments: str | Path) -> Iterator[subprocess.Popen[str]]:
+    """Runs the command beside the test, and ends it where the test did not."""
+    words = [*COMMAND, *map(str, arguments)]
+    with subprocess.Popen(words, env=ENVIRONMENT, stdout=-1, stderr=-1, text=True) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def line_with(stream: IO[str] | None, what: str) -> str:
+    """The next line with these words."""
+    assert stream is not None
+    for line in stream:
+        if what in line:
+            return line
+    pytest.fail(f"it ended without saying {what!r}")
+
+
+def test_each_line_is_a_result_and_is_what_the_file_says(artifact: Path) -> None:
+    import edgecvx
+
+    done = live(artifact, "--json-lines", "--frames", "3", "--smoothing", "0", "--source", "demo:seed=5")
+    assert done.returncode == 0, done.stderr
+    results = [json.loads(line) for line in done.stdout.splitlines()]
+    assert len(results) == 3
+    with edgecvx.load(artifact) as opened:
+        for result in results:
+            ((best, *_),) = opened.predict([frame(result["frame"], seed=5)])
+            told = result["readings"][0]["top"][0]
+            assert (told["label"], told["index"]) == (best.label, best.index)
+            assert told["probability"] == pytest.approx(best.probability, abs=1e-6), "the same file, twice"
+    assert "drawn pictures: running" in done.stderr
+    assert "first result" in done.stderr
+
+
+def test_a_folder_shown_once_ends_the_run_and_says_each_answer(artifact: Path, tmp_path: Path) -> None:
+    for number in range(2):
+        Image.fromarray(drawn(number * 5, trouble=0)[0]).save(tmp_path / f"{number}.png")
+    done = live(artifact, "--headless", "--once", "--source", f"folder:{tmp_path}", "--smoothing", "0")
+    assert done.returncode == 0, done.stderr
+    assert any(label in done.stdout for label in CLASSES)
+    assert "all pictures" in done.stderr
+
+
+def test_a_missing_camera_is_told_and_no_result_is_no_success(artifact: Path) -> None:
+    done = live(artifact, "--headless", "--source", "v4l2:/dev/video99", "--seconds", "1")
+    assert done.returncode == 1
+    assert "missing: there is no /dev/video99: plug the camera in" in done.stderr
+
+
+def test_the_page_is_served_and_ends_with_a_polite_kill(artifact: Path) -> None:
+    with start(artifact, "--port", "0") as process:
+        link = line_with(process.stderr, "open http").split()[1]
+        line_with(process.stderr, "first result")
+        with urllib.request.urlopen(link + "api/status", timeout=PATIENCE) as answer:
+            status = json.load(answer)
+        assert status["status"]["source"]["state"] == "running"
+        assert re.fullmatch(r"http://127\.0\.0\.1:\d+/", link)
+        children = psutil.Process(process.pid).children(recursive=True)
+        assert children, "the runtime lives in a process of its own"
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(PATIENCE) == 0
+        psutil.wait_procs(children, timeout=PATIENCE)
+        assert not [child for child in children if child.is_running()]
+
+
+def test_a_headless_run_ends_in_order(artifact: Path) -> None:
+    with start(artifact, "--json-lines") as process:
+        line_with(process.stdout, '"frame"')
+        children = psutil.Process(process.pid).children(recursive=True)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(PATIENCE) == 0
+        psutil.wait_procs(children, timeout=PATIENCE)
+        assert not [child for child in children if child.is_running()]
+
+
+def test_a_reader_that_goes_away_ends_the_run_quietly(artifact: Path) -> None:
+    with start(artifact, "--json-lines") as process:
+        line_with(process.stdout, '"frame"')
+        assert process.stdout and process.stderr
+        process.stdout.close()
+        assert process.wait(PATIENCE) == 0
+        assert "Traceback" not in process.stderr.read()
+
+
+def test_a_runtime_that_is_killed_is_opened_again(artifact: Path) -> None:
+    """As if native code had crashed: the next results come from a new process, and nobody is told."""
+    with start(artifact, "--json-lines") as process:
+        line_with(process.stdout, '"frame"')
+        (worker,) = psutil.Process(process.pid).children(recursive=True)
+        worker.kill()
+        psutil.wait_procs([worker], timeout=PATIENCE)
+        for _ in range(30):  # more than can have been on their way
+            line_with(process.stdout, '"frame"')
+        (second,) = psutil.Process(process.pid).children(recursive=True)
+        assert second.pid != worker.pid
+        process.send_signal(signal.SIGINT)
+        process.wait(PATIENCE)
+        assert process.stderr
+        assert "model:" not in process.stderr.read()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ([], "at least one file"),
+        (["none.tflite"], "no file none.tflite"),
+        (["--source", "webcam"], "unknown source"),
+        (["--config", "none.toml"], "none.toml cannot be read"),
+        (["--threads", "0"], "0 threads"),
+        (["--size", "640"], "--size"),
+        (["--frames", "0"], "--frames"),
+        (["--seconds", "nan"], "--seconds"),
+        (["--seconds", "-1"], "--seconds"),
+    ],
+)
+def test_what_makes_no_sense_is_one_line_and_exit_code_2(
+    arguments: list[str], says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    try:
+        code = run(arguments)
+    except SystemExit as error:  # argparse's own way out
+        code = int(str(error.code))
+    assert code == 2
+    assert says in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_a_file_that_was_changed_is_told_and_not_run(tmp_path: Path) -> None:
+    path = write_artifact(tmp_path)
+    path.write_bytes(b"something else")
+    assert manifest_path(path).exists()
+    done = live(path, "--headless", "--seconds", "2")
+    assert done.returncode == 1
+    assert "it is not the file that was checked at export" in done.stderr
+
+
+def test_a_label_cannot_speak_to_the_terminal() -> None:
+    assert plain("cat\x1b[2J\r\n‮") == "cat�[2J���"
