@@ -20,7 +20,7 @@ PACKAGE = ROOT / "edgecvx"
 
 LAYERS = (
     ("onboard",),
-    ("errors", "spec", "manifest"),
+    ("errors", "spec", "manifest", "places"),
     ("models", "data"),
     ("export", "quantize", "targets", "runtimes"),
     ("measure",),

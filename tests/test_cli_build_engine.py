@@ -29,6 +29,7 @@ def artifact(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def no_trtexec(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing of NVIDIA's is found on the machine the tests run on."""
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    monkeypatch.setenv("EDGECVX_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(tensorrt_engine, "TRTEXEC", tmp_path / "usr" / "trtexec")
     monkeypatch.setattr(tensorrt_engine, "BOARD", tmp_path / "board")
     pretend(monkeypatch, trt=None, cuda=None)
@@ -58,7 +59,7 @@ def test_an_engine_is_built_once(
 
 
 def test_the_artifact_runs_afterwards(artifact: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Beside the artifact, where its runtime looks; the same answer as the file for ONNX Runtime gives."""
+    """In the cache, where its runtime looks; the same answer as the file for ONNX Runtime gives."""
     pretend(monkeypatch, trt=TensorRT(), cuda=Cuda())
     assert cli.run(["build-engine", str(artifact)]) == 0
     picture = probe_pictures(64)[1]

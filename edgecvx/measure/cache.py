@@ -14,7 +14,6 @@ import json
 import os
 import secrets
 import shutil
-import sys
 import tempfile
 import time
 import zlib
@@ -25,6 +24,8 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgecvx.places import cache_folder
+
 Array = NDArray[Any]
 
 MAX_BYTES = 4 << 30
@@ -34,21 +35,6 @@ _CHECK_BYTES = 4
 _ROWS = "rows"
 _SAFE_SECONDS = 24 * 3600
 """A store that was used more recently is never removed: somebody may be using it."""
-
-
-def cache_folder() -> Path:
-    """Where the platform keeps what can be computed again; ``EDGECVX_CACHE`` names another place."""
-    if chosen := os.environ.get("EDGECVX_CACHE"):
-        return Path(chosen)
-    if sys.platform == "darwin":
-        base = Path.home() / "Library" / "Caches"
-    elif sys.platform == "win32":
-        base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
-    else:
-        # The XDG specification wants a relative path ignored.
-        wanted = Path(os.environ.get("XDG_CACHE_HOME", ""))
-        base = wanted if wanted.is_absolute() else Path.home() / ".cache"
-    return base / "edgecvx"
 
 
 def picture_key(*parts: object) -> bytes:

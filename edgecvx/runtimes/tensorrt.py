@@ -3,7 +3,7 @@
 A file for TensorRT is compiled on the device it runs on (``edgecvx build-engine``); a session opens the engine that
 belongs to the file, this TensorRT and this GPU.
 
-Options: ``engines``: the folder of the engines, if not beside the file; ``build`` (``yes`` or ``no``, the default):
+Options: ``engines``: the folder of the engines, if not the user's cache; ``build`` (``yes`` or ``no``, the default):
 whether an engine that is not there is built now, which takes minutes.
 
 Tested with stand-ins for TensorRT and CUDA that check what is asked of them; not run on hardware.
@@ -26,8 +26,8 @@ from edgecvx.runtimes.tensorrt_engine import (
     EngineKey,
     PythonBuilder,
     build_file,
-    cache_folder,
     damaged,
+    engines_folder,
     load_tensorrt,
     short,
 )
@@ -63,7 +63,7 @@ def open_session(
     trt, bindings = load_tensorrt(), cuda.load()
     if not path.is_file():
         raise RuntimeFailedError(f"there is no file {path.name}")
-    folder = Path(options["engines"]) if "engines" in options else cache_folder(path)
+    folder = Path(options["engines"]) if "engines" in options else engines_folder()
     key = EngineKey(sha256=file_sha256(path), version=short(trt.__version__), device=cuda.device(bindings))
     engine = folder / key.name
     if not engine.is_file():

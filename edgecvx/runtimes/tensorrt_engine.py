@@ -19,6 +19,7 @@ from typing import Any
 
 from edgecvx.errors import ArtifactError, RuntimeFailedError, RuntimeUnavailableError, UsageError
 from edgecvx.manifest import file_sha256, locate, read_manifest, verify_files, write_atomically
+from edgecvx.places import cache_folder
 from edgecvx.runtimes import cuda
 from edgecvx.runtimes.cuda import Device
 
@@ -76,7 +77,7 @@ def build_engine(
 
     Args:
         artifact: The file ``edgecvx export`` wrote, or its manifest.
-        out: The folder of the cache; beside the artifact by default, where its runtime looks too.
+        out: The folder of the cache; the user's own by default, where the runtime looks too.
         workspace: MiB that TensorRT may use while it runs a layer; all there is by default.
         trtexec: The program to build with, instead of the Python API.
 
@@ -104,7 +105,7 @@ def build_file(
     began = time.perf_counter()
     builder = _builder(None) if builder is None else builder
     key = EngineKey(sha256=file_sha256(path), version=builder.version, device=_device())
-    folder = cache_folder(path) if folder is None else folder
+    folder = engines_folder() if folder is None else folder
     target = folder / key.name
     cached = target.is_file()
     if not cached:
@@ -118,9 +119,9 @@ def build_file(
     return Engine(path=target, key=key, builder=builder.name, cached=cached, seconds=seconds)
 
 
-def cache_folder(path: Path) -> Path:
-    """Where the engines of a file lie, if nobody says otherwise: beside it."""
-    return path.with_name(f"{path.name}.engines")
+def engines_folder() -> Path:
+    """Where engines lie, if nobody says otherwise. Not beside a file: what came with one is not to be run as code."""
+    return cache_folder() / "engines"
 
 
 def load_tensorrt() -> Any:

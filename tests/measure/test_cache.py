@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from edgecvx.measure import cache
-from edgecvx.measure.cache import RowStore, cache_folder, opened_cache, picture_key
+from edgecvx.measure.cache import RowStore, opened_cache, picture_key
+from edgecvx.places import cache_folder
 
 ROW = np.dtype((np.float32, (5,)))
 KEYS = [picture_key("picture", i) for i in range(40)]

@@ -25,7 +25,7 @@ from edgecvx.runtimes.tensorrt_engine import (
     EngineKey,
     TrtexecBuilder,
     build_file,
-    cache_folder,
+    engines_folder,
     short,
 )
 from edgecvx.spec import PreprocessSpec, Task
@@ -34,6 +34,11 @@ from edgecvx.spec import PreprocessSpec, Task
 @pytest.fixture(scope="module")
 def content(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     return written(lower(canonical(network()), TensorRTOptions()), tmp_path_factory.mktemp("trt")).read_bytes()
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EDGECVX_CACHE", str(tmp_path / "cache"))
 
 
 @pytest.fixture
@@ -111,7 +116,7 @@ def test_a_full_gpu_is_one_sentence(path: Path, nvidia: tuple[TensorRT, Cuda]) -
 def test_no_engine_yet_names_the_command(path: Path, nvidia: tuple[TensorRT, Cuda]) -> None:
     with pytest.raises(RuntimeFailedError, match=r"no engine yet for Orin and TensorRT 10\.3\.0: run edgecvx build"):
         open_session(path)
-    assert not cache_folder(path).exists()
+    assert not engines_folder().exists()
 
 
 def test_an_engine_belongs_to_file_tensorrt_and_gpu(
@@ -119,19 +124,27 @@ def test_an_engine_belongs_to_file_tensorrt_and_gpu(
 ) -> None:
     trt, cuda = nvidia
     first = build_file(path)
-    assert not first.cached and first.path.parent == cache_folder(path)
+    assert not first.cached and first.path.parent == engines_folder()
     assert first.path.name.endswith("-trt10.3.0-orin-sm87.engine")
     assert build_file(path).cached and trt.asked["builds"] == 1
     cuda.gpu = "NVIDIA GeForce RTX 3080"
     assert not build_file(path).cached
     pretend(monkeypatch, trt=TensorRT("10.7.0"), cuda=cuda)
     assert not build_file(path).cached
-    assert len(list(cache_folder(path).glob("*.engine"))) == 3
+    assert len(list(engines_folder().glob("*.engine"))) == 3
+
+
+def test_an_engine_that_came_with_a_file_is_not_run(path: Path, nvidia: tuple[TensorRT, Cuda]) -> None:
+    """An engine is code; whoever made the file may have put anything beside it."""
+    engine = build_file(path)
+    engine.path.rename(path.with_name(engine.path.name))
+    with pytest.raises(RuntimeFailedError, match="no engine yet"):
+        open_session(path)
 
 
 def test_timings_are_kept_for_the_next_build(path: Path, content: bytes, nvidia: tuple[TensorRT, Cuda]) -> None:
     trt, _ = nvidia
-    folder = cache_folder(path)
+    folder = engines_folder()
     build_file(path, workspace=512)
     assert trt.asked == {"builds": 1, "timings": b"", "workspace": 512 << 20}
     other = path.with_name("other.onnx")
@@ -162,7 +175,7 @@ def test_a_build_that_fails_leaves_nothing(path: Path, monkeypatch: pytest.Monke
     pretend(monkeypatch, trt=TensorRT(says="the parser knows no Gelu"), cuda=Cuda())
     with pytest.raises(RuntimeFailedError, match=r"cannot read .*In node 0: the parser knows no Gelu"):
         build_file(path)
-    assert not cache_folder(path).exists()
+    assert not engines_folder().exists()
 
 
 def test_a_damaged_engine_is_one_sentence(path: Path, nvidia: tuple[TensorRT, Cuda]) -> None:
@@ -257,7 +270,7 @@ def test_trtexec_that_fails_says_why(path: Path, tmp_path: Path, monkeypatch: py
         build_file(path, builder=TrtexecBuilder(trtexec(tmp_path / "bin", fails=True)))
     with pytest.raises(RuntimeUnavailableError, match=r"8\.6\.2 is too old"):
         TrtexecBuilder(trtexec(tmp_path / "old", version="8602"))
-    assert not cache_folder(path).exists()
+    assert not engines_folder().exists()
 
 
 def test_the_gpu_is_known_without_the_bindings(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
