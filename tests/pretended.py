@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image
 
 from edgecvx.errors import UsageError
+from edgecvx_live.broadcast import Engine as Shown
 from edgecvx_live.mailbox import Newest
 from edgecvx_live.server import Server
 from edgecvx_live.values import Frame, Model, Pixels, Ranked, Reading, Result, SourceState, Status
@@ -135,7 +136,7 @@ def _stripes(size: tuple[int, int], number: int) -> Pixels:
 
 
 @contextmanager
-def served(engine: Pretended, *, port: int = 0, token: str | None = None, viewers: int = 32) -> Iterator[Server]:
+def served(engine: Shown, *, port: int = 0, token: str | None = None, viewers: int = 32) -> Iterator[Server]:
     """The real server in front of an engine, on a free port of this machine."""
     server = Server(engine, port=port, token=token, viewers=viewers)
     thread = threading.Thread(target=server.run, name="server")

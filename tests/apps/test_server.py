@@ -12,11 +12,13 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 from chromium import wait_until
+from live_fakes import write_artifact
 from PIL import Image
 from pretended import Pretended, served
 from websockets.exceptions import ConnectionClosed
@@ -24,7 +26,9 @@ from websockets.sync.client import ClientConnection, connect
 
 from edgecvx.errors import UsageError
 from edgecvx_live import patience, viewer
+from edgecvx_live.engine import Engine
 from edgecvx_live.server import Server, page_files, with_comment
+from edgecvx_live.sources import open_source
 from edgecvx_live.values import Result
 
 PATIENCE = 60.0
@@ -396,6 +400,26 @@ def test_numbers_and_texts_out_of_bounds(engine: Pretended, server: Server) -> N
     with connect(url(server)) as live:
         top = receive(live)["result"]["readings"][0]["top"][0]
     assert top == {"index": ranked.index, "label": "x" * 300, "probability": None, "logit": None}
+
+
+def test_files_that_are_damaged_or_no_model(tmp_path: Path) -> None:
+    """Told by name, one after the other, by the real engine; the camera's picture goes on, and so does the page."""
+    pytest.importorskip("ai_edge_litert")
+    damaged, garbage = write_artifact(tmp_path, "damaged.tflite"), write_artifact(tmp_path, "garbage.tflite")
+    damaged.write_bytes(b"not what the manifest says")
+    with ExitStack() as stack:
+        engine = stack.enter_context(Engine([damaged, garbage], open_source("demo"), threads=1))
+        server = stack.enter_context(served(engine))
+        live = stack.enter_context(connect(url(server)))
+        for name in ("damaged.tflite", "garbage.tflite"):
+            live.send(json.dumps({"select": [name]}))
+            while name not in ((view := receive(live))["status"]["error"] or ""):
+                seen(live, view)
+            seen(live, view)
+        while "picture" not in (view := receive(live)):
+            seen(live, view)
+        assert view["result"] is None
+        assert get(server, "/").status_code == 200
 
 
 # --- start and end -----------------------------------------------------------------------------------------------

@@ -103,16 +103,16 @@ function showResult() {
 function showVerdict() {
   const [a, b] = result.readings;
   const names = result.readings.map((reading) => nameOf(reading));
-  const times = [a, b].map((reading) => history.recent(reading.model, 5000));
+  const times = [a, b].map((reading) => history.recent(`infer ${reading.model}`, 5000));
   const faster = times[0] <= times[1] ? 0 : 1;
   const ratio = times[1 - faster] / times[faster];
   if (!Number.isFinite(ratio)) return;
   if (ratio < 1.05) {
     set($("ratio"), "As fast");
-    set($("ratio-text"), `as each other, ${ms(times[0])} and ${ms(times[1])}`);
+    set($("ratio-text"), `as each other: ${ms(times[0])} and ${ms(times[1])}`);
   } else {
-    set($("ratio"), `${ratio.toFixed(1)}×`);
-    set($("ratio-text"), `as fast: ${names[faster]} takes ${ms(times[faster])}, ${names[1 - faster]} ${ms(times[1 - faster])}`);
+    set($("ratio"), `${names[faster]} is ${ratio.toFixed(1)}× as fast`);
+    set($("ratio-text"), `${ms(times[faster])}, ${names[1 - faster]} takes ${ms(times[1 - faster])}`);
   }
   const same = a.top[0] && b.top[0] && a.top[0].index === b.top[0].index;
   const share = history.agreement([a.model, b.model]);
@@ -125,7 +125,7 @@ function drawCharts() {
   if (document.hidden || status === null) return;
   const active = result ? result.readings.map((reading) => reading.model) : [];
   const now = performance.now();
-  const tile = (id, series) => drawChart($(id), series.map((name) => history.buckets(name, now)));
+  const tile = (id, series) => drawChart($(id), series.map((name) => ({ points: history.buckets(name, now), usual: history.recent(name, 2500) })));
   tile("fact-end", ["end"]);
   tile("fact-capture", ["capture"]);
   tile("fact-prepare", active.map((model) => `prepare ${model}`).slice(0, 1));

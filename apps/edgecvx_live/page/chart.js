@@ -7,9 +7,9 @@ const WIDTH = 240;
 export function drawChart(tile, series) {
   const drawn = series.filter(({ points }) => points.some(Boolean));
   const all = drawn.flatMap(({ points }) => points.filter(Boolean));
-  const top = niceAbove(1.4 * usualHigh(all));
+  const top = niceAbove(1.25 * usualHigh(all));
   const value = tile.querySelector(".value");
-  const last = drawn.map(({ points }) => points.findLast(Boolean).mean);
+  const last = drawn.map(({ usual }) => usual);
   const parts = last.length > 1 ? last.map((each) => element("em", short(each))) : [last.length ? short(last[0]) : "–"];
   if (last.length) parts.push(element("small", " ms"));
   value.replaceChildren(...parts);
@@ -77,8 +77,8 @@ function short(value) {
   return value < 10 ? value.toFixed(1) : value.toFixed(0);
 }
 
-// 1, 2 or 5 times a power of ten: the scale changes seldom.
+// A round number: the scale changes seldom.
 function niceAbove(value) {
   const power = 10 ** Math.floor(Math.log10(Math.max(value, 0.5)));
-  return [1, 2, 5, 10].map((step) => step * power).find((step) => step >= value);
+  return [1, 1.5, 2, 3, 4, 6, 8, 10].map((step) => step * power).find((step) => step >= value);
 }

@@ -29,29 +29,26 @@ export class History {
     const count = this.#keep / BUCKET;
     const end = Math.ceil(now / BUCKET);
     const sums = Array.from({ length: count }, () => null);
-    let newest = null;
     for (const { at, values } of this.#results) {
       const value = values[name];
       const place = Math.floor(at / BUCKET) - (end - count);
       if (value === undefined || value === null || place < 0 || place >= count) continue;
-      newest = value;
       const sum = (sums[place] ??= { n: 0, total: 0, low: value, high: value });
       sum.n += 1;
       sum.total += value;
       sum.low = Math.min(sum.low, value);
       sum.high = Math.max(sum.high, value);
     }
-    const points = sums.map((sum, i) => sum && { x: (i + 0.5) / count, low: sum.low, mean: sum.total / sum.n, high: sum.high });
-    return { points, newest };
+    return sums.map((sum, i) => sum && { x: (i + 0.5) / count, low: sum.low, mean: sum.total / sum.n, high: sum.high });
   }
 
-  // The median inference time of the last while.
-  recent(model, span) {
+  // The median of the last while, of five results at least: a number that can be read while it changes.
+  recent(name, span) {
     const since = performance.now() - span;
     const times = [];
     for (let i = this.#results.length - 1; i >= 0 && (this.#results[i].at > since || times.length < 5); i--) {
-      const value = this.#results[i].values[`infer ${model}`];
-      if (value !== undefined) times.push(value);
+      const value = this.#results[i].values[name];
+      if (value !== undefined && value !== null) times.push(value);
     }
     return times.sort((a, b) => a - b)[Math.floor(times.length / 2)];
   }

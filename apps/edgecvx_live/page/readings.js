@@ -30,6 +30,7 @@ function fillCard(card, reading, model, still) {
   const winner = card.querySelector(".winner");
   const top = reading.top[0];
   set(winner.children[0], top ? top.label : "–");
+  winner.children[0].classList.toggle("long", Boolean(top) && top.label.length > 15);
   set(winner.children[1], top ? percent(top.probability) : "");
   winner.classList.toggle("unsure", !top || top.probability < 0.4);
   fillBars(card.querySelector(".bars"), reading.top.slice(0, ROWS), still);
