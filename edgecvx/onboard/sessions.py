@@ -212,10 +212,14 @@ class _OpenVINOSession:
         self.backend: str | None = ", ".join(compiled.get_property("EXECUTION_DEVICES"))
         self.arithmetic: str | None = str(compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name())
         self.threads: int | None = int(compiled.get_property("INFERENCE_NUM_THREADS"))
+        # Its own memory, written before each run as an application does: an array that is handed over instead has to
+        # be bound anew each time, which takes longer than the copy (2 to 3% of 8 ms).
+        self._input = self._request.get_input_tensor().data
 
     def run(self, batch: Any) -> Sequence[Any]:
-        results = self._request.infer([batch], share_inputs=True)
-        return [results[i] for i in range(len(self.outputs))]
+        self._input[...] = batch
+        self._request.infer()
+        return [self._request.get_output_tensor(i).data.copy() for i in range(len(self.outputs))]
 
 
 class _CoreML:

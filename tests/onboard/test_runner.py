@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import os
 import re
@@ -157,7 +158,7 @@ def test_the_next_turn_waits_for_threads_that_still_spin(monkeypatch: pytest.Mon
             (range(0, 10**9, 10_000_000), 50),  # for ever
         ):
             naps.clear()
-            monkeypatch.setattr(crew, "_processor_ns", lambda _, told=iter(told): next(told))
+            monkeypatch.setattr(crew, "_processor_ns", functools.partial(lambda told, _: next(told), iter(told)))
             worker.rest()
             assert len(naps) == expected
     finally:
