@@ -343,6 +343,18 @@ def test_no_python_there(board: Any) -> None:
         measure(board, python="python3.99")
 
 
+def test_what_a_board_says_steers_no_terminal(make_board: Callable[..., Any]) -> None:
+    board = make_board(login="printf '\\033[2Jnobody is let in here\\n' >&2; exit 9")
+    with pytest.raises(DeviceError, match=r"ran no command \(exit code 9\):  \[2Jnobody is let in here"):
+        measure(board)
+
+
+def test_without_ssh_on_this_machine(board: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(DeviceError, match="there is no ssh on this machine's PATH; install OpenSSH's client"):
+        measure(board)
+
+
 def test_no_room_there_is_told_before_anything_is_copied(make_board: Callable[..., Any]) -> None:
     answer = "Filesystem 1024-blocks Used Available Capacity Mounted on\n/dev/root disk 100 90 10 90% /a disk"
     board = make_board(login='PATH="${0%/*}/bin:$PATH"')

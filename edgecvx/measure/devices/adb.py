@@ -312,6 +312,6 @@ class _Phone:
 
 
 def _last(text: str) -> str:
-    """The last line that says something."""
+    """The last line that says something, without what would steer a terminal."""
     lines = [line.strip() for line in text.splitlines() if line.strip() and not line.startswith("* daemon")]
-    return lines[-1][:300] if lines else ""
+    return "".join(c if c.isprintable() else " " for c in lines[-1][:300]) if lines else ""

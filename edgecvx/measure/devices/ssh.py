@@ -210,10 +210,11 @@ class SshDevice:
 
     def _copy_through_shell(self, connection: Connection, source: Path, names: tuple[str, ...], limit: float) -> None:
         for name in names:
-            path = f"{connection.folder.path}/{_FILES}/{name}"
+            path = f"{_FILES}/{name}"
+            script = 'cd "$1" && mkdir -p "$2" && cat >"$3"'
+            folders = (connection.folder.path, path.rpartition("/")[0])
             with (source / name).open("rb") as content:
-                script = 'mkdir -p "$1" && cat >"$2"'
-                copied = connection.run(script, path.rpartition("/")[0], path, limit=limit, stdin=content)
+                copied = connection.run(script, *folders, path, limit=limit, stdin=content)
             if copied.code != 0:
                 free = self._free(connection)
                 room = "" if free is None else f"; {free / 1e6:.1f} MB are free in {connection.folder.parent}"

@@ -197,6 +197,7 @@ class Connection:
             Stopped: The benchmark was stopped.
         """
         mark = f"edgecvx-{secrets.token_hex(8)}"
+        self._check_alive()
         process = self._start(f'echo "$0"; {script}', mark, *arguments, stderr=subprocess.PIPE)
         try:
             if self._line_with(mark, process, time.monotonic() + self._limits.step) is None:
@@ -209,6 +210,11 @@ class Connection:
     def forget(self, folder: Folder) -> None:
         """Removes the folder of an earlier connection, and ends what still runs in it."""
         self.run(_FORGET, folder.path, folder.mark)
+
+    def _check_alive(self) -> None:
+        """A command without the connection would make one of its own, to a folder that is gone."""
+        if self._holder.poll() is not None:
+            raise ConnectionFailedError(f"{self._name}: the connection was lost{_because(_last(self._last_words()))}")
 
     def _greet(self, mark: str) -> tuple[Folder, int | None]:
         """Reads what the holding shell tells: its folder, and how much room there is."""
@@ -281,6 +287,7 @@ class Connection:
 
     def _finish(self, command: Sequence[str], limit: float, stdin: IO[bytes] | None) -> Answer:
         """Runs a local program to its end."""
+        self._check_alive()
         deadline = time.monotonic() + limit
         with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
             process = subprocess.Popen(
@@ -403,9 +410,9 @@ def refusal(said: str, name: str, address: Address) -> DeviceError:
 
 
 def _last(said: str) -> str:
-    """The last line that says something."""
+    """The last line that says something, without what would steer a terminal."""
     lines = [line.strip() for line in said.splitlines() if line.strip()]
-    return lines[-1][:300] if lines else ""
+    return "".join(c if c.isprintable() else " " for c in lines[-1][:300]) if lines else ""
 
 
 def _because(said: str) -> str:
