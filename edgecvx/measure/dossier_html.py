@@ -108,6 +108,7 @@ class Section:
     emulated: str | None
     described: str
     take: str
+    picked: bool
     remarks: tuple[str, ...]
     cards: tuple[Card, ...]
     plots: tuple[Plot, ...]
@@ -206,6 +207,7 @@ def _section(device: DevicePart) -> Section:
         emulated=device.emulated,
         described=words.described(device.fingerprint),
         take=words.take(device),
+        picked=bool(device.picks),
         remarks=device_remarks(device),
         cards=tuple(_card(p, p.row.identity.model) for p in device.picks[:PICKS_SHOWN])
         if len(device.picks) > 1

@@ -130,7 +130,7 @@ def _labels(front: Front, x: svg.Axis, y: svg.Scale, left: float, right: float, 
         name = svg.shorten(row.label, size)
         px, py = x(row.p50 or 0.0), y(row.top1 or 0.0)
         half = svg.CHARACTER * len(name) / 2
-        for cx, cy in ((px + half + 11, py + 4), (px - half - 11, py + 4), (px, py - 12), (px, py + 22)):
+        for cx, cy in ((px, py - 12), (px, py + 22), (px + half + 11, py + 4), (px - half - 11, py + 4)):
             box = (cx - half, cx + half, cy - 4)
             free = all(box[1] < a or b < box[0] or abs(box[2] - c) > 13 for a, b, c in taken)
             if free and left < box[0] and box[1] < right + 8 and y.end + 6 < cy < y.start - 2:
@@ -337,9 +337,9 @@ def timeline(rows: Sequence[Row], *, width: int = svg.WIDE) -> str:
     y = svg.fitting([1 - STEADY, 1 + STEADY, *(v for _, v in (*medians, *steady))], panels.bottom, panels.top, pad=0.08)
     parts = list(svg.y_axis(y, panels.left, panels.right, lambda v: f"{v:g}×", ticks=5))
     parts.append(svg.line(panels.left, y.clamp(1.0), panels.right, y.clamp(1.0), "zero"))
-    parts.append(svg.path(_columns([(panels.x(s), y(v)) for s, v in medians]), "points"))
     if steady:
-        parts.append(svg.path(_curve([(panels.x(s), y(v)) for s, v in steady]), "yardstick"))
+        parts.append(svg.path(_columns([(panels.x(s), y(v)) for s, v in steady]), "yardstick"))
+    parts.append(svg.path(_columns([(panels.x(s), y(v)) for s, v in medians]), "points"))
     parts += panels.drawn()
     low, high = min(v for _, v in medians), max(v for _, v in medians)
     told = f"{counted(len(turns), 'turn')}, medians from {times(low)} to {times(high)} of the artifact's own."

@@ -46,7 +46,10 @@ def headline(dossier: Dossier) -> str:
     if device.picks:
         best = device.picks[0].row
         return f"On {device.title}, take {best.label}: {milliseconds(best.p50 or 0.0)}"
-    if any(row.accuracy for row in device.rows):
+    verdicts = {row.verdict for row in comparable(device.rows)} - {None}
+    if verdicts == {"undecided"}:
+        return f"Too few pictures to tell what to take on {device.title}"
+    if verdicts:
         return f"Nothing on {device.title} passes its gate"
     return f"{files}, timed on {device.title}"
 
@@ -127,7 +130,9 @@ def _nothing(device: DevicePart) -> str:
         for kind, word in (*((k, w) for k, (_, w) in VERDICTS.items()), (None, "without a validation"))
         if kinds.count(kind)
     ]
-    return f"Nothing timed here passes its accuracy gate: {', '.join(counted_kinds)}."
+    told = f"Nothing timed here passes its accuracy gate: {', '.join(counted_kinds)}"
+    needed = max((row.accuracy.outcome.verdict.pictures_needed or 0 for row in rows if row.accuracy), default=0)
+    return f"{told}; about {counted(needed, 'picture')} would decide." if needed else f"{told}."
 
 
 # --- one row --------------------------------------------------------------------------------------------------------

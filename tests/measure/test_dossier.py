@@ -101,6 +101,15 @@ def test_where_nothing_passes_nothing_is_recommended() -> None:
     assert "take this" not in shown
 
 
+def test_too_few_pictures_are_no_verdict() -> None:
+    bench = sample.laptop()
+    open_still = tuple(m for m in bench.measured if m.identity.file.endswith("int8.xml"))
+    shown = visible(page(sample.benchmark(dataclasses.replace(bench, measured=open_still, ratios=()))))
+    assert "Too few pictures to tell what to take on AMD EPYC 7B13" in shown
+    expected = "Nothing timed here passes its accuracy gate: 1 undecided; about 5 200 pictures would decide."
+    assert expected in shown.replace("\N{NARROW NO-BREAK SPACE}", " ")
+
+
 def test_an_emulator_is_marked_and_never_recommended() -> None:
     shown = visible(page(sample.benchmark(sample.emulated())))
     assert "emulated, no device times" in shown
