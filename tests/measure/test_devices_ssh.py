@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from loopback_ssh import SSHD, Board, eventually
 
 from edgecvx.errors import DeviceError, UsageError
 from edgecvx.measure.benchmark import benchmark
@@ -30,8 +31,7 @@ from edgecvx.measure.outcome import ArtifactIdentity
 from edgecvx.measure.runner import runner_bytes
 from edgecvx.spec import Task, WeightsSource
 
-loopback_ssh = pytest.importorskip("loopback_ssh")
-pytestmark = pytest.mark.skipif(loopback_ssh.SSHD is None, reason="no sshd on this machine")
+pytestmark = pytest.mark.skipif(SSHD is None, reason="no sshd on this machine")
 
 LIMITS = Limits(connect=20, step=60, check=120, reconnect=60)
 
@@ -76,22 +76,11 @@ def runner(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def board(tmp_path: Path) -> Iterator[Any]:
-    yield from _board(tmp_path / "board")
+def make_board(tmp_path: Path) -> Iterator[Callable[..., Board]]:
+    made: list[Board] = []
 
-
-def _board(folder: Path, **how: str) -> Iterator[Any]:
-    board = loopback_ssh.Board(folder, **how)
-    yield board
-    board.close()
-
-
-@pytest.fixture
-def make_board(tmp_path: Path) -> Iterator[Callable[..., Any]]:
-    made: list[Any] = []
-
-    def make(name: str = "board", **how: str) -> Any:
-        made.append(loopback_ssh.Board(tmp_path / name, **how))
+    def make(name: str = "board", **how: str) -> Board:
+        made.append(Board(tmp_path / name, **how))
         return made[-1]
 
     yield make
@@ -99,11 +88,16 @@ def make_board(tmp_path: Path) -> Iterator[Callable[..., Any]]:
         board.close()
 
 
+@pytest.fixture
+def board(make_board: Callable[..., Board]) -> Board:
+    return make_board()
+
+
 BARE = f"{shlex.quote(sys.executable)} -I -S"
 """Starts at once; the few lines above need no more."""
 
 
-def device(board: Any, *, python: str = BARE, limits: Limits = LIMITS) -> SshDevice:
+def device(board: Board, *, python: str = BARE, limits: Limits = LIMITS) -> SshDevice:
     return SshDevice(board.name, board.address, python=python, limits=limits, config=board.client)
 
 
@@ -120,7 +114,7 @@ def job(file: Path | bytes = b"a model", rounds: int = 3) -> Job:
     return Job(order=order, files={"a0/model.tflite": file})
 
 
-def collector(job: Job, board: Any) -> Collector:
+def collector(job: Job, board: Board) -> Collector:
     identity = ArtifactIdentity(
         file="model.tflite",
         sha256="0" * 64,
@@ -151,14 +145,14 @@ def collector(job: Job, board: Any) -> Collector:
     return Collector(job, [entrant], device=board.name)
 
 
-def measure(board: Any, job_: Job | None = None, **how: Any) -> Collector:
+def measure(board: Board, job_: Job | None = None, **how: Any) -> Collector:
     """A whole round, after which the board is as it was."""
     asked = job_ or job()
     gathered = collector(asked, board)
     try:
         device(board, **how).measure(asked, gathered, stop=threading.Event())
     finally:
-        assert loopback_ssh.eventually(lambda: not board.leftovers()), board.leftovers()
+        assert eventually(lambda: not board.leftovers()), board.leftovers()
     return gathered
 
 
@@ -166,14 +160,14 @@ def rounds_of(gathered: Collector) -> list[int]:
     return [turn.round for turn in gathered.result().measured[0].model]
 
 
-def test_the_whole_round(board: Any) -> None:
+def test_the_whole_round(board: Board) -> None:
     gathered = measure(board)
     assert rounds_of(gathered) == [0, 1, 2]
     assert gathered.interruptions == 0
     assert board.connections == 1  # one handshake for all steps
 
 
-def test_a_users_file_name_never_reaches_a_shell(board: Any, tmp_path: Path) -> None:
+def test_a_users_file_name_never_reaches_a_shell(board: Board, tmp_path: Path) -> None:
     name = "-oProxyCommand=x; 'quoted\" $(touch hacked)\nname: ünïcode"
     file = tmp_path / "a folder" / name
     file.parent.mkdir()
@@ -181,7 +175,7 @@ def test_a_users_file_name_never_reaches_a_shell(board: Any, tmp_path: Path) -> 
     assert rounds_of(measure(board, job(file))) == [0, 1, 2]
 
 
-def test_an_unknown_host_key_is_refused_whatever_the_configuration_says(board: Any) -> None:
+def test_an_unknown_host_key_is_refused_whatever_the_configuration_says(board: Board) -> None:
     (board.folder / "known_hosts").write_text("")
     board.client.write_text(
         "StrictHostKeyChecking no\nNoHostAuthenticationForLocalhost yes\n" + board.client.read_text()
@@ -191,25 +185,25 @@ def test_an_unknown_host_key_is_refused_whatever_the_configuration_says(board: A
     assert (board.folder / "known_hosts").read_text() == ""
 
 
-def test_a_changed_host_key_is_refused(board: Any) -> None:
+def test_a_changed_host_key_is_refused(board: Board) -> None:
     board.new_key("host")
     with pytest.raises(DeviceError, match=rf"another host key.*ssh-keygen -R '\[127\.0\.0\.1\]:{board.port}'"):
         measure(board)
 
 
-def test_a_user_without_a_key_there_is_told_how_to_put_one(board: Any) -> None:
+def test_a_user_without_a_key_there_is_told_how_to_put_one(board: Board) -> None:
     board.new_key("user")
     with pytest.raises(DeviceError, match=r"no password is asked for: `ssh-copy-id -p"):
         measure(board)
 
 
-def test_a_server_that_wants_a_password_is_left_at_once(make_board: Callable[..., Any]) -> None:
+def test_a_server_that_wants_a_password_is_left_at_once(make_board: Callable[..., Board]) -> None:
     board = make_board(settings="PasswordAuthentication yes\nPubkeyAuthentication no")
     with pytest.raises(DeviceError, match="no password is asked for"):
         measure(board)
 
 
-def test_a_host_that_says_nothing_is_given_up(board: Any) -> None:
+def test_a_host_that_says_nothing_is_given_up(board: Board) -> None:
     """A listening socket behind which nobody speaks ssh."""
     import socket
 
@@ -219,7 +213,7 @@ def test_a_host_that_says_nothing_is_given_up(board: Any) -> None:
             measure(board, limits=Limits(connect=1, step=5))
 
 
-def test_a_closed_port_is_told(board: Any) -> None:
+def test_a_closed_port_is_told(board: Board) -> None:
     board.close()
     with pytest.raises(DeviceError, match=r"cannot be reached.*Connection refused"):
         measure(board)
@@ -231,14 +225,14 @@ def test_a_closed_port_is_told(board: Any) -> None:
 class Measuring:
     """A measurement in a thread, held at the beginning of a round."""
 
-    def __init__(self, board: Any, *, hold: int, limits: Limits = LIMITS) -> None:
+    def __init__(self, board: Board, *, hold: int, limits: Limits = LIMITS) -> None:
         self.gate = board.folder / f"gate-{hold}"
         self.gate.touch()
         asked = job()
         self.gathered, self.stop, self.error = collector(asked, board), threading.Event(), ""
         self._work = threading.Thread(target=self._measure, args=(device(board, limits=limits), asked))
         self._work.start()
-        assert loopback_ssh.eventually(lambda: self.gathered._rounds_over >= hold or not self._work.is_alive())
+        assert eventually(lambda: self.gathered._rounds_over >= hold or not self._work.is_alive())
 
     def _measure(self, device: SshDevice, job: Job) -> None:
         try:
@@ -252,58 +246,58 @@ class Measuring:
         return self.gathered
 
 
-def test_a_cut_in_the_middle_is_taken_up_again(board: Any) -> None:
+def test_a_cut_in_the_middle_is_taken_up_again(board: Board) -> None:
     measuring = Measuring(board, hold=1)
     board.cut()
-    assert loopback_ssh.eventually(lambda: board.connections > 1)
+    assert eventually(lambda: board.connections > 1)
     measuring.gate.unlink()
     gathered = measuring.over()
     assert measuring.error == ""
     assert rounds_of(gathered) == [0, 1, 2]
     assert gathered.result().interruptions == 1
-    assert loopback_ssh.eventually(lambda: not board.leftovers()), board.leftovers()
+    assert eventually(lambda: not board.leftovers()), board.leftovers()
 
 
-def test_a_line_that_falls_silent_is_taken_up_again(board: Any) -> None:
+def test_a_line_that_falls_silent_is_taken_up_again(board: Board) -> None:
     """The board has not noticed yet, and its runner still runs: it must not run beside the next one."""
     measuring = Measuring(board, hold=1, limits=dataclasses.replace(LIMITS, silence=1))
     (old,) = board.disk.iterdir()
     board.freeze()
-    assert loopback_ssh.eventually(lambda: not old.exists())
+    assert eventually(lambda: not old.exists())
     measuring.gate.unlink()
     assert rounds_of(measuring.over()) == [0, 1, 2]
     assert measuring.gathered.interruptions == 1
     board.cut()  # ends the frozen processes, too
-    assert loopback_ssh.eventually(lambda: not board.leftovers()), board.leftovers()
+    assert eventually(lambda: not board.leftovers()), board.leftovers()
 
 
-def test_a_cut_for_good_keeps_what_was_measured(board: Any) -> None:
+def test_a_cut_for_good_keeps_what_was_measured(board: Board) -> None:
     measuring = Measuring(board, hold=2, limits=Limits(connect=5, reconnect=2))
     board.close()
     gathered = measuring.over()
     assert "after 2 of 3 rounds" in measuring.error
     assert rounds_of(gathered) == [0, 1]
-    assert loopback_ssh.eventually(lambda: not board.leftovers()), board.leftovers()
+    assert eventually(lambda: not board.leftovers()), board.leftovers()
 
 
-def test_a_device_that_cuts_again_and_again_is_given_up(board: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_device_that_cuts_again_and_again_is_given_up(board: Board, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ssh, "_FRUITLESS", 2)
     measuring = Measuring(board, hold=0)
     for count in (1, 2):
-        assert loopback_ssh.eventually(lambda: any(board.disk.glob("*/pid")))
+        assert eventually(lambda: any(board.disk.glob("*/pid")))
         board.cut()
-        assert loopback_ssh.eventually(lambda: board.connections > count or bool(measuring.error))  # noqa: B023
+        assert eventually(lambda: board.connections > count or bool(measuring.error))  # noqa: B023
     measuring.over()
     assert "broke 2 times within one round" in measuring.error
-    assert loopback_ssh.eventually(lambda: not board.leftovers()), board.leftovers()
+    assert eventually(lambda: not board.leftovers()), board.leftovers()
 
 
-def test_stopping_leaves_nothing_there(board: Any) -> None:
+def test_stopping_leaves_nothing_there(board: Board) -> None:
     measuring = Measuring(board, hold=1)
     measuring.stop.set()
     assert rounds_of(measuring.over()) == [0]
     assert measuring.error == ""
-    assert loopback_ssh.eventually(lambda: not board.leftovers()), board.leftovers()
+    assert eventually(lambda: not board.leftovers()), board.leftovers()
 
 
 HOST = """
@@ -319,7 +313,7 @@ tests.device(board).measure(asked, tests.collector(asked, board), stop=threading
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
-def test_a_host_that_dies_leaves_nothing_there(board: Any, how: signal.Signals, tmp_path: Path) -> None:
+def test_a_host_that_dies_leaves_nothing_there(board: Board, how: signal.Signals, tmp_path: Path) -> None:
     """Ctrl-C, and also a kill that nobody can catch: the board cleans up by itself."""
     (board.folder / "gate-1").touch()
     (tmp_path / "runner").write_text(RUNNER)
@@ -328,34 +322,34 @@ def test_a_host_that_dies_leaves_nothing_there(board: Any, how: signal.Signals, 
     paths = os.pathsep.join(map(str, (tests / "measure", tests, tests.parent)))
     command = [sys.executable, str(tmp_path / "host.py"), str(tmp_path / "runner"), board.name, str(board.client)]
     host = subprocess.Popen(command, env={**os.environ, "PYTHONPATH": paths}, stderr=subprocess.DEVNULL)
-    assert loopback_ssh.eventually(lambda: any(board.disk.glob("*/pid")) or host.poll() is not None)
+    assert eventually(lambda: any(board.disk.glob("*/pid")) or host.poll() is not None)
     assert host.poll() is None
     host.send_signal(how)
     host.wait(timeout=60)
-    assert loopback_ssh.eventually(lambda: not board.leftovers()), board.leftovers()
+    assert eventually(lambda: not board.leftovers()), board.leftovers()
 
 
 # Boards that lack something.
 
 
-def test_no_python_there(board: Any) -> None:
+def test_no_python_there(board: Board) -> None:
     with pytest.raises(DeviceError, match=r"has no python3\.99.*--python"):
         measure(board, python="python3.99")
 
 
-def test_what_a_board_says_steers_no_terminal(make_board: Callable[..., Any]) -> None:
+def test_what_a_board_says_steers_no_terminal(make_board: Callable[..., Board]) -> None:
     board = make_board(login="printf '\\033[2Jnobody is let in here\\n' >&2; exit 9")
     with pytest.raises(DeviceError, match=r"ran no command \(exit code 9\):  \[2Jnobody is let in here"):
         measure(board)
 
 
-def test_without_ssh_on_this_machine(board: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_without_ssh_on_this_machine(board: Board, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(DeviceError, match="there is no ssh on this machine's PATH; install OpenSSH's client"):
         measure(board)
 
 
-def test_no_room_there_is_told_before_anything_is_copied(make_board: Callable[..., Any]) -> None:
+def test_no_room_there_is_told_before_anything_is_copied(make_board: Callable[..., Board]) -> None:
     answer = "Filesystem 1024-blocks Used Available Capacity Mounted on\n/dev/root disk 100 90 10 90% /a disk"
     board = make_board(login='PATH="${0%/*}/bin:$PATH"')
     (board.folder / "bin").mkdir()
@@ -365,7 +359,7 @@ def test_no_room_there_is_told_before_anything_is_copied(make_board: Callable[..
         measure(board)
 
 
-def test_a_copy_that_is_cut_short_is_told(make_board: Callable[..., Any], tmp_path: Path) -> None:
+def test_a_copy_that_is_cut_short_is_told(make_board: Callable[..., Board], tmp_path: Path) -> None:
     """As on a disk that fills up meanwhile: no file there may grow beyond 64 kB."""
     board = make_board(login="ulimit -f 128")
     (tmp_path / "model").write_bytes(bytes(1 << 20))
@@ -373,7 +367,7 @@ def test_a_copy_that_is_cut_short_is_told(make_board: Callable[..., Any], tmp_pa
         measure(board, job(tmp_path / "model"))
 
 
-def test_two_boards_side_by_side(make_board: Callable[..., Any]) -> None:
+def test_two_boards_side_by_side(make_board: Callable[..., Board]) -> None:
     boards = [make_board("one"), make_board("two")]
     both = [Measuring(board, hold=1) for board in boards]
     for measuring in both:
@@ -382,18 +376,18 @@ def test_two_boards_side_by_side(make_board: Callable[..., Any]) -> None:
     assert not any(board.leftovers() for board in boards)
 
 
-def test_a_login_script_that_prints_does_not_disturb(make_board: Callable[..., Any]) -> None:
+def test_a_login_script_that_prints_does_not_disturb(make_board: Callable[..., Board]) -> None:
     """It also breaks scp, so the files take the other way."""
     board = make_board(login="echo 'Welcome to {\"event\": \"board\"}'; echo Wörk >&2; printf 'no line break {'")
     assert rounds_of(measure(board)) == [0, 1, 2]
 
 
-def test_a_board_without_an_sftp_server(make_board: Callable[..., Any]) -> None:
+def test_a_board_without_an_sftp_server(make_board: Callable[..., Board]) -> None:
     board = make_board(sftp="/nonexistent")
     assert rounds_of(measure(board)) == [0, 1, 2]
 
 
-def test_a_board_that_allows_one_session_a_connection(make_board: Callable[..., Any]) -> None:
+def test_a_board_that_allows_one_session_a_connection(make_board: Callable[..., Board]) -> None:
     board = make_board(settings="MaxSessions 1")
     assert rounds_of(measure(board)) == [0, 1, 2]
 
@@ -464,7 +458,7 @@ def real_runner(runner: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ssh, "runner_bytes", runner_bytes)
 
 
-def test_a_real_benchmark_is_cut_and_taken_up_again(board: Any, small_classifier: Any, real_runner: None) -> None:
+def test_a_real_benchmark_is_cut_and_taken_up_again(board: Board, small_classifier: Any, real_runner: None) -> None:
     """Every round is there once, and the board has nothing left of it."""
     cuts: list[At] = []
 
@@ -489,18 +483,18 @@ def test_a_real_benchmark_is_cut_and_taken_up_again(board: Any, small_classifier
     assert bench.interruptions == len(cuts) == 1
     assert [turn.round for turn in measured.model] == list(range(8))
     assert bench.fingerprint.name == board.name
-    assert loopback_ssh.eventually(lambda: not board.leftovers()), board.leftovers()
+    assert eventually(lambda: not board.leftovers()), board.leftovers()
 
 
 def test_what_is_missing_there_is_told_with_the_command_that_installs_it(
-    board: Any, small_classifier: Any, real_runner: None, tmp_path: Path
+    board: Board, small_classifier: Any, real_runner: None, tmp_path: Path
 ) -> None:
     """A Python that has nothing but its standard library."""
     venv.create(tmp_path / "bare")
     python = str(tmp_path / "bare" / "bin" / "python")
     with pytest.raises(DeviceError, match=rf"numpy, onnxruntime is missing there: {python} -m pip install"):
         benchmark(small_classifier.path, devices=[device(board, python=python)])
-    assert loopback_ssh.eventually(lambda: not board.leftovers()), board.leftovers()
+    assert eventually(lambda: not board.leftovers()), board.leftovers()
 
 
 def test_ctrl_c_waits_until_every_device_is_tidy(small_classifier: Any) -> None:
