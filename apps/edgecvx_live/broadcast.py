@@ -72,6 +72,68 @@ class View:
     """The ``serial`` of the view that brought this picture first."""
 
 
+class ViewMaker:
+    """Makes one view after the other; for one thread."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._status = engine.status()
+        self._asked = time.monotonic()
+        self._result: Result | None = None
+        self._result_serial, self._result_at = 0, -math.inf
+        self._frame = -1
+        self._picture, self._picture_serial = b"", 0
+        self._serial, self._made = 0, -math.inf
+
+    def look(self, *, nudged: bool) -> View | None:
+        """Waits a moment for a result; makes a view if there is anything new.
+
+        Args:
+            nudged: Whether something was changed that should be seen at once.
+        """
+        answered = self._take_result()
+        changed = self._ask(nudged)
+        if self._take_picture(answered) or answered or changed or time.monotonic() - self._made >= HEARTBEAT:
+            return self._view()
+        return None
+
+    def _take_result(self) -> bool:
+        found = self._engine.results.wait(self._result_serial, timeout=0.05)
+        if found is not None:
+            self._result_serial, self._result = found
+            self._result_at = time.monotonic()
+        return found is not None
+
+    def _ask(self, nudged: bool) -> bool:
+        """Asks for the status now and then; returns whether there is news in it that should not wait."""
+        if not nudged and time.monotonic() - self._asked < HEARTBEAT / 2:
+            return False
+        self._asked, before, self._status = time.monotonic(), self._status, self._engine.status()
+        return _news(before) != _news(self._status)
+
+    def _take_picture(self, answered: bool) -> bool:
+        """The picture of the result, or, where results are slow or none come, the newest."""
+        newest = self._engine.frames.latest()
+        if not answered:
+            stalled = time.monotonic() - self._result_at > STALL and not self._status.paused
+            if not stalled or newest is None or newest.number == self._frame:
+                return False
+        self._picture = self._engine.picture(self._result if answered else None, WIDTH) or b""
+        self._picture_serial = self._serial + 1
+        self._frame = -1 if newest is None else newest.number
+        return True
+
+    def _view(self) -> View:
+        self._serial, self._made = self._serial + 1, time.monotonic()
+        result = None if self._result is None else as_json(self._result)
+        text = to_text(serial=self._serial, status=as_json(self._status), result=result)
+        return View(serial=self._serial, text=text, picture=self._picture, picture_serial=self._picture_serial)
+
+
+def _news(status: Status) -> tuple[object, ...]:
+    return status.source.state, status.source.sentence, status.active, status.paused, status.error
+
+
 class Broadcast:
     """Follows an engine; hands its newest view to any number of coroutines."""
 
@@ -127,35 +189,17 @@ class Broadcast:
         self._changed.set()
 
     def _follow(self) -> None:
-        """Makes a view whenever there is a new result; or a new frame, if results are slow; or nothing for long."""
-        engine, status = self._engine, self._engine.status()
-        result: Result | None = None
-        picture, serial, result_serial, picture_serial, frame = b"", 0, 0, 0, -1
-        made = asked = result_at = -math.inf
+        maker = ViewMaker(self._engine)
         while not self._ended.is_set():
             if not self._watched.wait(0.5):
                 continue
-            found = engine.results.wait(result_serial, timeout=0.05)
-            now = time.monotonic()
-            if changed := self._changed.is_set() or now - asked > HEARTBEAT / 2:
-                self._changed.clear()
-                asked, before, status = now, status, engine.status()
-                changed = (before.source, before.active, before.paused) != (status.source, status.active, status.paused)
-            newest = engine.frames.latest()
-            if found is not None:
-                (result_serial, result), result_at = found, now
-            stalled = now - result_at > STALL and not status.paused
-            if found is not None or (stalled and newest is not None and newest.number != frame):
-                picture = engine.picture(result if found is not None else None, WIDTH) or b""
-                picture_serial = serial + 1
-                frame = -1 if newest is None else newest.number
-            elif not changed and now - made < HEARTBEAT:
-                self._ended.wait(PACE if engine.results.closed else 0)  # a closed mailbox does not make us wait
-                continue
-            serial, made = serial + 1, now
-            text = to_text(serial=serial, status=as_json(status), result=None if result is None else as_json(result))
-            self._publish(View(serial=serial, text=text, picture=picture, picture_serial=picture_serial))
-            self._ended.wait(PACE)
+            nudged = self._changed.is_set()
+            self._changed.clear()
+            view = maker.look(nudged=nudged)
+            if view is not None:
+                self._publish(view)
+            if view is not None or self._engine.results.closed:  # a closed mailbox does not make us wait
+                self._ended.wait(PACE)
 
     def _publish(self, view: View) -> None:
         if self._loop is not None and not self._ended.is_set():

@@ -96,7 +96,8 @@ function showResult() {
   if (both) showVerdict();
   const tops = result ? result.readings.map((reading) => reading.top[0]).filter(Boolean) : [];
   const told = tops.map((top, i) => `${both ? `${result.readings[i].precision} says ` : ""}${top.label}, ${percent(top.probability)}`);
-  canvas.setAttribute("aria-label", pictured ? `Live picture${told.length ? `: ${told.join("; ")}` : ""}` : "No picture yet");
+  const shown = !pictured ? "No picture yet" : tops.length ? `Live picture: ${tops.map((top) => top.label).join("; ")}` : "Live picture";
+  if (canvas.ariaLabel !== shown) canvas.ariaLabel = shown;
   speaker.seen(tops.map((top) => top.label).join("|"), told.join("; "));
 }
 

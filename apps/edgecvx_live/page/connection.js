@@ -1,6 +1,7 @@
 // The WebSocket: acknowledges what it was sent, notices silence, comes back by itself with growing pauses.
 
 const SILENCE = 6000; // the server says something every second
+const UNSEEN = 20_000;
 const PAUSES = [500, 1000, 2000, 4000, 8000]; // the last one for ever
 
 export class Connection {
@@ -8,6 +9,7 @@ export class Connection {
   #socket = null;
   #failures = 0;
   #waiting = 0;
+  #resting = 0;
   #heard = 0;
   #awaitsPicture = null;
   #isOpen = false;
@@ -16,7 +18,7 @@ export class Connection {
   constructor(handlers) {
     this.#handlers = handlers;
     setInterval(() => this.#watch(), 1000);
-    document.addEventListener("visibilitychange", () => document.hidden || this.#socket || this.now());
+    document.addEventListener("visibilitychange", () => this.#rest());
     addEventListener("online", () => this.#socket || this.now());
   }
 
@@ -71,7 +73,15 @@ export class Connection {
     }
   }
 
+  // Nobody looks: after a while nothing is sent any more, which spares the board and the phone.
+  #rest() {
+    clearTimeout(this.#resting);
+    if (document.hidden) this.#resting = setTimeout(() => this.#drop(), UNSEEN);
+    else if (!this.#socket) this.now();
+  }
+
   #drop() {
+    this.#isOpen = false;
     const socket = this.#socket;
     this.#socket = null;
     socket?.close();
