@@ -113,6 +113,17 @@ def test_json_goes_to_a_file(exported: Path, script: Script, tmp_path: Path, cap
     assert "p90" not in capfd.readouterr().out
 
 
+def test_a_page_and_markdown_are_written(
+    exported: Path, script: Script, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("jinja2")
+    script()
+    page, text = tmp_path / "bench.html", tmp_path / "bench.md"
+    assert cli.run(["bench", str(exported), "--html", str(page), "--markdown", str(text)]) == 0
+    assert page.read_text().startswith("<!doctype html>")
+    assert "A board" in text.read_text()
+
+
 def test_two_devices_are_two_tables(exported: Path, script: Script, capfd: pytest.CaptureFixture[str]) -> None:
     """Times of two machines in one table would be read as a ranking."""
     devices = script(each={"ssh://pi@kitchen": {"fingerprint": {"id": "f" * 16, "board": "Another board"}}})

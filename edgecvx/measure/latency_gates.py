@@ -59,11 +59,12 @@ class _Figure:
 
 def _absolute(device: DeviceBench, limit: float) -> Iterator[GateResult]:
     for m in device.measured:
-        if m.model_summary is None:
-            continue
-        p50, runs = m.model_summary.percentiles[0], m.model_summary.samples
-        found = _Figure(value=p50.ms, interval=p50.interval, count=runs, unit="runs", form="{:.4g} ms")
-        yield _result(device, m, None, limit, found)
+        s, found = m.model_summary, None
+        if s is not None:
+            p50 = s.percentiles[0]
+            found = _Figure(value=p50.ms, interval=p50.interval, count=s.samples, unit="runs", form="{:.4g} ms")
+        if found is not None or m.error is None:  # an error has an exit code of its own
+            yield _result(device, m, None, limit, found)
 
 
 def _relative(device: DeviceBench, limit: float, against: str) -> Iterator[GateResult]:
@@ -90,7 +91,7 @@ def _result(device: DeviceBench, m: Measured, base: Measured | None, limit: floa
     if device.fingerprint.emulated is not None:
         found, sentence = None, f"{what} is not known: the device was EMULATED ({device.fingerprint.emulated})"
     elif found is None:
-        sentence = f"{what} is not known: they share no round"
+        sentence = f"{what} is not known: there are no runs" + ("" if base is None else " of both in one round")
     elif found.interval is None:
         sentence = f"{what} {found.form.format(found.value)}, limit {limit:g}: too few {found.unit} for an interval; "
         sentence += _more(found, limit)

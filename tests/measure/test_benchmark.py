@@ -295,6 +295,17 @@ def test_an_absolute_limit_is_held_against_the_whole_interval(limit: float, verd
     assert (gate.kind, gate.verdict, gate.measured) == ("max_p50", verdict, "a0")
 
 
+def test_a_limit_that_nothing_is_held_against_is_undecided() -> None:
+    """A tool that tells a mean and no runs, or a device that was lost before the first: no gate passes unseen."""
+    result = run("a0", "a1")
+    silent = tuple(dataclasses.replace(m, model=(), model_summary=None) for m in result.devices[0].measured)
+    device = dataclasses.replace(result.devices[0], measured=silent, ratios=())
+    result = dataclasses.replace(result, devices=(device,))
+    found = gates(result, max_p50=1.0, max_ratio=2.0, against="a0" * 8)
+    assert [(g.kind, g.verdict) for g in found] == [("max_p50", "undecided")] * 2 + [("max_ratio", "undecided")]
+    assert all("there are no runs" in g.sentence for g in found)
+
+
 def test_a_time_on_an_emulator_decides_nothing() -> None:
     result = run("a0", "a1", fingerprint={"emulated": "qemu"})
     found = gates(result, max_p50=1000.0, max_ratio=5.0, against="a0" * 8)

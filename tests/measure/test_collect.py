@@ -49,6 +49,16 @@ def test_the_error_of_one_artifact_is_its_own() -> None:
     assert result.error is None
 
 
+def test_what_another_tool_told_and_what_is_missing_have_their_place() -> None:
+    gathered = told(scripted.job("a0"), "a0")
+    figures = {"tool": "benchmark_model", "runs": 50, "mean": 12.5, "min": 12.0, "max": None, "std": None}
+    gathered.add({"event": "told", "id": "a0", "told": figures})
+    gathered.add({"event": "note", "id": "a0", "kind": "end_to_end", "sentence": "Pillow is not installed"})
+    (measured,) = gathered.result().measured
+    assert measured.told is not None
+    assert (measured.told.mean, measured.end_to_end_note) == (12.5, "Pillow is not installed")
+
+
 def test_a_device_that_never_spoke_has_a_result_too() -> None:
     result = collector(scripted.job("a0"), "a0").result("the host is down")
     assert (result.error, result.fingerprint.machine, result.before.load) == ("the host is down", "unknown", None)
