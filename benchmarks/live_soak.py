@@ -50,6 +50,11 @@ class Look:
     told: float | None
     """What the app says of itself, in MB."""
 
+    @property
+    def total(self) -> float:
+        """The app and its runtimes."""
+        return self.server_mb + self.runtimes_mb
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shown:
@@ -242,43 +247,18 @@ def look(pid: int, minute: float, record: Record) -> Look:
 
 def told(record: Record, names: Sequence[str], minutes: float, threads: int) -> str:
     """The result in words and numbers."""
-    total = [each.server_mb + each.runtimes_mb for each in record.looks]
-    early, late = portion(record, total, 1 / 6, 1 / 3), portion(record, total, 5 / 6, 1)
-    slope = slope_per_hour([e.minute for e in record.looks], total, after=minutes / 6)
-    ages = sorted(each.age_ms for each in record.shown)
-    ratios = sorted(each.age_ms / each.work_ms for each in record.shown)
-    over = [each for each in record.shown if each.age_ms > 2 * each.work_ms]
-    loads = [each.load for each in record.looks]
-    frames = record.shown[-1].frame - record.shown[0].frame
-    rows = [
-        ("memory, minutes " + span(minutes, 1 / 6, 1 / 3), f"{early:.1f} MB"),
-        ("memory, minutes " + span(minutes, 5 / 6, 1), f"{late:.1f} MB"),
-        ("memory, highest and lowest after minute " + f"{minutes / 6:.0f}", extremes(record, total, minutes / 6)),
-        ("memory, trend after minute " + f"{minutes / 6:.0f}", f"{slope:+.2f} MB per hour"),
-        ("of it the server's own process, at the end", f"{record.looks[-1].server_mb:.1f} MB"),
-        ("results shown to the first viewer", f"{len(record.shown)}, of {frames} frames captured"),
-        ("age of a frame at its result: median, 99th percentile, highest", f"{at(ages, 0.5)}, {at(ages, 0.99)}, {at(ages, 1)} ms"),
-        ("age over what the frame cost: median, 99th percentile, highest", f"{at(ratios, 0.5, 2)}, {at(ratios, 0.99, 2)}, {at(ratios, 1, 2)}"),
-        ("frames older than twice that", f"{len(over)} of {len(record.shown)}"),
-        *(
-            (f"inference, {name}: median, 99th percentile", f"{at(times, 0.5)}, {at(times, 0.99)} ms")
-            for name, times in zip(names, infer_times(record), strict=True)
-        ),
-        ("views received by each of the viewers: fewest, most", f"{min(record.received)}, {max(record.received)}"),
-        ("connections of viewers that broke", f"{record.lost}"),
-        ("times the client that never reads was sent away", f"{record.sent_away}"),
-        ("exit code at the end", f"{record.ended}"),
-        ("load of the machine over the run: lowest, median, highest", f"{min(loads):.1f}, {statistics.median(loads):.1f}, {max(loads):.1f} on {os.cpu_count()} cores"),
-    ]  # fmt: skip
-    table = "\n".join(f"| {name} | {value} |" for name, value in rows)
+    table = "\n".join(
+        f"| {name} | {value} |" for name, value in (*memory_rows(record, minutes), *frame_rows(record, names))
+    )
     stubborn = f"{STUBBORN[0] * minutes:.0f} to {STUBBORN[1] * minutes:.0f}"
     cores = os.cpu_count()
+    system = f"Linux {platform.release().split('-')[0]} on {platform.machine()}, Python {platform.python_version()}"
     return f"""# The live app for {minutes:.0f} minutes
 
 `benchmarks/live_soak.py`: the real `edgecvx-live` on drawn pictures, 25 a second, with two TFLite files side by side on
-the same frames, {threads} thread{"s" * (threads > 1)} each. {READERS} viewers from beginning to end; from minute {stubborn} one more client
-that never reads, and comes again when it is sent away. Memory is that of the app and its runtimes' processes, pages
-they share counted once (PSS). A frame's age is the time from its arrival to its result; what it cost is its
+the same frames, threads per file: {threads}. {READERS} viewers from beginning to end; from minute {stubborn} one more
+client that never reads, and comes again when it is sent away. Memory is that of the app and its runtimes' processes,
+pages they share counted once (PSS). A frame's age is the time from its arrival to its result; what it cost is its
 preparation and both inferences.
 
 ![memory and age of frames over time](live-soak.svg)
@@ -287,41 +267,70 @@ preparation and both inferences.
 |---|---|
 {table}
 
-Linux {platform.release().split("-")[0]} on {platform.machine()}, Python {platform.python_version()}, {cores} cores. The machine was not idle: other work ran
-on it the whole time (see its load: {cores} would be all its cores can do), and the viewers ran on it too. So the times are no
-benchmark of the models. What counts here is that memory stays and frames stay fresh under such a load.
+{system}, {cores} cores. The machine was not idle: other work ran on it the whole
+time (see its load: {cores} would be all its cores can do), and the viewers ran on it too. So the times are no benchmark
+of the models. What counts here is that memory stays and frames stay fresh under such a load.
 """
 
 
-def infer_times(record: Record) -> list[list[float]]:
-    both = [each.infer_ms for each in record.shown if len(each.infer_ms) == 2]
-    return [sorted(column) for column in zip(*both, strict=True)]
-
-
-def portion(record: Record, values: list[float], begin: float, end: float) -> float:
+def memory_rows(record: Record, minutes: float) -> list[tuple[str, str]]:
+    """The first sixth is left out: runtimes and viewers arrive in it."""
     last = record.looks[-1].minute
-    return statistics.median(
-        value for value, each in zip(values, record.looks, strict=True) if begin * last <= each.minute <= end * last
-    )
+    settled = [each for each in record.looks if each.minute >= last / 6]
+    early = statistics.median(each.total for each in settled if each.minute <= last / 3)
+    late = statistics.median(each.total for each in settled if each.minute >= last * 5 / 6)
+    totals = [each.total for each in settled]
+    slope = slope_per_hour([each.minute for each in settled], totals)
+    loads = sorted(each.load for each in record.looks)
+    return [
+        (f"memory, median of minutes {minutes / 6:.0f} to {minutes / 3:.0f}", f"{early:.1f} MB"),
+        (f"memory, median of minutes {minutes * 5 / 6:.0f} to {minutes:.0f}", f"{late:.1f} MB"),
+        (f"memory after minute {minutes / 6:.0f}, lowest and highest", f"{min(totals):.1f} and {max(totals):.1f} MB"),
+        (f"memory after minute {minutes / 6:.0f}, trend", f"{slope:+.2f} MB per hour"),
+        ("of it the server's own process, at the end", f"{record.looks[-1].server_mb:.1f} MB"),
+        ("load of the machine: lowest, median, highest", f"{at(loads, 0, 1)}, {at(loads, 0.5, 1)}, {at(loads, 1, 1)}"),
+    ]
 
 
-def extremes(record: Record, values: list[float], after: float) -> str:
-    kept = [value for value, each in zip(values, record.looks, strict=True) if each.minute > after]
-    return f"{max(kept):.1f} and {min(kept):.1f} MB"
+def frame_rows(record: Record, names: Sequence[str]) -> list[tuple[str, str]]:
+    """How fresh frames were, and how viewers fared."""
+    shown = record.shown
+    ages = sorted(each.age_ms for each in shown)
+    ratios = sorted(each.age_ms / each.work_ms for each in shown)
+    over = sum(ratio > 2 for ratio in ratios)
+    times = zip(*(each.infer_ms for each in shown if len(each.infer_ms) == len(names)), strict=True)
+    captured = shown[-1].frame - shown[0].frame + 1
+    return [
+        ("results shown to the first viewer", f"{len(shown)}, of {captured} frames captured"),
+        ("age of a frame at its result: median, 99th percentile, highest", f"{spread(ages)} ms"),
+        ("age over what the frame cost: median, 99th percentile, highest", spread(ratios, 2)),
+        ("frames older than twice what they cost", f"{over} of {len(shown)}"),
+        *(
+            (f"inference, {name}: median, 99th percentile, highest", f"{spread(sorted(column))} ms")
+            for name, column in zip(names, times, strict=True)
+        ),
+        ("views each viewer got: fewest, most", f"{min(record.received)}, {max(record.received)}"),
+        ("connections of viewers that broke", f"{record.lost}"),
+        ("times the client that never reads was sent away", f"{record.sent_away}"),
+        ("the app's exit code, asked to end", f"{record.ended}"),
+    ]
 
 
-def span(minutes: float, begin: float, end: float) -> str:
-    return f"{begin * minutes:.0f} to {end * minutes:.0f}, median"
-
-
-def slope_per_hour(minutes: list[float], values: list[float], *, after: float) -> float:
+def slope_per_hour(minutes: list[float], values: list[float]) -> float:
     """The least-squares line through the values."""
-    pairs = [(m / 60, v) for m, v in zip(minutes, values, strict=True) if m > after]
-    middle, mean = (statistics.fmean(column) for column in zip(*pairs, strict=True))
-    return sum((h - middle) * (v - mean) for h, v in pairs) / sum((h - middle) ** 2 for h, _ in pairs)
+    hours = [minute / 60 for minute in minutes]
+    middle, mean = statistics.fmean(hours), statistics.fmean(values)
+    above = sum((h - middle) * (v - mean) for h, v in zip(hours, values, strict=True))
+    return above / sum((h - middle) ** 2 for h in hours)
 
 
-def at(values: list[float], share: float, digits: int = 0) -> str:
+def spread(values: Sequence[float], digits: int = 0) -> str:
+    """Median, 99th percentile and highest of sorted values."""
+    return ", ".join(at(values, share, digits) for share in (0.5, 0.99, 1))
+
+
+def at(values: Sequence[float], share: float, digits: int = 0) -> str:
+    """The value below which a share of them lies."""
     return f"{values[min(len(values) - 1, int(share * len(values)))]:.{digits}f}"
 
 
@@ -333,27 +342,29 @@ BLUE, ORANGE, INK, RULE = "#2c5fa3", "#a8520f", "#565d69", "#e4e1d9"
 
 def plot(record: Record, minutes: float) -> str:
     """Memory above, ages below, over the same minutes."""
-    memory = [(e.minute, e.server_mb + e.runtimes_mb) for e in record.looks]
-    server = [(e.minute, e.server_mb) for e in record.looks]
-    per_minute: dict[int, list[Shown]] = {}
+    memory = [(each.minute, each.total) for each in record.looks]
+    server = [(each.minute, each.server_mb) for each in record.looks]
+    halves: dict[int, list[Shown]] = {}
     for each in record.shown:
-        per_minute.setdefault(int(each.minute * 2), []).append(each)
-    middle = [((k + 0.5) / 2, statistics.median(e.age_ms for e in group)) for k, group in per_minute.items()]
-    high = [((k + 0.5) / 2, sorted(e.age_ms for e in group)[int(0.99 * len(group))]) for k, group in per_minute.items()]
-    bound = [((k + 0.5) / 2, 2 * statistics.median(e.work_ms for e in group)) for k, group in per_minute.items()]
-    parts = [
-        panel(24, 170, minutes, "memory, MB", [(memory, BLUE, ""), (server, ORANGE, "")]),
-        panel(268, 170, minutes, "age of a frame at its result, ms", [(middle, BLUE, ""), (high, ORANGE, ""), (bound, INK, "5 4")]),
-        key(214, [(BLUE, "", "app and runtimes"), (ORANGE, "", "the server's process alone")]),
-        key(458, [(BLUE, "", "median of half a minute"), (ORANGE, "", "99th percentile"), (INK, "5 4", "twice the median cost of a frame")]),
-    ]  # fmt: skip
+        halves.setdefault(int(each.minute * 2), []).append(each)
+    middle, high, bound = [], [], []
+    for half, group in halves.items():
+        ages = sorted(each.age_ms for each in group)
+        middle.append(((half + 0.5) / 2, statistics.median(ages)))
+        high.append(((half + 0.5) / 2, ages[int(0.99 * len(ages))]))
+        bound.append(((half + 0.5) / 2, 2 * statistics.median(each.work_ms for each in group)))
     begin, end = (LEFT + share * (WIDTH - LEFT - RIGHT) for share in STUBBORN)
-    shade = f'<rect x="{begin:.1f}" y="24" width="{end - begin:.1f}" height="170" fill="#f3f1eb"/>'
-    note = f'<text x="{begin + 8:.1f}" y="184" fill="{INK}">a client that never reads</text>'
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} 490" font-family="sans-serif" font-size="13">'
-        f'<rect width="{WIDTH}" height="490" fill="#ffffff"/>{shade}{note}{"".join(parts)}</svg>\n'
-    )
+    parts = [
+        f'<rect width="{WIDTH}" height="490" fill="#ffffff"/>',
+        f'<rect x="{begin:.1f}" y="24" width="{end - begin:.1f}" height="170" fill="#f3f1eb"/>',
+        f'<text x="{begin + 8:.1f}" y="184" fill="{INK}">a client that never reads</text>',
+        panel(24, 170, minutes, "memory, MB", [(memory, BLUE, ""), (server, ORANGE, "")]),
+        key(214, [(BLUE, "", "app and runtimes"), (ORANGE, "", "the server's process alone")]),
+        panel(268, 170, minutes, "age of a frame, ms", [(middle, BLUE, ""), (high, ORANGE, ""), (bound, INK, "5 4")]),
+        key(458, [(BLUE, "", "median"), (ORANGE, "", "99th percentile"), (INK, "5 4", "twice the median cost")]),
+    ]
+    head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} 490" font-family="sans-serif" font-size="13">'
+    return f"{head}{''.join(parts)}</svg>\n"
 
 
 def panel(
@@ -376,9 +387,9 @@ def panel(
             f'<text x="{x:.1f}" y="{top + height + 16}" text-anchor="middle" fill="{INK}">{minute}{unit}</text>'
         )
     for points, colour, dashes in lines:
-        at = " ".join(f"{LEFT + m * x_scale:.1f},{top + height - v / most * height:.1f}" for m, v in points)
+        path = " ".join(f"{LEFT + m * x_scale:.1f},{top + height - v / most * height:.1f}" for m, v in points)
         dashed = f' stroke-dasharray="{dashes}"' if dashes else ""
-        drawn.append(f'<polyline points="{at}" fill="none" stroke="{colour}" stroke-width="1.6"{dashed}/>')
+        drawn.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="1.6"{dashed}/>')
     return "".join(drawn)
 
 
