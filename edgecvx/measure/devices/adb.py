@@ -27,6 +27,7 @@ from edgecvx.measure.collect import Collector
 from edgecvx.measure.devices import android, benchmark_model
 from edgecvx.measure.devices.base import PATIENCE
 from edgecvx.measure.job import PROTOCOL, Job
+from edgecvx.spec import to_json
 
 BINARY_VARIABLE = "EDGECVX_ANDROID_BENCHMARK"
 """The environment variable that names the binary where no option does."""
@@ -171,8 +172,7 @@ class _Turns:
     def _memory(self, artifact: Mapping[str, Any]) -> None:
         found = self._call(artifact, runs=3, seconds=None, memory=True)
         if found is not None:
-            memory = {"runtime": None, "model": found.memory.model, "peak": found.memory.peak}
-            self._collector.add({"event": "memory", "id": artifact["id"], "memory": memory})
+            self._collector.add({"event": "memory", "id": artifact["id"], "memory": to_json(found.memory)})
 
     def _turn(self, artifact: Mapping[str, Any], number: int) -> None:
         order = self._job.order
@@ -188,9 +188,8 @@ class _Turns:
             opened = {"runtime_version": None, "backend": found.backend, "arithmetic": None}
             times = {"load_ns": max(1, round(found.load * 1e3)), "first_ns": max(1, round(found.first * 1e3))}
             self._collector.add({"event": "opened", "id": artifact["id"], **opened, **times})
-        told = benchmark_model.told(gathered)
-        content = {f: getattr(told, f) for f in ("tool", "runs", "mean", "min", "max", "std")}
-        self._collector.add({"event": "told", "id": artifact["id"], "told": {**content, "means": list(told.means)}})
+        told = to_json(benchmark_model.told(gathered))
+        self._collector.add({"event": "told", "id": artifact["id"], "told": told})
 
     def _call(
         self, artifact: Mapping[str, Any], *, runs: int, seconds: float | None, memory: bool = False
