@@ -163,6 +163,10 @@ class BrokenScale:
             return svg.Scale(low=self.low, high=self.turn, start=self.start, end=self.middle)(value)
         return svg.LogScale(low=self.turn, high=self.high, start=self.middle, end=self.end)(value)
 
+    def clamp(self, value: float) -> float:
+        """The pixel of a value, or of the nearer end of the scale."""
+        return self(min(self.high, max(self.low, value)))
+
     def ticks(self, count: int) -> list[float]:
         """Round values in both parts."""
         near = svg.Scale(low=self.low, high=self.turn, start=self.start, end=self.middle).ticks(max(2, 3 * count // 4))
@@ -234,7 +238,7 @@ def _strip(row: Row, samples: Sequence[float], x: BrokenScale, y: float) -> Iter
     p50 = _p50(row).ms
     for q, kind in ((0.5, "p50"), (0.9, "p90")):
         if found := percentile(row.summary, q):
-            px = min(x.end, max(x.start, x(found.ms / p50)))
+            px = x.clamp(found.ms / p50)
             interval = f" {between(found.interval.low, found.interval.high)}" if found.interval else ""
             tip = f"{kind} {milliseconds(found.ms)}{interval}"
             yield svg.path(f"M{svg.n(px)} {svg.n(y + 4)}V{svg.n(y - 24)}", kind, tip=tip)
