@@ -6,6 +6,7 @@ it sleeps, so that whoever's turn it is has the machine.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import faulthandler
 import gc
@@ -15,7 +16,7 @@ import signal
 import statistics
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -116,15 +117,16 @@ class Job:
 
     def _warm(self, request: Mapping[str, Any]) -> dict[str, Any]:
         session, batch = self._opened(), self._batch
-        samples, steady = warm_up(_timed(lambda: session.run(batch)), **request["warm_up"])
+        with _told():
+            samples, steady = warm_up(_timed(lambda: session.run(batch)), **request["warm_up"])
         return {"samples_ns": samples, "steady": steady}
 
     def _prepare(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """Makes end to end ready; says in words why there is none."""
+        pictures = [(self._folder / path).read_bytes() for path in request["pictures"]]
         try:
-            self._end_to_end = EndToEnd(
-                self._opened(), self._artifact, [(self._folder / p).read_bytes() for p in request["pictures"]]
-            )
+            with _told():
+                self._end_to_end = EndToEnd(self._opened(), self._artifact, pictures)
         except Unsuited as reason:
             return {"note": str(reason)}
         return {"note": None}
@@ -141,14 +143,11 @@ class Job:
         gc.collect()
         gc.disable()  # a collection in the middle of a run would be timed with it
         try:
-            settling = [sample() for _ in range(request["settle"])]
-            for times in parts.values():
-                times.clear()
-            samples = _repeat(sample, request["runs"], request["seconds"])
-        except sessions.Refused:
-            raise
-        except Exception as error:  # what a runtime raises in a run has no common base; it ends this artifact
-            raise sessions.Refused(f"the run failed: {sessions.one_line(error)}") from error
+            with _told():
+                settling = [sample() for _ in range(request["settle"])]
+                for times in parts.values():
+                    times.clear()
+                samples = _repeat(sample, request["runs"], request["seconds"])
         finally:
             gc.enable()
         return {"samples_ns": samples, "parts_ns": parts, "settle_ns": settling}
@@ -160,15 +159,24 @@ class Job:
         return self._runtime.open(path, self._artifact)
 
     def _run(self, session: sessions.Session) -> None:
-        try:
+        with _told():
             session.run(self._batch)
-        except Exception as error:  # what a runtime raises in a run has no common base; it ends this artifact
-            raise sessions.Refused(f"the run failed: {sessions.one_line(error)}") from error
 
     def _opened(self) -> sessions.Session:
         if self._session is None:
             raise sessions.Refused("the file was not opened")
         return self._session
+
+
+@contextlib.contextmanager
+def _told() -> Iterator[None]:
+    """What a runtime raises in a run has no common base; it becomes the sentence that ends this artifact."""
+    try:
+        yield
+    except (sessions.Refused, Unsuited):
+        raise
+    except Exception as error:
+        raise sessions.Refused(f"the run failed: {sessions.one_line(error)}") from error
 
 
 def warm_up(
