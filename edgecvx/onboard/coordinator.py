@@ -153,7 +153,13 @@ class Measurement:
         yardstick = yardstick_ns()
         try:
             turn = self._measure(
-                artifact, number, kind, order.runs_in(number), order.seconds_of_turn, SETTLING, yardstick
+                artifact,
+                kind=kind,
+                number=number,
+                runs=order.runs_in(number),
+                seconds=order.seconds_of_turn,
+                settle=SETTLING,
+                yardstick=yardstick,
             )
             self._alive[artifact.id].rest()
         except WorkerError as error:
@@ -168,7 +174,15 @@ class Measurement:
             window, until = 0, time.monotonic() + self._order.sustained_minutes * 60
             try:
                 while (left := until - time.monotonic()) > 0 and not self._host.stopping:
-                    turn = self._measure(artifact, window, "model", None, min(left, WINDOW_SECONDS), 0, None)
+                    turn = self._measure(
+                        artifact,
+                        kind="model",
+                        number=window,
+                        runs=None,
+                        seconds=min(left, WINDOW_SECONDS),
+                        settle=0,
+                        yardstick=None,
+                    )
                     self._host.send("window", id=artifact.id, turn=turn)
                     window += 1
             except WorkerError as error:
@@ -177,8 +191,9 @@ class Measurement:
     def _measure(
         self,
         artifact: Artifact,
-        number: int,
+        *,
         kind: str,
+        number: int,
         runs: int | None,
         seconds: float | None,
         settle: int,
