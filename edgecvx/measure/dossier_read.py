@@ -26,6 +26,8 @@ MOST = 2000
 """Files of one folder."""
 LONGEST = 20_000
 """Characters of one text in it."""
+SMALLEST = 1e-9
+"""Of milliseconds, ratios and sizes: nothing measured is smaller, and what is divided by it stays a number."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,8 +156,8 @@ def _plausible(benchmark: latency.Benchmark) -> latency.Benchmark:
             turns = (*m.model, *m.end_to_end, *(m.sustained.windows if m.sustained else ()))
             positive += [min(turn.samples_ns) for turn in turns if turn.samples_ns]
             positive += [m.batch, m.fp32_bytes if m.fp32_bytes is not None else 1]
-        if min(positive, default=1) <= 0:
-            raise EdgecvxError("a time, a ratio or a size in it is not positive")
+        if min(positive, default=1) < SMALLEST:
+            raise EdgecvxError(f"a time, a ratio or a size in it is {min(positive):g}")
         if len({m.id for m in d.measured}) != len(d.measured):
             raise EdgecvxError("two measurements in it have the same id")
     return benchmark
