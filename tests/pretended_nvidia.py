@@ -1,9 +1,9 @@
 """Stand-ins for NVIDIA's software on a machine without any: they do what is asked of them, and hold it to the manual.
 
 ``tensorrt``: a plan is the ONNX file it was built from, and running it is running that in ONNX Runtime, on arrays that
-lie at the addresses it was told. ``cuda.bindings.runtime``: memory of the host, copied as the GPU's would be. What the
-real ones ask for and the code must keep (a strongly typed network, an address for each tensor, a stream of one's own,
-nothing freed twice) fails here. The names are those of the bindings of TensorRT 10.3 and cuda-python 12.9.
+lie at the addresses it was told. ``libcuda.so.1``: memory of the host, copied as the GPU's would be. What the real ones
+ask for and the code must keep (a strongly typed network, an address for each tensor, a stream of one's own, pointers of
+64 bits, nothing freed twice) fails here. The names are those of TensorRT 10.3's bindings and of the CUDA driver API.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import ctypes
 import enum
 import stat
 import sys
+import threading
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -20,65 +21,104 @@ import numpy as np
 import pytest
 
 MAGIC = b"pretended plan "
+STREAM = (1 << 40) + 17
+"""A number of more than 32 bits, as a pointer is."""
 
 
-class Cuda(ModuleType):
-    """``cuda.bindings.runtime``: every call returns its error first."""
+class Cuda:
+    """``libcuda.so.1``: functions of C, which take ctypes' types and give back an error's number."""
 
-    cudaError_t: Any = enum.Enum("cudaError_t", ["cudaSuccess", "cudaErrorMemoryAllocation", "cudaErrorNoDevice"])  # noqa: N815
-    cudaMemcpyKind: Any = enum.Enum("cudaMemcpyKind", ["cudaMemcpyHostToDevice", "cudaMemcpyDeviceToHost"])  # noqa: N815
+    NO_DEVICE, OUT_OF_MEMORY = 100, 2
+    NAMES = {NO_DEVICE: b"CUDA_ERROR_NO_DEVICE", OUT_OF_MEMORY: b"CUDA_ERROR_OUT_OF_MEMORY"}  # noqa: RUF012
 
     def __init__(self, *, gpu: str | None = "Orin", full: bool = False) -> None:
-        super().__init__("cuda.bindings.runtime")
         self.gpu, self.full = gpu, full
         self.memory: dict[int, Any] = {}
         self.streams: set[int] = set()
         self.pending: list[tuple[int, int, int]] = []
+        self.current: set[int] = set()
+        """Threads that have the context."""
 
-    def cudaGetDevice(self) -> tuple[Any, int]:  # noqa: N802
-        error = self.cudaError_t.cudaSuccess if self.gpu else self.cudaError_t.cudaErrorNoDevice
-        return error, 0
+    def cuInit(self, flags: ctypes.c_uint) -> int:  # noqa: N802
+        return 0 if self.gpu else self.NO_DEVICE
 
-    def cudaGetDeviceProperties(self, index: int) -> tuple[Any, Any]:  # noqa: N802
-        name = (self.gpu or "").encode() + b"\0" * 8
-        return self.cudaError_t.cudaSuccess, SimpleNamespace(name=name, major=8, minor=7)
+    def cuGetErrorName(self, error: ctypes.c_int, told: Any) -> int:  # noqa: N802
+        told._obj.value = self.NAMES[error.value]
+        return 0
 
-    def cudaStreamCreate(self) -> tuple[Any, int]:  # noqa: N802
-        self.streams.add(17)
-        return self.cudaError_t.cudaSuccess, 17
+    def cuDeviceGet(self, device: Any, index: ctypes.c_int) -> int:  # noqa: N802
+        device._obj.value = 5 + index.value
+        return 0
 
-    def cudaStreamSynchronize(self, stream: int) -> tuple[Any]:  # noqa: N802
-        assert stream in self.streams
+    def cuDevicePrimaryCtxRetain(self, context: Any, device: ctypes.c_int) -> int:  # noqa: N802
+        assert device.value == 5
+        context._obj.value = 1 << 40  # more than 32 bits, as a pointer
+        return 0
+
+    def cuCtxSetCurrent(self, context: ctypes.c_void_p) -> int:  # noqa: N802
+        assert context.value == 1 << 40
+        self.current.add(threading.get_ident())
+        return 0
+
+    def _here(self, stream: ctypes.c_void_p) -> None:
+        """What every call on a stream needs."""
+        assert threading.get_ident() in self.current, "CUDA_ERROR_INVALID_CONTEXT"
+        assert stream.value in self.streams
+
+    def cuDeviceGetName(self, name: Any, size: ctypes.c_int, device: ctypes.c_int) -> int:  # noqa: N802
+        name.value = (self.gpu or "").encode()[: size.value - 1]
+        return 0
+
+    def cuDeviceGetAttribute(self, value: Any, which: ctypes.c_int, device: ctypes.c_int) -> int:  # noqa: N802
+        value._obj.value = {75: 8, 76: 7}[which.value]
+        return 0
+
+    def cuStreamCreate(self, stream: Any, flags: ctypes.c_uint) -> int:  # noqa: N802
+        assert threading.get_ident() in self.current
+        stream._obj.value = STREAM
+        self.streams.add(STREAM)
+        return 0
+
+    def cuStreamSynchronize(self, stream: ctypes.c_void_p) -> int:  # noqa: N802
+        self._here(stream)
         for target, source, size in self.pending:
             ctypes.memmove(target, source, size)
         self.pending.clear()
-        return (self.cudaError_t.cudaSuccess,)
+        return 0
 
-    def cudaStreamDestroy(self, stream: int) -> tuple[Any]:  # noqa: N802
-        self.streams.remove(stream)
-        return (self.cudaError_t.cudaSuccess,)
+    def cuStreamDestroy_v2(self, stream: ctypes.c_void_p) -> int:  # noqa: N802
+        self.streams.remove(stream.value or 0)
+        return 0
 
-    def cudaMalloc(self, size: int) -> tuple[Any, int]:  # noqa: N802
+    def cuMemAlloc_v2(self, address: Any, size: ctypes.c_size_t) -> int:  # noqa: N802
         if self.full:
-            return self.cudaError_t.cudaErrorMemoryAllocation, 0
-        block = ctypes.create_string_buffer(size)
+            return self.OUT_OF_MEMORY
+        block = ctypes.create_string_buffer(size.value)
+        address._obj.value = ctypes.addressof(block)
         self.memory[ctypes.addressof(block)] = block
-        return self.cudaError_t.cudaSuccess, ctypes.addressof(block)
+        return 0
 
-    def cudaFree(self, address: int) -> tuple[Any]:  # noqa: N802
-        del self.memory[address]  # a KeyError where it was freed before
-        return (self.cudaError_t.cudaSuccess,)
+    def cuMemFree_v2(self, address: ctypes.c_uint64) -> int:  # noqa: N802
+        del self.memory[address.value]  # a KeyError where it was freed before
+        return 0
 
-    def cudaMemcpyAsync(self, target: int, source: int, size: int, kind: Any, stream: int) -> tuple[Any]:  # noqa: N802
-        """Uploads at once, as the source may be reused; downloads when the stream is waited for."""
-        assert stream in self.streams
-        up = kind is self.cudaMemcpyKind.cudaMemcpyHostToDevice
-        assert (target if up else source) in self.memory
-        if up:
-            ctypes.memmove(target, source, size)
-        else:
-            self.pending.append((target, source, size))
-        return (self.cudaError_t.cudaSuccess,)
+    def cuMemcpyHtoDAsync_v2(  # noqa: N802
+        self, target: ctypes.c_uint64, source: ctypes.c_void_p, size: ctypes.c_size_t, stream: ctypes.c_void_p
+    ) -> int:
+        """At once: the array may be used again after the call."""
+        self._here(stream)
+        assert len(self.memory[target.value]) == size.value
+        ctypes.memmove(target.value, source.value or 0, size.value)
+        return 0
+
+    def cuMemcpyDtoHAsync_v2(  # noqa: N802
+        self, target: ctypes.c_void_p, source: ctypes.c_uint64, size: ctypes.c_size_t, stream: ctypes.c_void_p
+    ) -> int:
+        """Not before the stream is waited for."""
+        self._here(stream)
+        assert len(self.memory[source.value]) == size.value
+        self.pending.append((target.value or 0, source.value, size.value))
+        return 0
 
 
 class _Logger:
@@ -219,7 +259,7 @@ class _Context:
         return name in self._engine.read or name in self._engine.given
 
     def execute_async_v3(self, stream_handle: int) -> bool:
-        assert stream_handle == 17, "a stream of one's own, and its number"
+        assert stream_handle == STREAM, "a stream of one's own, and its number"
         (image,) = self._engine.read
         names = list(self._engine.given)
         answers = self._engine.session.run(names, {image: self._seen(image).copy()})
@@ -236,14 +276,16 @@ class _Context:
 
 
 def pretend(patch: pytest.MonkeyPatch, *, trt: TensorRT | None, cuda: Cuda | None) -> None:
-    """Puts the stand-ins in the place of the packages; None for one that is not installed."""
+    """Puts the stand-ins in the place of package and driver; None for one that is not there."""
     patch.setitem(sys.modules, "tensorrt", trt)
-    bindings = None if cuda is None else ModuleType("cuda.bindings")
-    if bindings is not None:
-        bindings.runtime = cuda  # type: ignore[attr-defined]
-    patch.setitem(sys.modules, "cuda", None if cuda is None else ModuleType("cuda"))
-    patch.setitem(sys.modules, "cuda.bindings", bindings)
-    patch.setitem(sys.modules, "cuda.bindings.runtime", cuda)
+
+    def opened(name: str) -> Cuda:
+        assert name == "libcuda.so.1"
+        if cuda is None:
+            raise OSError(f"{name}: cannot open shared object file")
+        return cuda
+
+    patch.setattr("edgecvx.runtimes.cuda.ctypes.CDLL", opened)
 
 
 TRTEXEC = '''#!{python}

@@ -31,7 +31,6 @@ def no_trtexec(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
     monkeypatch.setenv("EDGECVX_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(tensorrt_engine, "TRTEXEC", tmp_path / "usr" / "trtexec")
-    monkeypatch.setattr(tensorrt_engine, "BOARD", tmp_path / "board")
     pretend(monkeypatch, trt=None, cuda=None)
 
 
@@ -96,7 +95,7 @@ def test_what_cannot_be_built_is_one_line(
     assert "there is no file" in one_line([str(tmp_path / "none.onnx")], capfd)
     assert "there is no program" in one_line([str(artifact), "--trtexec", str(tmp_path / "none")], capfd)
     pretend(monkeypatch, trt=TensorRT(), cuda=Cuda(gpu=None))
-    assert "cudaErrorNoDevice" in one_line([str(artifact)], capfd)
+    assert "CUDA_ERROR_NO_DEVICE" in one_line([str(artifact)], capfd)
     pretend(monkeypatch, trt=TensorRT(says="out of\nmemory"), cuda=Cuda())
     assert "out of memory" in one_line([str(artifact), "--out", str(tmp_path / "engines")], capfd)
     assert not (tmp_path / "engines").exists()

@@ -1,15 +1,25 @@
-"""The little of CUDA that running an engine takes, through NVIDIA's own Python bindings (``cuda-python``).
+"""The little of CUDA that running an engine takes, asked of NVIDIA's driver itself.
 
-Tested with a stand-in for the bindings that checks what is asked of them; not run on hardware.
+Of the driver, because it is there wherever a GPU is, in the version that goes with it: bindings from a package index
+bring a CUDA runtime of their own, which a Jetson's older driver refuses ("driver version is insufficient"). The calls
+are those of the CUDA driver API, whose names and types have not changed since CUDA 4.
+
+Tested with a stand-in for the driver that checks what is asked of it; not run on hardware.
 """
 
 from __future__ import annotations
 
+import ctypes
 from dataclasses import dataclass
 from typing import Any
 
-from edgecvx.errors import RuntimeFailedError, missing_package
+from edgecvx.errors import RuntimeFailedError, RuntimeUnavailableError
 from edgecvx.runtimes.base import Array
+
+DRIVER = "libcuda.so.1"
+_MAJOR, _MINOR = 75, 76
+"""CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR and _MINOR."""
+_NAME_BYTES = 256
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,81 +32,98 @@ class Device:
     """Compute capability: ``8.7``."""
 
 
-def load() -> Any:
-    """The runtime API of the bindings.
+class Driver:
+    """The driver, with the first GPU's primary context: the one TensorRT uses. The process keeps it to its end.
 
     Raises:
-        RuntimeUnavailableError: They are not installed.
+        RuntimeUnavailableError: There is no driver.
+        RuntimeFailedError: There is no GPU.
     """
-    try:
-        from cuda.bindings import runtime
-    except ModuleNotFoundError as error:
-        raise missing_package("cuda-python, NVIDIA's bindings for CUDA,", "tensorrt") from error
-    return runtime
 
+    def __init__(self) -> None:
+        try:
+            self._library: Any = ctypes.CDLL(DRIVER)
+        except OSError as error:
+            raise RuntimeUnavailableError(
+                f"there is no NVIDIA driver here ({DRIVER}): engines are built and run on a machine with an NVIDIA GPU"
+            ) from error
+        self._device, self._context = ctypes.c_int(), ctypes.c_void_p()
+        self.call("cuInit", ctypes.c_uint(0))
+        self.call("cuDeviceGet", ctypes.byref(self._device), ctypes.c_int(0))
+        self.call("cuDevicePrimaryCtxRetain", ctypes.byref(self._context), self._device)
+        self.use()
 
-def call(cuda: Any, answer: tuple[Any, ...]) -> Any:
-    """What a call returned beside its error, which is raised.
+    def use(self) -> None:
+        """Makes the context current in the calling thread; each thread has its own."""
+        self.call("cuCtxSetCurrent", self._context)
 
-    Raises:
-        RuntimeFailedError: The call failed.
-    """
-    error, *values = answer
-    if error != cuda.cudaError_t.cudaSuccess:
-        raise RuntimeFailedError(f"CUDA failed: {getattr(error, 'name', error)}")
-    return values[0] if values else None
+    def call(self, name: str, *arguments: Any) -> None:
+        """Calls a function of the driver API; every argument is of a ctypes type, as C would take it.
 
+        Raises:
+            RuntimeFailedError: With the driver's name of the error.
+        """
+        error = int(getattr(self._library, name)(*arguments))
+        if error:
+            told = ctypes.c_char_p()
+            self._library.cuGetErrorName(ctypes.c_int(error), ctypes.byref(told))
+            raise RuntimeFailedError(f"CUDA failed: {(told.value or b'').decode() or error} in {name}")
 
-def device(cuda: Any) -> Device:
-    """The GPU in use.
+    @property
+    def device(self) -> Device:
+        """The GPU."""
+        name = ctypes.create_string_buffer(_NAME_BYTES)
+        self.call("cuDeviceGetName", name, ctypes.c_int(_NAME_BYTES), self._device)
+        major, minor = (self._attribute(which) for which in (_MAJOR, _MINOR))
+        return Device(name=name.value.decode(errors="replace"), capability=f"{major}.{minor}")
 
-    Raises:
-        RuntimeFailedError: There is none.
-    """
-    found = call(cuda, cuda.cudaGetDeviceProperties(call(cuda, cuda.cudaGetDevice())))
-    name = found.name.decode(errors="replace") if isinstance(found.name, bytes) else str(found.name)
-    return Device(name=name.rstrip("\0"), capability=f"{found.major}.{found.minor}")
+    def _attribute(self, which: int) -> int:
+        value = ctypes.c_int()
+        self.call("cuDeviceGetAttribute", ctypes.byref(value), ctypes.c_int(which), self._device)
+        return value.value
 
 
 class Stream:
-    """A CUDA stream, and memory on the GPU that lives as long; ``close`` frees both."""
+    """A stream, and memory on the GPU that lives as long; ``close`` frees both."""
 
-    def __init__(self, cuda: Any) -> None:
-        self._cuda = cuda
+    def __init__(self, driver: Driver) -> None:
+        self._driver = driver
         self._addresses: list[int] = []
-        self._stream: Any = call(cuda, cuda.cudaStreamCreate())
+        self._stream: ctypes.c_void_p | None = ctypes.c_void_p()
+        driver.call("cuStreamCreate", ctypes.byref(self._stream), ctypes.c_uint(0))
 
     @property
     def handle(self) -> int:
         """For TensorRT."""
-        return int(self._stream)
+        return 0 if self._stream is None else self._stream.value or 0
 
     def allocate(self, size: int) -> int:
         """An address of that many bytes on the GPU."""
-        address = int(call(self._cuda, self._cuda.cudaMalloc(size)))
-        self._addresses.append(address)
-        return address
+        address = ctypes.c_uint64()
+        self._driver.call("cuMemAlloc_v2", ctypes.byref(address), ctypes.c_size_t(size))
+        self._addresses.append(address.value)
+        return address.value
 
     def upload(self, array: Array, address: int) -> None:
         """Copies an array to the GPU, in the order of the stream."""
-        self._copy(address, array.ctypes.data, array.nbytes, self._cuda.cudaMemcpyKind.cudaMemcpyHostToDevice)
+        there, here = ctypes.c_uint64(address), ctypes.c_void_p(array.ctypes.data)
+        self._driver.call("cuMemcpyHtoDAsync_v2", there, here, ctypes.c_size_t(array.nbytes), self._stream)
 
     def download(self, address: int, array: Array) -> None:
         """Copies into an array; it is there after ``wait``."""
-        self._copy(array.ctypes.data, address, array.nbytes, self._cuda.cudaMemcpyKind.cudaMemcpyDeviceToHost)
+        here, there = ctypes.c_void_p(array.ctypes.data), ctypes.c_uint64(address)
+        self._driver.call("cuMemcpyDtoHAsync_v2", here, there, ctypes.c_size_t(array.nbytes), self._stream)
 
     def wait(self) -> None:
         """Until everything in the stream is done."""
-        call(self._cuda, self._cuda.cudaStreamSynchronize(self._stream))
+        self._driver.call("cuStreamSynchronize", self._stream)
 
     def close(self) -> None:
         """Frees the memory and the stream; a second call does nothing."""
+        self._driver.use()
         addresses, self._addresses = self._addresses, []
         for address in addresses:
-            call(self._cuda, self._cuda.cudaFree(address))
+            self._driver.call("cuMemFree_v2", ctypes.c_uint64(address))
         stream, self._stream = self._stream, None
         if stream is not None:
-            call(self._cuda, self._cuda.cudaStreamDestroy(stream))
-
-    def _copy(self, target: int, source: int, size: int, kind: Any) -> None:
-        call(self._cuda, self._cuda.cudaMemcpyAsync(target, source, size, kind, self._stream))
+            self._driver.call("cuStreamDestroy_v2", stream)

@@ -51,7 +51,7 @@ def open_session(
     """Opens the engine of an ONNX file; ``threads`` means nothing on a GPU.
 
     Raises:
-        RuntimeUnavailableError: TensorRT or CUDA's bindings are not installed.
+        RuntimeUnavailableError: TensorRT is not installed, or there is no NVIDIA driver.
         RuntimeFailedError: There is no engine for this GPU and TensorRT yet, or it cannot be run.
         UsageError: An option is unknown.
     """
@@ -60,11 +60,11 @@ def open_session(
     build = options.get("build", "no")
     if build not in ("yes", "no"):
         raise UsageError(f"build={build} does not work: say yes or no")
-    trt, bindings = load_tensorrt(), cuda.load()
+    trt, driver = load_tensorrt(), cuda.Driver()
     if not path.is_file():
         raise RuntimeFailedError(f"there is no file {path.name}")
     folder = Path(options["engines"]) if "engines" in options else engines_folder()
-    key = EngineKey(sha256=file_sha256(path), version=short(trt.__version__), device=cuda.device(bindings))
+    key = EngineKey(sha256=file_sha256(path), version=short(trt.__version__), device=driver.device)
     engine = folder / key.name
     if not engine.is_file():
         if build == "no":
@@ -73,13 +73,13 @@ def open_session(
                 f"run edgecvx build-engine {path.name} once"
             )
         engine = build_file(path, folder=folder, builder=PythonBuilder(trt)).path
-    return TensorRTSession(trt, bindings, engine)
+    return TensorRTSession(trt, driver, engine)
 
 
 class TensorRTSession:
     """An open engine, with memory on the GPU for its inputs and outputs."""
 
-    def __init__(self, trt: Any, bindings: Any, path: Path) -> None:
+    def __init__(self, trt: Any, driver: cuda.Driver, path: Path) -> None:
         self._runtime = trt.Runtime(trt.Logger(trt.Logger.ERROR))  # has to live as long as its engine
         self._engine: Any = self._runtime.deserialize_cuda_engine(path.read_bytes())
         if self._engine is None:
@@ -91,7 +91,7 @@ class TensorRTSession:
         self._context: Any = self._engine.create_execution_context()
         if self._context is None:
             raise RuntimeFailedError(f"TensorRT has no memory to run {path.name}")
-        self._stream = cuda.Stream(bindings)
+        self._driver, self._stream = driver, cuda.Stream(driver)
         try:
             self._addresses = {spec.name: self._placed(spec) for spec in (*self.inputs, *self.outputs)}
         except RuntimeFailedError:
@@ -104,6 +104,7 @@ class TensorRTSession:
             raise RuntimeFailedError("this session was closed")
         image = check_batch(batch, self.inputs[0])
         answers = {spec.name: np.empty(spec.shape, spec.dtype) for spec in self.outputs}
+        self._driver.use()
         self._stream.upload(image, self._addresses[self.inputs[0].name])
         if not self._context.execute_async_v3(self._stream.handle):
             raise RuntimeFailedError("TensorRT failed to run the engine")

@@ -7,7 +7,6 @@ installed, ``trtexec`` elsewhere. Tested with stand-ins for both that check what
 
 from __future__ import annotations
 
-import csv
 import re
 import shutil
 import subprocess
@@ -27,8 +26,6 @@ OLDEST = (10, 0)
 """The first with strongly typed networks in its Python API and in trtexec, and with INT8 weights as constants."""
 TRTEXEC = Path("/usr/src/tensorrt/bin/trtexec")
 """Where JetPack and NVIDIA's packages put it."""
-BOARD = Path("/proc/device-tree/model")
-"""On a Jetson: what the board is called."""
 ABSENT = (
     "TensorRT is not installed here: on a Jetson it comes with JetPack (sudo apt install nvidia-jetpack), "
     "elsewhere: pip install 'edgecvx[tensorrt]'"
@@ -104,7 +101,7 @@ def build_file(
     """The engine of an ONNX file, from the cache or built; its timings are kept for the next one."""
     began = time.perf_counter()
     builder = _builder(None) if builder is None else builder
-    key = EngineKey(sha256=file_sha256(path), version=builder.version, device=_device())
+    key = EngineKey(sha256=file_sha256(path), version=builder.version, device=cuda.Driver().device)
     folder = engines_folder() if folder is None else folder
     target = folder / key.name
     cached = target.is_file()
@@ -252,41 +249,6 @@ def _version_of(number: int) -> str:
     """``10.3.0`` of trtexec's 100300, ``8.6.2`` of its 8602: two digits for each part since TensorRT 10."""
     major, rest = divmod(number, 10000) if number >= 100000 else divmod(number, 1000)
     return f"{major}.{rest // 100}.{rest % 100}"
-
-
-def _device() -> Device:
-    """The GPU, asked through CUDA's bindings; where they are not installed, nvidia-smi, or the board's name.
-
-    Raises:
-        RuntimeFailedError: Nobody knows one.
-    """
-    try:
-        return cuda.device(cuda.load())
-    except RuntimeUnavailableError:
-        found = _asked_smi() or _named_board()
-        if found is None:
-            raise RuntimeFailedError("no NVIDIA GPU was found: engines are built on the device they run on") from None
-        return found
-
-
-def _asked_smi() -> Device | None:
-    program = shutil.which("nvidia-smi")
-    if program is None:
-        return None
-    asked = [program, "--query-gpu=name,compute_cap", "--format=csv,noheader"]
-    said = subprocess.run(asked, capture_output=True, text=True, check=False)
-    rows = [[cell.strip() for cell in row] for row in csv.reader(said.stdout.splitlines())]
-    if said.returncode or not rows or len(rows[0]) != 2 or not re.fullmatch(r"\d+\.\d+", rows[0][1]):
-        return None
-    return Device(name=rows[0][0], capability=rows[0][1])
-
-
-def _named_board() -> Device | None:
-    """Every Jetson Orin has compute capability 8.7."""
-    if not BOARD.is_file():
-        return None
-    name = BOARD.read_text(encoding="utf-8", errors="replace").rstrip("\0")
-    return Device(name=name, capability="8.7") if "Orin" in name else None
 
 
 def _listening(trt: Any) -> Any:

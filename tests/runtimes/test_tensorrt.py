@@ -6,6 +6,7 @@ where something is missing.
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -95,6 +96,15 @@ def test_everything_on_the_gpu_is_freed_once(path: Path, nvidia: tuple[TensorRT,
         session.run(probe())
 
 
+def test_another_thread_may_run_it(path: Path, nvidia: tuple[TensorRT, Cuda]) -> None:
+    """A camera's thread opens, another one runs: CUDA's context belongs to a thread."""
+    session = open_session(path, options={"build": "yes"})
+    with ThreadPoolExecutor(1) as pool:
+        there = pool.submit(session.run, probe()).result()["logits"]
+        np.testing.assert_array_equal(there, session.run(probe())["logits"])
+        pool.submit(session.close).result()
+
+
 def test_a_batch_that_does_not_fit_is_refused(path: Path, nvidia: tuple[TensorRT, Cuda]) -> None:
     session = open_session(path, options={"build": "yes"})
     with pytest.raises(RuntimeFailedError, match="'image' takes float32"):
@@ -105,7 +115,7 @@ def test_a_full_gpu_is_one_sentence(path: Path, nvidia: tuple[TensorRT, Cuda]) -
     _, cuda = nvidia
     build_file(path)
     cuda.full = True
-    with pytest.raises(RuntimeFailedError, match="CUDA failed: cudaErrorMemoryAllocation"):
+    with pytest.raises(RuntimeFailedError, match="CUDA failed: CUDA_ERROR_OUT_OF_MEMORY in cuMemAlloc_v2"):
         open_session(path)
     assert not cuda.streams
 
@@ -216,15 +226,15 @@ def test_tensorrt_is_too_old(monkeypatch: pytest.MonkeyPatch) -> None:
         version()
 
 
-def test_the_bindings_of_cuda_are_not_installed(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_there_is_no_driver(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pretend(monkeypatch, trt=TensorRT(), cuda=None)
-    with pytest.raises(RuntimeUnavailableError, match=r"cuda-python.*edgecvx\[tensorrt\]"):
+    with pytest.raises(RuntimeUnavailableError, match=r"no NVIDIA driver here \(libcuda\.so\.1\)"):
         open_session(path)
 
 
 def test_there_is_no_gpu(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pretend(monkeypatch, trt=TensorRT(), cuda=Cuda(gpu=None))
-    with pytest.raises(RuntimeFailedError, match="cudaErrorNoDevice"):
+    with pytest.raises(RuntimeFailedError, match="CUDA_ERROR_NO_DEVICE"):
         open_session(path)
 
 
@@ -271,20 +281,3 @@ def test_trtexec_that_fails_says_why(path: Path, tmp_path: Path, monkeypatch: py
     with pytest.raises(RuntimeUnavailableError, match=r"8\.6\.2 is too old"):
         TrtexecBuilder(trtexec(tmp_path / "old", version="8602"))
     assert not engines_folder().exists()
-
-
-def test_the_gpu_is_known_without_the_bindings(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A Jetson with nothing but JetPack: nvidia-smi, or the name of the board."""
-    pretend(monkeypatch, trt=None, cuda=None)
-    monkeypatch.setenv("PATH", str(tmp_path))
-    board = tmp_path / "model"
-    monkeypatch.setattr(tensorrt_engine, "BOARD", board)
-    builder = TrtexecBuilder(trtexec(tmp_path / "bin"))
-    with pytest.raises(RuntimeFailedError, match="no NVIDIA GPU was found"):
-        build_file(path, builder=builder)
-    board.write_text("NVIDIA Jetson Orin Nano Developer Kit\0")
-    assert build_file(path, builder=builder).key.device.capability == "8.7"
-    smi = tmp_path / "nvidia-smi"
-    smi.write_text("#!/bin/sh\necho 'NVIDIA GeForce RTX 3080, 8.6'\n")
-    smi.chmod(0o755)
-    assert build_file(path, builder=builder).key.device == Device(name="NVIDIA GeForce RTX 3080", capability="8.6")
