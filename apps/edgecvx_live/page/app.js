@@ -151,6 +151,7 @@ function showTrouble(sentence) {
 
 function veil(title, text = "") {
   $("veil").hidden = title === null;
+  $("answer").classList.toggle("past", title !== null); // what is not now is shown as such
   set($("veil-title"), title ?? "");
   set($("veil-text"), text);
 }

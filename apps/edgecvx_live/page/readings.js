@@ -29,8 +29,9 @@ function fillCard(card, reading, model, still) {
   file.title = model ? model.file : "";
   const winner = card.querySelector(".winner");
   const top = reading.top[0];
-  set(winner.children[0], top ? top.label : "–");
-  winner.children[0].classList.toggle("long", Boolean(top) && top.label.length > 15);
+  const name = top ? headline(top.label) : "–";
+  set(winner.children[0], name);
+  winner.children[0].classList.toggle("long", name.length > 15);
   set(winner.children[1], top ? percent(top.probability) : "");
   winner.classList.toggle("unsure", !top || top.probability < 0.4);
   fillBars(card.querySelector(".bars"), reading.top.slice(0, ROWS), still);
@@ -87,6 +88,11 @@ function make(kind, name = "") {
 
 function set(element, text) {
   if (element.textContent !== text) element.textContent = text;
+}
+
+// ImageNet's labels are lists of synonyms; the bars show them whole.
+function headline(label) {
+  return label.split(", ", 1)[0];
 }
 
 function percent(share) {
