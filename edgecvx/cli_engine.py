@@ -30,7 +30,7 @@ def build_engine(
     """Compile an artifact for the NVIDIA GPU of this machine; takes minutes once, and is kept.
 
     With TensorRT's Python API, or trtexec where that is not installed. The engine belongs to this file, this TensorRT
-    and this GPU, and its runtime finds it by all three. Not run on hardware by us.
+    and this GPU, and its runtime finds it by all three. Not run on hardware.
     """
     from edgecvx.runtimes.tensorrt_engine import build_engine as build
 

@@ -194,9 +194,9 @@ def one_scale_per_channel(model: ir.Model) -> Found:
         if not _is_weight(node):
             continue
         axis = node.attributes["axis"].as_int() if "axis" in node.attributes else 1
-        channels = _numbers(node.inputs[0]).shape[0]
-        if axis != 0 or (is_constant(node.inputs[1]) and _numbers(node.inputs[1]).shape != (channels,)):
-            yield _name(node), f"does not have a scale for each of {channels} output channels along axis 0"
+        channels = _numbers(node.inputs[0]).shape[:1]
+        if axis != 0 or (is_constant(node.inputs[1]) and _numbers(node.inputs[1]).shape != channels):
+            yield _name(node), f"does not have a scale for each of {math.prod(channels)} output channels along axis 0"
     for node in model.graph:
         if node.op_type == "Gemm" and ("transB" not in node.attributes or node.attributes["transB"].as_int() != 1):
             yield _name(node), "has its outputs along axis 1 of the weights: transB is not 1"
