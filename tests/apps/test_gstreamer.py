@@ -93,11 +93,8 @@ def test_what_is_no_video_is_told(tmp_path: Path) -> None:
     for content in (b"", b"hello " * 1000, bytes(range(256)) * 100):
         path = tmp_path / "notes.mp4"
         path.write_bytes(content)
-        source = open_source(f"file:{path}", size=SIZE)
-        source.open()
         with pytest.raises(SourceMissingError, match=r"notes\.mp4 gives no picture"):
-            source.read()
-        source.close()
+            read(open_source(f"file:{path}", size=SIZE), 1)
 
 
 def test_cameras_that_are_not_there_are_told() -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import collections
 import contextlib
 import fcntl
+import math
 import os
 import select
 import signal
@@ -82,6 +83,8 @@ class PipeSource:
         self._frames = self._chatter = -1
         self._said: collections.deque[str] = collections.deque(maxlen=_SAID_LINES)
         self._count = 0
+        self._doomed = math.inf
+        """When a child that has told an error should have ended: gst-launch has been seen to hang on its way out."""
 
     def open(self) -> None:
         """Starts the child."""
@@ -112,6 +115,7 @@ class PipeSource:
 
     def _start(self) -> None:
         self._said.clear()
+        self._doomed = math.inf
         frames, write_end = os.pipe()
         chatter, chatter_end = os.pipe()
         stdin: int = subprocess.DEVNULL
@@ -189,7 +193,7 @@ class PipeSource:
             if self._closed.is_set() or self._child is None:
                 raise SourceLostError(f"{self.name} was stopped")
             frames, chatter = self._frames, self._chatter
-            left = deadline - time.monotonic()
+            left = min(deadline, self._doomed) - time.monotonic()
             watched = [frames, chatter] if chatter >= 0 else [frames]
             try:
                 ready, _, _ = select.select(watched, [], [], max(0.0, min(left, 0.5)))
@@ -210,7 +214,10 @@ class PipeSource:
             if not data:
                 os.close(self._chatter)
                 self._chatter = -1
-        self._said.extend(line for part in data.decode(errors="replace").splitlines() if (line := part.strip()))
+        lines = [line for part in data.decode(errors="replace").splitlines() if (line := part.strip())]
+        if self._doomed == math.inf and any(line.startswith("ERROR") for line in lines):
+            self._doomed = time.monotonic() + _POLITE
+        self._said.extend(lines)
 
     # --- what went wrong ---------------------------------------------------------------------------------------
 
@@ -233,12 +240,16 @@ class PipeSource:
             self._count = 0  # a video that gives no frame the second time is missing, not an endless loop
             self._start()
             return
-        reason = self._reason() or f"it ended with exit code {child.returncode}"
+        raise self._stopped(self._reason() or f"it ended with exit code {child.returncode}")
+
+    def _stopped(self, reason: str) -> Exception:
         if self._count:
-            raise SourceLostError(f"{self.name} stopped: {reason}")
-        raise SourceMissingError(f"{self.name} gives no picture: {reason} ({self._program.advice})")
+            return SourceLostError(f"{self.name} stopped: {reason}")
+        return SourceMissingError(f"{self.name} gives no picture: {reason} ({self._program.advice})")
 
     def _hung(self) -> Exception:
+        if self._doomed < math.inf:
+            return self._stopped(self._reason())
         if self._count:
             return SourceLostError(f"{self.name} has given no picture for {self._following:.0f} s")
         return SourceMissingError(
