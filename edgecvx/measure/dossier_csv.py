@@ -87,7 +87,8 @@ GROUPS = (
             "size_bytes": attrgetter("bytes"),
         },
     ),
-    Group(of=lambda _, row: row.measured, columns=_same("fp32_bytes", "int8_share")),
+    Group(of=lambda _, row: row, columns=_same("fp32_bytes")),
+    Group(of=lambda _, row: row.measured, columns=_same("int8_share")),
     Group(of=_weights, columns={"weights": lambda w: f"{w.kind} {w.ref}", "weights_license": attrgetter("license")}),
     Group(
         of=_part("calibration"),

@@ -56,6 +56,8 @@ class Row:
     """How long it takes against the FP32 file of the same model and format, with the same threads, in the same call."""
     bench: DeviceBench | None = None
     """The call it was measured in."""
+    fp32_bytes: int | None = None
+    """What its weights take in float32: some files say it, and it holds for all of the same weights."""
 
     @property
     def summary(self) -> Summary | None:
@@ -82,8 +84,7 @@ class Row:
     @property
     def share(self) -> float | None:
         """Its bytes over those of the same weights in float32."""
-        whole = self.measured.fp32_bytes if self.measured else None
-        return self.identity.bytes / whole if whole else None
+        return self.identity.bytes / self.fp32_bytes if self.fp32_bytes else None
 
     @property
     def threads(self) -> str:
@@ -244,6 +245,7 @@ def _device(
             # An attempt that failed does not take the place of figures.
             if before is None or measured.error is None or before[1].error is not None:
                 newest[_same(measured)] = (bench, measured)
+    whole = {_weights(m): m.fp32_bytes for _, m in newest.values() if m.fp32_bytes}
     rows = [
         Row(
             key="",
@@ -253,6 +255,7 @@ def _device(
             measured=measured,
             against_fp32=_against_fp32(bench, measured),
             bench=bench,
+            fp32_bytes=whole.get(_weights(measured)),
         )
         for bench, measured in newest.values()
     ]
@@ -275,6 +278,10 @@ def _device(
 def _same(m: Measured) -> tuple[object, ...]:
     """Two measurements with this in common are of the same thing."""
     return (m.identity.sha256, m.identity.runtime, m.threads, m.batch, tuple(sorted(m.options.items())))
+
+
+def _weights(m: Measured) -> tuple[object, ...]:
+    return (m.weights.sha256, m.identity.model, m.identity.task)
 
 
 # --- comparisons on one device --------------------------------------------------------------------------------------

@@ -193,11 +193,10 @@ def _calibration(dossier: Dossier) -> Iterator[str]:
     rows = [r for r in dossier.rows if r.measured and r.measured.calibration and r.measured.calibration.kind == "demo"]
     files = {r.identity.sha256 for r in rows}
     if files:
-        told = rows[0].identity.file if len(files) == 1 else f"{len(files)} INT8 files"
-        were = "was" if len(files) == 1 else "were"
+        told = f"{rows[0].identity.file} was" if len(files) == 1 else f"{len(files)} INT8 files were"
         yield (
-            f"Calibrated on drawn pictures: {told} {were}; for photographs, calibrate on pictures like those the "
-            "network will see (--calib DIR)"
+            f"{told} calibrated on drawn pictures: for photographs, calibrate on pictures like those the network will "
+            "see (--calib DIR)"
         )
 
 

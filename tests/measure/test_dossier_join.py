@@ -98,6 +98,17 @@ def test_the_ratio_is_to_fp32_of_the_same_format_and_threads() -> None:
             assert (base.identity.format, base.threads) == (row.identity.format, row.measured.threads)
 
 
+def test_the_share_of_fp32_is_known_from_any_file_of_the_same_weights() -> None:
+    """Only INT8 files say what their weights take in float32."""
+    bench = sample.pi()
+    shy = tuple(m if m.calibration else dataclasses.replace(m, fp32_bytes=None) for m in bench.measured)
+    shares = {row.label: row.share for row in only(dataclasses.replace(bench, measured=shy)).rows}
+    assert shares["onnx fp32"] == pytest.approx(1.0, abs=0.001)
+    assert shares["onnx int8"] == pytest.approx(0.262, abs=0.001)
+    none = tuple(dataclasses.replace(m, fp32_bytes=None) for m in bench.measured)
+    assert {row.share for row in only(dataclasses.replace(bench, measured=none)).rows} == {None}
+
+
 def test_a_ratio_that_was_taken_the_other_way_is_turned() -> None:
     bench = sample.pi()
     turned = tuple(
