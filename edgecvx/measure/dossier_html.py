@@ -156,6 +156,7 @@ def page(dossier: Dossier, *, title: str | None, files: Sequence[str], warnings:
             "remarks": (*map(sentence, warnings), *general_remarks(dossier)),
             "columns": [column.name for column in words.COLUMNS],
             "accuracy_columns": [column.name for column in words.ACCURACY_COLUMNS],
+            "absent": ABSENT,
             "shown": ROWS_SHOWN,
             "remarks_shown": REMARKS_SHOWN,
             "devices": [_section(device) for device in dossier.devices],

@@ -130,7 +130,14 @@ def _labels(front: Front, x: svg.Axis, y: svg.Scale, left: float, right: float, 
         name = svg.shorten(row.label, size)
         px, py = x(row.p50 or 0.0), y(row.top1 or 0.0)
         half = svg.CHARACTER * len(name) / 2
-        for cx, cy in ((px, py - 12), (px, py + 22), (px + half + 11, py + 4), (px - half - 11, py + 4)):
+        around = [(px, py - 12), (px, py + 22), (px + half + 11, py + 4), (px - half - 11, py + 4)]
+        around += [
+            (px + half - 6, py - 12),
+            (px + half - 6, py + 22),
+            (px - half + 6, py - 12),
+            (px - half + 6, py + 22),
+        ]
+        for cx, cy in around:
             box = (cx - half, cx + half, cy - 4)
             free = all(box[1] < a or b < box[0] or abs(box[2] - c) > 13 for a, b, c in taken)
             if free and left < box[0] and box[1] < right + 8 and y.end + 6 < cy < y.start - 2:
