@@ -45,6 +45,8 @@ class Look:
     minute: float
     server_mb: float
     runtimes_mb: float
+    own_mb: float
+    """What no file stands behind, of all of them: flat unless something leaks, whatever else maps the same files."""
     load: float
     viewers: int
     told: float | None
@@ -63,6 +65,7 @@ class Shown:
     minute: float
     frame: int
     age_ms: float
+    waited_ms: float
     work_ms: float
     """What the frame cost: its preparation and every inference on it."""
     infer_ms: tuple[float, ...]
@@ -198,7 +201,13 @@ def shown(result: dict[str, Any], minute: float) -> Shown:
     # Both artifacts of one model share one preparation, which each of them tells.
     work = max(reading["prepare_ms"] for reading in result["readings"]) + sum(infer)
     return Shown(
-        minute=minute, frame=result["frame"], age_ms=result["age_ms"], work_ms=work, infer_ms=infer, fps=result["fps"]
+        minute=minute,
+        frame=result["frame"],
+        age_ms=result["age_ms"],
+        waited_ms=result["waited_ms"],
+        work_ms=work,
+        infer_ms=infer,
+        fps=result["fps"],
     )
 
 
@@ -230,16 +239,25 @@ def look(pid: int, minute: float, record: Record) -> Look:
     """Memory now, pages that processes share counted once."""
     app = psutil.Process(pid)
     own = app.memory_full_info().pss / 1e6
-    children = sum(child.memory_full_info().pss for child in app.children(recursive=True)) / 1e6
+    children = app.children(recursive=True)
+    runtimes = sum(child.memory_full_info().pss for child in children) / 1e6
+    anonymous = sum(anonymous_bytes(each.pid) for each in (app, *children)) / 1e6
     viewers = sum(c.status == psutil.CONN_ESTABLISHED for c in app.net_connections("tcp"))
     return Look(
         minute=minute,
         server_mb=own,
-        runtimes_mb=children,
+        runtimes_mb=runtimes,
+        own_mb=anonymous,
         load=os.getloadavg()[0],
         viewers=viewers,
         told=record.told_mb,
     )
+
+
+def anonymous_bytes(pid: int) -> int:
+    """Memory of a process that is no file's."""
+    rollup = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii")
+    return next(int(line.split()[1]) * 1024 for line in rollup.splitlines() if line.startswith("Anonymous:"))
 
 
 # --- what is written ---------------------------------------------------------------------------------------------
@@ -258,8 +276,9 @@ def told(record: Record, names: Sequence[str], minutes: float, threads: int) -> 
 `benchmarks/live_soak.py`: the real `edgecvx-live` on drawn pictures, 25 a second, with two TFLite files side by side on
 the same frames, threads per file: {threads}. {READERS} viewers from beginning to end; from minute {stubborn} one more
 client that never reads, and comes again when it is sent away. Memory is that of the app and its runtimes' processes,
-pages they share counted once (PSS). A frame's age is the time from its arrival to its result; what it cost is its
-preparation and both inferences.
+pages they share counted once (PSS); pages that other programs use too, such as Python's own, count in part, so it moves
+when those come and go. Their own memory is what no file stands behind (anonymous pages). A frame's age is the time from
+its arrival to its result; what it cost is its preparation and both inferences.
 
 ![memory and age of frames over time](live-soak.svg)
 
@@ -277,17 +296,17 @@ def memory_rows(record: Record, minutes: float) -> list[tuple[str, str]]:
     """The first sixth is left out: runtimes and viewers arrive in it."""
     last = record.looks[-1].minute
     settled = [each for each in record.looks if each.minute >= last / 6]
-    early = statistics.median(each.total for each in settled if each.minute <= last / 3)
-    late = statistics.median(each.total for each in settled if each.minute >= last * 5 / 6)
+    early = statistics.median(each.own_mb for each in settled if each.minute <= last / 3)
+    late = statistics.median(each.own_mb for each in settled if each.minute >= last * 5 / 6)
     totals = [each.total for each in settled]
-    slope = slope_per_hour([each.minute for each in settled], totals)
+    slope = slope_per_hour([each.minute for each in settled], [each.own_mb for each in settled])
     loads = sorted(each.load for each in record.looks)
     return [
-        (f"memory, median of minutes {minutes / 6:.0f} to {minutes / 3:.0f}", f"{early:.1f} MB"),
-        (f"memory, median of minutes {minutes * 5 / 6:.0f} to {minutes:.0f}", f"{late:.1f} MB"),
         (f"memory after minute {minutes / 6:.0f}, lowest and highest", f"{min(totals):.1f} and {max(totals):.1f} MB"),
-        (f"memory after minute {minutes / 6:.0f}, trend", f"{slope:+.2f} MB per hour"),
-        ("of it the server's own process, at the end", f"{record.looks[-1].server_mb:.1f} MB"),
+        (f"own memory, median of minutes {minutes / 6:.0f} to {minutes / 3:.0f}", f"{early:.1f} MB"),
+        (f"own memory, median of minutes {minutes * 5 / 6:.0f} to {minutes:.0f}", f"{late:.1f} MB"),
+        (f"own memory after minute {minutes / 6:.0f}, trend", f"{slope:+.2f} MB per hour"),
+        ("memory of the server's process alone, at the end", f"{record.looks[-1].server_mb:.1f} MB"),
         ("load of the machine: lowest, median, highest", f"{at(loads, 0, 1)}, {at(loads, 0.5, 1)}, {at(loads, 1, 1)}"),
     ]
 
@@ -298,11 +317,13 @@ def frame_rows(record: Record, names: Sequence[str]) -> list[tuple[str, str]]:
     ages = sorted(each.age_ms for each in shown)
     ratios = sorted(each.age_ms / each.work_ms for each in shown)
     over = sum(ratio > 2 for ratio in ratios)
+    waited = sorted(each.waited_ms for each in shown)
     times = zip(*(each.infer_ms for each in shown if len(each.infer_ms) == len(names)), strict=True)
     captured = shown[-1].frame - shown[0].frame + 1
     return [
         ("results shown to the first viewer", f"{len(shown)}, of {captured} frames captured"),
         ("age of a frame at its result: median, 99th percentile, highest", f"{spread(ages)} ms"),
+        ("of it waiting for the one before", f"{spread(waited)} ms"),
         ("age over what the frame cost: median, 99th percentile, highest", spread(ratios, 2)),
         ("frames older than twice what they cost", f"{over} of {len(shown)}"),
         *(
@@ -343,6 +364,7 @@ BLUE, ORANGE, INK, RULE = "#2c5fa3", "#a8520f", "#565d69", "#e4e1d9"
 def plot(record: Record, minutes: float) -> str:
     """Memory above, ages below, over the same minutes."""
     memory = [(each.minute, each.total) for each in record.looks]
+    own = [(each.minute, each.own_mb) for each in record.looks]
     server = [(each.minute, each.server_mb) for each in record.looks]
     halves: dict[int, list[Shown]] = {}
     for each in record.shown:
@@ -358,8 +380,8 @@ def plot(record: Record, minutes: float) -> str:
         f'<rect width="{WIDTH}" height="490" fill="#ffffff"/>',
         f'<rect x="{begin:.1f}" y="24" width="{end - begin:.1f}" height="170" fill="#f3f1eb"/>',
         f'<text x="{begin + 8:.1f}" y="184" fill="{INK}">a client that never reads</text>',
-        panel(24, 170, minutes, "memory, MB", [(memory, BLUE, ""), (server, ORANGE, "")]),
-        key(214, [(BLUE, "", "app and runtimes"), (ORANGE, "", "the server's process alone")]),
+        panel(24, 170, minutes, "memory, MB", [(memory, BLUE, ""), (own, INK, ""), (server, ORANGE, "")]),
+        key(214, [(BLUE, "", "app and runtimes"), (INK, "", "their own memory"), (ORANGE, "", "the server's process")]),
         panel(268, 170, minutes, "age of a frame, ms", [(middle, BLUE, ""), (high, ORANGE, ""), (bound, INK, "5 4")]),
         key(458, [(BLUE, "", "median"), (ORANGE, "", "99th percentile"), (INK, "5 4", "twice the median cost")]),
     ]

@@ -7,6 +7,8 @@ in the two classes it speaks through, with asyncio's own means.
 from __future__ import annotations
 
 import asyncio
+import socket
+import struct
 from typing import Any
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -45,7 +47,7 @@ class Http(H11Protocol):
     def end(self) -> None:
         """Ends the connection, unless it has become a WebSocket."""
         if self.transport.get_protocol() is self:
-            self.transport.abort()
+            drop(self.transport)
 
 
 class WebSocket(WebSocketsSansIOProtocol):
@@ -54,11 +56,23 @@ class WebSocket(WebSocketsSansIOProtocol):
     def handle_ping(self) -> None:
         """Answers a ping, as long as the answers are read."""
         if self.transport.get_write_buffer_size() > UNREAD:
-            self.transport.abort()
+            drop(self.transport)
         else:
             super().handle_ping()
 
     def on_task_complete(self, task: asyncio.Task[Any]) -> None:
         """Lets go of the connection once the app has."""
         super().on_task_complete(task)
-        self.loop.call_later(GOODBYE, self.transport.abort)
+        self.loop.call_later(GOODBYE, drop, self.transport)
+
+
+def drop(transport: asyncio.Transport) -> None:
+    """Ends a connection for both sides at once.
+
+    Closed in the usual way, what was sent and not read would stay in the kernel for as long as the other side's machine
+    says that it is alive, and the other side would never be told.
+    """
+    connection = transport.get_extra_info("socket")
+    if connection is not None and connection.fileno() != -1:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    transport.abort()

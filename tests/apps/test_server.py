@@ -331,7 +331,7 @@ def test_one_who_never_reads_is_sent_away(engine: Pretended, monkeypatch: pytest
     """The others are served meanwhile; afterwards the seat is free again."""
     monkeypatch.setattr(viewer, "PATIENCE", 0.5)
     monkeypatch.setattr(patience, "GOODBYE", 0.1)
-    with served(engine, viewers=2) as server, connect(url(server)) as other, stubborn(server):
+    with served(engine, viewers=2) as server, connect(url(server)) as other, stubborn(server) as raw:
 
         def is_free() -> bool:
             receive_until(other, engine.step().frame)
@@ -342,6 +342,7 @@ def test_one_who_never_reads_is_sent_away(engine: Pretended, monkeypatch: pytest
                     return False
 
         wait_until(is_free, "the seat of one who never reads is free again")
+        wait_until(lambda: is_reset(raw), "the connection is ended for both sides, though nothing was read")
         receive_until(other, engine.step().frame)
 
 
@@ -454,6 +455,11 @@ def test_it_ends_while_somebody_looks_on(engine: Pretended) -> None:
 
 
 # --- means -------------------------------------------------------------------------------------------------------
+
+
+def is_reset(raw: socket.socket) -> bool:
+    """Whether the other side has ended the connection, asked without reading."""
+    return raw.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) != 0
 
 
 class stubborn:  # noqa: N801 - reads as a verb of the test
