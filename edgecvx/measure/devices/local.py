@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import shlex
 import shutil
 import subprocess
 import sys
 import tempfile
 import threading
+import time
 from pathlib import Path
 
 from edgecvx.errors import DeviceError, UsageError
@@ -39,21 +41,30 @@ class LocalDevice:
         with tempfile.TemporaryDirectory(prefix="edgecvx-bench-", ignore_cleanup_errors=True) as name:
             folder = Path(name)
             _place(job.with_order(remove=True), folder)
-            self._check(folder)
+            self._check(folder, stop)
+            if stop.is_set():
+                return
             runner = self._start(folder, "measure")
             ended = follow(runner, collector, stop=stop, silence=_silence(job))
         if not ended.done and not stop.is_set():
             said = f": {ended.said}" if ended.said else ""
             raise DeviceError(f"the runner on this machine ended before it was done (exit code {ended.code}){said}")
 
-    def _check(self, folder: Path) -> None:
+    def _check(self, folder: Path, stop: threading.Event) -> None:
+        """Asks the runner what is missing here; returns early when stopped."""
         runner = self._start(folder, "check")
+        answer = said = b""
+        until = time.monotonic() + PATIENCE
         try:
-            answer, said = runner.communicate(timeout=PATIENCE)
-        except subprocess.TimeoutExpired:
-            raise DeviceError(f"{self._told} did not say within {PATIENCE:.0f} s what is installed") from None
+            while runner.returncode is None and not stop.is_set():
+                if time.monotonic() > until:
+                    raise DeviceError(f"{self._told} did not say within {PATIENCE:.0f} s what is installed")
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    answer, said = runner.communicate(timeout=0.2)
         finally:
             end(runner)
+        if stop.is_set():
+            return
         if not answer:
             told = " ".join(said.decode(errors="replace").split())[-300:]
             raise DeviceError(f"{self._told} could not run the runner: {told or 'it said nothing'}")
