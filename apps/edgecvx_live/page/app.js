@@ -104,7 +104,7 @@ function showResult() {
 function showVerdict() {
   const [a, b] = result.readings;
   const names = result.readings.map((reading) => nameOf(reading));
-  const times = [a, b].map((reading) => history.recent(`infer ${reading.model}`, 5000));
+  const times = [a, b].map((reading) => history.recent(`infer ${reading.model}`, 20_000));
   const faster = times[0] <= times[1] ? 0 : 1;
   const ratio = times[1 - faster] / times[faster];
   if (!Number.isFinite(ratio)) return;
