@@ -13,6 +13,7 @@ from __future__ import annotations
 import collections
 import contextlib
 import io
+import itertools
 import threading
 import time
 from collections.abc import Sequence
@@ -39,6 +40,8 @@ SIDE_BY_SIDE = 2
 QUALITY = 80
 _KEPT = 4
 """Frames of the last results that can still be shown; a page asks for one when it has got the result."""
+_ENCODED = 16
+"""Pictures that are kept encoded, for viewers who ask for the same ones."""
 _RATE_WINDOW = 2.0
 _MEMORY_AGE = 2.0
 _PAST = 1.0
@@ -209,15 +212,13 @@ class Engine:
             return None
         full = frame.pixels.shape[1]
         key = (frame.number, full if width is None else max(1, min(width, full)))
-        encoded = self._encoded
-        if key not in encoded:
+        encoded = self._encoded.get(key)
+        if encoded is None:
             # Twenty viewers of the same frame share one encoding. Two that come at once may both make it: no harm.
-            self._encoded = {
-                **{k: v for k, v in encoded.items() if k[0] > frame.number - 2 * _KEPT},
-                key: _jpeg(frame, key[1]),
-            }
-            encoded = self._encoded
-        return encoded.get(key) or _jpeg(frame, key[1])
+            encoded = _jpeg(frame, key[1])
+            recent = itertools.islice(reversed(self._encoded.items()), _ENCODED - 1)
+            self._encoded = {**dict(reversed(list(recent))), key: encoded}
+        return encoded
 
     # --- the inference thread ----------------------------------------------------------------------------------
 

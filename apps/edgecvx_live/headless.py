@@ -98,7 +98,8 @@ def plain(text: str) -> str:
 
 
 def _say(out: TextIO, text: str) -> None:
-    _print(out, f"{plain(text)}\n")
+    clear = "\r\x1b[K" if out.isatty() else ""  # the line of results, which changes in its place
+    _print(out, f"{clear}{plain(text)}\n")
 
 
 def _print(out: TextIO, text: str) -> None:

@@ -304,6 +304,9 @@ def test_pictures_are_of_the_result_and_no_larger_than_the_frame(
     assert brightness_of(engine.picture(dark, 32)) == (32, 10)
     assert brightness_of(engine.picture(None, 5000)) == (64, 240)
     assert engine.picture(dark, 32) is engine.picture(dark, 32), "twenty viewers share one encoding"
+    for width in range(1, 60):
+        engine.picture(dark, width)
+    assert len(engine._encoded) <= 16, "whoever asks for every width fills no memory"
 
 
 def brightness_of(jpeg: bytes | None) -> tuple[int, int]:

@@ -160,6 +160,31 @@ def test_a_runtime_that_is_killed_is_opened_again(artifact: Path) -> None:
         assert "model:" not in process.stderr.read()
 
 
+def test_a_runtime_that_hangs_does_not_hold_up_the_end(artifact: Path) -> None:
+    """Native code that never comes back: here, a process that is stopped."""
+    with start(artifact, "--json-lines") as process:
+        line_with(process.stdout, '"frame"')
+        (worker,) = psutil.Process(process.pid).children(recursive=True)
+        worker.suspend()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(PATIENCE) == 0
+        psutil.wait_procs([worker], timeout=PATIENCE)
+        assert not worker.is_running()
+
+
+def test_a_mistake_in_a_thread_ends_the_program() -> None:
+    """Half alive is worse than dead: a service that ended is started again."""
+    code = (
+        "import threading, sys, time\nfrom edgecvx_live import main\n"
+        "main.run = lambda _: (threading.Thread(target=lambda: 1 / 0).start(), time.sleep(600))\nmain.main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=ENVIRONMENT, capture_output=True, text=True, check=False, timeout=PATIENCE * 2
+    )
+    assert done.returncode == 70
+    assert "ZeroDivisionError" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
