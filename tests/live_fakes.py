@@ -98,9 +98,10 @@ class FakeArtifact:
         self.closed = True
 
 
-def write_artifact(folder: Path, name: str = "model-fp32.tflite", **changes: Any) -> Path:
-    """A file with a sound manifest and a content no runtime would take."""
-    content = b"not a model"
+def write_artifact(
+    folder: Path, name: str = "model-fp32.tflite", content: bytes = b"not a model", **changes: Any
+) -> Path:
+    """A file with a sound manifest, by default with a content no runtime would take."""
     manifest = Manifest(
         model=ModelSpec(
             arch=SMALL,

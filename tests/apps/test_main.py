@@ -11,17 +11,19 @@ import subprocess
 import sys
 import urllib.request
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import IO
 
 import psutil
 import pytest
-from live_fakes import PATIENCE, write_artifact
+import support
+from live_fakes import LABELS, PATIENCE, write_artifact
 from PIL import Image
 
-from edgecvx.data.demo import CLASSES
 from edgecvx.data.demo import picture as drawn
-from edgecvx.manifest import manifest_path
+from edgecvx.manifest import manifest_path, read_manifest
+from edgecvx.spec import InputKind, PreprocessSpec, Task
 from edgecvx_live.headless import plain
 from edgecvx_live.main import run
 from edgecvx_live.sources.demo import frame
@@ -33,13 +35,29 @@ ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (ROOT, ROOT 
 
 @pytest.fixture(scope="module")
 def artifact(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Atto with its demo weights, in ONNX, at a small size: a real file in a real runtime."""
-    pytest.importorskip("torch")
-    import edgecvx
+    """The small network in ONNX, seeded and not trained: a real file in a real runtime."""
+    pytest.importorskip("onnxruntime")
+    from edgecvx.export.canonical import build_canonical
+    from edgecvx.export.fold import fold
+    from edgecvx.export.onnx import OnnxOptions, lower
 
-    folder = tmp_path_factory.mktemp("artifact")
-    (exported,) = edgecvx.export("atto", weights="demo", target="onnx", image_size=96, out=folder).artifacts
-    return exported.path
+    network = fold(support.network(len(LABELS)), task=Task.CLASSIFY).module
+    lowered = lower(build_canonical(network, task=Task.CLASSIFY, image_size=64), OnnxOptions())
+    described = read_manifest(write_artifact(tmp_path_factory.mktemp("described"))).model
+    return write_artifact(
+        tmp_path_factory.mktemp("artifact"),
+        "small.onnx",
+        lowered.files[".onnx"],
+        model=replace(
+            read_manifest(write_artifact(tmp_path_factory.mktemp("other"))).model, preprocess=PreprocessSpec(size=64)
+        ),
+        runtime="onnxruntime",
+        target="onnx",
+        format="onnx",
+        input_kind=InputKind.FLOAT,
+        input=lowered.inputs[0],
+        outputs=lowered.outputs,
+    )
 
 
 @pytest.fixture(autouse=True)
@@ -98,7 +116,7 @@ def test_a_folder_shown_once_ends_the_run_and_says_each_answer(artifact: Path, t
         Image.fromarray(drawn(number * 5, trouble=0)[0]).save(tmp_path / f"{number}.png")
     done = live(artifact, "--headless", "--once", "--source", f"folder:{tmp_path}", "--smoothing", "0")
     assert done.returncode == 0, done.stderr
-    assert any(label in done.stdout for label in CLASSES)
+    assert any(label in done.stdout for label in LABELS)
     assert "all pictures" in done.stderr
 
 
