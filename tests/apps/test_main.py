@@ -48,9 +48,7 @@ def artifact(tmp_path_factory: pytest.TempPathFactory) -> Path:
         tmp_path_factory.mktemp("artifact"),
         "small.onnx",
         lowered.files[".onnx"],
-        model=replace(
-            read_manifest(write_artifact(tmp_path_factory.mktemp("other"))).model, preprocess=PreprocessSpec(size=64)
-        ),
+        model=replace(described, preprocess=PreprocessSpec(size=64)),
         runtime="onnxruntime",
         target="onnx",
         format="onnx",
