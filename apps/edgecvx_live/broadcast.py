@@ -10,7 +10,7 @@ import json
 import math
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -137,8 +137,15 @@ def _news(status: Status) -> tuple[object, ...]:
 class Broadcast:
     """Follows an engine; hands its newest view to any number of coroutines."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, on_failure: Callable[[Exception], None]) -> None:
+        """Follows nothing yet.
+
+        Args:
+            engine: What to follow.
+            on_failure: Told of an error that ends the following; without it viewers would wait for ever.
+        """
         self._engine = engine
+        self._on_failure = on_failure
         self._watched = threading.Event()
         self._changed = threading.Event()
         self._ended = threading.Event()
@@ -189,6 +196,12 @@ class Broadcast:
         self._changed.set()
 
     def _follow(self) -> None:
+        try:
+            self._make_views()
+        except Exception as error:  # noqa: BLE001 - raised again in the main thread
+            self._on_failure(error)
+
+    def _make_views(self) -> None:
         maker = ViewMaker(self._engine)
         while not self._ended.is_set():
             if not self._watched.wait(0.5):

@@ -22,7 +22,7 @@ import logging
 import signal
 import socket
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib import resources
 from types import FrameType
@@ -65,9 +65,9 @@ class PageFile:
 class Live:
     """What the routes and the viewers share."""
 
-    def __init__(self, engine: Engine, *, viewers: int) -> None:
+    def __init__(self, engine: Engine, *, viewers: int, on_failure: Callable[[Exception], None]) -> None:
         self.engine = engine
-        self.broadcast = Broadcast(engine)
+        self.broadcast = Broadcast(engine, on_failure)
         self.commands = asyncio.Lock()
         self._drawing = asyncio.Lock()
         self._most = viewers
@@ -139,15 +139,18 @@ class Live:
         return Response(content, media_type="image/jpeg", headers={"cache-control": "no-store", **headers})
 
 
-def create_app(engine: Engine, access: Access, *, viewers: int = VIEWERS) -> ASGIApp:
+def create_app(
+    engine: Engine, access: Access, *, viewers: int = VIEWERS, on_failure: Callable[[Exception], None]
+) -> ASGIApp:
     """The application, guarded.
 
     Args:
         engine: What is shown; started and stopped by whoever made it.
         access: Who is let in.
         viewers: How many may look on at once.
+        on_failure: Told of an error of the engine after which nothing more can be shown.
     """
-    live = Live(engine, viewers=viewers)
+    live = Live(engine, viewers=viewers, on_failure=on_failure)
     routes = [
         Route("/", live.file),
         Route("/static/{name}", live.file),
@@ -208,13 +211,14 @@ class Server:
             UsageError: The address cannot be had, or the token is no good.
         """
         access = access_for(host, token)
+        self._failure: Exception | None = None
         self._socket = _listening(host, port)
         self.port: int = self._socket.getsockname()[1]
         self.link = _link(host, self.port, access.token)
         """What a viewer opens; with the token, so it is to be shown once and to whom it is for."""
         self._server = _Uvicorn(
             uvicorn.Config(
-                create_app(engine, access, viewers=viewers),
+                create_app(engine, access, viewers=viewers, on_failure=self._fail),
                 http=patience.Http,
                 ws=patience.WebSocket,
                 ws_max_size=LONGEST,
@@ -232,15 +236,21 @@ class Server:
         )
 
     def run(self) -> None:
-        """Serves until SIGINT, SIGTERM or ``stop``."""
+        """Serves until SIGINT, SIGTERM or ``stop``; raises what ended the engine's views, if anything did."""
         try:
             self._server.run(sockets=[self._socket])
         finally:
             self._socket.close()
+        if self._failure is not None:
+            raise self._failure
 
     def stop(self) -> None:
         """Ends ``run``; from any thread."""
         self._server.should_exit = True
+
+    def _fail(self, error: Exception) -> None:
+        self._failure = error
+        self.stop()
 
 
 class _Uvicorn(uvicorn.Server):

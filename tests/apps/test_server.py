@@ -10,6 +10,7 @@ import socket
 import struct
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -452,6 +453,24 @@ def test_it_ends_while_somebody_looks_on(engine: Pretended) -> None:
                 live.recv(PATIENCE)
     assert closed.value.rcvd is not None
     assert closed.value.rcvd.code == 1012, "the page knows that this is a restart"
+
+
+def test_an_engine_that_breaks_ends_the_server_and_is_not_hidden(
+    engine: Pretended, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A page that says nothing for ever helps nobody; a service that ends with an error is started again."""
+
+    def broken(*_: object) -> bytes:
+        raise RuntimeError("the encoder is gone")
+
+    monkeypatch.setattr(engine, "picture", broken)
+    server = Server(engine, port=0)
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(server.run)
+        with suppress(ConnectionClosed), connect(url(server)) as live:
+            live.recv(PATIENCE)
+        with pytest.raises(RuntimeError, match="the encoder is gone"):
+            running.result(PATIENCE)
 
 
 # --- means -------------------------------------------------------------------------------------------------------
