@@ -13,14 +13,15 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help setup test lint format demo clean
+.PHONY: help setup test lint format demo live clean
 
 help:
 	@echo "make setup    the environment in $(VENV), with the pinned versions of constraints.txt"
 	@echo "make test     lint, then the tests"
 	@echo "make lint     ruff and mypy, changing nothing"
 	@echo "make format   let ruff format and fix what it can"
-	@echo "make demo     femto in FP32 and INT8, inspected, asked and validated on drawn pictures: demo/report.html"
+	@echo "make demo     femto in FP32 and INT8: exported, asked, validated and timed on drawn pictures: demo/report.html"
+	@echo "make live     the same femto, live on a page of this machine, FP32 beside INT8"
 	@echo "make clean    remove the environment, the caches and ./demo"
 
 setup: $(READY)
@@ -29,7 +30,7 @@ setup: $(READY)
 # The mark $(UNFINISHED) stands from the first command to the last one but one: an environment in which it is found was
 # interrupted and may hold half a package that pip takes for a whole one, so it is thrown away. $(READY) comes last.
 # torch goes first, alone: its wheel is the largest by far, and a download that breaks there wastes nothing else.
-$(READY): pyproject.toml constraints.txt
+$(READY): pyproject.toml apps/pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || \
 	  { echo "$(PYTHON) does not fit the pinned versions, which need Python 3.11 to 3.13: make PYTHON=python3.11"; exit 1; }
 	@rm -f $@
@@ -38,7 +39,7 @@ $(READY): pyproject.toml constraints.txt
 	@echo "setting up $(VENV): some minutes and about 3 GB, once"
 	@test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt torch
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]' -e ./apps
 	$(BIN)/pip check
 	@rm $(UNFINISHED) && touch $@
 
@@ -60,18 +61,29 @@ format: $(READY)
 # for that many: it names four instead.
 DEMO := demo
 STEM := $(DEMO)/convnextv2_femto.demo-224
+FILES := $(foreach precision,fp32 int8,$(foreach format,onnx xml tflite,$(STEM)-$(precision).$(format)))
 DRAW := from pathlib import Path; from edgecvx.data.demo import write_folder; \
         write_folder(Path("$(DEMO)/pictures"), count=4)
+EXPORT := $(BIN)/edgecvx export femto --weights demo --out $(DEMO)
 demo: $(READY)
 	rm -rf $(DEMO)
-	$(BIN)/edgecvx export femto --weights demo --target onnx,openvino,tflite --out $(DEMO)
-	$(BIN)/edgecvx export femto --weights demo --target onnx,openvino,tflite,coreml --int8 --out $(DEMO)
+	$(EXPORT) --target onnx,openvino,tflite
+	$(EXPORT) --target onnx,openvino,tflite,coreml --int8
 	$(BIN)/edgecvx inspect $(STEM)-int8.tflite
 	$(BIN)/python -c '$(DRAW)'
 	$(BIN)/edgecvx predict $(STEM)-int8.mlpackage $(DEMO)/pictures/*/* --top 2
-	$(BIN)/edgecvx validate $(STEM)-fp32.tflite $(STEM)-int8.onnx $(STEM)-int8.xml $(STEM)-int8.tflite \
-	  --limit 1000 --html $(DEMO)/report.html
+	mkdir $(DEMO)/results
+	$(BIN)/edgecvx validate $(FILES) --limit 1000 --json $(DEMO)/results/accuracy.json
+	$(BIN)/edgecvx bench $(FILES) --threads 1 --runs 140 --json $(DEMO)/results/latency.json
+	$(BIN)/edgecvx report $(DEMO)/results --out $(DEMO)
+	@echo "open $(DEMO)/report.html"
+
+# A page on 127.0.0.1 until Ctrl-C; the link it prints opens it.
+live: $(READY)
+	$(EXPORT) --target tflite
+	$(EXPORT) --target tflite --int8
+	$(BIN)/edgecvx-live $(STEM)-fp32.tflite $(STEM)-int8.tflite --side-by-side
 
 clean:
-	rm -rf $(VENV) $(DEMO) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache
-	find edgecvx tests -name __pycache__ -type d -prune -exec rm -rf {} +
+	rm -rf $(VENV) $(DEMO) build dist *.egg-info apps/*.egg-info apps/build .mypy_cache .pytest_cache .ruff_cache
+	find edgecvx apps tests -name __pycache__ -type d -prune -exec rm -rf {} +
