@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 import support
 import torch
+from commands import fails
 from PIL import Image
 from safetensors.torch import save_file
 
@@ -52,19 +53,6 @@ def picture(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("picture") / "bird.png"
     Image.fromarray(probe_pictures(96)[1]).save(path)
     return path
-
-
-def fails(arguments: list[str], capfd: pytest.CaptureFixture[str]) -> str:
-    """Runs a command that must fail as the contract says; returns its one line."""
-    capfd.readouterr()
-    code = cli.run(arguments)
-    captured = capfd.readouterr()
-    lines = [line for line in captured.err.splitlines() if line.startswith("error: ")]
-    assert code == 2
-    assert len(lines) == 1, captured.err
-    assert "Traceback" not in captured.err
-    assert not captured.out
-    return lines[0]
 
 
 def contents(folder: Path) -> dict[str, bytes]:

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import scripted
 import support
+from commands import fails
 from safetensors.torch import save_file
 
 from edgecvx import cli, show
@@ -64,19 +65,6 @@ def script(monkeypatch: pytest.MonkeyPatch) -> Script:
         return opened
 
     return install
-
-
-def fails(arguments: list[str], capfd: pytest.CaptureFixture[str]) -> str:
-    """Runs a command that must fail as the contract says; returns its one line."""
-    capfd.readouterr()
-    code = cli.run(arguments)
-    captured = capfd.readouterr()
-    lines = [line for line in captured.err.splitlines() if line.startswith("error: ")]
-    assert code == 2
-    assert len(lines) == 1, captured.err
-    assert "Traceback" not in captured.err
-    assert not captured.out
-    return lines[0]
 
 
 def test_a_benchmark_is_a_table_and_sentences(
