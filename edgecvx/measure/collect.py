@@ -1,6 +1,7 @@
 """Puts together what a device tells, event by event; and after a cut, what is left to ask for.
 
 Events come from another machine: each is checked key by key, and what does not fit is an error that names the device.
+So is what was not asked for: a turn twice, more runs than were ordered.
 Nothing that was measured is thrown away, with one exception: a sustained run that was cut in two is no sustained run,
 and is made again from its beginning. So is a round; the turns it already had stay among the samples.
 """
@@ -15,6 +16,7 @@ from typing import Any, TypeVar
 
 from edgecvx.errors import DeviceError, EdgecvxError
 from edgecvx.measure import latency_statistics as statistics
+from edgecvx.measure.foreign import sane
 from edgecvx.measure.job import PROTOCOL, Job
 from edgecvx.measure.latency import (
     Conditions,
@@ -92,6 +94,9 @@ class Collector:
         self._done = False
         self._rounds_over = int(job.order["first_round"])
         self._interruptions = 0
+        self._hellos = 0
+        self._turns: set[tuple[str, str]] = set()
+        """Artifact and kind of every turn in the round that is not over."""
         self._began: float | None = None
         self._offset = 0.0
         """Seconds from the first beginning to the latest one."""
@@ -111,10 +116,10 @@ class Collector:
         try:
             if handler is None:
                 raise EdgecvxError("no runner of this version sends it")
-            handler(self, event)
+            handler(self, sane(event))
         except KeyError as error:
             raise self._strange(event, f"{error} is missing") from None
-        except (EdgecvxError, TypeError, ValueError) as error:
+        except (EdgecvxError, TypeError, ValueError, RecursionError) as error:
             if isinstance(error, DeviceError):
                 raise
             raise self._strange(event, str(error)) from None
@@ -148,7 +153,8 @@ class Collector:
         Args:
             error: Why the device was given up, if it was.
         """
-        measured = tuple(self._measured(g) for g in self._gathered.values())
+        error = self._error if error is None else error
+        measured = tuple(self._measured(g, whole=error is None) for g in self._gathered.values())
         turns = [turn for m in measured for turn in (*m.model, *m.end_to_end)]
         yardsticks = [(t.started, t.yardstick_ns) for t in turns if t.yardstick_ns is not None]
         return DeviceBench(
@@ -159,7 +165,7 @@ class Collector:
             ratios=statistics.ratios(measured),
             noise=statistics.noise([ns for _, ns in sorted(yardsticks)]),
             interruptions=self._interruptions,
-            error=error or self._error,
+            error=error,
         )
 
     # What each event does.
@@ -167,6 +173,10 @@ class Collector:
     def _hello(self, event: Mapping[str, Any]) -> None:
         if event["protocol"] != PROTOCOL:
             raise EdgecvxError(f"it speaks protocol {event['protocol']!r}, this edgecvx {PROTOCOL}")
+        if self._hellos > self._interruptions:
+            raise EdgecvxError("it began twice")
+        self._hellos += 1
+        self._turns.clear()
         now = self._clock()
         self._began = now if self._began is None else self._began
         self._offset = now - self._began
@@ -186,7 +196,10 @@ class Collector:
 
     def _take_memory(self, event: Mapping[str, Any]) -> None:
         gathered = self._of(event)
-        gathered.memory = _read(Memory, event["memory"], "memory")
+        memory = _read(Memory, event["memory"], "memory")
+        if min(size for size in (memory.runtime, memory.model, memory.peak, 0) if size is not None) < 0:
+            raise EdgecvxError("memory below zero cannot be")
+        gathered.memory = memory
         self._say(f"memory of {gathered.entrant.identity.file}")
 
     def _opened(self, event: Mapping[str, Any]) -> None:
@@ -195,7 +208,12 @@ class Collector:
             if _read(int, event[key], key) <= 0:
                 raise EdgecvxError(f"{key} is {event[key]}")
         for key in ("runtime_version", "backend", "arithmetic"):
-            _read(_OptionalText, {"text": event[key]}, key)
+            told = _read(_OptionalText, {"text": event[key]}, key).text
+            if gathered.opened is not None and gathered.opened[key] != told:
+                raise DeviceError(
+                    f"{self.device}: after an interruption, {gathered.entrant.identity.file} was opened with {key} "
+                    f"{told!r} instead of {gathered.opened[key]!r}: these times do not belong together"
+                )
         gathered.opened = gathered.opened or dict(event)
         self._say(f"warming up {gathered.entrant.identity.file}")
 
@@ -208,32 +226,52 @@ class Collector:
     def _turn(self, event: Mapping[str, Any]) -> None:
         gathered = self._of(event)
         turn = self._read_turn(event)
-        if event["kind"] == "model":
-            gathered.model.append(turn)
-        elif event["kind"] == "end_to_end":
-            gathered.end_to_end.append(turn)
-        else:
-            raise EdgecvxError(f"kind is {event['kind']!r}")
+        kind = _read(str, event["kind"], "kind")
+        if kind not in ("model", "end_to_end"):
+            raise EdgecvxError(f"kind is {kind!r}")
+        self._check_asked_for(gathered, kind, turn)
+        (gathered.model if kind == "model" else gathered.end_to_end).append(turn)
+
+    def _check_asked_for(self, gathered: _Gathered, kind: str, turn: Turn) -> None:
+        order, this = self._job.order, (gathered.entrant.id, kind)
+        if turn.round != self._rounds_over or turn.round >= order["rounds"] or this in self._turns:
+            raise EdgecvxError(f"this turn of round {turn.round} was not asked for")
+        if order["runs"] is not None and len(turn.samples_ns) > -(-order["runs"] // order["rounds"]):
+            raise EdgecvxError(f"{len(turn.samples_ns)} runs in one turn were not asked for")
+        self._turns.add(this)
 
     def _told(self, event: Mapping[str, Any]) -> None:
-        self._of(event).told = _read(Told, event["told"], "told")
+        told = _read(Told, event["told"], "told")
+        if told.runs < 1 or min((told.mean, *told.means)) <= 0:
+            raise EdgecvxError(f"{told.runs} runs of {told.mean:g} ms cannot be")
+        self._of(event).told = told
 
     def _note(self, event: Mapping[str, Any]) -> None:
-        self._of(event).notes[_read(str, event["kind"], "kind")] = _read(str, event["sentence"], "sentence")
+        kind = _read(str, event["kind"], "kind")
+        if kind not in _NOTED:
+            raise EdgecvxError(f"kind is {kind!r}")
+        self._of(event).notes[kind] = _read(str, event["sentence"], "sentence")
 
     def _round(self, event: Mapping[str, Any]) -> None:
-        self._rounds_over = max(self._rounds_over, _read(int, event["round"], "round"))  # of so many, so many are over
+        over = _read(int, event["round"], "round")  # of so many, so many are over
+        if over != self._rounds_over + 1 or over > self._job.order["rounds"]:
+            raise EdgecvxError(f"{over} rounds cannot be over after {self._rounds_over}")
+        self._rounds_over = over
+        self._turns.clear()
         self._say("rounds")
 
     def _window(self, event: Mapping[str, Any]) -> None:
         gathered = self._of(event)
         for other in self._gathered.values():  # one after the other: whoever has windows and is not at it is over
             other.sustained_over = other.sustained_over or (other is not gathered and bool(other.windows))
-        gathered.windows.append(self._read_turn(event))
+        window = self._read_turn(event)
+        if window.round != len(gathered.windows) or window.round >= 60 * self._job.order["sustained_minutes"]:
+            raise EdgecvxError(f"a window {window.round} was not asked for")
+        gathered.windows.append(window)
         self._say(f"sustained run of {gathered.entrant.identity.file}")
 
     def _failed(self, event: Mapping[str, Any]) -> None:
-        sentence = _read(str, event["sentence"], "sentence")
+        sentence = _read(str, event["sentence"], "sentence") or "it gave no reason"
         if event["id"] is None:
             self._error = sentence
         else:
@@ -272,9 +310,11 @@ class Collector:
     def _sustained_over(self, artifact: str) -> bool:
         return self._done or self._gathered[artifact].sustained_over
 
-    def _measured(self, gathered: _Gathered) -> Measured:
-        """One artifact with all that came of it."""
-        entrant, opened = gathered.entrant, gathered.opened or {}
+    def _measured(self, gathered: _Gathered, *, whole: bool) -> Measured:
+        """One artifact with all that came of it; where the device has no error, one without times is one."""
+        entrant, opened, error = gathered.entrant, gathered.opened or {}, gathered.error
+        if error is None and whole and not gathered.model and gathered.told is None:
+            error = "the device told no times of it, nor why"
         identity = dataclasses.replace(entrant.identity, runtime_version=opened.get("runtime_version"))
         return dataclasses.replace(
             entrant,
@@ -283,7 +323,7 @@ class Collector:
             arithmetic=opened.get("arithmetic"),
             load_ns=opened.get("load_ns"),
             first_ns=opened.get("first_ns"),
-            error=gathered.error,
+            error=error,
             warm_up=gathered.warm_up,
             model=tuple(gathered.model),
             end_to_end=tuple(gathered.end_to_end),
@@ -312,6 +352,9 @@ _HANDLERS: Mapping[str, Callable[[Collector, Mapping[str, Any]], None]] = {
     "error": Collector._failed,
     "done": Collector._finished,
 }
+
+_NOTED = ("memory", "end_to_end", "sustained")
+"""What a note can be about."""
 
 NOTHING_READ = Conditions(
     at="unknown",
@@ -343,6 +386,8 @@ def _object(data: object) -> Mapping[str, Any]:
 
 
 def _check_samples(samples: Sequence[int]) -> None:
+    if not samples:
+        raise EdgecvxError("it holds no run")
     if any(ns <= 0 for ns in samples):
         raise EdgecvxError(f"a run of {min(samples)} ns cannot be")
 

@@ -305,6 +305,6 @@ class Benchmark:
     @property
     def exit_code(self) -> int:
         """0: measured, and every gate passed; 1: a gate failed or is undecided; 2: something could not be measured."""
-        if any(d.error or any(m.error for m in d.measured) for d in self.devices):
+        if any(d.error is not None or any(m.error is not None for m in d.measured) for d in self.devices):
             return 2
         return 1 if any(g.verdict != "pass" for g in self.gates) else 0
