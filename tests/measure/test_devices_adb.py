@@ -15,7 +15,7 @@ import pytest
 
 from edgecvx.errors import DeviceError, UsageError
 from edgecvx.measure.collect import Collector
-from edgecvx.measure.devices import android, benchmark_model
+from edgecvx.measure.devices import adb, android, benchmark_model
 from edgecvx.measure.devices.adb import BINARY_VARIABLE, AdbDevice, open_adb
 from edgecvx.measure.job import Job
 from edgecvx.measure.latency import Measured
@@ -174,6 +174,21 @@ def test_files_take_turns_and_memory_has_calls_of_its_own(phone: Path) -> None:
     assert all("--num_threads=4 --num_runs=50 --min_secs=0" in call for call in calls[2:])
 
 
+def test_a_call_may_take_as_long_as_its_runs(phone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And as the tool itself is given: a phone is not given up before its tool is."""
+    allowed: list[float] = []
+    shell = adb._Phone.shell
+
+    def watched(self: adb._Phone, script: str, *, limit: float = 60, check: bool = True) -> tuple[int, str]:
+        allowed.extend([limit] if "--graph" in script else [])
+        return shell(self, script, limit=limit, check=check)
+
+    monkeypatch.setattr(adb._Phone, "shell", watched)
+    measure(phone, job().with_order(runs=1000, rounds=1))
+    assert min(allowed) > 1000
+    assert "--num_runs=1000 --min_secs=0 --max_secs=10000" in (phone / "calls").read_text()
+
+
 def test_what_is_no_tflite_file_is_told_and_stops_no_other(phone: Path) -> None:
     result = measure(phone, job("onnxruntime")).result()
     assert "measures .tflite files alone" in str(result.measured[0].error)
@@ -281,6 +296,24 @@ def test_rounds_add_up_as_their_runs_would() -> None:
     assert told.mean == pytest.approx(mean / 1e3)
     assert told.std == pytest.approx(math.sqrt(sum((x - mean) ** 2 for x in flat) / len(flat)) / 1e3)
     assert (told.min, told.max, told.runs) == (0.01, 0.026, 5)
+
+
+@pytest.mark.parametrize("number", ["1.2.3", ".", "9" * 5000, "1e999"])
+def test_numbers_that_are_none_are_told_in_a_sentence(phone: Path, number: str) -> None:
+    (phone / "recorded").write_text(RECORDED.replace("avg=33209.4", f"avg={number}").replace("curr=", "now="))
+    (phone / "phone" / "thermal.txt").write_text(
+        THERMAL.replace("36.5", number).replace("Status: 1", f"Status: {number}")
+    )
+    result = measure(phone).result()
+    assert "told" in str(result.measured[0].error)
+    assert result.before.celsius is None
+
+
+def test_a_phone_that_prints_without_end_is_given_up(phone: Path) -> None:
+    played = phone / "phone" / "getprop"
+    played.write_text("#!/bin/sh\nexec yes\n")
+    with pytest.raises(DeviceError, match="prints without end"):
+        measure(phone)
 
 
 def test_a_phone_that_tells_nothing_is_unknown() -> None:

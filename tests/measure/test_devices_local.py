@@ -13,7 +13,7 @@ import textwrap
 import threading
 import time
 import venv
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,7 +25,7 @@ from edgecvx.errors import DeviceError, UsageError
 from edgecvx.measure.benchmark import benchmark
 from edgecvx.measure.collect import Collector
 from edgecvx.measure.devices import open_device
-from edgecvx.measure.devices.base import check_told, end, follow
+from edgecvx.measure.devices.base import check_told, end, follow, longest_line, longest_silence
 from edgecvx.measure.devices.local import LocalDevice
 
 if TYPE_CHECKING:
@@ -126,6 +126,29 @@ def test_what_a_check_says_is_told_in_one_line() -> None:
         check_told(json.dumps({"ok": False, "missing": missing, "notes": []}), "board")
 
 
+def test_what_does_not_run_there_is_not_called_missing() -> None:
+    told = {"ok": False, "missing": [], "install": None, "notes": ["coreml: Core ML runs on a Mac only"]}
+    with pytest.raises(DeviceError, match=r"^board cannot measure: coreml: Core ML runs on a Mac only$"):
+        check_told(json.dumps(told), "board")
+
+
+def test_what_is_missing_is_installed_by_one_command() -> None:
+    missing = [{"what": what, "install": f"pip install {what}"} for what in ("numpy", "openvino")]
+    told = {"ok": False, "missing": missing, "install": "pip install numpy openvino\x1b[2J", "notes": []}
+    with pytest.raises(DeviceError, match=r"missing there: pip install numpy openvino \[2J$"):
+        check_told(json.dumps(told), "board")
+
+
+def test_a_command_that_prints_without_end_is_given_up(small_classifier: Exported) -> None:
+    with pytest.raises(DeviceError, match="which is no answer"):
+        benchmark(small_classifier.path, python="yes")
+
+
+def test_a_home_folder_of_nobody_is_one_sentence() -> None:
+    with pytest.raises(UsageError, match="there is no such user's home folder"):
+        open_device("local", python="~nobody-of-this-name/bin/python")
+
+
 @pytest.mark.parametrize("line", ["", "bash: python3: command not found", "[]", '{"ok": true}', "{" * 100_000])
 def test_a_check_that_makes_no_sense_is_told_as_such(line: str) -> None:
     with pytest.raises(DeviceError, match="which is no answer"):
@@ -179,6 +202,54 @@ def test_a_silent_runner_is_given_up(tmp_path: Path) -> None:
     process = runner("sys.stdin.read()", tmp_path)
     assert not follow(process, collector(), stop=threading.Event(), silence=0.2).done
     assert process.poll() is not None
+
+
+def test_a_turn_may_take_as_long_as_its_runs() -> None:
+    """It tells nothing before its last run: a thousand of them in one round are minutes on a small board."""
+    assert longest_silence(scripted.job("a0", runs=200, rounds=20)) == 700
+    assert longest_silence(scripted.job("a0", runs=1000, rounds=1)) >= 1000 * 2
+    assert longest_silence(scripted.job("a0", runs=None, seconds=5.0)) == 600
+
+
+def test_a_line_longer_than_its_runs_is_no_event(tmp_path: Path) -> None:
+    """A megabyte of brackets takes thirty in memory; a gigabyte would take what this machine has."""
+    process = runner("print('{\"event\": \"turn\", \"id\": [' + '[],' * (1 << 20) + '[]]}', flush=True)", tmp_path)
+    with pytest.raises(DeviceError, match="which is no event"):
+        follow(process, collector(), stop=threading.Event(), longest=longest_line(scripted.job("a0")))
+    assert longest_line(scripted.job("a0")) < 2e6
+    parts = dict.fromkeys(("decode", "prepare", "infer", "rank"), [20_000_000_000] * 100_000)
+    longest = json.dumps({"event": "turn", "samples_ns": [20_000_000_000] * 100_000, "parts_ns": parts})
+    for settings in ({"runs": 100_000}, {"runs": None, "seconds": 0.5}):
+        assert len(longest) < longest_line(scripted.job("a0", rounds=1, **settings))
+
+
+def test_a_runner_that_prints_faster_than_it_is_read_has_to_wait(tmp_path: Path) -> None:
+    """It would fill the memory of its host. And its last words steer no terminal."""
+    process = runner(
+        """
+        say(event="round", round=1, of=20)
+        for _ in range(64): print("x" * (1 << 20), flush=True)
+        open(sys.argv[0] + ".through", "w").close()
+        for word in ("it", "is", "\\x1b[2Jgone"): print(word, flush=True)
+        say(event="done")
+        """,
+        tmp_path,
+    )
+    gathered, through = collector(), list[bool]()
+    add = gathered.add
+
+    def busy(event: Mapping[str, object]) -> None:
+        until = time.monotonic() + 1
+        while not through and time.monotonic() < until:
+            time.sleep(0.05)
+        through.append((tmp_path / "runner.py.through").exists())
+        add(event)
+
+    gathered.add = busy  # type: ignore[method-assign]
+    ended = follow(process, gathered, stop=threading.Event())
+    assert ended.done
+    assert through[0] is False
+    assert ended.said == "it; is; [2Jgone"
 
 
 def test_a_runner_that_is_stopped_can_clean_up(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from edgecvx.errors import DeviceError, UsageError
 from edgecvx.measure.benchmark import benchmark
 from edgecvx.measure.collect import At, Collector
 from edgecvx.measure.devices import ssh
+from edgecvx.measure.devices.base import Ended
 from edgecvx.measure.devices.ssh import SshDevice, command_words
 from edgecvx.measure.devices.ssh_address import Address, parse_address
 from edgecvx.measure.devices.ssh_connection import Limits, free_bytes
@@ -106,6 +107,8 @@ def job(file: Path | bytes = b"a model", rounds: int = 3) -> Job:
         "protocol": 1,
         "artifacts": [{"id": "a0", "runtime": "tflite", "path": "a0/model.tflite"}],
         "rounds": rounds,
+        "runs": None,
+        "seconds": 1.0,
         "first_round": 0,
         "sustained_minutes": 0,
         "patience_seconds": 300,
@@ -165,6 +168,19 @@ def test_the_whole_round(board: Board) -> None:
     assert rounds_of(gathered) == [0, 1, 2]
     assert gathered.interruptions == 0
     assert board.connections == 1  # one handshake for all steps
+
+
+def test_a_turn_there_may_take_as_long_as_its_runs(board: Board, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thousand runs of a second each in one round are no board that went silent."""
+    allowed: list[float] = []
+
+    def follow(*_: object, silence: float, **__: object) -> Ended:
+        allowed.append(silence)
+        return Ended(done=True, code=0, said="")
+
+    monkeypatch.setattr(ssh, "follow", follow)
+    measure(board, job(rounds=1).with_order(runs=1000))
+    assert allowed[0] > 1000
 
 
 def test_a_users_file_name_never_reaches_a_shell(board: Board, tmp_path: Path) -> None:

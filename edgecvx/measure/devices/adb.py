@@ -25,7 +25,7 @@ from typing import Any
 from edgecvx.errors import DeviceError, UsageError
 from edgecvx.measure.collect import Collector
 from edgecvx.measure.devices import android, benchmark_model
-from edgecvx.measure.devices.base import PATIENCE
+from edgecvx.measure.devices.base import longest_silence
 from edgecvx.measure.job import PROTOCOL, Job
 from edgecvx.spec import to_json
 
@@ -35,6 +35,8 @@ _FOLDER = "/data/local/tmp/edgecvx-"
 _TOOL = "benchmark_model"
 _SERIAL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,99}")
 _STEP, _COPY = 60.0, 600.0
+_MOST_SAID = 1 << 22
+"""Bytes a command may print: a phone's properties are a tenth of a megabyte."""
 _MACHINES = {183: "arm64-v8a", 40: "armeabi-v7a", 62: "x86_64", 3: "x86"}
 """The number of a processor in a program's header -> Android's name for it."""
 _STATES = {
@@ -207,8 +209,7 @@ class _Turns:
         # The tool's number lies in the folder while it runs, so that a stopped benchmark also stops there.
         inner = f"echo $$ >{self._folder}/pid; exec {shlex.join(words)}"
         script = f"sh -c {shlex.quote(inner)}; r=$?; rm -f {self._folder}/pid; (exit $r)"
-        patience = float(self._job.order.get("patience_seconds", PATIENCE)) + 10 * (seconds or 0)
-        code, text = self._phone.shell(script, limit=patience, check=False)
+        code, text = self._phone.shell(script, limit=longest_silence(self._job) + _STEP, check=False)
         try:
             if code != 0:
                 raise DeviceError(f"benchmark_model ended with exit code {code}: {_last(text)}")
@@ -252,7 +253,7 @@ class _Phone:
         mark = f"edgecvx-{secrets.token_hex(8)}"
         _, text = self._run(["shell", f"{{ {script}; }} 2>&1; echo {mark}$?"], limit)
         printed, found, code = text.replace("\r\n", "\n").rpartition(mark)
-        if not found or not code.strip().isdecimal():
+        if not found or not re.fullmatch(r"[0-9]{1,3}", code.strip()):
             self.check()
             raise DeviceError(f"{self._name}: the phone gave no answer: {_last(text) or 'adb said nothing'}")
         if check and int(code) != 0:
@@ -301,13 +302,15 @@ class _Phone:
                         raise _Stopped
                     if time.monotonic() > deadline:
                         raise DeviceError(f"{self._name}: adb gave no answer within {limit:.0f} s")
+                    if os.fstat(out.fileno()).st_size > _MOST_SAID:
+                        raise DeviceError(f"{self._name}: a command there prints without end")
                     with contextlib.suppress(subprocess.TimeoutExpired):
                         process.wait(timeout=0.1)
             finally:
                 process.kill()
                 process.wait()
             out.seek(0)
-            return process.returncode, out.read(1 << 22).decode(errors="replace")
+            return process.returncode, out.read(_MOST_SAID).decode(errors="replace")
 
 
 def _last(text: str) -> str:

@@ -39,7 +39,8 @@ MOMENT: Mapping[str, str] = {
 _STATUS = ("none", "light", "moderate", "severe", "critical", "emergency", "shutdown")
 """Android's thermal status, by its number."""
 _PROP = re.compile(r"^\[([^\]]+)\]: \[(.*)\]\r?$", re.MULTILINE)
-_TEMPERATURE = re.compile(r"Temperature\{mValue=(-?[0-9.]+), mType=(-?[0-9]+), mName=([^,}]+)")
+_TEMPERATURE = re.compile(r"Temperature\{mValue=(-?[0-9]{1,9}(?:\.[0-9]{1,15})?), mType=(-?[0-9]+), mName=([^,}]+)")
+_PLAIN_NUMBER = re.compile(r"[0-9]{1,15}")
 _ABSOLUTE_ZERO, _HOTTEST = -40.0, 150.0
 """Sensors that are not there tell values outside these."""
 
@@ -123,14 +124,14 @@ def _celsius(answers: Mapping[str, str]) -> dict[str, float]:
     now = thermal.partition("Current temperatures from HAL")[2] or thermal
     now = now.partition("Current cooling devices")[0]
     found = {name: float(value) for value, _, name in _TEMPERATURE.findall(now)}
-    battery = re.search(r"^\s*temperature: ([0-9]+)", answers.get("battery", ""), re.MULTILINE)
+    battery = re.search(r"^\s*temperature: ([0-9]{1,9})\b", answers.get("battery", ""), re.MULTILINE)
     if battery is not None:
         found.setdefault("battery", int(battery[1]) / 10)
     return {name: value for name, value in found.items() if _ABSOLUTE_ZERO < value < _HOTTEST}
 
 
 def _throttled(thermal: str) -> list[str] | None:
-    status = re.search(r"Thermal Status: ([0-9]+)", thermal)
+    status = re.search(r"Thermal Status: ([0-9]{1,9})\b", thermal)
     if status is None:
         return None
     number = int(status[1])
@@ -141,16 +142,16 @@ def _throttled(thermal: str) -> list[str] | None:
 
 def _megahertz(text: str) -> list[float] | None:
     words = text.split()
-    return [int(word) / 1000 for word in words] if words and all(word.isdecimal() for word in words) else None
+    return [int(word) / 1000 for word in words] if words and all(map(_PLAIN_NUMBER.fullmatch, words)) else None
 
 
 def _load(text: str) -> float | None:
-    found = re.match(r"([0-9]+\.[0-9]+) ", text)
+    found = re.match(r"([0-9]{1,9}\.[0-9]{1,9}) ", text)
     return None if found is None else float(found[1])
 
 
 def _kilobytes(meminfo: str, key: str) -> int | None:
-    found = re.search(rf"^{key}:\s+([0-9]+) kB", meminfo, re.MULTILINE)
+    found = re.search(rf"^{key}:\s+([0-9]{1, 15}) kB", meminfo, re.MULTILINE)
     return None if found is None else int(found[1]) * 1024
 
 
@@ -160,4 +161,4 @@ def _line(answers: Mapping[str, str], name: str) -> str | None:
 
 
 def _number(text: str | None) -> int | None:
-    return int(text) if text is not None and text.isdecimal() else None
+    return int(text) if text is not None and _PLAIN_NUMBER.fullmatch(text) else None

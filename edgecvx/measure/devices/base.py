@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import queue
 import subprocess
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any, Protocol
 
 from edgecvx.errors import DeviceError
+from edgecvx.measure.foreign import plain
 
 if TYPE_CHECKING:
     from edgecvx.measure.collect import Collector
@@ -25,8 +28,18 @@ HEARTBEAT = 5.0
 """Seconds between two signs of life; the runner gives up after ``lifeline_seconds`` of its order without one."""
 PATIENCE = 300.0
 """Seconds a single step of an artifact may take before the runner ends it."""
-_LONGEST_LINE = 256 << 20
-"""Of a line from a device: a turn of ten million runs fits."""
+_LINE, _BYTES_A_RUN = 1 << 20, 80
+"""Bytes of a line from a device, and those each run of a turn adds: its time, and end to end that of four parts."""
+_MOST_A_SECOND = 200_000
+"""Runs; a call into a runtime that does nothing takes longer."""
+_WINDOW = 3.0
+"""Seconds of a sustained run that are told at once."""
+_LONGEST_ANSWER = 1 << 16
+"""Bytes of what a check prints; a line for each of a hundred runtimes fits."""
+_WAITING = 16
+"""Lines that may wait to be read; a device that prints faster waits itself."""
+_SLOWEST_RUN = 10.0
+"""Seconds, of a run on any device."""
 _SAID = 4096
 """Bytes kept of what a runner prints beside its events."""
 
@@ -59,17 +72,81 @@ def check_told(line: str | bytes, device: str) -> tuple[str, ...]:
     """
     try:
         report: Any = json.loads(line)
-        missing = [(str(m["what"]), str(m["install"])) for m in report["missing"]]
-        ok, notes = bool(report["ok"]), tuple(str(note) for note in report.get("notes", ()))
+        missing = [(plain(str(m["what"])), plain(str(m["install"]))) for m in report["missing"]]
+        ok, notes = bool(report["ok"]), tuple(plain(str(note)) for note in report.get("notes", ()))
+        install = report.get("install")
     except (ValueError, TypeError, KeyError, RecursionError):
         told = line.decode(errors="replace") if isinstance(line, bytes) else line
         raise DeviceError(f"{device}: the check of its Python printed {told[:200]!r}, which is no answer") from None
     if not ok:
-        what = ", ".join(dict.fromkeys(w for w, _ in missing)) or "something"
-        how = "; ".join(dict.fromkeys(i for _, i in missing if i))
+        if not missing:
+            raise DeviceError(f"{device} cannot measure: {'; '.join(notes) or 'it does not say why'}")
+        what = ", ".join(dict.fromkeys(w for w, _ in missing))
+        separately = "; ".join(dict.fromkeys(i for _, i in missing if i))
+        how = plain(install) if isinstance(install, str) else separately
         told = f"{device} cannot measure: {what} is missing there" + (f": {how}" if how else "")
         raise DeviceError(" ".join((told, *(f"({note})" for note in notes))))
     return notes
+
+
+def longest_silence(job: Job) -> float:
+    """Seconds without an event that no step of a job takes: a turn tells nothing before its last run.
+
+    The runner ends a hung step sooner by itself, after the order's patience; whatever is silent for longer is not it.
+    """
+    order = job.order
+    return 2.0 * float(order["patience_seconds"]) + _SLOWEST_RUN * int(order["runs"] or 0) / int(order["rounds"])
+
+
+def longest_line(job: Job) -> int:
+    """Bytes that no line of a job's events exceeds: what a device prints has to fit this machine's memory."""
+    order = job.order
+    seconds = max(float(order["seconds"] or 0) / int(order["rounds"]), _WINDOW if order["sustained_minutes"] else 0)
+    runs = max(int(order["runs"] or 0) / int(order["rounds"]), seconds * _MOST_A_SECOND)
+    return _LINE + math.ceil(runs) * _BYTES_A_RUN
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What a short command printed."""
+
+    printed: bytes
+    said: str
+    """The last of what it printed beside that, in one line."""
+
+
+def answer(process: subprocess.Popen[bytes], *, stop: threading.Event, patience: float) -> Answer | None:
+    """Waits for a command that prints a line or two, and ends it.
+
+    Args:
+        process: With pipes for its standard streams.
+        stop: When set, it is ended.
+        patience: Seconds it may take.
+
+    Returns:
+        What it printed, no more than a page of it; None where it was stopped or took too long.
+    """
+    stdout, stderr = process.stdout, process.stderr
+    if stdout is None or stderr is None:
+        raise DeviceError("a command was started without pipes")
+    chatter, printed = _Chatter(), list[bytes]()
+    threads = [
+        # What prints on and on fills its pipe then, waits, and is ended.
+        threading.Thread(target=lambda: printed.append(stdout.read(_LONGEST_ANSWER)), daemon=True),
+        threading.Thread(target=chatter.drain, args=(stderr,), daemon=True),
+    ]
+    for thread in threads:
+        thread.start()
+    until = time.monotonic() + patience
+    try:
+        while process.poll() is None and not (printed and len(printed[0]) == _LONGEST_ANSWER):
+            if stop.wait(0.05) or time.monotonic() > until:
+                return None
+    finally:
+        end(process, patience=1.0)
+        for thread in threads:
+            thread.join(timeout=5)
+    return Answer(printed=b"".join(printed), said=chatter.told())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,6 +167,7 @@ def follow(
     *,
     stop: threading.Event,
     silence: float = 2 * PATIENCE,
+    longest: int = _LINE,
     heartbeat: float = HEARTBEAT,
 ) -> Ended:
     """Gives every event of a running runner to the collector, keeps it alive, and ends it.
@@ -99,6 +177,7 @@ def follow(
         collector: Takes the events.
         stop: When set, the runner is ended.
         silence: Seconds without an event after which it counts as lost.
+        longest: Bytes of a line; what is longer is no event.
         heartbeat: Seconds between signs of life.
 
     Returns:
@@ -110,10 +189,10 @@ def follow(
     stdin, stdout, stderr = process.stdin, process.stdout, process.stderr
     if stdin is None or stdout is None or stderr is None:
         raise DeviceError("a runner was started without pipes")
-    lines: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+    lines: queue.Queue[bytes | None] = queue.Queue(_WAITING)
     chatter = _Chatter()
     threads = [
-        threading.Thread(target=_read_lines, args=(stdout, lines), daemon=True),
+        threading.Thread(target=_read_lines, args=(stdout, lines, longest), daemon=True),
         threading.Thread(target=chatter.drain, args=(stderr,), daemon=True),
     ]
     for thread in threads:
@@ -143,8 +222,7 @@ def follow(
             done = done or event["event"] == "done"
     finally:
         end(process)
-        for thread in threads:
-            thread.join(timeout=5)
+        _dismiss(threads, lines)
     return Ended(done=done, code=process.returncode, said=chatter.told())
 
 
@@ -168,10 +246,18 @@ def _over(process: subprocess.Popen[bytes], patience: float) -> bool:
     return True
 
 
-def _read_lines(stream: IO[bytes], lines: queue.SimpleQueue[bytes | None]) -> None:
+def _dismiss(threads: Sequence[threading.Thread], lines: queue.Queue[bytes | None]) -> None:
+    """Waits for the threads of a runner that is over; one of them may be waiting for room."""
+    until = time.monotonic() + 5
+    while any(thread.is_alive() for thread in threads) and time.monotonic() < until:
+        with contextlib.suppress(queue.Empty):
+            lines.get(timeout=0.01)
+
+
+def _read_lines(stream: IO[bytes], lines: queue.Queue[bytes | None], longest: int) -> None:
     """Runs in a thread of its own: a pipe cannot be waited for together with an event on every system."""
     with contextlib.suppress(OSError, ValueError):
-        while line := stream.readline(_LONGEST_LINE):
+        while line := stream.readline(longest):
             lines.put(line)
     lines.put(None)
 
@@ -203,4 +289,4 @@ class _Chatter:
     def told(self) -> str:
         """The last three lines, in one."""
         lines = [line.strip() for line in self._kept.decode(errors="replace").splitlines() if line.strip()]
-        return "; ".join(lines[-3:])[:400]
+        return plain("; ".join(lines[-3:]), 400)

@@ -19,13 +19,13 @@ from edgecvx.errors import DeviceError
 from edgecvx.measure.latency import Memory, Told
 
 NAME = "LiteRT benchmark_model"
-_NUMBER = r"([0-9.]+(?:e[+-]?[0-9]+)?)"
-_COUNT = re.compile(r"\bcount=([0-9]+)\b(.*)")
+_NUMBER = r"([0-9]{1,15}(?:\.[0-9]{1,15})?(?:e[+-]?[0-9]{1,2})?)(?![0-9.e])"
+_COUNT = re.compile(r"\bcount=([0-9]{1,15})\b(.*)")
 _FIELD = re.compile(rf"\b(curr|min|max|avg|std)={_NUMBER}")
 _TIMINGS = re.compile(rf"Inference timings in us: Init: {_NUMBER}, First inference: {_NUMBER}")
 _DELTA = re.compile(rf"Memory footprint delta from the start of the tool \(MB\): init={_NUMBER} overall={_NUMBER}")
 _PEAK = re.compile(rf"Overall peak memory footprint \(MB\) via periodic monitoring: {_NUMBER}")
-_REPLACED = re.compile(r"Replacing ([0-9]+) out of ([0-9]+) node\(s\) with delegate \(TfLiteXNNPackDelegate\)")
+_REPLACED = re.compile(r"Replacing ([0-9]{1,9}) out of ([0-9]{1,9}) node\(s\) with delegate \(TfLiteXNNPackDelegate\)")
 _MIB = 1 << 20
 
 
@@ -73,7 +73,7 @@ def command(
         *([] if threads is None else [f"--num_threads={threads}"]),
         f"--num_runs={runs}",
         f"--min_secs={seconds or 0:g}",
-        f"--max_secs={max(600.0, 3 * (seconds or 0)):g}",
+        f"--max_secs={max(600.0, 10.0 * runs, 3 * (seconds or 0)):g}",
         "--warmup_runs=1",
         f"--warmup_min_secs={warm_up:g}",
         f"--use_xnnpack={str(xnnpack).lower()}",

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
 import shlex
 import shutil
 import subprocess
 import sys
 import tempfile
 import threading
-import time
 from pathlib import Path
 
 from edgecvx.errors import DeviceError, UsageError
 from edgecvx.measure.collect import Collector
-from edgecvx.measure.devices.base import PATIENCE, check_told, end, follow
+from edgecvx.measure.devices.base import PATIENCE, answer, check_told, follow, longest_line, longest_silence
+from edgecvx.measure.foreign import plain
 from edgecvx.measure.job import ORDER_FILE, RUNNER_FILE, Job
 from edgecvx.measure.runner import runner_bytes
 from edgecvx.onboard import MARK
-
-_SLOWEST_RUN = 10.0
-"""Seconds, of a run on this machine."""
 
 
 class LocalDevice:
@@ -45,30 +41,21 @@ class LocalDevice:
             if stop.is_set():
                 return
             runner = self._start(folder, "measure")
-            ended = follow(runner, collector, stop=stop, silence=_silence(job))
+            ended = follow(runner, collector, stop=stop, silence=longest_silence(job), longest=longest_line(job))
         if not ended.done and not stop.is_set():
             said = f": {ended.said}" if ended.said else ""
             raise DeviceError(f"the runner on this machine ended before it was done (exit code {ended.code}){said}")
 
     def _check(self, folder: Path, stop: threading.Event) -> None:
         """Asks the runner what is missing here; returns early when stopped."""
-        runner = self._start(folder, "check")
-        answer = said = b""
-        until = time.monotonic() + PATIENCE
-        try:
-            while runner.returncode is None and not stop.is_set():
-                if time.monotonic() > until:
-                    raise DeviceError(f"{self._told} did not say within {PATIENCE:.0f} s what is installed")
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    answer, said = runner.communicate(timeout=0.2)
-        finally:
-            end(runner)
+        told = answer(self._start(folder, "check"), stop=stop, patience=PATIENCE)
         if stop.is_set():
             return
-        if not answer:
-            told = " ".join(said.decode(errors="replace").split())[-300:]
-            raise DeviceError(f"{self._told} could not run the runner: {told or 'it said nothing'}")
-        check_told(answer, "this machine")
+        if told is None:
+            raise DeviceError(f"{plain(self._told)} did not say within {PATIENCE:.0f} s what is installed")
+        if not told.printed:
+            raise DeviceError(f"{plain(self._told)} could not run the runner: {told.said or 'it said nothing'}")
+        check_told(told.printed, "this machine")
 
     def _start(self, folder: Path, command: str) -> subprocess.Popen[bytes]:
         try:
@@ -89,7 +76,10 @@ def _words(command: str) -> list[str]:
         first, *others = shlex.split(command)
     except ValueError:
         raise UsageError(f"--python {command!r} is no command") from None
-    return [str(Path(first).expanduser()), *others]
+    try:
+        return [str(Path(first).expanduser()), *others]
+    except RuntimeError:
+        raise UsageError(f"--python {command!r}: there is no such user's home folder here") from None
 
 
 def _place(job: Job, folder: Path) -> None:
@@ -104,9 +94,3 @@ def _place(job: Job, folder: Path) -> None:
             path.symlink_to(content.resolve())
         except OSError:  # Windows, without the right to make links
             shutil.copyfile(content, path)
-
-
-def _silence(job: Job) -> float:
-    """Seconds without an event that no step of this job takes: the runner ends a hung step sooner by itself."""
-    order = job.order
-    return 2.0 * float(order["patience_seconds"]) + _SLOWEST_RUN * int(order["runs"] or 0) / int(order["rounds"])

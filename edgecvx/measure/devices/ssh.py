@@ -21,7 +21,7 @@ from pathlib import Path
 from edgecvx.errors import DeviceError, UsageError
 from edgecvx.manifest import file_sha256
 from edgecvx.measure.collect import Collector
-from edgecvx.measure.devices.base import check_told, follow
+from edgecvx.measure.devices.base import check_told, follow, longest_line, longest_silence
 from edgecvx.measure.devices.ssh_address import Address, parse_address
 from edgecvx.measure.devices.ssh_connection import (
     Connection,
@@ -166,9 +166,7 @@ class SshDevice:
                 f"{self.name}: {self._told} there cannot run the check (exit code {told.code}): {told.said}"
             )
         check_told(report[-1], self.name)
-        # The runner ends a hung step after its patience; whatever is silent for longer is not the runner.
-        silence = 2.0 * float(job.order["patience_seconds"])
-        self._measure(connection, runner, order, collector, stop, silence)
+        self._measure(connection, job, runner, order, collector, stop)
 
     def _check_python(self, connection: Connection) -> None:
         found = connection.run(f'{self._python} -c "$1"', "print(0)")
@@ -238,17 +236,17 @@ class SshDevice:
     def _measure(
         self,
         connection: Connection,
+        job: Job,
         runner: str,
         order: str,
         collector: Collector,
         stop: threading.Event,
-        silence: float,
     ) -> None:
         # The shell in between stays, so that the number of a runner that ended never lies there for another process.
         inner = f'd=$0; echo $$ >"$d/pid"; {self._start}'
         script = f'd=$1; shift; sh -c {shlex.quote(inner)} "$d" "$@"; r=$?; rm -f "$d/pid"; exit $r'
         process = connection.start(script, connection.folder.path, runner, "measure", order)
-        ended = follow(process, collector, stop=stop, silence=silence)
+        ended = follow(process, collector, stop=stop, silence=longest_silence(job), longest=longest_line(job))
         if stop.is_set():
             raise Stopped
         if ended.done:
