@@ -95,7 +95,8 @@ class Job:
         for _run in range(_FIRST_RUNS):
             self._run(session)
         held = memory.resident()
-        model = None if runtime is None or held is None else held - runtime
+        # Less than before: the system took memory back meanwhile, and what the file needs cannot be told.
+        model = None if runtime is None or held is None or held < runtime else held - runtime
         return {"runtime": runtime, "model": model, "peak": memory.peak()}
 
     def _open(self, _: Mapping[str, Any]) -> dict[str, Any]:

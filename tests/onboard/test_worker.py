@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import types
 from collections.abc import Callable, Iterable
+from pathlib import Path
 
-from edgecvx.onboard.worker import warm_up
+import numpy as np
+import pytest
+
+from edgecvx.onboard import memory, sessions
+from edgecvx.onboard.order import Artifact, Tensor
+from edgecvx.onboard.worker import Job, warm_up
 from edgecvx.onboard.yardstick import yardstick_ns
 
 
@@ -35,3 +42,19 @@ def test_times_that_never_settle_end_with_patience() -> None:
 
 def test_the_yardstick_is_some_work() -> None:
     assert yardstick_ns() > 100_000  # at a gigabyte a second it would be 1.5 ms
+
+
+@pytest.mark.parametrize(("held", "model"), [(1500, 500), (400, None)])
+def test_memory_that_was_taken_back_meanwhile_is_unknown_and_not_below_zero(
+    held: int, model: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes = iter((1000, held))
+    session = types.SimpleNamespace(run=lambda batch: [])
+    monkeypatch.setattr(memory, "resident", lambda: next(sizes))
+    monkeypatch.setattr(sessions, "load", lambda *_: types.SimpleNamespace(open=lambda *_: session))
+    np.save(tmp_path / "x.npy", np.zeros((1, 2), np.float32))
+    (tmp_path / "model").touch()
+    tensor = Tensor(name="x", shape=(1, 2), dtype="float32", layout="NC")
+    rest = {"threads": 1, "options": {}, "preprocess": None, "logits": None}
+    artifact = Artifact(id="a0", runtime="tflite", path="model", input=tensor, array="x.npy", **rest)  # type: ignore[arg-type]
+    assert Job(tmp_path, artifact).answer({"do": "memory"})["model"] == model
