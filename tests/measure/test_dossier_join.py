@@ -48,6 +48,16 @@ def test_the_same_file_given_twice_counts_once() -> None:
     assert joined.superseded == 0 and not any(a.others for a in joined.accuracies.values())
 
 
+def test_a_file_that_was_measured_against_itself_is_two_rows() -> None:
+    """Neither measurement is older: both were made in one benchmark."""
+    bench = sample.pi()
+    twin = dataclasses.replace(bench.measured[0], id="twin")
+    joined = join([], [sample.benchmark(dataclasses.replace(bench, measured=(bench.measured[0], twin), ratios=()))])
+    (device,) = joined.devices
+    assert len(device.rows) == 2
+    assert joined.superseded == 0
+
+
 def test_two_hosts_are_never_in_one_part() -> None:
     joined = join([sample.validation()], [sample.benchmark()])
     assert len(joined.devices) == 3
