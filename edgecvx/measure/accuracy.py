@@ -42,7 +42,7 @@ from edgecvx.measure.outcome import (
 from edgecvx.measure.reference import Reference, rebuild
 from edgecvx.measure.stand_in import measured_in, said_of
 from edgecvx.measure.statistics import gate
-from edgecvx.runtimes import RUNTIMES, availability
+from edgecvx.runtimes import RUNTIMES, availability, check_threads
 from edgecvx.spec import Task, to_json
 
 Array = NDArray[Any]
@@ -106,6 +106,7 @@ def validate(
     rule = gate(min_ratio, max_drop)
     if batch < 1:
         raise UsageError(f"--batch {batch} does not work: it must be at least 1")
+    check_threads(threads)
     paths = [artifacts] if isinstance(artifacts, str | Path) else list(artifacts)
     jobs = [_Job.read(Path(path)) for path in paths]
     if not jobs:

@@ -36,12 +36,11 @@ from edgecvx.onboard.settings import (
     TFLITE_DELEGATES,
     TFLITE_INTERPRETERS,
 )
+from edgecvx.runtimes import check_threads
 from edgecvx.spec import PreprocessSpec, Task, to_json
 
 PICTURES = 8
 """Pictures of the end-to-end part: enough that no cache holds them all decoded, few enough to copy to a board."""
-MOST_THREADS = 256
-"""More than the processors of any device this is for; a runtime that is asked for more may hang before it refuses."""
 _PHOTO = (640, 480)
 """Pixels of a drawn picture: what a camera module gives a classifier."""
 _SUFFIXES = {"onnx": (".onnx",), "openvino": (".xml", ".bin"), "tflite": (".tflite",)}
@@ -78,6 +77,8 @@ def read_choice(text: str) -> RuntimeChoice:
             raise UsageError(f"--runtime {text} does not work: after the colon it takes KEY=VALUE, with commas between")
         if key not in OPTIONS[name]:
             raise one_of(f"option of {name}", key, OPTIONS[name])
+        if key in options:
+            raise UsageError(f"--runtime {text} says {key} twice: another choice is another --runtime")
         if key in _VALUES and value not in _VALUES[key]:
             raise one_of(key, value, _VALUES[key])
         options[key] = value
@@ -171,8 +172,7 @@ def read_threads(threads: Sequence[int] | None) -> tuple[int | None, ...]:
     if threads is None:
         return (None,)
     for n in threads:
-        if not 1 <= n <= MOST_THREADS:
-            raise UsageError(f"{n} threads do not work: it must be from 1 to {MOST_THREADS}")
+        check_threads(n)
     if not threads:
         raise UsageError("--threads names no number of threads")
     return tuple(dict.fromkeys(threads))

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType, ModuleType
 
-from edgecvx.errors import RuntimeUnavailableError, one_of
+from edgecvx.errors import RuntimeUnavailableError, UsageError, one_of
 from edgecvx.runtimes.base import Session
 
 NO_OPTIONS: Mapping[str, str] = MappingProxyType({})
@@ -25,6 +25,20 @@ RUNTIMES: dict[str, tuple[str, str]] = {
     "tensorrt": ("edgecvx.runtimes.tensorrt", "tensorrt"),
 }
 """Name -> (module, extra that installs it). Torch is not here: it opens no artifact, it is the reference."""
+
+
+MOST_THREADS = 256
+"""More than the processors of any device this is for; a runtime that is asked for far more may hang."""
+
+
+def check_threads(threads: int | None) -> None:
+    """Refuses numbers of threads that no runtime can work with.
+
+    Raises:
+        UsageError: It is such a number.
+    """
+    if threads is not None and not 1 <= threads <= MOST_THREADS:
+        raise UsageError(f"{threads} threads do not work: it must be from 1 to {MOST_THREADS}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,14 +80,16 @@ def open_session(
     Args:
         runtime: A name out of ``RUNTIMES``.
         path: The file, or the folder of a package.
-        threads: How many threads the runtime may use; None leaves it to the runtime.
+        threads: How many threads the runtime may use, at most ``MOST_THREADS``; None leaves it to the runtime.
         options: What this runtime understands beyond that (see its module).
         isolated: In a process of its own. Off for latency, where the way between processes must not be measured.
 
     Raises:
         RuntimeUnavailableError: The runtime is not installed.
         RuntimeFailedError: The runtime refuses the file, or died on it.
+        UsageError: So many threads make no sense.
     """
+    check_threads(threads)
     if isolated:
         from edgecvx.runtimes.isolated import IsolatedSession
 
