@@ -34,7 +34,8 @@ def judge(
         device: What was measured there.
         max_p50: Milliseconds that the median of the model alone may take.
         max_ratio: How many times as long as ``against`` an artifact may take.
-        against: The SHA-256 of the artifact that is the measure; compared with equal threads and batch.
+        against: The SHA-256 of the artifact that is the measure; compared with equal threads and batch, and with equal
+            options where it was measured with those.
     """
     results: list[GateResult] = []
     if max_p50 is not None:
@@ -72,7 +73,8 @@ def _relative(device: DeviceBench, limit: float, against: str) -> Iterator[GateR
     for m in device.measured:
         if m.identity.sha256 == against or m.error is not None:
             continue
-        base = next((b for b in bases if (b.threads, b.batch) == (m.threads, m.batch)), None)
+        equal = [b for b in bases if (b.threads, b.batch) == (m.threads, m.batch)]
+        base = next((b for b in equal if dict(b.options) == dict(m.options)), equal[0] if equal else None)
         if base is None:  # another batch: refused before anything was measured
             continue
         ratio = statistics.between(device.ratios, m.id, base.id)
@@ -90,6 +92,8 @@ def _result(device: DeviceBench, m: Measured, base: Measured | None, limit: floa
     verdict: Verdict = "undecided"
     if device.fingerprint.emulated is not None:
         found, sentence = None, f"{what} is not known: the device was EMULATED ({device.fingerprint.emulated})"
+    elif found is None and m.told is not None:
+        sentence = f"{what} is not known: {m.told.tool} tells a mean and no single runs"
     elif found is None:
         sentence = f"{what} is not known: there are no runs" + ("" if base is None else " of both in one round")
     elif found.interval is None:

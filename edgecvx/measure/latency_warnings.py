@@ -46,6 +46,9 @@ def of_device(device: DeviceBench) -> Iterator[str]:
     for m in device.measured:
         if m.warm_up is not None and not m.warm_up.steady and m.model:
             yield f"{m.identity.file} had not become steady when its warm-up ended"
+    for m in device.measured:
+        if m.options.get("delegate") == "xnnpack" and (m.backend or "").startswith("plain kernels"):
+            yield f"{m.identity.file} was to run in XNNPACK, which took none of it: these are times of plain kernels"
     yield from _of_int8(device)
 
 

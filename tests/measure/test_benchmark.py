@@ -20,7 +20,7 @@ from edgecvx.errors import ArtifactError, DeviceError, EdgecvxError, UsageError
 from edgecvx.manifest import manifest_path, read_manifest
 from edgecvx.measure.benchmark import SCHEMA_FILE, as_json, benchmark, read_json
 from edgecvx.measure.collect import Collector
-from edgecvx.measure.latency import Benchmark, GateResult
+from edgecvx.measure.latency import Benchmark, GateResult, Told
 from edgecvx.measure.latency_gates import judge
 from edgecvx.measure.latency_warnings import warnings_of
 from edgecvx.measure.schema import benchmark_schema
@@ -138,6 +138,7 @@ def test_fewer_runs_than_rounds_are_a_round_each(small_classifier: Exported) -> 
         ({"runs": 10, "seconds": 1.0}, "exclude each other"),
         ({"seconds": float("nan")}, "--seconds nan does not work"),
         ({"rounds": 0}, "--rounds 0 does not work"),
+        ({"rounds": 10_000}, "--rounds 10000 does not work: it must be from 1 to 1000"),
         ({"threads": (0,)}, "0 threads do not work"),
         ({"threads": (100_000,)}, "100000 threads do not work: it must be from 1 to 256"),
         ({"sustained_minutes": -1}, "--sustained -1 does not work"),
@@ -149,6 +150,7 @@ def test_fewer_runs_than_rounds_are_a_round_each(small_classifier: Exported) -> 
         ({"runtimes": ["onnxruntime:providers=x"]}, "unknown option of onnxruntime 'providers'"),
         ({"runtimes": ["tflite:delegate=gpu"]}, "unknown delegate 'gpu'"),
         ({"runtimes": ["tflite:delegate"]}, "it takes KEY=VALUE"),
+        ({"runtimes": ["tflite:delegate=none,delegate=xnnpack"]}, "says delegate twice"),
         ({"max_ratio": 1.0}, "--max-ratio and --against go together"),
         ({"max_p50": -1.0}, "--max-p50 -1 does not work"),
         ({"max_p50": float("nan")}, "--max-p50 nan does not work"),
@@ -306,6 +308,27 @@ def test_a_limit_that_nothing_is_held_against_is_undecided() -> None:
     assert all("there are no runs" in g.sentence for g in found)
 
 
+def test_a_mean_is_no_median() -> None:
+    (device,) = run("a0").devices
+    told = Told(tool="benchmark_model", runs=50, mean=0.5, min=None, max=None, std=None)
+    silent = tuple(dataclasses.replace(m, model=(), model_summary=None, told=told) for m in device.measured)
+    (gate,) = judge(dataclasses.replace(device, measured=silent), max_p50=1.0, max_ratio=None, against=None)
+    assert gate.verdict == "undecided"
+    assert "benchmark_model tells a mean and no single runs" in gate.sentence
+
+
+def test_a_ratio_is_to_the_file_under_equal_options() -> None:
+    """With the other file in XNNPACK and in plain kernels, plain kernels are held against plain kernels."""
+    (device,) = run("a0", "a1", "a2").devices
+    base, other, plain = device.measured
+    same: dict[str, Any] = {"identity": base.identity, "options": {"delegate": "none"}}
+    measured = (base, dataclasses.replace(other, **same), dataclasses.replace(plain, options={"delegate": "none"}))
+    found = judge(
+        dataclasses.replace(device, measured=measured), max_p50=None, max_ratio=1.5, against=base.identity.sha256
+    )
+    assert [(g.measured, g.against) for g in found] == [("a2", "a1")]
+
+
 def test_a_time_on_an_emulator_decides_nothing() -> None:
     result = run("a0", "a1", fingerprint={"emulated": "qemu"})
     found = gates(result, max_p50=1000.0, max_ratio=5.0, against="a0" * 8)
@@ -332,6 +355,14 @@ def test_what_makes_times_doubtful_is_told(changes: dict[str, Any], warning: str
     assert any(warning in told for told in warnings_of(run("a0", **changes).devices))
 
 
+def test_a_delegate_that_took_nothing_is_told() -> None:
+    (device,) = run("a0").devices
+    (measured,) = device.measured
+    asked = dataclasses.replace(measured, options={"delegate": "xnnpack"}, backend="plain kernels, 9 nodes")
+    (told,) = warnings_of([dataclasses.replace(device, measured=(asked,))])
+    assert "was to run in XNNPACK, which took none of it" in told
+
+
 def test_int8_that_is_slower_is_told_with_what_is_known_about_why() -> None:
     entrants = [scripted.entrant("a0"), scripted.entrant("a1", precision="int8")]
     device = scripted.ScriptedDevice(latency=scripted.noisy({"a1": 1.5}, seed=0), fingerprint={"features": []})
@@ -355,6 +386,16 @@ def test_the_json_holds_everything_and_comes_back() -> None:
     result = run("a0", "a1", latency=scripted.noisy({}, seed=0))
     result = dataclasses.replace(result, gates=gates(result, max_p50=1.0), warnings=("careful",))
     assert read_json(as_json(result)) == result
+
+
+@pytest.mark.parametrize("name", ["a[  1,  2 ].onnx", "\udcff.onnx", "ä\n[\n 1\n].onnx"])
+def test_the_json_changes_no_name_and_can_be_written(name: str) -> None:
+    """Lists of times take a line; what looks like one in a name stays. Not every name is UTF-8."""
+    (device,) = (result := run("a0")).devices
+    (measured,) = device.measured
+    named = dataclasses.replace(measured, identity=dataclasses.replace(measured.identity, file=name))
+    result = dataclasses.replace(result, devices=(dataclasses.replace(device, measured=(named,)),))
+    assert read_json(as_json(result).encode().decode()) == result
 
 
 @pytest.mark.parametrize(
