@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import importlib.util
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from edgecvx import show
-from edgecvx.errors import UsageError
+from edgecvx.errors import UsageError, missing_package
 
 if TYPE_CHECKING:
     from edgecvx.measure.latency import Benchmark
@@ -73,8 +75,9 @@ def bench(
     Exit code 0: measured, every gate passed; 1: a gate failed, or could not be decided; 2: an error.
     """
     from edgecvx.measure.benchmark import as_json, benchmark
-    from edgecvx.measure.benchmark_terminal import terminal
+    from edgecvx.measure.benchmark_terminal import errors_of, terminal
 
+    _check_places(json_file=json_file, html=html, markdown=markdown)
     with show.benchmarking() as on_progress:
         result = benchmark(
             artifacts,
@@ -97,11 +100,14 @@ def bench(
             on_progress=on_progress,
         )
     show.warnings(result.warnings)
-    _write(result, json_file=json_file, html=html, markdown=markdown)
+    # Shown first: what took an hour to measure must not be lost with a disk that is full by now.
     if json_file is None or str(json_file) != "-":
         show.out.print(terminal(result))
     else:
         typer.echo(as_json(result), nl=False)
+        for sentence in errors_of(result):
+            show.error(sentence)
+    _write(result, json_file=json_file, html=html, markdown=markdown)
     return result.exit_code
 
 
@@ -110,6 +116,21 @@ def _numbers(text: str) -> tuple[int, ...]:
         return tuple(int(part) for part in text.split(","))
     except ValueError:
         raise UsageError(f"--threads {text} does not work: it is numbers with commas between, as 1,2,4") from None
+
+
+def _check_places(**places: Path | None) -> None:
+    """Refuses what could not be written, before anything is measured for it."""
+    named = [path for path in places.values() if path is not None and str(path) != "-"]
+    for path in named:
+        if path.is_dir():
+            raise UsageError(f"{path} is a folder: name a file")
+        nearest = next(folder for folder in path.absolute().parents if folder.exists())
+        if not nearest.is_dir() or not os.access(nearest, os.W_OK):
+            raise UsageError(f"{path} cannot be written: {nearest} is no folder this user may write to")
+    if len({path.absolute() for path in named}) < len(named):
+        raise UsageError("--json, --html and --markdown name one file for two reports")
+    if places["html"] is not None and importlib.util.find_spec("jinja2") is None:
+        raise missing_package("Jinja2, which writes HTML reports,", "report")
 
 
 def _write(result: Benchmark, *, json_file: Path | None, html: Path | None, markdown: Path | None) -> None:
@@ -124,4 +145,4 @@ def _write(result: Benchmark, *, json_file: Path | None, html: Path | None, mark
         if html is not None:
             write_atomically(html, dossier.page([], [result]).encode())
         if markdown is not None:
-            write_atomically(markdown, dossier.markdown([], [result]).encode())
+            write_atomically(markdown, dossier.markdown([], [result]).encode("utf-8", "backslashreplace"))

@@ -76,6 +76,7 @@ def test_a_benchmark_is_a_table_and_sentences(
     told = " ".join(shown.out.split())
     assert "A board, Cortex-A76, aarch64, 4 cores, 4.0 GiB" in told
     assert "id 0123456789abcdef" in told
+    assert "onnxruntime 2.3.0: XNNPACK, 1 of 1 nodes" in told  # what really ran, as the device told
     assert re.search(r"p50 \[95%\] p90 p95 max", told)
     assert "p99" not in told
     assert re.search(
@@ -157,6 +158,10 @@ def test_a_device_that_was_lost_is_exit_code_two_and_shows_what_there_is(
     script(fails_after=9)
     assert cli.run(["bench", str(exported)]) == 2
     assert "! local: the cable came loose" in capfd.readouterr().out
+    assert cli.run(["bench", str(exported), "--json", "-"]) == 2
+    shown = capfd.readouterr()
+    assert read_json(shown.out).exit_code == 2
+    assert "error: local: the cable came loose" in shown.err.splitlines()  # beside JSON, too, the reason is told
 
 
 @pytest.mark.parametrize(
@@ -172,6 +177,9 @@ def test_a_device_that_was_lost_is_exit_code_two_and_shows_what_there_is(
         (["--max-ratio", "1.1", "--against", "nowhere.onnx"], "there is no file nowhere.onnx"),
         (["--fast"], "No such option"),
         (["--data", "nowhere"], "nowhere: cannot be listed"),
+        (["--json", "."], ". is a folder: name a file"),
+        (["--html", "/dev/null/report.html"], "/dev/null/report.html cannot be written"),
+        (["--json", "same", "--markdown", "same"], "name one file for two reports"),
     ],
 )
 def test_bad_input_is_one_line(
@@ -197,8 +205,20 @@ def test_a_full_disk_leaves_no_half_a_file(
 
     script()
     monkeypatch.setattr("edgecvx.manifest._write_flushed", full)
-    assert "no space left on the disk" in fails(["bench", str(exported), "--json", str(tmp_path / "b.json")], capfd)
+    assert cli.run(["bench", str(exported), "--json", str(tmp_path / "b.json")]) == 2
+    shown = capfd.readouterr()
+    assert "no space left on the disk" in shown.err
+    assert "p50 [95%]" in shown.out  # what was measured is not lost with the disk
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_page_that_cannot_be_made_is_told_before_anything_is_measured(
+    exported: Path, script: Script, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = script()
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert "Jinja2" in fails(["bench", str(exported), "--html", "page.html"], capfd)
+    assert opened == []
 
 
 def test_every_value_of_the_result_can_be_shown(
@@ -212,7 +232,14 @@ def test_every_value_of_the_result_can_be_shown(
     (measured,) = device.measured
     assert measured.sustained is not None
     broken = dataclasses.replace(
-        measured, id="a1", model_summary=None, error="it died [bold]", end_to_end_note="no Pillow", threads=None
+        measured,
+        id="a1",
+        backend="plain kernels",
+        arithmetic="bf16",
+        model_summary=None,
+        error="it died [bold]",
+        end_to_end_note="no Pillow",
+        threads=None,
     )
     show.out.print(
         terminal(dataclasses.replace(result, devices=(dataclasses.replace(device, measured=(measured, broken)),)))
@@ -220,4 +247,5 @@ def test_every_value_of_the_result_can_be_shown(
     out = " ".join(capfd.readouterr().out.split())
     assert "after 1.0 minutes without a pause, a run took 1.1" in out
     assert "it died [bold]" in out
+    assert f"onnxruntime 2.3.0: plain kernels, floats in bf16 ({measured.identity.file}" in out
     assert "has no end to end: no Pillow" in out

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +32,17 @@ def terminal(benchmark: Benchmark) -> Group:
     return Group(*parts)
 
 
+def errors_of(benchmark: Benchmark) -> Iterator[str]:
+    """What could not be measured, and why, a sentence each."""
+    for device in benchmark.devices:
+        name = device.fingerprint.name
+        if device.error is not None:
+            yield device.error if name in device.error else f"{name}: {device.error}"
+        for m in device.measured:
+            if m.error is not None:
+                yield f"{name}: {label(m)}: {m.error}"
+
+
 def milliseconds(ms: float) -> str:
     """Three digits and no more: ``0.0123``, ``1.23``, ``12.3``, ``1234``."""
     return f"{ms:.3g}" if ms < 100 else f"{ms:.0f}"
@@ -53,6 +65,22 @@ def fingerprint_lines(f: Fingerprint) -> tuple[str, str]:
     )
 
 
+def runtime_lines(device: DeviceBench) -> Iterator[str]:
+    """Who really computed, as the runtimes themselves told: ``ai-edge-litert 2.3.0: XNNPACK, 1 of 1 nodes``."""
+    found: dict[tuple[str, ...], list[Measured]] = {}
+    for m in device.measured:
+        version = m.identity.runtime_version
+        if version is not None:
+            name = version if " " in version else f"{m.identity.runtime} {version}"
+            floats = "" if m.arithmetic is None else f", floats in {m.arithmetic}"
+            found.setdefault((m.identity.runtime, f"{name}: {m.backend or UNKNOWN}{floats}"), []).append(m)
+    several = Counter(runtime for runtime, _ in found)
+    for (runtime, line), of in found.items():
+        labels = list(dict.fromkeys(map(label, of)))
+        more = f" and {len(labels) - 1} more" if len(labels) > 1 else ""
+        yield line + (f" ({labels[0]}{more})" if several[runtime] > 1 else "")
+
+
 def label(m: Measured) -> str:
     """A file, its precision where its name does not say it, and what sets it apart from the same file elsewhere."""
     settings = [] if m.identity.precision in m.identity.file else [m.identity.precision]
@@ -69,7 +97,7 @@ def _device(device: DeviceBench) -> Iterator[Any]:
         yield Text(f"{name}: EMULATED ({device.fingerprint.emulated}), no latencies of a device", style="bold red")
     else:
         yield Text(name, style="bold")
-    for line in fingerprint_lines(device.fingerprint):
+    for line in (*fingerprint_lines(device.fingerprint), *runtime_lines(device)):
         yield Text(line, style="dim")
     if any(m.model_summary or m.told for m in device.measured):
         yield _times(device)
