@@ -230,6 +230,82 @@ def mixed_types(model: onnx.ModelProto) -> None:
     declare(model, f"{BLOCK}.mlp.fc1", TensorProto.FLOAT16)
 
 
+def numbers_elsewhere(model: onnx.ModelProto) -> None:
+    tensor = constant(model, f"{BLOCK}.mlp.fc1.bias")
+    tensor.ClearField("raw_data")
+    tensor.data_location = TensorProto.EXTERNAL
+    tensor.external_data.add(key="location", value="../weights.bin")
+
+
+def lying_cast(model: onnx.ModelProto) -> None:
+    """All that follows is declared, and held to be, float32, and would really be computed in float16."""
+    insert_before(model, f"{BLOCK}.mlp.grn.square", 0, TensorProto.FLOAT, to=TensorProto.FLOAT16)
+
+
+def lying_zero_point(model: onnx.ModelProto) -> None:
+    """Q's type is that of its zero point, not the one that is declared for its output."""
+    put(model, f"{BLOCK}.mlp.fc1.input.zero_point", np.array(0, np.uint8))
+
+
+def double(model: onnx.ModelProto) -> None:
+    insert_before(model, f"{BLOCK}.mlp.grn.square", 0, TensorProto.DOUBLE)
+
+
+def half_into_quantize(model: onnx.ModelProto) -> None:
+    insert_before(model, f"{BLOCK}.mlp.fc1.input.int8", 0, TensorProto.FLOAT16)
+
+
+def half_square(model: onnx.ModelProto) -> None:
+    """The sum is in float32, as it should be, and of squares that overflowed before it."""
+    name = f"{BLOCK}.mlp.grn.square"
+    square = node(model, name)
+    for index in (0, 1):
+        insert_before(model, name, index, TensorProto.FLOAT16)
+    declare(model, name, TensorProto.FLOAT16)
+    (reader,) = [n.name for n in model.graph.node if name in n.input]
+    insert_before(model, reader, 0, TensorProto.FLOAT)
+    assert square.op_type == "Mul"
+
+
+def half_quotient(model: onnx.ModelProto) -> None:
+    name = f"{BLOCK}.mlp.grn.normalized"
+    for index in (0, 1):
+        insert_before(model, name, index, TensorProto.FLOAT16)
+    declare(model, name, TensorProto.FLOAT16)
+
+
+def bias_of_its_own(model: onnx.ModelProto) -> None:
+    """Nothing before the norm, with the bias as an Add behind the convolution."""
+    nothing_before_the_norm(model)
+    name = f"{BLOCK}.conv_dw"
+    bias = node(model, name).input[2]
+    column = numpy_helper.to_array(constant(model, bias)).reshape(-1, 1, 1)
+    model.graph.initializer.append(numpy_helper.from_array(column, "column"))
+    del node(model, name).input[2]
+    readers = [n for n in model.graph.node if name in n.input and n.op_type == "Transpose"]
+    for reader in readers:
+        reader.input[0] = "biased"
+    at = next(i for i, n in enumerate(model.graph.node) if n.name == name)
+    model.graph.node.insert(at + 1, helper.make_node("Add", [name, "column"], ["biased"], name="biased"))
+    model.graph.value_info.append(helper.make_tensor_value_info("biased", TensorProto.FLOAT, sizes_of(model, name)))
+
+
+def sizes_of(model: onnx.ModelProto, name: str) -> list[int]:
+    (dims,) = [v.type.tensor_type.shape.dim for v in model.graph.value_info if v.name == name]
+    return [d.dim_value for d in dims]
+
+
+def insert_before(model: onnx.ModelProto, name: str, index: int, declared: int, to: int | None = None) -> None:
+    """Puts a Cast before an input of a node."""
+    at = next(i for i, n in enumerate(model.graph.node) if n.name == name)
+    reader = model.graph.node[at]
+    source, cast = reader.input[index], f"{name}.cast{index}"
+    model.graph.value_info.append(helper.make_tensor_value_info(cast, declared, sizes_of(model, source)))
+    reader.input[index] = cast
+    one = helper.make_node("Cast", [source], [cast], name=cast, to=declared if to is None else to)
+    model.graph.node.insert(at, one)
+
+
 PLANTED: list[tuple[Callable[[onnx.ModelProto], None], str, str]] = [
     (newer_opset, "readable-opset", "edgecvx"),
     (foreign_operation, "standard-operations", f"{BLOCK}.mlp.fc1"),
@@ -257,6 +333,14 @@ PLANTED: list[tuple[Callable[[onnx.ModelProto], None], str, str]] = [
     (half_statistics, "float32-statistics", f"{BLOCK}.mlp.grn.energy"),
     (half_norm, "float32-statistics", f"{BLOCK}.norm.norm"),
     (mixed_types, "one-float-type", f"{BLOCK}.mlp.fc1"),
+    (numbers_elsewhere, "one-file", f"{BLOCK}.mlp.fc1.bias"),
+    (lying_cast, "true-types", f"{BLOCK}.mlp.grn.square.cast0"),
+    (lying_zero_point, "true-types", f"{BLOCK}.mlp.fc1.input.int8"),
+    (double, "true-types", f"{BLOCK}.mlp.grn.square.cast0"),
+    (half_into_quantize, "true-types", f"{BLOCK}.mlp.fc1.input.int8"),
+    (half_square, "float32-statistics", f"{BLOCK}.mlp.grn.energy"),
+    (half_quotient, "float32-statistics", f"{BLOCK}.mlp.grn.normalized"),
+    (bias_of_its_own, "quantized-before-norm", f"{BLOCK}.norm.norm"),
 ]
 
 
@@ -299,6 +383,11 @@ def test_a_file_of_another_target_breaks_rules(tmp_path: Path) -> None:
     assert any("com.microsoft" in told for told in check_file(path))
     path.write_bytes(file())
     assert check_file(path) == ()
+    cut = fresh()
+    del node(cut, f"{BLOCK}.mlp.fc1.input.int8").input[1:]
+    path.write_bytes(cut.SerializeToString())
+    with pytest.raises(ArtifactError, match=r"model\.onnx is not an ONNX model"):
+        check_file(path)
     path.write_bytes(b"no model")
     with pytest.raises(ArtifactError, match=r"model\.onnx is not an ONNX model"):
         check_file(path)
