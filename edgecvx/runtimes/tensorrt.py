@@ -29,6 +29,7 @@ from edgecvx.runtimes.tensorrt_engine import (
     damaged,
     engines_folder,
     load_tensorrt,
+    read_engine,
     short,
 )
 from edgecvx.spec import Layout, TensorSpec
@@ -81,7 +82,7 @@ class TensorRTSession:
 
     def __init__(self, trt: Any, driver: cuda.Driver, path: Path) -> None:
         self._runtime = trt.Runtime(trt.Logger(trt.Logger.ERROR))  # has to live as long as its engine
-        self._engine: Any = self._runtime.deserialize_cuda_engine(path.read_bytes())
+        self._engine: Any = self._runtime.deserialize_cuda_engine(read_engine(path))
         if self._engine is None:
             raise damaged(path)
         names = [self._engine.get_tensor_name(i) for i in range(self._engine.num_io_tensors)]

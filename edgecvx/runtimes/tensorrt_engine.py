@@ -7,8 +7,10 @@ installed, ``trtexec`` elsewhere. Tested with stand-ins for both that check what
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
+import stat
 import subprocess
 import tempfile
 import time
@@ -51,7 +53,7 @@ class EngineKey:
     @property
     def name(self) -> str:
         """The file name of the engine."""
-        return f"{self.sha256[:16]}-{self.place}.engine"
+        return f"{self.sha256[:32]}-{self.place}.engine"  # 128 bits: nobody makes two files that share an engine
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,11 +109,12 @@ def build_file(
     cached = target.is_file()
     if not cached:
         timings = folder / f"{key.place}.timing"
-        known = timings.read_bytes() if timings.is_file() else b""
-        plan, measured = builder.build(path, workspace, known)
-        if measured:
-            write_atomically(timings, measured)
-        write_atomically(target, plan)
+        known = _read_trusted(timings) if timings.is_file() else b""
+        plan, measured = builder.build(path, workspace, known or b"")
+        for place, content in ((timings, measured), (target, plan)):
+            if content:
+                write_atomically(place, content)
+                place.chmod(0o644)  # whatever the umask: what others may write is not read again
     seconds = time.perf_counter() - began
     return Engine(path=target, key=key, builder=builder.name, cached=cached, seconds=seconds)
 
@@ -119,6 +122,31 @@ def build_file(
 def engines_folder() -> Path:
     """Where engines lie, if nobody says otherwise. Not beside a file: what came with one is not to be run as code."""
     return cache_folder() / "engines"
+
+
+def read_engine(path: Path) -> bytes:
+    """An engine's bytes, if nobody but its user and root could have written them: an engine is code.
+
+    Raises:
+        RuntimeFailedError: It is somebody else's, or others may write it.
+    """
+    content = _read_trusted(path)
+    if content is None:
+        raise RuntimeFailedError(
+            f"the engine {path.name} could have been written by another user, and an engine is code: delete it and run "
+            "edgecvx build-engine again, as root or as the user that runs it"
+        )
+    return content
+
+
+def _read_trusted(path: Path) -> bytes | None:
+    """A file's bytes; None if it is somebody else's, or others may write it."""
+    with path.open("rb") as stream:
+        if os.name == "posix":
+            facts = os.fstat(stream.fileno())  # of the very file that is read
+            if facts.st_uid not in (0, os.geteuid()) or facts.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+                return None
+        return stream.read()
 
 
 def load_tensorrt() -> Any:
@@ -233,7 +261,7 @@ def _builder(trtexec: Path | None) -> Builder:
     if trtexec is not None:
         if not trtexec.is_file():
             raise UsageError(f"there is no program {trtexec}")
-        return TrtexecBuilder(trtexec)
+        return TrtexecBuilder(trtexec.absolute())  # a bare name would be looked for on PATH
     try:
         return PythonBuilder(load_tensorrt())
     except RuntimeUnavailableError as error:

@@ -6,6 +6,7 @@ where something is missing.
 
 from __future__ import annotations
 
+import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -152,6 +153,27 @@ def test_an_engine_that_came_with_a_file_is_not_run(path: Path, nvidia: tuple[Te
         open_session(path)
 
 
+def test_an_engine_that_others_could_have_written_is_not_run(path: Path, nvidia: tuple[TensorRT, Cuda]) -> None:
+    """A cache in a shared folder: whoever may write it would run code as us."""
+    before = os.umask(0o002)
+    try:
+        engine = build_file(path).path
+    finally:
+        os.umask(before)
+    open_session(path).close()  # ours is for its owner to write alone, whatever the umask
+    for mode in (0o664, 0o646):
+        engine.chmod(mode)
+        with pytest.raises(RuntimeFailedError, match=r"could have been written by another user.*delete it"):
+            open_session(path)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file to somebody else")
+def test_an_engine_of_somebody_else_is_not_run(path: Path, nvidia: tuple[TensorRT, Cuda]) -> None:
+    os.chown(build_file(path).path, 12345, 12345)
+    with pytest.raises(RuntimeFailedError, match="could have been written by another user"):
+        open_session(path)
+
+
 def test_timings_are_kept_for_the_next_build(path: Path, content: bytes, nvidia: tuple[TensorRT, Cuda]) -> None:
     trt, _ = nvidia
     folder = engines_folder()
@@ -174,6 +196,15 @@ def test_damaged_timings_are_begun_anew(path: Path, nvidia: tuple[TensorRT, Cuda
     timings.write_bytes(b"of another TensorRT")
     build_file(path)
     assert trt.asked["timings"] == b"" and timings.read_bytes() == b"timings"
+
+
+def test_timings_that_others_could_have_written_are_begun_anew(path: Path, nvidia: tuple[TensorRT, Cuda]) -> None:
+    trt, _ = nvidia
+    first = build_file(path)
+    first.path.unlink()
+    first.path.with_name(f"{first.key.place}.timing").chmod(0o666)
+    build_file(path)
+    assert trt.asked["timings"] == b""
 
 
 def test_a_build_that_fails_leaves_nothing(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -207,7 +238,7 @@ def test_versions_read_alike() -> None:
 
 def test_a_gpus_name_fits_into_a_file_name() -> None:
     key = EngineKey(sha256="a" * 64, version="10.3.0", device=Device(name="NVIDIA RTX/6000 (Ada)", capability="8.9"))
-    assert key.name == f"{'a' * 16}-trt10.3.0-nvidia-rtx-6000-ada-sm89.engine"
+    assert key.name == f"{'a' * 32}-trt10.3.0-nvidia-rtx-6000-ada-sm89.engine"
 
 
 # What is missing
