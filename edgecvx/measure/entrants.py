@@ -31,6 +31,7 @@ from edgecvx.measure.outcome import ArtifactIdentity
 from edgecvx.onboard import PROTOCOL
 from edgecvx.onboard.settings import (
     COREML_UNITS,
+    ONNX_FALLBACKS,
     OPENVINO_PRECISIONS,
     OPTIONS,
     TFLITE_DELEGATES,
@@ -47,6 +48,7 @@ _SUFFIXES = {"onnx": (".onnx",), "openvino": (".xml", ".bin"), "tflite": (".tfli
 _VALUES: Mapping[str, tuple[str, ...]] = {
     "interpreter": tuple(TFLITE_INTERPRETERS),
     "delegate": TFLITE_DELEGATES,
+    "fallback": ONNX_FALLBACKS,
     "precision": OPENVINO_PRECISIONS,
     "compute_units": tuple(COREML_UNITS),
 }
@@ -98,6 +100,12 @@ class Contestant:
         artifact, _ = locate(Path(path))
         manifest = read_manifest(artifact)
         verify_files(manifest, artifact.parent)
+        if manifest.runtime == "tensorrt":
+            raise UsageError(
+                f"{artifact.name} is compiled on its device, where bench does not time it yet: build the engine there "
+                "with edgecvx build-engine and time it with trtexec --loadEngine=ENGINE, or see its times on the page "
+                "of edgecvx-live"
+            )
         if manifest.runtime not in OPTIONS:
             raise one_of("runtime", manifest.runtime, tuple(OPTIONS))
         return cls(path=artifact, manifest=manifest)

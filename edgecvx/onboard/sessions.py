@@ -159,6 +159,7 @@ class _Onnx:
         self._rt: Any = importlib.import_module("onnxruntime")
         self.version = str(self._rt.__version__)
         self._provider = options.get("provider", settings.ONNX_CPU)
+        self._fallback = options.get("fallback", "refuse")
         self._exact_sums = settings.onnx_sums_overflow(self._rt)
 
     def open(self, path: Path, artifact: Artifact) -> Session:
@@ -167,24 +168,32 @@ class _Onnx:
             known = ", ".join(rt.get_available_providers())
             raise Refused(f"this ONNX Runtime has no provider {self._provider!r}, only {known}")
         wanted = settings.onnx_session_options(rt, threads=artifact.threads, exact_sums=self._exact_sums)
+        settings.onnx_hold_to(wanted, self._provider, self._fallback)
         try:
             session = rt.InferenceSession(str(path), wanted, providers=[self._provider])
         except Exception as error:  # its exceptions have no common base
             raise Refused(f"ONNX Runtime refuses the file: {one_line(error)}") from error
         if self._provider not in session.get_providers():
             raise Refused(f"{self._provider} could not be started; see its requirements")
-        return _OnnxSession(session, artifact.threads)
+        shows = self._fallback == "show" and self._provider != settings.ONNX_CPU
+        return _OnnxSession(session, artifact.threads, self._provider, settings.onnx_placed(session) if shows else {})
 
 
 class _OnnxSession:
     arithmetic: str | None = None
 
-    def __init__(self, session: Any, threads: int | None) -> None:
+    def __init__(
+        self, session: Any, threads: int | None, provider: str, placed: Mapping[str, Sequence[str]] | None
+    ) -> None:
+        if placed is None:
+            raise Refused("this ONNX Runtime cannot say where an operation runs: update it, or leave out fallback=show")
         self._session, self.threads = session, threads
         self.outputs = tuple(output.name for output in session.get_outputs())
         self._names = list(self.outputs)
         self._input = session.get_inputs()[0].name
-        self.backend: str | None = ", ".join(session.get_providers())
+        total = sum(map(len, placed.values()))
+        # Without ``fallback=show`` it takes the whole file, or has refused it.
+        self.backend: str | None = provider + (f", {len(placed.get(provider, ()))} of {total} nodes" if total else "")
 
     def run(self, batch: Any) -> Sequence[Any]:
         results: Sequence[Any] = self._session.run(self._names, {self._input: batch})

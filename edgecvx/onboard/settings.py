@@ -20,11 +20,12 @@ TFLITE_INTERPRETERS = {
 TFLITE_DELEGATES = ("xnnpack", "none")
 OPENVINO_PRECISIONS = ("f32", "bf16", "f16")
 ONNX_CPU = "CPUExecutionProvider"
+ONNX_FALLBACKS = ("refuse", "show")
 COREML_UNITS = {"all": "ALL", "cpu": "CPU_ONLY", "cpu-gpu": "CPU_AND_GPU", "cpu-ane": "CPU_AND_NE"}
 
 OPTIONS: Mapping[str, tuple[str, ...]] = {
     "tflite": ("interpreter", "delegate"),
-    "onnxruntime": ("provider",),
+    "onnxruntime": ("provider", "fallback"),
     "openvino": ("device", "precision"),
     "coreml": ("compute_units",),
 }
@@ -54,6 +55,25 @@ def onnx_session_options(rt: Any, *, threads: int | None, exact_sums: bool) -> A
     return settings
 
 
+def onnx_hold_to(settings: Any, provider: str, fallback: str) -> None:
+    """Has a file refused of which the provider does not take every operation, or, to ``show``, where each one runs.
+
+    Asked of ONNX Runtime itself: its list of a session's providers always ends with the CPU's, and says nothing.
+    """
+    if provider != ONNX_CPU:
+        settings.add_session_config_entry(*(_ONNX_RECORD if fallback == "show" else _ONNX_REFUSE))
+
+
+def onnx_placed(session: Any) -> dict[str, list[str]] | None:
+    """The operations by the provider that runs them; None where this ONNX Runtime cannot tell."""
+    if not hasattr(session, "get_provider_graph_assignment_info"):
+        return None
+    placed: dict[str, list[str]] = {}
+    for part in session.get_provider_graph_assignment_info():
+        placed.setdefault(part.ep_name, []).extend(f"{node.op_type} {node.name}" for node in part.get_nodes())
+    return placed
+
+
 def onnx_sums_overflow(rt: Any) -> bool:
     """Whether this processor's kernel adds products of uint8 and int8 in int16: tried, for no table knows them all."""
     import numpy as np
@@ -71,6 +91,9 @@ def openvino_properties(*, threads: int | None, precision: str) -> dict[str, str
         properties["INFERENCE_NUM_THREADS"] = str(threads)
     return properties
 
+
+_ONNX_REFUSE = ("session.disable_cpu_ep_fallback", "1")
+_ONNX_RECORD = ("session.record_ep_graph_assignment_info", "1")
 
 _ONNX_ERRORS = 3
 """ONNX Runtime's log level for errors; its warnings are about its own optimizer."""

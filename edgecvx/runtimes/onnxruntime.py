@@ -19,14 +19,12 @@ import numpy as np
 
 from edgecvx.errors import RuntimeFailedError, UsageError, missing_package, one_of
 from edgecvx.onboard.settings import ONNX_CPU as CPU
-from edgecvx.onboard.settings import onnx_session_options, onnx_sums_overflow
+from edgecvx.onboard.settings import ONNX_FALLBACKS as FALLBACKS
+from edgecvx.onboard.settings import onnx_hold_to, onnx_placed, onnx_session_options, onnx_sums_overflow
 from edgecvx.runtimes.base import Array, check_batch, dtype_of
 from edgecvx.spec import Layout, TensorSpec
 
 OPTIONS = ("provider", "fallback")
-FALLBACKS = ("refuse", "show")
-_REFUSE = ("session.disable_cpu_ep_fallback", "1")
-_RECORD = ("session.record_ep_graph_assignment_info", "1")
 _NAMED = 5
 
 
@@ -61,9 +59,7 @@ def open_session(
     if not path.is_file():
         raise RuntimeFailedError(f"there is no file {path.name}")
     settings = onnx_session_options(rt, threads=threads, exact_sums=_sums_overflow())
-    if provider != CPU:
-        # Asked of ONNX Runtime itself: the list of a session's providers always ends with the CPU's.
-        settings.add_session_config_entry(*(_REFUSE if fallback == "refuse" else _RECORD))
+    onnx_hold_to(settings, provider, fallback)
     try:
         session = rt.InferenceSession(path, settings, providers=[provider])
     except _failures(rt) as error:
@@ -101,13 +97,11 @@ class OnnxRuntimeSession:
 
 def _elsewhere(session: Any, provider: str) -> tuple[str, ...]:
     """Which operations run in another provider than the one asked for, one sentence for each such provider."""
-    if not hasattr(session, "get_provider_graph_assignment_info"):
+    placed = onnx_placed(session)
+    if placed is None:
         raise RuntimeFailedError(
             "this ONNX Runtime cannot say where an operation runs: update it, or leave out fallback=show"
         )
-    placed: dict[str, list[str]] = {}
-    for part in session.get_provider_graph_assignment_info():
-        placed.setdefault(part.ep_name, []).extend(f"{node.op_type} {node.name}" for node in part.get_nodes())
     total = sum(map(len, placed.values()))
     return tuple(
         f"{len(nodes)} of {total} operations run in {name}, not in {provider}: {', '.join(nodes[:_NAMED])}"

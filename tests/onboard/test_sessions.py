@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -128,6 +129,17 @@ def test_onnxruntime_tells_its_provider(tmp_path: Path) -> None:
     assert session.backend == "CPUExecutionProvider"
     with pytest.raises(sessions.Refused, match="has no provider 'NoSuchExecutionProvider'"):
         opened("onnxruntime", tmp_path, options={"provider": "NoSuchExecutionProvider"})
+
+
+def test_a_provider_takes_the_whole_file_or_says_what_it_left(tmp_path: Path) -> None:
+    """A time told for a provider must not be the processor's."""
+    other = "AzureExecutionProvider"  # many builds have it, and it takes none of our operations
+    if other not in pytest.importorskip("onnxruntime").get_available_providers():
+        pytest.skip(f"this ONNX Runtime has no {other}")
+    with pytest.raises(sessions.Refused, match="fallback to CPU EP has been explicitly disabled"):
+        opened("onnxruntime", tmp_path, options={"provider": other})
+    _, session, _, _ = opened("onnxruntime", tmp_path, options={"provider": other, "fallback": "show"})
+    assert re.fullmatch(rf"{other}, 0 of [1-9]\d* nodes", session.backend or "")
 
 
 @pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
