@@ -14,9 +14,7 @@ from edgecvx import show
 
 def build_engine(
     artifact: Annotated[Path, typer.Argument(metavar="ARTIFACT", help="A file edgecvx export -t tensorrt wrote.")],
-    out: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Where engines go; the cache by default.")
-    ] = None,
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Where engines go; the cache by default.")] = None,
     workspace: Annotated[
         int | None, typer.Option(metavar="MiB", min=1, help="Memory TensorRT may work in; all there is by default.")
     ] = None,

@@ -5,11 +5,11 @@ from __future__ import annotations
 import contextlib
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich import box
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
 from rich.markup import escape
 from rich.panel import Panel
 from rich.progress import (
@@ -22,6 +22,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.progress import Progress as Bar
+from rich.segment import Segment
 from rich.table import Table
 
 if TYPE_CHECKING:
@@ -31,9 +32,24 @@ if TYPE_CHECKING:
     from edgecvx.measure.inspection import Inspection
     from edgecvx.pipeline import Step
 
-out = Console(width=None if sys.stdout.isatty() else 120)
+_OBEYED = dict.fromkeys(
+    c for c in (*range(32), *range(127, 160), *range(0x202A, 0x202F), *range(0x2066, 0x206A)) if chr(c) not in "\n\t"
+)
+"""What a terminal obeys in place of showing it: control characters, and those that turn the direction of writing."""
+
+
+class Terminal(Console):
+    """A console on which text is text: labels and names come from files that may hold anything, escape codes too."""
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """As rich does it; only what rich itself tells the terminal reaches it as a command."""
+        for part in super().render(renderable, options):
+            yield part if part.control else Segment(part.text.translate(_OBEYED), part.style)
+
+
+out = Terminal(width=None if sys.stdout.isatty() else 120)
 """A log or a pipe has no width of its own; 80 columns would cut the tables."""
-log = Console(stderr=True)
+log = Terminal(stderr=True)
 
 PLAIN: dict[str, Any] = {"box": box.SIMPLE_HEAD, "title_justify": "left", "title_style": "bold"}
 """The look of every table."""
