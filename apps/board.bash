@@ -97,7 +97,8 @@ install_packages() {
 install_python() {
   local sources=() core live
   say "Python environment in $prefix/venv"
-  [[ -x $prefix/venv/bin/python ]] || python3 -m venv "${venv_options[@]}" "$prefix/venv"
+  # One that was left half made, or whose Python went with an update of the system, is made anew.
+  "$prefix/venv/bin/python" -m pip --version >/dev/null 2>&1 || python3 -m venv --clear "${venv_options[@]}" "$prefix/venv"
   if compgen -G "$here/wheels/edgecvx-*.whl" >/dev/null; then
     core=$(printf '%s\n' "$here"/wheels/edgecvx-*.whl | sort --version-sort | tail -n 1)
     live=$(printf '%s\n' "$here"/wheels/edgecvx_live-*.whl | sort --version-sort | tail -n 1)
@@ -115,23 +116,29 @@ install_python() {
 }
 
 install_settings() {
-  local artifact names=()
+  local artifact list names=()
   mkdir -p "$prefix/artifacts"
   for artifact in "${artifacts[@]}"; do
     say "artifact $(basename "$artifact")"
-    cp "$artifact" "$artifact.edgecvx.json" "$prefix/artifacts"
+    install -m 644 "$artifact" "$artifact.edgecvx.json" "$prefix/artifacts" # a user's own may be for his eyes only
     # OpenVINO keeps the weights in a second file
-    if [[ $artifact == *.xml && -f ${artifact%.xml}.bin ]]; then cp "${artifact%.xml}.bin" "$prefix/artifacts"; fi
+    if [[ $artifact == *.xml && -f ${artifact%.xml}.bin ]]; then install -m 644 "${artifact%.xml}.bin" "$prefix/artifacts"; fi
     names+=("\"artifacts/$(basename "$artifact")\"")
   done
-  if [[ -e $prefix/live.toml ]]; then
-    say "your settings in $prefix/live.toml are kept"
-    return
-  fi
-  local list
   list=$(IFS=, && printf '%s' "${names[*]}")
-  sed "s|^artifacts = .*|artifacts = [${list//,/, }]|" "$settings" >"$prefix/live.toml"
-  say "settings in $prefix/live.toml"
+  list="artifacts = [${list//,/, }]"
+  if [[ ! -e $prefix/live.toml ]]; then
+    sed "s|^artifacts = .*|$list|" "$settings" >"$prefix/live.toml"
+    say "settings in $prefix/live.toml"
+  elif ((${#names[@]})) && grep -q '^artifacts = \[\]' "$prefix/live.toml"; then
+    sed -i "s|^artifacts = \[\]|$list|" "$prefix/live.toml"
+    say "your settings in $prefix/live.toml are kept; they named no artifact, and now do"
+  else
+    say "your settings in $prefix/live.toml are kept"
+    for artifact in "${names[@]}"; do
+      grep -qF "$artifact" "$prefix/live.toml" || say "not in use until $prefix/live.toml names it: $artifact"
+    done
+  fi
 }
 
 install_service() {
@@ -161,6 +168,7 @@ install_service() {
 }
 
 main() {
+  umask 022 # the service's user reads what root writes here
   parse "$@"
   trap '[[ -z $work ]] || rm -rf "$work"' EXIT
   if [[ $uninstall == yes ]]; then

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from live_fakes import write_artifact
 
+from edgecvx_live.settings import read_settings
+
 APPS = Path(__file__).parents[2] / "apps"
 BOARDS = ("raspberry_pi", "jetson")
 
@@ -81,6 +83,49 @@ def test_a_script_installs_settings_and_artifacts_and_keeps_what_is_there(
     assert install(board, "--uninstall", "--no-service", "--prefix", prefix).returncode == 0, "twice is fine"
 
 
+def test_an_artifact_that_comes_later_is_named_where_none_was(stand_in: str, tmp_path: Path) -> None:
+    """The first run without a file, the second one with it: what the page on troubles tells to do."""
+    prefix, artifact = tmp_path / "live", write_artifact(tmp_path / "my files", "model-int8.tflite")
+    asked = ("--no-apt", "--no-service", "--prefix", prefix)
+    settings = prefix / "live.toml"
+    assert install("raspberry_pi", *asked, path=stand_in).returncode == 0
+    settings.write_text(settings.read_text().replace("port = 8080", "port = 8081"))
+    assert install("raspberry_pi", *asked, artifact, path=stand_in).returncode == 0
+    told = read_settings(settings)
+    assert told.artifacts == (str(prefix / "artifacts" / artifact.name),) and told.port == 8081
+
+    other = write_artifact(tmp_path / "my files", "other.tflite")
+    done = install("raspberry_pi", *asked, other, path=stand_in)
+    assert "not in use until" in done.stdout and "artifacts/other.tflite" in done.stdout
+    assert read_settings(settings).artifacts == told.artifacts
+
+
+def test_what_is_installed_can_be_read_by_the_service(stand_in: str, tmp_path: Path) -> None:
+    """Its user is not the one who installs, whose files may be for his own eyes only."""
+    prefix, artifact = tmp_path / "live", write_artifact(tmp_path / "files", "model-int8.tflite")
+    artifact.chmod(0o600)
+    before = os.umask(0o077)
+    try:
+        done = install("raspberry_pi", "--no-apt", "--no-service", "--prefix", prefix, artifact, path=stand_in)
+    finally:
+        os.umask(before)
+    assert done.returncode == 0, done.stderr
+    for path in (prefix, *prefix.rglob("*")):
+        if path.name != "pyvenv.cfg":
+            assert path.stat().st_mode & 0o004, f"{path} cannot be read"
+
+
+def test_an_environment_that_was_left_half_made_is_made_anew(stand_in: str, tmp_path: Path) -> None:
+    """As `python3 -m venv` leaves it where the package python3-venv is missing: a Python without pip."""
+    python = tmp_path / "live" / "venv" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.write_text("#!/bin/sh\necho 'No module named pip' >&2\nexit 1\n")
+    python.chmod(0o755)
+    (tmp_path / "live" / ".edgecvx-live").touch()
+    done = install("raspberry_pi", "--no-apt", "--no-service", "--prefix", tmp_path / "live", path=stand_in)
+    assert done.returncode == 0, done.stderr
+
+
 def test_wheels_beside_the_script_go_before_the_checkout(stand_in: str, tmp_path: Path) -> None:
     folder = tmp_path / "copied"
     shutil.copytree(APPS / "raspberry_pi", folder / "raspberry_pi")
@@ -139,6 +184,14 @@ def test_help_says_what_it_does(board: str) -> None:
     assert done.returncode == 0
     assert "--uninstall" in done.stdout
     assert "It asks nothing." in done.stdout
+
+
+def test_a_jetson_finds_its_camera_daemon_and_its_engines() -> None:
+    """The daemon's socket is in /tmp; the engines are where root builds them, and where the service cannot write."""
+    unit = (APPS / "jetson" / "edgecvx-live.service").read_text()
+    assert "\nPrivateTmp=" not in unit and "TMPDIR=%t/edgecvx-live" in unit and "RuntimeDirectory=edgecvx-live" in unit
+    assert "\nEnvironment=EDGECVX_CACHE=@PREFIX@/cache\n" in unit
+    assert "EDGECVX_CACHE=$PWD/cache venv/bin/edgecvx build-engine" in (APPS / "jetson" / "README.md").read_text()
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")
