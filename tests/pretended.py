@@ -36,6 +36,8 @@ class Pretended:
         self.active: tuple[str, ...] = ("fp32",)
         self.source = SourceState(kind="demo", name="drawn pictures", state="running", sentence="", frames=0, dropped=0)
         self.error: str | None = None
+        self.halted = False
+        """Whether no more frames come by themselves, as of a file that fails."""
         self.models = tuple(_model(name) for name in ("fp32", "int8"))
         self._number = 0
         self._ended = threading.Event()
@@ -103,7 +105,7 @@ class Pretended:
 
     def _tick(self) -> None:
         while not self._ended.wait(0.04):
-            if not self.paused and self.source.state == "running":
+            if not self.paused and not self.halted and self.source.state == "running":
                 self.step()
 
     def _reading(self, model: str) -> Reading:

@@ -14,6 +14,7 @@ import collections
 import contextlib
 import io
 import itertools
+import os
 import threading
 import time
 from collections.abc import Sequence
@@ -25,6 +26,7 @@ import edgecvx
 from edgecvx.errors import UsageError, one_of
 from edgecvx.manifest import Manifest, locate, read_manifest
 from edgecvx.spec import Task
+from edgecvx.targets import TARGETS, get_target
 from edgecvx_live import __version__
 from edgecvx_live.capture import Capture
 from edgecvx_live.lane import Lane, Load, Prepared
@@ -45,7 +47,11 @@ _ENCODED = 16
 _RATE_WINDOW = 2.0
 _MEMORY_AGE = 2.0
 _PAST = 1.0
-"""Seconds after which a frame is not started any more, or two inferences, if they take longer."""
+"""Seconds after which a frame is never started, or two inferences, if they take longer."""
+_FRESH = 0.02
+"""Seconds a frame may always have waited: what a busy system takes to wake a thread."""
+_RECENT, _SKIPS = 15, 3
+"""Frames by which the usual cost is known; frames skipped in a row for being late, before one is taken as it is."""
 _HUNG = 30.0
 """Seconds on one frame from which it is told: a slow board takes two or three."""
 
@@ -67,7 +73,7 @@ class Engine:
         Args:
             artifacts: Files ``edgecvx export`` wrote; the first one is active at the start.
             source: Where frames come from, see ``edgecvx_live.sources.open_source``.
-            threads: Threads of each runtime; None leaves it to the runtime.
+            threads: Threads of each runtime; None for what the file's target recommends, or the runtime's own choice.
             smoothing: Time constant of the averages in seconds; 0 shows each frame's own answer.
             load: How a file is opened; ``edgecvx.load`` in a process of its own, if not said.
 
@@ -77,7 +83,7 @@ class Engine:
         """
         if not artifacts:
             raise UsageError("name at least one file that edgecvx export wrote")
-        opener: Load = load or (lambda path: edgecvx.load(path, threads=threads))
+        opener: Load = load or (lambda path: edgecvx.load(path, threads=threads or recommended_threads(path)))
         self._lanes = {lane.model.id: lane for lane in _lanes(artifacts, opener, smoothing)}
         self._source = source
         self.frames: Newest[Frame] = Newest()
@@ -91,7 +97,8 @@ class Engine:
         self._paused = self._stopping = False
         self._taken = 0
         self._busy_since: float | None = None
-        self._took = 0.0
+        self._costs: collections.deque[float] = collections.deque(maxlen=_RECENT)
+        self._skipped = 0
         self._shown: collections.deque[Frame] = collections.deque(maxlen=_KEPT)
         self._encoded: dict[tuple[int, int], bytes] = {}
         self._memory = (float("-inf"), 0)
@@ -231,7 +238,10 @@ class Engine:
                 if got is None or self._interrupted():
                     continue
                 serial, frame = got
-                if not self._is_past(frame):
+                if self._is_past(frame):
+                    self._skipped += 1
+                else:
+                    self._skipped = 0
                     self._look(frame)
         finally:
             for lane in self._lanes.values():
@@ -258,8 +268,16 @@ class Engine:
                 lane.close()
 
     def _is_past(self, frame: Frame) -> bool:
-        """Whether the newest frame is one from before the camera stopped, seen only now: opening a file took long."""
-        return time.monotonic() - frame.captured > max(_PAST, 2 * self._took)
+        """Whether a frame is too old to be started: a newer one is about to come, or the camera has stopped.
+
+        One that has waited for longer than a frame usually takes would be older than two inferences when it is
+        answered. Where frames are late time after time, one is taken all the same: late is better than nothing.
+        """
+        age = time.monotonic() - frame.captured
+        usual = statistics.median(self._costs) if self._costs else _PAST
+        if self._skipped < _SKIPS and age > max(_FRESH, usual):
+            return True
+        return age > max(_PAST, 2 * usual)
 
     def _look(self, frame: Frame) -> None:
         """One frame through every chosen artifact."""
@@ -270,7 +288,8 @@ class Engine:
         cut, prepared = self._cuts.cut(frame.pixels), Prepared(frame)
         readings = [reading for lane in lanes if (reading := lane.read(prepared, cut=cut)) is not None]
         ended = time.monotonic()
-        self._busy_since, self._took = None, ended - began
+        self._busy_since = None
+        self._costs.append(ended - began)
         if readings:
             self._shown.append(frame)
             self.results.put(self._result(frame, began, ended, tuple(readings)))
@@ -316,6 +335,16 @@ def _lanes(artifacts: Sequence[Path | str], load: Load, smoothing: float) -> lis
         taken.add(name)
         lanes.append(Lane(_model(name, manifest), path, load, smoothing))
     return lanes
+
+
+def recommended_threads(path: Path) -> int | None:
+    """How many threads the device a file was made for should use, never more than there are here; None if none is told.
+
+    A format is no device and recommends nothing, and neither does a target this version does not know.
+    """
+    name = read_manifest(path).target
+    wanted = get_target(name).threads if name in TARGETS else None
+    return None if wanted is None else min(wanted, os.cpu_count() or 1)
 
 
 def _model(name: str, manifest: Manifest) -> Model:

@@ -114,6 +114,9 @@ class Lane:
             self.sentence = str(error)
             return None
         infer_ms = (time.perf_counter() - started) * 1e3
+        if not np.isfinite(logits).all():  # one NaN would stay in the average, and an answer of NaN is none
+            self.sentence = f"{self.model.id} answers NaN or infinity: its numbers overflow here; try another precision"
+            return None
         self._worked()
         if cut:
             self._smoother.reset()

@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import io
 import os
 import signal
 import sys
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from types import TracebackType
 
 from edgecvx.errors import EdgecvxError
 from edgecvx_live import __version__
@@ -28,7 +30,10 @@ from edgecvx_live.sources import open_source
 
 def main() -> None:
     """Runs the command and exits with its code."""
-    threading.excepthook = _end_loudly
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal that has no such letters must not end the run
+    sys.excepthook, threading.excepthook = _end_loudly, _end_loudly_too
     code = run(sys.argv[1:])
     with contextlib.suppress(OSError):
         sys.stdout.flush()
@@ -48,8 +53,15 @@ def run(arguments: Sequence[str]) -> int:
         return 0
 
 
-def _end_loudly(failure: threading.ExceptHookArgs) -> None:
-    """A mistake of ours in a thread: the program ends, and the service starts anew, instead of going on half alive."""
+def _end_loudly(kind: type[BaseException], mistake: BaseException, where: TracebackType | None) -> None:
+    """A mistake of ours: the program ends with a code of its own, and a service starts anew."""
+    sys.__excepthook__(kind, mistake, where)
+    sys.stderr.flush()
+    os._exit(70)
+
+
+def _end_loudly_too(failure: threading.ExceptHookArgs) -> None:
+    """The same in a thread, instead of going on half alive."""
     threading.__excepthook__(failure)
     sys.stderr.flush()
     os._exit(70)
@@ -132,7 +144,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--source", metavar="SOURCE", help="where frames come from (default: demo, drawn pictures)")
     add("--size", type=_size, metavar="WxH", help="frames of a camera or a video (default: 640x480)")
     add("--once", action="store_true", help="show a video or a folder once, then stop")
-    add("--threads", type=int, metavar="N", help="threads of each runtime (default: its own choice)")
+    add("--threads", type=int, metavar="N", help="threads of each runtime (default: what its target recommends)")
     add("--smoothing", type=float, metavar="S", help="seconds over which answers are averaged (default: 0.4)")
     add("--side-by-side", action="store_true", help="start with the first two files on the same frames")
     page = parser.add_argument_group("the page")

@@ -28,7 +28,7 @@ class Settings:
     size: tuple[int, int] = SIZE
     """Width and height of the frames of a camera or a video."""
     threads: int | None = None
-    """Of each runtime; None leaves it to the runtime."""
+    """Of each runtime; None takes what the file's target recommends, or else leaves it to the runtime."""
     smoothing: float = 0.4
     """Seconds over which answers are averaged; 0 for each frame's own."""
     host: str = "127.0.0.1"

@@ -17,6 +17,7 @@ from live_fakes import PATIENCE, FakeArtifact, ScriptedSource, fake_load, grey, 
 from numpy.typing import NDArray
 from PIL import Image
 
+import edgecvx_live.engine
 from edgecvx.errors import ArtifactError, EdgecvxError, RuntimeFailedError, UsageError
 from edgecvx.manifest import read_manifest
 from edgecvx.spec import Precision, Task, TensorSpec
@@ -85,12 +86,13 @@ def wait_until(condition: Callable[[], bool]) -> None:
 
 
 def test_a_slow_model_takes_the_newest_frame_and_skips_the_rest(
-    make: Callable[..., Engine], source: ScriptedSource
+    make: Callable[..., Engine], source: ScriptedSource, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Capture goes on while the model is at work, and what is started next is always the last frame that came.
 
     So no frame is older, when it is started, than the inference before it took and the camera's own period.
     """
+    monkeypatch.setattr(edgecvx_live.engine, "_FRESH", PATIENCE)  # this test's machine may be a slow one
     model = SlowModel()
     engine = make(fake_load(model))
     source.give(grey(0))
@@ -116,6 +118,18 @@ def test_a_frame_that_is_past_is_not_started(make: Callable[..., Engine], source
     source.give(grey(20))
     _, result = next_result(engine)
     assert (serial, result.frame) == (1, 0)
+
+
+def test_no_frame_is_started_that_would_be_older_than_two_inferences(make: Callable[..., Engine]) -> None:
+    """One that waited longer than a frame takes is left for the next; not for ever, on a machine that is always late."""
+    engine = make(fake_load(brightness))
+    engine._costs.extend([20.0] * 15)  # seconds: no machine is so slow that it blurs this
+    frames = [
+        Frame(number=0, captured=time.monotonic() - age, capture_ms=0.0, pixels=grey(10)) for age in (0.0, 30.0, 600.0)
+    ]
+    assert [engine._is_past(frame) for frame in frames] == [False, True, True]
+    engine._skipped = 3
+    assert [engine._is_past(frame) for frame in frames] == [False, False, True]
 
 
 def test_a_pause_stops_the_model_and_not_the_camera(make: Callable[..., Engine], source: ScriptedSource) -> None:
@@ -380,3 +394,42 @@ def test_a_file_that_always_dies_is_left_alone_in_the_end(tmp_path: Path) -> Non
     assert lane.open()
     assert lane.read(frame, cut=False) is not None
     assert lane.sentence is None
+
+
+def test_an_answer_that_is_no_number_is_told_and_not_averaged(
+    make: Callable[..., Engine], source: ScriptedSource
+) -> None:
+    """As of a file in FP16 that overflows: one NaN would stay in the average for ever."""
+    nan = float("nan")
+    engine = make(fake_load(lambda batch: (nan, 0.0, 0.0) if batch.mean() < 10 else brightness(batch)), smoothing=0.4)
+    source.give(grey(20))
+    serial, _ = next_result(engine)
+    source.give(grey(5))
+    wait_until(lambda: "answers NaN or infinity" in (engine.error() or ""))
+    source.give(grey(20))
+    _, result = next_result(engine, serial)
+    assert result.readings[0].top[0].probability > 0.9
+    assert engine.error() is None
+
+
+@pytest.mark.parametrize(
+    ("target", "threads"), [("raspberrypi5", 3), ("tflite", None), ("jetson-orin-nano", None), ("of tomorrow", None)]
+)
+def test_a_file_runs_with_the_threads_its_device_is_known_for(
+    target: str, threads: int | None, tmp_path: Path, source: ScriptedSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_artifact(tmp_path, target=target)
+    asked: list[int | None] = []
+
+    def load(path: Path, *, threads: int | None) -> FakeArtifact:
+        asked.append(threads)
+        return FakeArtifact(read_manifest(path), brightness)
+
+    monkeypatch.setattr("edgecvx.load", load)
+    for cores in (4, 2):
+        monkeypatch.setattr("os.cpu_count", lambda cores=cores: cores)
+        engine = Engine([path], source)
+        engine._lanes[path.name].open()
+    assert asked == [threads, threads and 2], "and never more than there are cores"
+    Engine([path], source, threads=1)._lanes[path.name].open()
+    assert asked[-1] == 1, "what is said goes before it"

@@ -66,9 +66,14 @@ def no_process_is_left() -> Iterator[None]:
             pytest.fail(f"left running: {process.info['cmdline']}")
 
 
-def live(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+def live(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [*COMMAND, *map(str, arguments)], env=ENVIRONMENT, capture_output=True, text=True, check=False, timeout=120
+        [*COMMAND, *map(str, arguments)],
+        env={**ENVIRONMENT, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
     )
 
 
@@ -199,6 +204,20 @@ def test_a_mistake_in_a_thread_ends_the_program() -> None:
     )
     assert done.returncode == 70
     assert "ZeroDivisionError" in done.stderr
+
+
+def test_a_mistake_is_not_taken_for_a_run_without_results() -> None:
+    code = "from edgecvx_live import main\nmain.run = lambda _: 1 / 0\nmain.main()"
+    done = subprocess.run([sys.executable, "-c", code], env=ENVIRONMENT, capture_output=True, text=True, check=False)
+    assert done.returncode == 70
+    assert "ZeroDivisionError" in done.stderr
+
+
+def test_a_terminal_without_the_letters_does_not_end_the_run(artifact: Path) -> None:
+    """A bar, or a label in another script, where the locale has neither."""
+    done = live(artifact, "--headless", "--frames", "1", PYTHONIOENCODING="ascii")
+    assert done.returncode == 0, done.stderr
+    assert "?" in done.stdout
 
 
 @pytest.mark.parametrize(

@@ -94,6 +94,22 @@ def test_what_a_screen_reader_is_told(browser: Browser, server: Server, engine: 
     tab.close()
 
 
+def test_an_answer_that_is_not_of_now_is_shown_as_past(browser: Browser, server: Server, engine: Pretended) -> None:
+    """The camera's picture moves on beside it: of a file that fails, or that is not chosen any more."""
+    past = "document.querySelector('#answer').classList.contains('past')"
+    tab = opened(browser, server)
+    assert tab.run(past) is False
+    engine.halted = True
+    engine.error = "fp32: it is left alone now"
+    tab.wait(past)
+    engine.halted, engine.error = False, None
+    tab.wait(f"!{past}")
+    engine.halted = True
+    engine.active = ("int8",)
+    tab.wait(past)
+    tab.close()
+
+
 # --- what it does ------------------------------------------------------------------------------------------------
 
 

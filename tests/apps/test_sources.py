@@ -18,7 +18,7 @@ from PIL import Image
 from edgecvx.errors import UsageError
 from edgecvx_live.capture import Capture
 from edgecvx_live.mailbox import Newest
-from edgecvx_live.sources import open_source
+from edgecvx_live.sources import open_source, pipe
 from edgecvx_live.sources.base import SourceEndedError, SourceLostError, SourceMissingError
 from edgecvx_live.sources.demo import HOLD, DemoSource, frame
 from edgecvx_live.sources.folder import FolderSource
@@ -122,6 +122,26 @@ def test_a_camera_that_ignores_a_polite_end_is_killed() -> None:
     source = camera("signal.signal(signal.SIGINT, signal.SIG_IGN)\nframe(1)\nhang()")
     source.open()
     assert levels(source, 1) == [1]
+    source.close()
+
+
+def test_a_camera_that_nothing_ends_is_not_waited_for_and_not_started_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a driver that hangs holds a process in the kernel. Nobody may wait for it, the end of the program least."""
+    source = camera("frame(1)\ntime.sleep(600)")
+    source.open()
+    source.read()
+    child = source._child
+    assert child is not None
+    with monkeypatch.context() as patched:
+        patched.setattr(pipe, "_POLITE", 0.01)
+        patched.setattr("os.killpg", lambda *_: None)
+        source.close()
+    with pytest.raises(SourceMissingError, match=f"held by process {child.pid}, which cannot be ended"):
+        source.open()
+    child.kill()
+    child.wait()
+    source.open()
+    source.read()
     source.close()
 
 
@@ -312,11 +332,19 @@ def test_frames_of_an_impossible_size_are_refused(size: tuple[int, int]) -> None
         open_source("test", size=size)
 
 
-def test_a_password_is_in_no_name_and_no_sentence() -> None:
-    source = open_source("rtsp://user:s3cret@127.0.0.1:554/stream")
-    assert source.name == "rtsp://127.0.0.1:554/stream"
+@pytest.mark.parametrize(
+    ("address", "name"),
+    [
+        ("rtsp://user:s3cret@127.0.0.1:554/stream", "rtsp://127.0.0.1:554/stream"),
+        ("rtsp://127.0.0.1/user=admin_password=s3cret_channel=1", "rtsp://127.0.0.1/…"),
+        ("rtsp://127.0.0.1:554/live?user=admin&password=s3cret", "rtsp://127.0.0.1:554/live"),
+    ],
+)
+def test_a_password_is_in_no_name_and_no_sentence(address: str, name: str) -> None:
+    source = open_source(address)
+    assert source.name == name
     assert isinstance(source, PipeSource)
-    source._said.append("ERROR: cannot open rtsp://user:s3cret@127.0.0.1:554/stream")
+    source._said.append(f"ERROR: cannot open {address}")
     assert "s3cret" not in source._reason()
 
 

@@ -17,6 +17,8 @@ const speaker = new Speaker($("spoken"));
 let status = null;
 let result = null;
 let pictured = false;
+let answered = 0;
+let veiled = false;
 let refusedUntil = 0;
 
 const connection = new Connection({
@@ -25,7 +27,10 @@ const connection = new Connection({
     const bitmap = jpeg === null || document.hidden ? null : await createImageBitmap(new Blob([jpeg], { type: "image/jpeg" }));
     if (bitmap) drawPicture(bitmap); // only now the answer: both are of the same frame
     status = view.status;
-    if (view.result !== null && (result === null || view.result.frame !== result.frame)) history.add(view.result);
+    if (view.result !== null && (result === null || view.result.frame !== result.frame)) {
+      history.add(view.result);
+      answered = performance.now();
+    }
     result = view.result;
     showStatus();
     showResult();
@@ -89,6 +94,7 @@ function chooser(again) {
 }
 
 function showResult() {
+  showPast();
   showReadings($("readings"), result, status.models, still.matches);
   set($("fps"), result ? result.fps.toFixed(result.fps < 10 ? 1 : 0) : "–");
   const both = result !== null && result.readings.length === 2;
@@ -151,9 +157,17 @@ function showTrouble(sentence) {
 
 function veil(title, text = "") {
   $("veil").hidden = title === null;
-  $("answer").classList.toggle("past", title !== null); // what is not now is shown as such
+  veiled = title !== null;
+  showPast();
   set($("veil-title"), title ?? "");
   set($("veil-text"), text);
+}
+
+// What is not now is shown as such: of a source that is gone, a file that is not chosen any more, or one that fails.
+function showPast() {
+  const fails = status !== null && status.error !== null && performance.now() - answered > 2000;
+  const other = result !== null && !result.readings.some((reading) => status.active.includes(reading.model));
+  $("answer").classList.toggle("past", veiled || fails || other);
 }
 
 function say(state, text) {

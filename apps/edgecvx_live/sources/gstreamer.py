@@ -112,10 +112,13 @@ def open_rtsp(address: str, size: tuple[int, int]) -> PipeSource:
             "this is no address of a network camera: write rtsp://host/path, and other characters than letters, digits "
             "and ._~:/?#[]@$&*+,;=- as %XX"
         )
-    user, _, place = urlsplit(address).netloc.rpartition("@")
-    name = address.replace(f"{user}@{place}", place, 1) if user else address
+    parts = urlsplit(address)
+    user, _, place = parts.netloc.rpartition("@")
+    # Some cameras want user and password in the path or the query: /user=admin_password=…
+    rest = address.partition(f"{place}/")[2]
+    name = f"{parts.scheme}://{place}{parts.path if '=' not in parts.path else '/…'}"
     advice = "see that the camera is on, and that address, user and password are right"
-    return _source("rtsp", name, rtsp(address), size, advice=advice, secret=user)
+    return _source("rtsp", name, rtsp(address), size, advice=advice, secrets=(user, rest if "=" in rest else ""))
 
 
 def open_file(path: Path, size: tuple[int, int], *, loop: bool) -> PipeSource:
@@ -149,7 +152,7 @@ def _source(
     advice: str,
     needs: Path | None = None,
     absent: str = "",
-    secret: str = "",
+    secrets: tuple[str, ...] = (),
 ) -> PipeSource:
     program = Program(
         argv=lambda descriptor: words(pipeline, size, descriptor),
@@ -157,6 +160,6 @@ def _source(
         install=INSTALL,
         needs=needs,
         absent=absent,
-        secret=secret,
+        secrets=tuple(filter(None, secrets)),
     )
     return PipeSource(kind, name, program, size)

@@ -53,7 +53,7 @@ class Program:
     """What to do when that does not."""
     install: str = ""
     """How to get the program."""
-    secret: str = ""
+    secrets: tuple[str, ...] = ()
     """Cut out of whatever the child says."""
     ends: bool = False
     """Whether it comes to an end by itself, as a video file does."""
@@ -80,6 +80,7 @@ class PipeSource:
         self._lock = threading.Lock()
         self._closed = threading.Event()
         self._child: subprocess.Popen[bytes] | None = None
+        self._stuck: subprocess.Popen[bytes] | None = None
         self._frames = self._chatter = -1
         self._said: collections.deque[str] = collections.deque(maxlen=_SAID_LINES)
         self._count = 0
@@ -90,6 +91,11 @@ class PipeSource:
         """Starts the child."""
         self._closed.clear()
         self._count = 0
+        if self._stuck is not None and self._stuck.poll() is None:
+            raise SourceMissingError(
+                f"{self.name} is held by process {self._stuck.pid}, which cannot be ended: its driver hangs; unplug "
+                "the camera, or restart the board"
+            )
         needs = self._program.needs
         if needs is not None and not needs.exists():
             raise SourceMissingError(f"there is no {needs}: {self._program.absent}")
@@ -156,12 +162,14 @@ class PipeSource:
         child, self._child = self._child, None
         if child is None:
             return
-        for how, patience in ((signal.SIGINT, _POLITE), (signal.SIGKILL, None)):
+        for how in (signal.SIGINT, signal.SIGKILL):
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(child.pid, how)
             with contextlib.suppress(subprocess.TimeoutExpired):
-                child.wait(timeout=patience)
+                child.wait(timeout=_POLITE)
                 break
+        else:  # a driver that hangs holds it in the kernel, where nothing ends it; we must not hang with it
+            self._stuck = child
         for descriptor in (self._frames, self._chatter):
             if descriptor >= 0:
                 os.close(descriptor)
@@ -265,7 +273,9 @@ class PipeSource:
             return ""
         where = "ERROR: from element "
         text = said[0].split(": ", 2)[-1] if said[0].startswith(where) else said[0].split(": ", 1)[-1]
-        return (text.replace(self._program.secret, "…") if self._program.secret else text)[:200].rstrip(".")
+        for secret in self._program.secrets:
+            text = text.replace(secret, "…")
+        return text[:200].rstrip(".")
 
 
 def _opened(path: Path) -> int:
