@@ -15,6 +15,7 @@ import contextlib
 import io
 import itertools
 import os
+import statistics
 import threading
 import time
 from collections.abc import Sequence

@@ -121,7 +121,7 @@ def test_a_frame_that_is_past_is_not_started(make: Callable[..., Engine], source
 
 
 def test_no_frame_is_started_that_would_be_older_than_two_inferences(make: Callable[..., Engine]) -> None:
-    """One that waited longer than a frame takes is left for the next; not for ever, on a machine that is always late."""
+    """One that waited longer than a frame takes is left for the next; not for ever, where all are late."""
     engine = make(fake_load(brightness))
     engine._costs.extend([20.0] * 15)  # seconds: no machine is so slow that it blurs this
     frames = [
