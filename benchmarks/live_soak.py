@@ -316,7 +316,9 @@ def frame_rows(record: Record, names: Sequence[str]) -> list[tuple[str, str]]:
     shown = record.shown
     ages = sorted(each.age_ms for each in shown)
     ratios = sorted(each.age_ms / each.work_ms for each in shown)
-    over = sum(ratio > 2 for ratio in ratios)
+    works = [each.work_ms for each in shown]
+    usual = [statistics.median(works[max(0, n - 15) : n] or works[:1]) for n in range(len(works))]
+    over = sum(each.age_ms > each.work_ms + max(each.work_ms, u) for each, u in zip(shown, usual, strict=True))
     waited = sorted(each.waited_ms for each in shown)
     times = zip(*(each.infer_ms for each in shown if len(each.infer_ms) == len(names)), strict=True)
     captured = shown[-1].frame - shown[0].frame + 1
@@ -325,7 +327,7 @@ def frame_rows(record: Record, names: Sequence[str]) -> list[tuple[str, str]]:
         ("age of a frame at its result: median, 99th percentile, highest", f"{spread(ages)} ms"),
         ("of it waiting for the one before", f"{spread(waited)} ms"),
         ("age over what the frame cost: median, 99th percentile, highest", spread(ratios, 2)),
-        ("frames older than twice what they cost", f"{over} of {len(shown)}"),
+        ("frames older than their cost twice, or once and the median cost of the 15 before", f"{over} of {len(shown)}"),
         *(
             (f"inference, {name}: median, 99th percentile, highest", f"{spread(sorted(column))} ms")
             for name, column in zip(names, times, strict=True)
