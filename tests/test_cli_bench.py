@@ -247,5 +247,6 @@ def test_every_value_of_the_result_can_be_shown(
     out = " ".join(capfd.readouterr().out.split())
     assert "after 1.0 minutes without a pause, a run took 1.1" in out
     assert "it died [bold]" in out
+    assert "own (took 1)" in out
     assert f"onnxruntime 2.3.0: plain kernels, floats in bf16 ({measured.identity.file}" in out
     assert "has no end to end: no Pillow" in out

@@ -134,11 +134,17 @@ def _times(device: DeviceBench) -> Table:
     for m in device.measured:
         if m.model_summary is None and m.told is None:
             continue
-        row = ["own" if m.threads is None else str(m.threads), _nanoseconds(m.load_ns), _nanoseconds(m.first_ns)]
+        row = [_threads_cell(m), _nanoseconds(m.load_ns), _nanoseconds(m.first_ns)]
         row += [*_model_cells(m, given), _p50(m.end_to_end_summary), _rate(m.model_summary)]
         row += [ABSENT if b is None else f"{b / 1e6:.1f}" for b in _memory(m)]
         table.add_row(Text(label(m)), *row)
     return table
+
+
+def _threads_cell(m: Measured) -> str:
+    """``4``, ``own``, or with what the runtime says it took where that is something else: ``8 (took 2)``."""
+    given = "own" if m.threads is None else str(m.threads)
+    return given if m.threads_told in (None, m.threads) else f"{given} (took {m.threads_told})"
 
 
 def _model_cells(m: Measured, given: Sequence[float]) -> list[str]:

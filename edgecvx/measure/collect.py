@@ -214,6 +214,8 @@ class Collector:
                     f"{self.device}: after an interruption, {gathered.entrant.identity.file} was opened with {key} "
                     f"{told!r} instead of {gathered.opened[key]!r}: these times do not belong together"
                 )
+        if event.get("threads") is not None and _read(int, event["threads"], "threads") < 1:
+            raise EdgecvxError(f"threads is {event['threads']}")
         gathered.opened = gathered.opened or dict(event)
         self._say(f"warming up {gathered.entrant.identity.file}")
 
@@ -321,6 +323,7 @@ class Collector:
             identity=identity,
             backend=opened.get("backend"),
             arithmetic=opened.get("arithmetic"),
+            threads_told=opened.get("threads"),
             load_ns=opened.get("load_ns"),
             first_ns=opened.get("first_ns"),
             error=error,

@@ -193,6 +193,8 @@ class Measured:
     """The delegate or provider that really ran: ``XNNPACK, 1 of 1 nodes``, ``CPUExecutionProvider``."""
     arithmetic: str | None
     """What the runtime says it computes floats in, where it may choose: ``f32``, ``bf16``."""
+    threads_told: int | None = None
+    """How many threads the runtime says it took; OpenVINO takes no more than there are cores, whatever it is given."""
     error: str | None = None
     """Why there are no figures, or not all of them."""
     load_ns: int | None = None

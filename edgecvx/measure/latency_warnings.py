@@ -72,6 +72,9 @@ def _of_threads(device: DeviceBench) -> Iterator[str]:
     numbers = sorted({m.threads for m in device.measured if m.threads is not None})
     if cores is not None and numbers and numbers[-1] > cores:
         yield f"{numbers[-1]} threads on {cores} cores: they wait for each other"
+    for m in device.measured:
+        if m.threads is not None and m.threads_told not in (None, m.threads):
+            yield f"{m.identity.runtime} took {counted(m.threads_told or 0, 'thread')} where {m.threads} were given"
     left = {m.identity.runtime for m in device.measured if m.threads is None and m.model}
     if len(left) > 1:
         yield (

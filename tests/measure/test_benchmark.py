@@ -355,6 +355,17 @@ def test_what_makes_times_doubtful_is_told(changes: dict[str, Any], warning: str
     assert any(warning in told for told in warnings_of(run("a0", **changes).devices))
 
 
+def test_fewer_threads_than_were_given_are_told() -> None:
+    """OpenVINO takes no more than there are cores: a row of 8 threads would hold the times of 2."""
+    (device,) = run("a0").devices
+    (measured,) = device.measured
+    assert measured.threads_told == 1
+    given = dataclasses.replace(measured, threads=4, threads_told=2)
+    assert warnings_of([dataclasses.replace(device, measured=(given,))]) == (
+        "scripted: tflite took 2 threads where 4 were given",
+    )
+
+
 def test_a_delegate_that_took_nothing_is_told() -> None:
     (device,) = run("a0").devices
     (measured,) = device.measured

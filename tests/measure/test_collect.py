@@ -21,6 +21,15 @@ def collector(job: Job, *names: str, **options: Any) -> Collector:
 TOLD = {"tool": "benchmark_model", "runs": 50, "mean": 12.5, "min": 12.0, "max": None, "std": None}
 
 
+OPENED = {
+    "event": "opened",
+    "id": "a0",
+    "load_ns": 1,
+    "first_ns": 1,
+    **dict.fromkeys(("runtime_version", "backend", "arithmetic")),
+}
+
+
 def told(job: Job, *names: str) -> Collector:
     gathered = collector(job, *names)
     for event in scripted.events(job.order):
@@ -170,6 +179,8 @@ def test_another_device_under_the_same_name_is_refused() -> None:
             {"event": "turn", "id": "a0", "kind": "end_to_end", "turn": scripted.turn(0, [5], infer=[1, 2])},
             "2 times of",
         ),
+        ({**OPENED, "threads": 0}, "threads is 0"),
+        ({**OPENED, "threads": "four"}, "threads: expected int"),
         ({"event": "opened", "id": "a0", "load_ns": -1, "first_ns": 1}, "load_ns is -1"),
         ({"event": "opened", "id": "a0", "load_ns": 1, "first_ns": 1, "runtime_version": 7}, "runtime_version"),
         ({"event": "fingerprint", "fingerprint": {**scripted.FINGERPRINT, "cores": "four"}}, "cores"),
