@@ -229,7 +229,7 @@ def test_every_value_of_the_result_can_be_shown(
     assert cli.run(["bench", str(exported), "--sustained", "1", "--json", "-"]) == 0
     result = read_json(capfd.readouterr().out)
     (device,) = result.devices
-    (measured,) = device.measured
+    (measured,) = (dataclasses.replace(m, threads=4) for m in device.measured)
     assert measured.sustained is not None
     broken = dataclasses.replace(
         measured,
@@ -246,7 +246,8 @@ def test_every_value_of_the_result_can_be_shown(
     )
     out = " ".join(capfd.readouterr().out.split())
     assert "after 1.0 minutes without a pause, a run took 1.1" in out
-    assert "it died [bold]" in out
-    assert "own (took 1)" in out
+    assert "with its own threads: it died [bold]" in out
+    assert f"{measured.identity.file} with 4 threads: after 1.0 minutes" in out
+    assert "4 (took 1)" in out
     assert f"onnxruntime 2.3.0: plain kernels, floats in bf16 ({measured.identity.file}" in out
     assert "has no end to end: no Pillow" in out

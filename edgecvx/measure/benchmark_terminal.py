@@ -40,7 +40,7 @@ def errors_of(benchmark: Benchmark) -> Iterator[str]:
             yield device.error if name in device.error else f"{name}: {device.error}"
         for m in device.measured:
             if m.error is not None:
-                yield f"{name}: {label(m)}: {m.error}"
+                yield f"{name}: {_named(device, m)}: {m.error}"
 
 
 def milliseconds(ms: float) -> str:
@@ -103,11 +103,11 @@ def _device(device: DeviceBench) -> Iterator[Any]:
         yield _times(device)
     for m in device.measured:
         if m.error is not None:
-            yield Text(f"! {label(m)}: {m.error}", style="red")
+            yield Text(f"! {_named(device, m)}: {m.error}", style="red")
         if m.end_to_end_note is not None:
             yield Text(f"{label(m)} has no end to end: {m.end_to_end_note}", style="dim")
         if m.sustained is not None:
-            yield Text(f"{label(m)}: {sustained_line(m)}")
+            yield Text(f"{_named(device, m)}: {sustained_line(m)}")
     yield from _ratios(device)
     if device.noise is not None:
         yield Text(device.noise.sentence, style="dim")
@@ -163,7 +163,6 @@ def _ratios(device: DeviceBench) -> Iterator[Any]:
     """Each against the FP32 file of its own runtime, or where there is none against the first of its batch."""
     from rich.text import Text
 
-    numbers = len({m.threads for m in device.measured}) > 1
     lines = []
     for i, m in enumerate(device.measured):
         base = baseline(device.measured, m) or next((o for o in device.measured[:i] if o.batch == m.batch), None)
@@ -175,7 +174,7 @@ def _ratios(device: DeviceBench) -> Iterator[Any]:
             if ratio.interval is None
             else (f"95% interval {ratio.interval.low:.3f} to {ratio.interval.high:.3f}")
         )
-        names = [f"{label(x)} {_threads(x)}".strip() if numbers else label(x) for x in (m, base)]
+        names = [_named(device, x) for x in (m, base)]
         lines.append(
             f"{names[0]} takes {ratio.value:.3f} times as long as {names[1]} ({sure}, {counted(ratio.rounds, 'round')})"
         )
@@ -201,6 +200,11 @@ def _gate(gate: GateResult) -> RenderableType:
 
     sign, word = VERDICTS[gate.verdict]
     return Text(f"{sign} {word}: {gate.device}: {gate.sentence}", style=_COLOURS[gate.verdict])
+
+
+def _named(device: DeviceBench, m: Measured) -> str:
+    """Its label, with its threads where the device was measured with several numbers of them."""
+    return f"{label(m)} {_threads(m)}" if len({o.threads for o in device.measured}) > 1 else label(m)
 
 
 def _threads(m: Measured) -> str:
