@@ -9,6 +9,7 @@ and is made again from its beginning. So is a round; the turns it already had st
 from __future__ import annotations
 
 import dataclasses
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -95,6 +96,8 @@ class Collector:
         self._rounds_over = int(job.order["first_round"])
         self._interruptions = 0
         self._hellos = 0
+        self._events = 0
+        """Since the runner began."""
         self._turns: set[tuple[str, str]] = set()
         """Artifact and kind of every turn in the round that is not over."""
         self._began: float | None = None
@@ -116,6 +119,9 @@ class Collector:
         try:
             if handler is None:
                 raise EdgecvxError("no runner of this version sends it")
+            self._events += 1
+            if self._events > self._most_events():
+                raise EdgecvxError("it tells more than there is to tell, and would never end")
             handler(self, sane(event))
         except KeyError as error:
             raise self._strange(event, f"{error} is missing") from None
@@ -176,6 +182,7 @@ class Collector:
         if self._hellos > self._interruptions:
             raise EdgecvxError("it began twice")
         self._hellos += 1
+        self._events = 0
         self._turns.clear()
         now = self._clock()
         self._began = now if self._began is None else self._began
@@ -305,6 +312,12 @@ class Collector:
         if self._tell is not None:
             rounds = int(self._job.order["rounds"])
             self._tell(At(device=self.device, round=min(self._rounds_over, rounds), of=rounds, doing=doing))
+
+    def _most_events(self) -> int:
+        """A few for each artifact, its turns and windows; a few for the device, and its rounds."""
+        order, few = self._job.order, 20
+        each = few + 2 * int(order["rounds"]) + 60 * math.ceil(order["sustained_minutes"])
+        return few + int(order["rounds"]) + each * len(self._gathered)
 
     def _strange(self, event: Mapping[str, Any], why: str) -> DeviceError:
         return DeviceError(f"{self.device}: its runner sent a strange event {str(event.get('event'))[:40]!r}: {why}")

@@ -221,6 +221,14 @@ def test_a_turn_counts_once_and_a_device_begins_once() -> None:
                 gathered.add(again)
 
 
+def test_a_device_that_never_comes_to_an_end_is_given_up() -> None:
+    """Each of its events makes sense, and says that it is alive."""
+    gathered = collector(scripted.job("a0"), "a0")
+    with pytest.raises(DeviceError, match="it tells more than there is to tell"):
+        for _ in range(1000):
+            gathered.add({"event": "note", "id": "a0", "kind": "memory", "sentence": "still at it"})
+
+
 def test_what_a_device_says_steers_no_terminal_and_can_be_written() -> None:
     """Escape sequences, text that runs backwards, half a surrogate pair, a megabyte."""
     gathered = told(scripted.job("a0"), "a0")

@@ -198,6 +198,13 @@ def test_a_runner_hears_from_its_host_while_it_measures(tmp_path: Path) -> None:
     assert follow(process, collector(), stop=threading.Event(), heartbeat=0.01).done
 
 
+def test_a_runner_that_is_done_and_does_not_end_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edgecvx.measure.devices.base._GOODBYE", 0.2)
+    process = runner("say(event='done'); sys.stdin.read()", tmp_path)
+    assert follow(process, collector(), stop=threading.Event(), silence=1000).done
+    assert process.poll() is not None
+
+
 def test_a_silent_runner_is_given_up(tmp_path: Path) -> None:
     process = runner("sys.stdin.read()", tmp_path)
     assert not follow(process, collector(), stop=threading.Event(), silence=0.2).done

@@ -40,6 +40,8 @@ _WAITING = 16
 """Lines that may wait to be read; a device that prints faster waits itself."""
 _SLOWEST_RUN = 10.0
 """Seconds, of a run on any device."""
+_GOODBYE = 30.0
+"""Seconds in which a runner that is done removes its folder and ends."""
 _SAID = 4096
 """Bytes kept of what a runner prints beside its events."""
 
@@ -219,7 +221,8 @@ def follow(
             last_event = time.monotonic()
             event = _event(line, collector.device)
             collector.add(event)
-            done = done or event["event"] == "done"
+            if event["event"] == "done":
+                done, silence = True, min(silence, _GOODBYE)
     finally:
         end(process)
         _dismiss(threads, lines)
