@@ -249,7 +249,7 @@ def test_a_file_that_was_changed_is_told_and_not_run(tmp_path: Path) -> None:
     path = write_artifact(tmp_path)
     path.write_bytes(b"something else")
     assert manifest_path(path).exists()
-    done = live(path, "--headless", "--seconds", "2")
+    done = live(path, "--headless", "--seconds", "1")
     assert done.returncode == 1
     assert "it is not the file that was checked at export" in done.stderr
 

@@ -109,8 +109,9 @@ def test_a_camera_that_hangs_is_given_up(start: str) -> None:
     source.close()
 
 
-def test_a_camera_that_tells_an_error_and_hangs_is_not_waited_for() -> None:
+def test_a_camera_that_tells_an_error_and_hangs_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     """gst-launch has been seen to do so; the error is told and not the silence after it."""
+    monkeypatch.setattr(pipe, "_POLITE", 0.2)
     source = camera("say('ERROR: no such codec')\nhang()")
     source.open()
     with pytest.raises(SourceMissingError, match="no such codec"):
@@ -118,7 +119,8 @@ def test_a_camera_that_tells_an_error_and_hangs_is_not_waited_for() -> None:
     source.close()
 
 
-def test_a_camera_that_ignores_a_polite_end_is_killed() -> None:
+def test_a_camera_that_ignores_a_polite_end_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pipe, "_POLITE", 0.2)
     source = camera("signal.signal(signal.SIGINT, signal.SIG_IGN)\nframe(1)\nhang()")
     source.open()
     assert levels(source, 1) == [1]
