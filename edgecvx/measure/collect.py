@@ -315,9 +315,8 @@ class Collector:
 
     def _most_events(self) -> int:
         """A few for each artifact, its turns and windows; a few for the device, and its rounds."""
-        order, few = self._job.order, 20
-        each = few + 2 * int(order["rounds"]) + 60 * math.ceil(order["sustained_minutes"])
-        return few + int(order["rounds"]) + each * len(self._gathered)
+        rounds, windows, few = int(self._job.order["rounds"]), 60 * float(self._job.order["sustained_minutes"]), 20
+        return few + rounds + (few + 2 * rounds + math.ceil(windows)) * len(self._gathered)
 
     def _strange(self, event: Mapping[str, Any], why: str) -> DeviceError:
         return DeviceError(f"{self.device}: its runner sent a strange event {str(event.get('event'))[:40]!r}: {why}")
