@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import signal
 import subprocess
 import sys
 import tempfile
@@ -14,6 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from edgecvx.onboard.ending import ending
 from edgecvx.onboard.host import Host
 
 _START = (
@@ -113,15 +113,7 @@ class Worker:
 
     def _obituary(self, doing: str) -> str:
         self._child.kill()  # it closed its answers without a word: whatever it still does is of no use
-        code = self._child.wait()
-        how = f"ended with exit code {code}"
-        if code < 0:
-            with contextlib.suppress(ValueError):
-                how = f"died with {signal.Signals(-code).name}"
-        self._chatter.seek(0, os.SEEK_END)
-        self._chatter.seek(max(0, self._chatter.tell() - 4096))
-        said = [line.strip() for line in self._chatter.read().decode(errors="replace").splitlines() if line.strip()]
-        last = f" (its last words: {said[-1][:200]})" if said else ""
+        how, last = ending(self._child.wait(), self._chatter)
         self.stop()
         return f"{self._name} {how} while {doing}{last}"
 

@@ -11,7 +11,6 @@ import contextlib
 import json
 import os
 import select
-import signal
 import struct
 import subprocess
 import sys
@@ -25,6 +24,7 @@ import numpy as np
 
 from edgecvx import errors
 from edgecvx.errors import EdgecvxError, RuntimeFailedError
+from edgecvx.onboard.ending import ending
 from edgecvx.runtimes.base import Array, check_batch
 from edgecvx.spec import TensorSpec, from_json
 
@@ -109,15 +109,7 @@ class IsolatedSession:
 
     def _obituary(self, doing: str) -> str:
         """How the child ended, in one line."""
-        code = self._child.wait()
-        how = f"ended with exit code {code}"
-        if code < 0:
-            with contextlib.suppress(ValueError):
-                how = f"died with {signal.Signals(-code).name}"
-        self._chatter.seek(0, os.SEEK_END)
-        self._chatter.seek(max(0, self._chatter.tell() - 4096))
-        said = [line.strip() for line in self._chatter.read().decode(errors="replace").splitlines() if line.strip()]
-        last = f" (its last words: {said[-1][:200]})" if said else ""
+        how, last = ending(self._child.wait(), self._chatter)
         return f"{self._runtime} {how} while {doing} {self._name}{last}; the file is damaged or not for this runtime"
 
 
