@@ -5,12 +5,16 @@ What a real phone prints was taken from public logs; none was at hand.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
+import shlex
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from edgecvx.errors import DeviceError, UsageError
@@ -310,10 +314,17 @@ def test_numbers_that_are_none_are_told_in_a_sentence(phone: Path, number: str) 
 
 
 def test_a_phone_that_prints_without_end_is_given_up(phone: Path) -> None:
-    played = phone / "phone" / "getprop"
-    played.write_text("#!/bin/sh\nexec yes\n")
+    """And so is what adb has started: it would fill the disk of this machine."""
+    played, printing = phone / "phone" / "getprop", phone / "pid"
+    played.write_text(f"#!/bin/sh\necho $$ > {shlex.quote(str(printing))}\nexec yes\n")
     with pytest.raises(DeviceError, match="prints without end"):
         measure(phone)
+    with contextlib.suppress(psutil.NoSuchProcess):
+        left = psutil.Process(int(printing.read_text()))
+        until = time.monotonic() + 30
+        while left.status() != psutil.STATUS_ZOMBIE:  # ended, and its parent may take its time to notice
+            assert time.monotonic() < until
+            time.sleep(0.01)
 
 
 def test_a_phone_that_tells_nothing_is_unknown() -> None:

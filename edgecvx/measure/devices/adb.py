@@ -25,7 +25,7 @@ from typing import Any
 from edgecvx.errors import DeviceError, UsageError
 from edgecvx.measure.collect import Collector
 from edgecvx.measure.devices import android, benchmark_model
-from edgecvx.measure.devices.base import longest_silence
+from edgecvx.measure.devices.base import kill, longest_silence
 from edgecvx.measure.job import PROTOCOL, Job
 from edgecvx.spec import to_json
 
@@ -307,8 +307,7 @@ class _Phone:
                     with contextlib.suppress(subprocess.TimeoutExpired):
                         process.wait(timeout=0.1)
             finally:
-                process.kill()
-                process.wait()
+                kill(process)
             out.seek(0)
             return process.returncode, out.read(_MOST_SAID).decode(errors="replace")
 

@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import IO
 
 from edgecvx.errors import DeviceError
-from edgecvx.measure.devices.base import end
+from edgecvx.measure.devices.base import end, kill
 from edgecvx.measure.devices.ssh_address import Address
 
 _MOST_SAID = 1 << 20
@@ -309,8 +309,7 @@ class Connection:
                     with contextlib.suppress(subprocess.TimeoutExpired):
                         process.wait(timeout=_POLL)
             finally:
-                process.kill()
-                process.wait()
+                kill(process)
             out.seek(0)
             err.seek(0)
             lines = tuple(out.read().decode(errors="replace").splitlines())
