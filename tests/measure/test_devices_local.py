@@ -289,7 +289,8 @@ def test_nothing_runs_on_when_the_host_is_gone(small_classifier: Exported, tmp_p
     """Ctrl-C, and the end nobody can catch: workers, runner and folder go with it."""
     script = tmp_path / "host.py"
     script.write_text(
-        "import sys\nfrom edgecvx.measure.benchmark import benchmark\n"
+        "import signal, sys\nfrom edgecvx.measure.benchmark import benchmark\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # who runs tests in the background ignores it
         "benchmark(sys.argv[1], seconds=600, rounds=600, end_to_end=False, memory=False,"
         " on_progress=lambda at: print(at.doing, flush=True))\n"
     )
