@@ -317,9 +317,10 @@ def test_stopping_leaves_nothing_there(board: Board) -> None:
 
 
 HOST = """
-import sys, threading, types
+import signal, sys, threading, types
 from pathlib import Path
 import test_devices_ssh as tests
+signal.signal(signal.SIGINT, signal.default_int_handler)  # who runs tests in the background ignores it
 runner, name, client = sys.argv[1:]
 tests.ssh.runner_bytes = Path(runner).read_bytes
 board = types.SimpleNamespace(name=name, address=tests.parse_address(name), client=Path(client))
