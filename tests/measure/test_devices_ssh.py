@@ -528,6 +528,10 @@ def test_ctrl_c_waits_until_every_device_is_tidy(small_classifier: Any) -> None:
             self.tidy = True
 
     slow = Slow()
-    with pytest.raises(KeyboardInterrupt):
-        benchmark(small_classifier.path, devices=[slow])
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # who runs tests in the background ignores it
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            benchmark(small_classifier.path, devices=[slow])
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert slow.tidy
