@@ -52,7 +52,9 @@ _PAST = 1.0
 _FRESH = 0.02
 """Seconds a frame may always have waited: what a busy system takes to wake a thread."""
 _RECENT, _SKIPS = 15, 3
-"""Frames by which the usual cost is known; frames skipped in a row for being late, before one is taken as it is."""
+"""Frames by which their cost is known; frames skipped in a row for being late, before one is taken as it is."""
+_CHEAPER = 0.8
+"""What the next frame may cost of the cheapest recent one: how long a frame may wait is decided before its cost is."""
 _HUNG = 30.0
 """Seconds on one frame from which it is told: a slow board takes two or three."""
 
@@ -95,6 +97,7 @@ class Engine:
         self._cuts = CutDetector()
         self._lock = threading.Condition()
         self._chosen: tuple[str, ...] = (next(iter(self._lanes)),)
+        self._arranged: tuple[str, ...] = self._chosen
         self._paused = self._stopping = False
         self._taken = 0
         self._busy_since: float | None = None
@@ -262,6 +265,9 @@ class Engine:
         """Opens what is chosen, then closes what is not."""
         with self._lock:
             chosen = self._chosen
+        if chosen != self._arranged:
+            self._arranged = chosen
+            self._costs.clear()
         for name in chosen:
             self._lanes[name].open()
         for name, lane in self._lanes.items():
@@ -271,14 +277,14 @@ class Engine:
     def _is_past(self, frame: Frame) -> bool:
         """Whether a frame is too old to be started: a newer one is about to come, or the camera has stopped.
 
-        One that has waited for longer than a frame usually takes would be older than two inferences when it is
-        answered. Where frames are late time after time, one is taken all the same: late is better than nothing.
+        One that has waited for longer than it takes would be older than two inferences when it is answered. Where
+        frames are late time after time, one is taken all the same: late is better than nothing.
         """
         age = time.monotonic() - frame.captured
-        usual = statistics.median(self._costs) if self._costs else _PAST
-        if self._skipped < _SKIPS and age > max(_FRESH, usual):
+        costs = self._costs or (_PAST,)
+        if self._skipped < _SKIPS and age > max(_FRESH, _CHEAPER * min(costs)):
             return True
-        return age > max(_PAST, 2 * usual)
+        return age > max(_PAST, 2 * statistics.median(costs))
 
     def _look(self, frame: Frame) -> None:
         """One frame through every chosen artifact."""
@@ -290,8 +296,8 @@ class Engine:
         readings = [reading for lane in lanes if (reading := lane.read(prepared, cut=cut)) is not None]
         ended = time.monotonic()
         self._busy_since = None
-        self._costs.append(ended - began)
         if readings:
+            self._costs.append(ended - began)
             self._shown.append(frame)
             self.results.put(self._result(frame, began, ended, tuple(readings)))
 
