@@ -19,7 +19,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from edgecvx.errors import ExportError, UsageError
+from edgecvx.errors import ExportError
 from edgecvx.export.canonical import DOMAIN as NETWORK
 from edgecvx.export.onnx_rows import MANY_PIXELS, RowForm, RowTensor
 from edgecvx.export.qdq import QUANTIZE, grid_of, output_grid, quantized_input, weight_of
@@ -54,9 +54,6 @@ class IntegerRowForm(RowForm):
         """Of dequantized values that stand for the one before the rounding, which no integer kernel shows."""
         self._vectors: dict[str, ir.Value] = {}
         for node in quantized.graph:
-            name = name_of(node.outputs[0])
-            if name in taps and (node.op_type == QUANTIZE or weight_of(node.outputs[0]) is not None):
-                raise UsageError(f"{name!r} cannot be shown: it is no float in this file")
             if node.op_type in WHY_FLOAT:
                 self.kept_float[node.op_type] = WHY_FLOAT[node.op_type]
         super().__init__(quantized, taps=taps)

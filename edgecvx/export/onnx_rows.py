@@ -22,21 +22,17 @@ from numpy.typing import NDArray
 
 from edgecvx.errors import ExportError
 from edgecvx.export.canonical import DOMAIN
+from edgecvx.export.onnx_form import FLOAT, HALF, Form
 from edgecvx.export.rewrite import (
     Attributes,
-    Writer,
     affine_after,
     array_of,
     attributes_of,
-    check_taps,
     is_constant,
     name_of,
     number,
     shape_of,
-    to_half,
 )
-
-FLOAT, HALF = ir.DataType.FLOAT, ir.DataType.FLOAT16
 
 MANY_PIXELS = 64
 """In a batch, from where a 1x1 convolution is faster as a matrix product. Below, reading the weights is what takes the
@@ -63,26 +59,16 @@ class RowTensor:
         return self.shape[0] * self.pixels, self.shape[1]
 
 
-class RowForm:
-    """Writes a canonical graph in rows; ``model`` is the result, ``passes`` what was done."""
+class RowForm(Form):
+    """Writes a canonical graph in rows."""
+
+    PASS = "pixels-as-rows"
 
     def __init__(self, canonical: ir.Model, *, half: bool = False, taps: Sequence[str] = ()) -> None:
-        self._type = HALF if half else FLOAT
-        self._write = Writer()
         self._tensors: dict[str, RowTensor] = {}
         self._factors: dict[str, ir.Value] = {}
         """Of a GRN whose multiplication was left to the weights of the layer after it."""
-        self._absorbed: set[str] = set()
-        """Values that became part of an operation written earlier."""
-        self._shown = (*map(name_of, canonical.graph.outputs), *check_taps(canonical, taps))
-        self._passes: dict[str, None] = {"pixels-as-rows": None}
-        image = self._door(canonical.graph.inputs[0])
-        for node in canonical.graph:
-            if name_of(node.outputs[0]) not in self._absorbed:
-                self.RULES[node.domain, node.op_type](self, node)
-        outputs = [self._window(name) for name in self._shown]
-        self.model = self._write.model(image, outputs, canonical.metadata_props)
-        self.passes = tuple(self._passes)
+        super().__init__(canonical, half=half, taps=taps)
 
     # One rule per operation of the canonical graph
 
@@ -184,7 +170,6 @@ class RowForm:
             (DOMAIN, "GrnL2"): grn,
         }
     )
-    """For every operation of the canonical graph, by domain and name, what writes it."""
 
     # Parts of the rules
 
@@ -277,18 +262,11 @@ class RowForm:
 
     # Layouts, types and names
 
-    def _door(self, canonical: ir.Value) -> ir.Value:
-        """The input: the canonical graph's, so that FP16 files take the same arrays as FP32 files."""
-        name, shape = name_of(canonical), shape_of(canonical)
-        image = ir.Value(name=name, shape=ir.Shape(shape), type=canonical.type)
-        x = self._cast(image, self._type, f"{name}.half") if image.dtype is FLOAT else image
-        self._tensors[name] = RowTensor(shape=shape, maps=x)
-        return image
+    def _enter(self, value: ir.Value, x: ir.Value) -> None:
+        self._tensors[name_of(value)] = RowTensor(shape=shape_of(value), maps=x)
 
-    def _window(self, name: str) -> ir.Value:
-        """An output: float32, in the canonical layout, under its own name."""
-        value = self._maps(name) if len(self._tensors[name].shape) == 4 else self._rows(name)
-        return value if value.name == name else self._cast(value, FLOAT, name)
+    def _leave(self, name: str) -> ir.Value:
+        return self._maps(name) if len(self._tensors[name].shape) == 4 else self._rows(name)
 
     def _rows(self, name: str) -> ir.Value:
         """A canonical value as ``[B * H * W, C]``."""
@@ -346,18 +324,6 @@ class RowForm:
     def _reshape(self, x: ir.Value, name: str, shape: tuple[int, ...]) -> ir.Value:
         dtype = x.dtype or self._type
         return self._write.op("Reshape", [x, self._write.integers(*shape)], name=name, shape=shape, dtype=dtype)
-
-    def _cast(self, x: ir.Value, dtype: ir.DataType, name: str) -> ir.Value:
-        if x.dtype is dtype:
-            return x
-        return self._write.op("Cast", [x], {"to": int(dtype)}, name=name, shape=shape_of(x), dtype=dtype)
-
-    def _parameter(self, value: ir.Value | None) -> ir.Value:
-        return self._constant(name_of(value), array_of(value))
-
-    def _constant(self, name: str, array: NDArray[np.floating]) -> ir.Value:
-        """A constant in the graph's own type."""
-        return self._write.constant(name, to_half(name, array) if self._type is HALF else array.astype(np.float32))
 
 
 def _is_product(node: ir.Node) -> bool:

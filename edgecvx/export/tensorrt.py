@@ -18,29 +18,25 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from edgecvx.errors import ExportError, UsageError
+from edgecvx.errors import ExportError
 from edgecvx.export.canonical import DOMAIN
 from edgecvx.export.lowered import Lowered
-from edgecvx.export.qdq import QUANTIZE, is_quantized, weight_of
+from edgecvx.export.onnx_form import FLOAT, Form
+from edgecvx.export.qdq import QUANTIZE, is_quantized
 from edgecvx.export.rewrite import (
     Attributes,
-    Writer,
     affine_after,
     array_of,
     attributes_of,
-    check_taps,
     constant_of,
     is_constant,
     name_of,
     number,
     shape_of,
     spec_of,
-    to_half,
 )
 from edgecvx.export.tensorrt_rules import hold
 from edgecvx.spec import Precision
-
-FLOAT, HALF = ir.DataType.FLOAT, ir.DataType.FLOAT16
 
 OPSET, IR_VERSION = 17, 8
 """The first opset with LayerNormalization, and the last one that TensorRT 8.6 reads."""
@@ -117,32 +113,20 @@ def _kept_float(graph: ir.Model, precision: Precision) -> Mapping[str, str]:
     return {what: why for what, why in WHY_FLOAT.items() if what == "stem" or what in ops}
 
 
-class TensorRTForm:
-    """Writes a graph for TensorRT; ``model`` is the result, ``passes`` what was done.
+class TensorRTForm(Form):
+    """Writes a graph for TensorRT.
 
     Tensors stay ``[B, C, H, W]``, as TensorRT's convolutions have them; a Transpose stands on either side of a
     LayerNormalization, which TensorRT moves to where its own formats change anyway.
     """
 
+    PASS = "standard-operations"
+    VERSIONS = OPSET, IR_VERSION
+
     def __init__(self, graph: ir.Model, *, half: bool = False, taps: Sequence[str] = ()) -> None:
-        self._type = HALF if half else FLOAT
-        self._write = Writer()
         self._values: dict[str, ir.Value] = {}
         """Canonical name -> the value in the new graph."""
-        self._absorbed: set[str] = set()
-        """Values that became part of an operation written earlier."""
-        self._shown = (*map(name_of, graph.graph.outputs), *check_taps(graph, taps))
-        self._passes: dict[str, None] = {"standard-operations": None}
-        image = self._door(graph.graph.inputs[0])
-        for node in graph.graph:
-            name = name_of(node.outputs[0])
-            if name in taps and (node.op_type == QUANTIZE or weight_of(node.outputs[0]) is not None):
-                raise UsageError(f"{name!r} cannot be shown: it is no float of the network")
-            if name not in self._absorbed:
-                self.RULES[node.domain, node.op_type](self, node)
-        outputs = [self._window(name) for name in self._shown]
-        self.model = self._write.model(image, outputs, graph.metadata_props, opset=OPSET, ir_version=IR_VERSION)
-        self.passes = tuple(self._passes)
+        super().__init__(graph, half=half, taps=taps)
 
     # One rule per operation of the quantized graph
 
@@ -287,26 +271,19 @@ class TensorRTForm:
             (DOMAIN, "GrnL2"): grn,
         }
     )
-    """For every operation of the quantized graph, by domain and name, what writes it."""
 
     # Values, types and names
 
-    def _door(self, canonical: ir.Value) -> ir.Value:
-        """The input: the canonical graph's, so that FP16 files take the same arrays as FP32 files."""
-        name, shape = name_of(canonical), shape_of(canonical)
-        image = ir.Value(name=name, shape=ir.Shape(shape), type=canonical.type)
-        self._values[name] = self._cast(image, self._type, f"{name}.half") if image.dtype is FLOAT else image
-        return image
+    def _enter(self, value: ir.Value, x: ir.Value) -> None:
+        self._values[name_of(value)] = x
 
-    def _window(self, name: str) -> ir.Value:
-        """An output: float32, under its own name."""
-        value = self._values[name]
-        return value if value.name == name else self._cast(value, FLOAT, name)
+    def _leave(self, name: str) -> ir.Value:
+        return self._values[name]
 
     def _inner(self, value: ir.Value) -> str:
         """The canonical name, where no output of another type has to carry it."""
         name = name_of(value)
-        return f"{name}.inner" if self._type is HALF and name in self._shown else name
+        return f"{name}.inner" if self._type is not FLOAT and name in self._shown else name
 
     def _value(self, value: ir.Value | None) -> ir.Value:
         name = name_of(value)
@@ -316,14 +293,10 @@ class TensorRTForm:
 
     def _operand(self, value: ir.Value | None) -> ir.Value:
         """A tensor, weights behind their DequantizeLinear, or a constant."""
-        return self._constant(name_of(value), array_of(value)) if is_constant(value) else self._value(value)
+        return self._parameter(value) if is_constant(value) else self._value(value)
 
     def _integers(self, value: ir.Value | None) -> ir.Value:
         return self._write.constant(name_of(value), constant_of(value))
-
-    def _constant(self, name: str, array: NDArray[np.floating]) -> ir.Value:
-        """A constant in the graph's own type."""
-        return self._write.constant(name, to_half(name, array) if self._type is HALF else array.astype(np.float32))
 
     def _scalar(self, name: str, value: float) -> ir.Value:
         return self._constant(name, np.array(value, np.float32))
@@ -336,8 +309,3 @@ class TensorRTForm:
         self._values[name_of(value)] = self._write.op(
             op_type, inputs, attributes, name=self._inner(value), shape=shape_of(value), dtype=self._type
         )
-
-    def _cast(self, x: ir.Value, dtype: ir.DataType, name: str) -> ir.Value:
-        if x.dtype is dtype:
-            return x
-        return self._write.op("Cast", [x], {"to": int(dtype)}, name=name, shape=shape_of(x), dtype=dtype)
