@@ -7,20 +7,18 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from edgecvx.onboard.ending import ending
+from edgecvx.onboard.ending import chatter_file, ending, shorten
 from edgecvx.onboard.host import Host
 
 _START = (
     "import sys; sys.path[:] = [{place!r}] + [p for p in sys.path if p]; "
     "from edgecvx.onboard.worker import main; sys.exit(main({parent}))"
 )
-_MOST_CHATTER = 1 << 20
 _GLANCE, _LONGEST_REST = 0.01, 0.5
 
 
@@ -33,8 +31,7 @@ class Worker:
 
     def __init__(self, host: Host, name: str, threads: int | None) -> None:
         self._host, self._name = host, name
-        # To a file: a pipe would have to be emptied beside what is measured. Appending, so that it can be cut short.
-        self._chatter = tempfile.TemporaryFile("ab+")  # noqa: SIM115  # lives as long as the child
+        self._chatter = chatter_file()
         self._child = subprocess.Popen(
             [sys.executable, "-c", _START.format(place=place(), parent=os.getpid())],
             stdin=subprocess.PIPE,
@@ -56,7 +53,7 @@ class Worker:
             WorkerError: There is no answer, or the answer is a refusal.
             Cut: The host is gone.
         """
-        self._shorten_chatter()
+        shorten(self._chatter)
         stdin, stdout = self._child.stdin, self._child.stdout
         if stdin is None or stdout is None:
             raise WorkerError(f"{self._name} was stopped before")
@@ -116,11 +113,6 @@ class Worker:
         how, last = ending(self._child.wait(), self._chatter)
         self.stop()
         return f"{self._name} {how} while {doing}{last}"
-
-    def _shorten_chatter(self) -> None:
-        """A runtime that talks during every run must not fill the board's disk."""
-        if not self._chatter.closed and os.fstat(self._chatter.fileno()).st_size > _MOST_CHATTER:
-            os.ftruncate(self._chatter.fileno(), 0)
 
 
 def environment(threads: int | None) -> dict[str, str]:

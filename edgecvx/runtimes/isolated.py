@@ -14,7 +14,6 @@ import select
 import struct
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -24,7 +23,7 @@ import numpy as np
 
 from edgecvx import errors
 from edgecvx.errors import EdgecvxError, RuntimeFailedError
-from edgecvx.onboard.ending import ending
+from edgecvx.onboard.ending import chatter_file, ending, shorten
 from edgecvx.runtimes.base import Array, check_batch
 from edgecvx.spec import TensorSpec, from_json
 
@@ -43,7 +42,7 @@ class IsolatedSession:
         self, runtime: str, path: Path, *, threads: int | None, options: Mapping[str, str], patience: float = PATIENCE
     ) -> None:
         self._runtime, self._name, self._patience = runtime, path.name, patience
-        self._chatter = tempfile.TemporaryFile()  # noqa: SIM115  # lives as long as the child
+        self._chatter = chatter_file()
         self._child = subprocess.Popen(
             [sys.executable, "-c", _WORKER],
             stdin=subprocess.PIPE,
@@ -91,6 +90,7 @@ class IsolatedSession:
         stdin, stdout = self._child.stdin, self._child.stdout
         if stdin is None or stdout is None:
             raise RuntimeFailedError(f"{self._runtime}: the session is closed")
+        shorten(self._chatter)
         try:
             send(stdin, request, arrays)
             header, answers = receive(_Patient(stdout, time.monotonic() + self._patience))

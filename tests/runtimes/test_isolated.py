@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import textwrap
 from pathlib import Path
@@ -36,6 +37,7 @@ def act(behaviour, when):
     if behaviour == f"{when}: exit": os._exit(3)
     if behaviour == f"{when}: hang": time.sleep(60)
     if behaviour == f"{when}: chatter": os.write(1, b"INFO: a banner on standard output\\n" * 1000)
+    if behaviour == f"{when}: flood": os.write(2, b"INFO: every run is told at length\\n" * 50_000)
     if behaviour == f"{when}: refuse": raise RuntimeFailedError("the file is of version 9")
     if behaviour == f"{when}: missing": raise RuntimeUnavailableError("not installed here")
 
@@ -81,6 +83,16 @@ def test_what_native_code_prints_does_not_break_the_messages(behave) -> None:  #
     for behaviour in ("open: chatter", "run: chatter"):
         with behave(behaviour) as session:
             np.testing.assert_array_equal(session.run(BATCH)["double"], BATCH * 2)
+
+
+def test_what_native_code_says_for_months_does_not_fill_the_disk(behave) -> None:  # type: ignore[no-untyped-def]
+    """Each run says 1.7 MB; what was said before the run is forgotten, and leaves no hole of its size."""
+    with behave("run: flood") as session:
+        sizes = []
+        for _ in range(4):
+            session.run(BATCH)
+            sizes.append(os.fstat(session._chatter.fileno()).st_size)
+    assert sizes == [34 * 50_000] * 4
 
 
 @pytest.mark.parametrize(
