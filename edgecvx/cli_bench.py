@@ -101,12 +101,13 @@ def bench(
         )
     show.warnings(result.warnings)
     # Shown first: what took an hour to measure must not be lost with a disk that is full by now.
-    if json_file is None or str(json_file) != "-":
-        show.out.print(terminal(result))
-    else:
-        typer.echo(as_json(result), nl=False)
-        for sentence in errors_of(result):
-            show.error(sentence)
+    with show.for_whoever_reads():
+        if json_file is None or str(json_file) != "-":
+            show.out.print(terminal(result))
+        else:
+            typer.echo(as_json(result), nl=False)
+            for sentence in errors_of(result):
+                show.error(sentence)
     _write(result, json_file=json_file, html=html, markdown=markdown)
     return result.exit_code
 
@@ -145,4 +146,4 @@ def _write(result: Benchmark, *, json_file: Path | None, html: Path | None, mark
         if html is not None:
             write_atomically(html, dossier.page([], [result]).encode())
         if markdown is not None:
-            write_atomically(markdown, dossier.markdown([], [result]).encode("utf-8", "backslashreplace"))
+            write_atomically(markdown, dossier.markdown([], [result]).encode())

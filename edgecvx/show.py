@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -64,6 +65,18 @@ def warnings(messages: Sequence[str]) -> None:
     """Warnings nobody can miss."""
     for message in messages:
         log.print(Panel(escape(message), title="warning", border_style="yellow", style="yellow"))
+
+
+@contextlib.contextmanager
+def for_whoever_reads() -> Iterator[None]:
+    """What is printed in here may find no reader any more; the files and the exit code that come after it stay."""
+    try:
+        yield
+        sys.stdout.flush()
+    except (BrokenPipeError, SystemExit):  # the latter is how rich tells it
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
 
 
 @contextlib.contextmanager

@@ -270,6 +270,27 @@ def test_a_reader_who_has_seen_enough_is_no_error(command: list[str]) -> None:
     assert (process.returncode, process.stderr) == (0, "")
 
 
+def test_a_verdict_does_not_depend_on_who_reads_it() -> None:
+    """``edgecvx bench … | head -1`` in continuous integration: the gate failed all the same, and files are written."""
+    script = (
+        "from edgecvx import cli, show\n"
+        "@cli.app.command('judge')\n"
+        "def judge(raw: bool = False) -> int:\n"
+        "    with show.for_whoever_reads():\n"
+        "        (print if raw else show.out.print)('\\n'.join(map(str, range(100_000))))\n"
+        "    show.error('written')\n"
+        "    return 1\n"
+        "cli.main()"
+    )
+    for raw in ([], ["--raw"]):
+        reading, writing = os.pipe()
+        os.close(reading)
+        with os.fdopen(writing, "wb") as pipe:
+            command = [sys.executable, "-c", script, "judge", *raw]
+            process = subprocess.run(command, stdout=pipe, stderr=subprocess.PIPE, text=True, check=False)
+        assert (process.returncode, process.stderr) == (1, "error: written\n")
+
+
 def test_a_terminal_without_our_characters_shows_others() -> None:
     environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
     process = subprocess.run(program("models"), capture_output=True, text=True, env=environment, check=False)
