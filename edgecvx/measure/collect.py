@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 from edgecvx.errors import DeviceError, EdgecvxError
 from edgecvx.measure import latency_statistics as statistics
 from edgecvx.measure.foreign import sane
-from edgecvx.measure.job import PROTOCOL, Job
+from edgecvx.measure.job import Job
 from edgecvx.measure.latency import (
     Conditions,
     DeviceBench,
@@ -30,6 +30,7 @@ from edgecvx.measure.latency import (
     Turn,
     WarmUp,
 )
+from edgecvx.onboard import PROTOCOL
 from edgecvx.spec import from_json
 
 T = TypeVar("T")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -12,8 +13,6 @@ from typing import Any
 
 from edgecvx.errors import UsageError
 
-PROTOCOL = 1
-"""Of the order and of the events; host and runner are of the same edgecvx, and say so to each other."""
 ORDER_FILE = "order.json"
 RUNNER_FILE = "edgecvx-runner.pyz"
 _SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -41,12 +40,21 @@ class Job:
         """The content of ``ORDER_FILE``."""
         return (json.dumps(self.order, indent=1, allow_nan=False) + "\n").encode()
 
-    @property
-    def total_bytes(self) -> int:
-        """How much all files take, the order included."""
-        sizes = (len(c) if isinstance(c, bytes) else c.stat().st_size for c in self.files.values())
-        return sum(sizes) + len(self.order_bytes)
-
     def with_order(self, **changes: Any) -> Job:
         """The same files under an order with some keys changed: ``job.with_order(remove=True)``."""
         return dataclasses.replace(self, order={**self.order, **changes})
+
+
+def place(content: Path | bytes, path: Path) -> None:
+    """Puts a job's file where a device, or the program that copies to one, finds it.
+
+    The user's own files are linked, not copied.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+        return
+    try:
+        path.symlink_to(content.resolve())
+    except OSError:  # Windows, without the right to make links
+        shutil.copyfile(content, path)

@@ -84,15 +84,17 @@ class Order:
 
     def runs_in(self, round_number: int) -> int | None:
         """This round's share of all runs, at least one; None where a time was given."""
-        if self.runs is None:
-            return None
-        before, after = (self.runs * n // self.rounds for n in (round_number, round_number + 1))
-        return max(1, after - before)
+        return runs_of_turn(self.runs, self.rounds, round_number)
 
     @property
     def seconds_of_turn(self) -> float | None:
         """This turn's share of the time; None where a number of runs was given."""
         return None if self.seconds is None else self.seconds / self.rounds
+
+
+def runs_of_turn(runs: int | None, rounds: int, number: int) -> int | None:
+    """The share of all runs that one round of so many has; None where a time was given."""
+    return None if runs is None else max(1, runs * (number + 1) // rounds - runs * number // rounds)
 
 
 def read_order(path: Path) -> Order:

@@ -274,4 +274,3 @@ def test_a_job_with_another_order_has_the_same_files() -> None:
     job = Job(order=scripted.order("a0"), files={"a0/model.tflite": b"abc"})
     assert job.with_order(remove=True).order["remove"] is True
     assert job.with_order(remove=True).files == job.files
-    assert job.total_bytes == 3 + len(job.order_bytes)

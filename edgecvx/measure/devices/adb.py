@@ -13,11 +13,8 @@ import os
 import re
 import secrets
 import shlex
-import shutil
-import subprocess
 import tempfile
 import threading
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,8 +22,11 @@ from typing import Any
 from edgecvx.errors import DeviceError, UsageError
 from edgecvx.measure.collect import Collector
 from edgecvx.measure.devices import android, benchmark_model
-from edgecvx.measure.devices.base import kill, longest_silence
-from edgecvx.measure.job import PROTOCOL, Job
+from edgecvx.measure.devices.base import longest_silence
+from edgecvx.measure.devices.programs import Stopped, complete, last_line, program
+from edgecvx.measure.job import Job, place
+from edgecvx.onboard import PROTOCOL
+from edgecvx.onboard.order import runs_of_turn
 from edgecvx.spec import to_json
 
 BINARY_VARIABLE = "EDGECVX_ANDROID_BENCHMARK"
@@ -35,8 +35,6 @@ _FOLDER = "/data/local/tmp/edgecvx-"
 _TOOL = "benchmark_model"
 _SERIAL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,99}")
 _STEP, _COPY = 60.0, 600.0
-_MOST_SAID = 1 << 22
-"""Bytes a command may print: a phone's properties are a tenth of a megabyte."""
 _MACHINES = {183: "arm64-v8a", 40: "armeabi-v7a", 62: "x86_64", 3: "x86"}
 """The number of a processor in a program's header -> Android's name for it."""
 _STATES = {
@@ -45,10 +43,6 @@ _STATES = {
     "not found": "adb does not see it: `adb devices` lists those it sees",
     "no permissions": "this user may not open its USB port: see `adb devices -l`",
 }
-
-
-class _Stopped(Exception):  # noqa: N818  # no error: the user asked for it
-    """The benchmark was stopped."""
 
 
 def open_adb(text: str, *, benchmark: str | None = None) -> AdbDevice:
@@ -102,7 +96,7 @@ class AdbDevice:
                 _Turns(phone, folder, job, collector).run(self._binary)
             collector.add({"event": "after", "conditions": android.conditions(phone.ask(android.MOMENT))})
             collector.add({"event": "done"})
-        except _Stopped:
+        except Stopped:
             return
 
     def _machine(self) -> str | None:
@@ -178,10 +172,9 @@ class _Turns:
 
     def _turn(self, artifact: Mapping[str, Any], number: int) -> None:
         order = self._job.order
-        runs, rounds = order["runs"], order["rounds"]
-        share = 1 if runs is None else max(1, runs * (number + 1) // rounds - runs * number // rounds)
-        seconds = None if order["seconds"] is None else order["seconds"] / rounds
-        found = self._call(artifact, runs=share, seconds=seconds)
+        runs = runs_of_turn(order["runs"], order["rounds"], number)
+        seconds = None if order["seconds"] is None else order["seconds"] / order["rounds"]
+        found = self._call(artifact, runs=runs or 1, seconds=seconds)
         if found is None:
             return
         gathered = self._rounds.setdefault(artifact["id"], [])
@@ -212,7 +205,7 @@ class _Turns:
         code, text = self._phone.shell(script, limit=longest_silence(self._job) + _STEP, check=False)
         try:
             if code != 0:
-                raise DeviceError(f"benchmark_model ended with exit code {code}: {_last(text)}")
+                raise DeviceError(f"benchmark_model ended with exit code {code}: {last_line(text)}")
             return benchmark_model.parse(text)
         except DeviceError as error:
             self._alive = [a for a in self._alive if a["id"] != artifact["id"]]
@@ -224,20 +217,19 @@ class _Phone:
     """The system's adb, and one phone."""
 
     def __init__(self, name: str, serial: str, stop: threading.Event) -> None:
-        found = shutil.which("adb")
-        if found is None:
-            raise DeviceError(f"{name}: there is no adb on this machine's PATH; install Android's platform tools")
-        self._name, self._stop, self._adb = name, stop, [found, "-s", serial]
+        self._name, self._stop = name, stop
+        self._adb = [program("adb", name, "Android's platform tools"), "-s", serial]
 
     def check(self) -> None:
         """Raises DeviceError where the phone does not answer."""
-        code, text = self._run(["get-state"], _STEP)
-        if code == 0 and text.split()[-1:] == ["device"]:
+        code, out, err = self._run(["get-state"], _STEP)
+        if code == 0 and out.split() == ["device"]:
             return
+        text = out + err
         for sign, sentence in _STATES.items():
             if sign in text:
                 raise DeviceError(f"{self._name}: {sentence}")
-        raise DeviceError(f"{self._name} is not ready: {_last(text) or 'adb said nothing'}")
+        raise DeviceError(f"{self._name} is not ready: {last_line(text) or 'adb said nothing'}")
 
     def ask(self, questions: Mapping[str, str]) -> dict[str, str]:
         """Runs commands; what the phone does not let a shell read is not in the answer."""
@@ -251,27 +243,25 @@ class _Phone:
     def shell(self, script: str, *, limit: float = _STEP, check: bool = True) -> tuple[int, str]:
         """Runs a line of shell; its exit code, told by itself since old phones' adb has none, and what it printed."""
         mark = f"edgecvx-{secrets.token_hex(8)}"
-        _, text = self._run(["shell", f"{{ {script}; }} 2>&1; echo {mark}$?"], limit)
+        _, text, err = self._run(["shell", f"{{ {script}; }} 2>&1; echo {mark}$?"], limit)
         printed, found, code = text.replace("\r\n", "\n").rpartition(mark)
         if not found or not re.fullmatch(r"[0-9]{1,3}", code.strip()):
             self.check()
-            raise DeviceError(f"{self._name}: the phone gave no answer: {_last(text) or 'adb said nothing'}")
+            raise DeviceError(f"{self._name}: the phone gave no answer: {last_line(text + err) or 'adb said nothing'}")
         if check and int(code) != 0:
-            raise DeviceError(f"{self._name}: {_last(printed) or f'a command ended with exit code {int(code)}'}")
+            raise DeviceError(f"{self._name}: {last_line(printed) or f'a command ended with exit code {int(code)}'}")
         return int(code), printed
 
     def push(self, content: Path | bytes, target: str) -> None:
         """Copies a file under a name made up here, whatever the user calls it."""
         with tempfile.TemporaryDirectory(prefix="edgecvx-") as temporary:
             source = Path(temporary) / "file"
-            if isinstance(content, bytes):
-                source.write_bytes(content)
-            else:
-                source.symlink_to(content.absolute())
-            code, text = self._run(["push", str(source), target], _COPY)
+            place(content, source)
+            code, out, err = self._run(["push", str(source), target], _COPY)
         if code != 0:
+            text = out + err
             full = "; it is full" if "No space left" in text else ""
-            raise DeviceError(f"{self._name}: a file could not be copied there{full}: {_last(text)}")
+            raise DeviceError(f"{self._name}: a file could not be copied there{full}: {last_line(text)}")
 
     @contextlib.contextmanager
     def folder(self) -> Iterator[str]:
@@ -286,33 +276,12 @@ class _Phone:
             with contextlib.suppress(DeviceError):
                 tidy.shell(f"[ -f {folder}/pid ] && kill $(cat {folder}/pid); rm -rf {folder}", check=False)
 
-    def _run(self, words: Sequence[str], limit: float) -> tuple[int, str]:
-        deadline = time.monotonic() + limit
-        with tempfile.TemporaryFile() as out:
-            process = subprocess.Popen(
-                [*self._adb, *words],
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,  # Ctrl-C is for this process, which then tidies up
-            )
-            try:
-                while process.poll() is None:
-                    if self._stop.is_set():
-                        raise _Stopped
-                    if time.monotonic() > deadline:
-                        raise DeviceError(f"{self._name}: adb gave no answer within {limit:.0f} s")
-                    if os.fstat(out.fileno()).st_size > _MOST_SAID:
-                        raise DeviceError(f"{self._name}: a command there prints without end")
-                    with contextlib.suppress(subprocess.TimeoutExpired):
-                        process.wait(timeout=0.1)
-            finally:
-                kill(process)
-            out.seek(0)
-            return process.returncode, out.read(_MOST_SAID).decode(errors="replace")
+    def _run(self, words: Sequence[str], limit: float) -> tuple[int, str, str]:
+        """One call of adb: its exit code, what the phone printed, and what adb itself said."""
+        done = complete([*self._adb, *words], device=self._name, stop=self._stop, limit=limit)
+        return done.code, _without_daemon(done.out), _without_daemon(done.err)
 
 
-def _last(text: str) -> str:
-    """The last line that says something, without what would steer a terminal."""
-    lines = [line.strip() for line in text.splitlines() if line.strip() and not line.startswith("* daemon")]
-    return "".join(c if c.isprintable() else " " for c in lines[-1][:300]) if lines else ""
+def _without_daemon(text: str) -> str:
+    """What adb says of its own server is said before everything else, by old versions among the answers."""
+    return "".join(line for line in text.splitlines(keepends=True) if not line.startswith("* daemon"))

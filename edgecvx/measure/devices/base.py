@@ -9,9 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import math
-import os
 import queue
-import signal
 import subprocess
 import threading
 import time
@@ -240,17 +238,6 @@ def end(process: subprocess.Popen[bytes], *, patience: float = 5.0) -> None:
         process.terminate()
     if not _over(process, patience):
         process.kill()
-    process.wait()
-
-
-def kill(process: subprocess.Popen[bytes]) -> None:
-    """Ends a program that leads a process group of its own, if it still runs, with all it has started.
-
-    What scp or a script has started would go on without it, and go on writing into the file it was given.
-    """
-    if process.poll() is None:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
     process.wait()
 
 

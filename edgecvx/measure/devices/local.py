@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -14,7 +13,7 @@ from edgecvx.errors import DeviceError, UsageError
 from edgecvx.measure.collect import Collector
 from edgecvx.measure.devices.base import PATIENCE, answer, check_told, follow, longest_line, longest_silence
 from edgecvx.measure.foreign import plain
-from edgecvx.measure.job import ORDER_FILE, RUNNER_FILE, Job
+from edgecvx.measure.job import ORDER_FILE, RUNNER_FILE, Job, place
 from edgecvx.measure.runner import runner_bytes
 from edgecvx.onboard import MARK
 
@@ -36,7 +35,10 @@ class LocalDevice:
         """
         with tempfile.TemporaryDirectory(prefix="edgecvx-bench-", ignore_cleanup_errors=True) as name:
             folder = Path(name)
-            _place(job.with_order(remove=True), folder)
+            ordered = job.with_order(remove=True)
+            beside = {RUNNER_FILE: runner_bytes(), ORDER_FILE: ordered.order_bytes, MARK: b""}
+            for file, content in {**ordered.files, **beside}.items():
+                place(content, folder / file)
             self._check(folder, stop)
             if stop.is_set():
                 return
@@ -80,17 +82,3 @@ def _words(command: str) -> list[str]:
         return [str(Path(first).expanduser()), *others]
     except RuntimeError:
         raise UsageError(f"--python {command!r}: there is no such user's home folder here") from None
-
-
-def _place(job: Job, folder: Path) -> None:
-    """Puts everything where the order says; files of the user's are linked, not copied."""
-    for name, content in {**job.files, RUNNER_FILE: runner_bytes(), ORDER_FILE: job.order_bytes, MARK: b""}.items():
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if isinstance(content, bytes):
-            path.write_bytes(content)
-            continue
-        try:
-            path.symlink_to(content.resolve())
-        except OSError:  # Windows, without the right to make links
-            shutil.copyfile(content, path)

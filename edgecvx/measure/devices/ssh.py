@@ -22,16 +22,16 @@ from edgecvx.errors import DeviceError, UsageError
 from edgecvx.manifest import file_sha256
 from edgecvx.measure.collect import Collector
 from edgecvx.measure.devices.base import check_told, follow, longest_line, longest_silence
+from edgecvx.measure.devices.programs import Stopped
 from edgecvx.measure.devices.ssh_address import Address, parse_address
 from edgecvx.measure.devices.ssh_connection import (
     Connection,
     ConnectionFailedError,
     Folder,
     Limits,
-    Stopped,
     free_bytes,
 )
-from edgecvx.measure.job import ORDER_FILE, RUNNER_FILE, Job
+from edgecvx.measure.job import ORDER_FILE, RUNNER_FILE, Job, place
 from edgecvx.measure.runner import runner_bytes
 from edgecvx.onboard import MARK
 
@@ -196,7 +196,7 @@ class SshDevice:
         with tempfile.TemporaryDirectory(prefix="edgecvx-") as temporary:
             source = Path(temporary) / _FILES
             for name, content in contents.items():
-                _place(source / name, content)
+                place(content, source / name)
             copied = connection.copy(source, limit=limit)
             if copied.code != 0:
                 self._copy_through_shell(connection, source, tuple(contents), limit)
@@ -278,11 +278,3 @@ def _size(content: Path | bytes) -> int:
 
 def _sha256(content: Path | bytes) -> str:
     return hashlib.sha256(content).hexdigest() if isinstance(content, bytes) else file_sha256(content)
-
-
-def _place(path: Path, content: Path | bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if isinstance(content, bytes):
-        path.write_bytes(content)
-    else:
-        path.symlink_to(content.absolute())

@@ -27,11 +27,10 @@ from pathlib import Path
 from typing import IO
 
 from edgecvx.errors import DeviceError
-from edgecvx.measure.devices.base import end, kill
+from edgecvx.measure.devices.base import end
+from edgecvx.measure.devices.programs import MOST_SAID, Stopped, complete, last_line, program
 from edgecvx.measure.devices.ssh_address import Address
 
-_MOST_SAID = 1 << 20
-"""Bytes a command may print; all that are asked here print a few lines."""
 _LONGEST_SOCKET = 80
 """A socket's path ends at 104 bytes on some systems, and ssh appends 17 of its own while it makes one."""
 _PLAIN_PATH = re.compile(r"/[A-Za-z0-9_./+,=@-]+")
@@ -59,10 +58,6 @@ class ConnectionFailedError(DeviceError):
 
 class HostKeyError(DeviceError):
     """The device is not known, or not the one that was known: another try does not help."""
-
-
-class Stopped(Exception):  # noqa: N818  # no error: the user asked for it
-    """The benchmark was stopped."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,7 +121,7 @@ class Connection:
             ConnectionFailedError: It cannot be reached, or lets nobody in.
         """
         self._name, self._address, self._limits, self._stop, self._config = name, address, limits, stop, config
-        self._ssh, self._scp = program("ssh", name), program("scp", name)
+        self._ssh, self._scp = (program(p, name, "OpenSSH's client") for p in ("ssh", "scp"))
         self._private = tempfile.mkdtemp(prefix="edgecvx-")
         self._said = tempfile.TemporaryFile()  # noqa: SIM115  # lives as long as the connection
         mark = f"edgecvx-{secrets.token_hex(8)}:"
@@ -214,7 +209,9 @@ class Connection:
     def _check_alive(self) -> None:
         """A command without the connection would make one of its own, to a folder that is gone."""
         if self._holder.poll() is not None:
-            raise ConnectionFailedError(f"{self._name}: the connection was lost{_because(_last(self._last_words()))}")
+            raise ConnectionFailedError(
+                f"{self._name}: the connection was lost{_because(last_line(self._last_words()))}"
+            )
 
     def _greet(self, mark: str) -> tuple[Folder, int | None]:
         """Reads what the holding shell tells: its folder, and how much room there is."""
@@ -246,7 +243,7 @@ class Connection:
             )
         if code != 255:
             return DeviceError(
-                f"{self._name}: its login shell ran no command (exit code {code}){_because(_last(said))}; "
+                f"{self._name}: its login shell ran no command (exit code {code}){_because(last_line(said))}; "
                 "it must let you run `sh` there"
             )
         return refusal(said, self._name, self._address)
@@ -258,7 +255,7 @@ class Connection:
     def _line_with(self, mark: str, process: subprocess.Popen[bytes], deadline: float) -> str | None:
         """The first line with the mark; None where there is none."""
         size = 0
-        while (line := self._line(process, deadline)) is not None and size < _MOST_SAID:
+        while (line := self._line(process, deadline)) is not None and size < MOST_SAID:
             if mark in line:
                 return line
             size += len(line)
@@ -269,7 +266,7 @@ class Connection:
         if process.stdout is None:
             return None
         read = bytearray()
-        while time.monotonic() < deadline and len(read) < _MOST_SAID:
+        while time.monotonic() < deadline and len(read) < MOST_SAID:
             if self._stop.is_set():
                 raise Stopped
             if not select.select([process.stdout], [], [], _POLL)[0]:
@@ -288,32 +285,8 @@ class Connection:
     def _finish(self, command: Sequence[str], limit: float, stdin: IO[bytes] | None) -> Answer:
         """Runs a local program to its end."""
         self._check_alive()
-        deadline = time.monotonic() + limit
-        with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
-            process = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL if stdin is None else stdin,
-                stdout=out,
-                stderr=err,
-                env=environment(),
-                start_new_session=True,
-            )
-            try:
-                while process.poll() is None:
-                    if self._stop.is_set():
-                        raise Stopped
-                    if time.monotonic() > deadline:
-                        raise DeviceError(f"{self._name}: no answer within {limit:.0f} s; it was given up")
-                    if os.fstat(out.fileno()).st_size + os.fstat(err.fileno()).st_size > _MOST_SAID:
-                        raise DeviceError(f"{self._name}: it prints without end; look at what its login scripts print")
-                    with contextlib.suppress(subprocess.TimeoutExpired):
-                        process.wait(timeout=_POLL)
-            finally:
-                kill(process)
-            out.seek(0)
-            err.seek(0)
-            lines = tuple(out.read().decode(errors="replace").splitlines())
-            return Answer(code=process.returncode, lines=lines, said=_last(err.read().decode(errors="replace")))
+        done = complete(command, device=self._name, stop=self._stop, limit=limit, stdin=stdin, env=environment())
+        return Answer(code=done.code, lines=tuple(done.out.splitlines()), said=last_line(done.err))
 
     def _start(
         self, script: str, mark: str, *arguments: str, stderr: int | IO[bytes], master: bool = False
@@ -360,18 +333,6 @@ class Connection:
         return config + [word for key, value in options.items() for word in ("-o", f"{key}={value}")]
 
 
-def program(name: str, device: str) -> str:
-    """Where a program of the system is.
-
-    Raises:
-        DeviceError: Nowhere.
-    """
-    found = shutil.which(name)
-    if found is None:
-        raise DeviceError(f"{device}: there is no {name} on this machine's PATH; install OpenSSH's client")
-    return found
-
-
 def environment() -> dict[str, str]:
     """This process's, without the language: messages are read here, and boards lack the locales of others.
 
@@ -403,15 +364,9 @@ def refusal(said: str, name: str, address: Address) -> DeviceError:
     if "Permission denied" in said or "Too many authentication failures" in said:
         return ConnectionFailedError(
             f"{name} accepts none of your keys, and no password is asked for: `ssh-copy-id {address.login}` "
-            f"puts one there ({_last(said)})"
+            f"puts one there ({last_line(said)})"
         )
-    return ConnectionFailedError(f"{name} cannot be reached{_because(_last(said))}; try `{login}`")
-
-
-def _last(said: str) -> str:
-    """The last line that says something, without what would steer a terminal."""
-    lines = [line.strip() for line in said.splitlines() if line.strip()]
-    return "".join(c if c.isprintable() else " " for c in lines[-1][:300]) if lines else ""
+    return ConnectionFailedError(f"{name} cannot be reached{_because(last_line(said))}; try `{login}`")
 
 
 def _because(said: str) -> str:
