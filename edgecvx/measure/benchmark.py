@@ -26,6 +26,7 @@ from edgecvx.measure.job import Job
 from edgecvx.measure.latency import SCHEMA_VERSION, Benchmark, DeviceBench, Measured, Protocol
 from edgecvx.measure.latency_gates import check_limits, judge
 from edgecvx.measure.latency_warnings import warnings_of
+from edgecvx.measure.texts import writable
 from edgecvx.spec import from_json, to_json
 
 SCHEMA_FILE = "benchmark.schema.json"
@@ -122,8 +123,7 @@ def as_json(benchmark: Benchmark) -> str:
     """
     text = json.dumps(to_json(benchmark), indent=1, ensure_ascii=False, allow_nan=False)
     text = _NUMBERS.sub(lambda found: " ".join(found[0].split()), text) + "\n"
-    # The name of a file may hold half a surrogate pair, which is no character: JSON has an escape for it.
-    return text.encode("utf-8", "backslashreplace").decode()
+    return writable(text)
 
 
 def read_json(text: str) -> Benchmark:

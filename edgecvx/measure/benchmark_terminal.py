@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgecvx.measure import latency_statistics as statistics
 from edgecvx.measure.figures import ABSENT, VERDICTS, count, counted
-from edgecvx.measure.latency import Benchmark, DeviceBench, Fingerprint, GateResult, Measured, Percentile, Summary
+from edgecvx.measure.latency import Benchmark, DeviceBench, Fingerprint, GateResult, Measured, Summary, percentile
 from edgecvx.measure.latency_warnings import baseline
 from edgecvx.measure.outcome import Interval
 
@@ -124,7 +124,7 @@ def _times(device: DeviceBench) -> Table:
 
     unit = "ms" if device.fingerprint.emulated is None else "EMULATED ms"
     summaries = [m.model_summary for m in device.measured if m.model_summary is not None]
-    given = [q for q in statistics.ENOUGH if q > 0.5 and any(_at(s, q) for s in summaries)]
+    given = [q for q in statistics.ENOUGH if q > 0.5 and any(percentile(s, q) for s in summaries)]
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), caption_justify="left")
     table.caption = f"times in {unit}, of the model alone but end to end, from picture file to classes"
     table.add_column("file", overflow="fold", min_width=20)
@@ -155,7 +155,7 @@ def _model_cells(m: Measured, given: Sequence[float]) -> list[str]:
         most = ABSENT if told is None or told.max is None else milliseconds(told.max)
         return [mean, *(ABSENT for _ in given), most]
     p50 = s.percentiles[0]
-    others = [milliseconds(p.ms) if (p := _at(s, q)) is not None else ABSENT for q in given]
+    others = [milliseconds(p.ms) if (p := percentile(s, q)) is not None else ABSENT for q in given]
     return [f"{milliseconds(p50.ms)} {span(p50.interval)}".strip(), *others, milliseconds(s.max)]
 
 
@@ -209,10 +209,6 @@ def _named(device: DeviceBench, m: Measured) -> str:
 
 def _threads(m: Measured) -> str:
     return "with its own threads" if m.threads is None else f"with {counted(m.threads, 'thread')}"
-
-
-def _at(summary: Summary, q: float) -> Percentile | None:
-    return next((p for p in summary.percentiles if p.q == q), None)
 
 
 def _p50(summary: Summary | None) -> str:

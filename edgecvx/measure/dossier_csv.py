@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any
 
-from edgecvx.measure.dossier_join import DevicePart, Dossier, Row, percentile
-from edgecvx.measure.svg import shorten
+from edgecvx.measure.dossier_join import DevicePart, Dossier, Row
+from edgecvx.measure.latency import percentile
+from edgecvx.measure.texts import shorten, writable
 
 LONGEST = 300
 """Characters of one cell; what is longer is cut in the middle."""
@@ -43,17 +44,6 @@ def _nanoseconds(name: str) -> Callable[[Any], Cell]:
 
 def _outcome(_: DevicePart | None, row: Row) -> Any:
     return row.accuracy.outcome if row.accuracy else None
-
-
-def _top1(_: DevicePart | None, row: Row) -> Any:
-    return row.accuracy.outcome.top1 if row.accuracy else None
-
-
-def _weights(_: DevicePart | None, row: Row) -> Any:
-    if row.measured:
-        return row.measured.weights
-    reference = row.accuracy.outcome.reference if row.accuracy else None
-    return reference.weights if reference else None
 
 
 def _part(name: str) -> Callable[[DevicePart | None, Row], Any]:
@@ -89,9 +79,12 @@ GROUPS = (
     ),
     Group(of=lambda _, row: row, columns=_same("fp32_bytes")),
     Group(of=lambda _, row: row.measured, columns=_same("int8_share")),
-    Group(of=_weights, columns={"weights": lambda w: f"{w.kind} {w.ref}", "weights_license": attrgetter("license")}),
     Group(
-        of=_part("calibration"),
+        of=lambda _, row: row.weights,
+        columns={"weights": lambda w: f"{w.kind} {w.ref}", "weights_license": attrgetter("license")},
+    ),
+    Group(
+        of=lambda _, row: row.calibration,
         columns={"calibrated_on": attrgetter("name"), "calibration_pictures": attrgetter("count")},
     ),
     Group(
@@ -118,7 +111,7 @@ GROUPS = (
     ),
     Group(of=_outcome, columns={"pictures": attrgetter("pictures"), "verdict": attrgetter("verdict.kind")}),
     Group(
-        of=_top1,
+        of=lambda _, row: row.paired,
         columns={
             "top1_fp32_fraction": attrgetter("reference.value"),
             "top1_fraction": attrgetter("artifact.value"),
@@ -156,7 +149,7 @@ def table(dossier: Dossier) -> str:
     into = csv.writer(out, lineterminator="\r\n")
     into.writerow(name for group in GROUPS for name in group.columns)
     into.writerows(map(_defused, _cells(device, row)) for device, row in rows)
-    return out.getvalue().encode("utf-8", "backslashreplace").decode()
+    return writable(out.getvalue())
 
 
 def _cells(device: DevicePart | None, row: Row) -> Iterator[Cell]:

@@ -20,7 +20,6 @@ from edgecvx.measure.dossier_join import (
     Pick,
     Row,
     comparable,
-    percentile,
 )
 from edgecvx.measure.dossier_remarks import device_remarks, general_remarks
 from edgecvx.measure.figures import (
@@ -36,7 +35,7 @@ from edgecvx.measure.figures import (
     span,
     times,
 )
-from edgecvx.measure.latency import Benchmark, DeviceBench
+from edgecvx.measure.latency import Benchmark, DeviceBench, percentile
 from edgecvx.measure.outcome import DataInfo, VerdictKind
 from edgecvx.measure.perlayer import suspects
 from edgecvx.measure.rendering import render
@@ -149,7 +148,7 @@ def page(dossier: Dossier, *, title: str | None, files: Sequence[str], warnings:
         TEMPLATE,
         {
             "verdicts": VERDICTS,
-            "version": ", ".join(_versions(dossier)),
+            "version": dossier.versions,
             "title": title or headline,
             "lead": f"{headline}. {words.lead(dossier)}" if title else words.lead(dossier),
             "overview": _overview(dossier),
@@ -164,15 +163,11 @@ def page(dossier: Dossier, *, title: str | None, files: Sequence[str], warnings:
             "forests": _forests(dossier),
             "layers": _layers(dossier),
             "origins": _origins(dossier),
-            "data": [_data(data) for data in _data_sets(dossier)],
+            "data": [_data(data) for data in dossier.data],
             "protocols": [_protocol(benchmark) for benchmark in dossier.benchmarks],
             "files": files,
         },
     )
-
-
-def _versions(dossier: Dossier) -> list[str]:
-    return list(dict.fromkeys([b.edgecvx for b in dossier.benchmarks] + [v.edgecvx for v in dossier.validations]))
 
 
 # --- a device -------------------------------------------------------------------------------------------------------
@@ -186,8 +181,7 @@ def _overview(dossier: Dossier) -> tuple[Card, ...]:
 
 def _card(pick: Pick, over: str) -> Card:
     row = pick.row
-    p50 = percentile(row.summary, 0.5)
-    top1 = row.accuracy.outcome.top1 if row.accuracy else None
+    p50, top1 = percentile(row.summary, 0.5), row.paired
     figures = [f"p50 {milliseconds(row.p50 or 0.0)}"]
     if p50 and p50.interval:
         figures[0] += f" {between(p50.interval.low, p50.interval.high)}"
@@ -348,15 +342,11 @@ def _conditions(bench: DeviceBench, several: bool) -> tuple[str, tuple[tuple[str
 # --- accuracy and origin --------------------------------------------------------------------------------------------
 
 
-def _data_sets(dossier: Dossier) -> tuple[DataInfo, ...]:
-    return tuple({a.data.sha256: a.data for a in dossier.accuracies.values()}.values())
-
-
 def _forests(dossier: Dossier) -> list[Plot]:
     """The change against FP32 of every artifact, one plot per set of pictures."""
     return [
         forest
-        for data in _data_sets(dossier)
+        for data in dossier.data
         if (forest := _forest(data, [a for a in dossier.accuracies.values() if a.data.sha256 == data.sha256]))
     ]
 
@@ -412,9 +402,8 @@ def _origins(dossier: Dossier) -> list[Origin]:
 
 
 def _origin(row: Row) -> Pairs:
-    i, m = row.identity, row.measured
+    i, weights, calibration = row.identity, row.weights, row.calibration
     reference = row.accuracy.outcome.reference if row.accuracy else None
-    weights = m.weights if m else reference.weights if reference else None
     known: dict[str, str | None] = {
         "SHA-256 over its files": i.sha256,
         "size": f"{count(i.bytes)} bytes",
@@ -422,9 +411,9 @@ def _origin(row: Row) -> Pairs:
         "target": f"{i.target} ({i.format}), {i.precision}",
         "weights": f"{weights.kind} {weights.ref}, SHA-256 {weights.sha256}" if weights else None,
         "licence": weights.license or UNKNOWN if weights else None,
-        "calibrated on": f"{m.calibration.name} ({m.calibration.kind}), {counted(m.calibration.count, 'picture')}, "
-        f"SHA-256 {m.calibration.sha256}"
-        if m and m.calibration
+        "calibrated on": f"{calibration.name} ({calibration.kind}), {counted(calibration.count, 'picture')}, "
+        f"SHA-256 {calibration.sha256}"
+        if calibration
         else None,
         "accuracy run in": f"{row.accuracy.outcome.identity.runtime} "
         f"{row.accuracy.outcome.identity.runtime_version or UNKNOWN}"

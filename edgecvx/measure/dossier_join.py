@@ -17,11 +17,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from edgecvx.measure.latency import Benchmark, DeviceBench, Fingerprint, Measured, Percentile, Ratio, Summary
+from edgecvx.measure.latency import Benchmark, DeviceBench, Fingerprint, Measured, Ratio, Summary, percentile
 from edgecvx.measure.latency_statistics import between
 from edgecvx.measure.latency_warnings import baseline
-from edgecvx.measure.outcome import ArtifactIdentity, ArtifactOutcome, DataInfo, Validation, VerdictKind
-from edgecvx.measure.svg import shorten
+from edgecvx.measure.outcome import ArtifactIdentity, ArtifactOutcome, DataInfo, Paired, Validation, VerdictKind
+from edgecvx.measure.texts import shorten
+from edgecvx.spec import Calibration, WeightsSource
 
 T = TypeVar("T")
 
@@ -71,15 +72,30 @@ class Row:
         return found.ms if found and found.ms > 0 else None
 
     @property
+    def paired(self) -> Paired | None:
+        """Its top 1 beside FP32's; None without labels, and where the artifact was not validated."""
+        return self.accuracy.outcome.top1 if self.accuracy else None
+
+    @property
     def top1(self) -> float | None:
-        """A fraction; None without labels, and where the artifact was not validated."""
-        top1 = self.accuracy.outcome.top1 if self.accuracy else None
-        return top1.artifact.value if top1 else None
+        """A fraction."""
+        return self.paired.artifact.value if self.paired else None
 
     @property
     def verdict(self) -> VerdictKind | None:
         """Of the accuracy; None where nobody validated."""
         return self.accuracy.outcome.verdict.kind if self.accuracy else None
+
+    @property
+    def weights(self) -> WeightsSource | None:
+        """As the measurement says, or else the validation; None where neither does."""
+        reference = self.accuracy.outcome.reference if self.accuracy else None
+        return self.measured.weights if self.measured else reference.weights if reference else None
+
+    @property
+    def calibration(self) -> Calibration | None:
+        """None for a file of floats, and where nothing was measured."""
+        return self.measured.calibration if self.measured else None
 
     @property
     def share(self) -> float | None:
@@ -158,6 +174,16 @@ class Dossier:
     def rows(self) -> tuple[Row, ...]:
         """Every row, device after device."""
         return (*(row for device in self.devices for row in device.rows), *self.unmeasured)
+
+    @property
+    def data(self) -> tuple[DataInfo, ...]:
+        """The sets of pictures behind the accuracies, each once."""
+        return tuple({a.data.sha256: a.data for a in self.accuracies.values()}.values())
+
+    @property
+    def versions(self) -> str:
+        """Of edgecvx, that measured all this."""
+        return ", ".join(dict.fromkeys([b.edgecvx for b in self.benchmarks] + [v.edgecvx for v in self.validations]))
 
 
 def join(validations: Iterable[Validation], benchmarks: Iterable[Benchmark]) -> Dossier:
@@ -289,11 +315,6 @@ def _weights(m: Measured) -> tuple[object, ...]:
 
 
 # --- comparisons on one device --------------------------------------------------------------------------------------
-
-
-def percentile(summary: Summary | None, q: float) -> Percentile | None:
-    """The one asked for; None where there are too few samples for it."""
-    return next((p for p in summary.percentiles if abs(p.q - q) < 1e-9), None) if summary else None
 
 
 def _against_fp32(bench: DeviceBench, m: Measured) -> Ratio | None:

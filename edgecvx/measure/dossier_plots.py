@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from edgecvx.measure import svg
-from edgecvx.measure.dossier_join import Front, Row, percentile
+from edgecvx.measure.dossier_join import Front, Row
 from edgecvx.measure.figures import between, counted, milliseconds, percent, times
-from edgecvx.measure.latency import Percentile, Sustained, Turn
+from edgecvx.measure.latency import Percentile, Sustained, Turn, percentile
 from edgecvx.measure.outcome import Interval
+from edgecvx.measure.texts import shorten
 
 BESIDE = 600
 """From this width on, labels stand beside what they name."""
@@ -81,7 +82,7 @@ def _ends(p: Percentile, whiskers: bool) -> tuple[float, ...]:
 
 def _top1_interval(row: Row) -> Interval | None:
     """The artifact's rate, as sure as the paired change is: the reference's own rate is given."""
-    top1 = row.accuracy.outcome.top1 if row.accuracy else None
+    top1 = row.paired
     if top1 is None:
         return None
     base = top1.reference.value
@@ -127,7 +128,7 @@ def _labels(front: Front, x: svg.Axis, y: svg.Scale, left: float, right: float, 
     taken = [(x(r.p50 or 0.0) - 7, x(r.p50 or 0.0) + 7, y(r.top1 or 0.0)) for r in front.rows[:40]]
     rest = [row for row in front.rows if row not in front.best] if len(front.rows) <= 2 * LABELS else []
     for row in (*front.best, *rest)[:most]:
-        name = svg.shorten(row.label, size)
+        name = shorten(row.label, size)
         px, py = x(row.p50 or 0.0), y(row.top1 or 0.0)
         half = svg.CHARACTER * len(name) / 2
         around = [(px, py - 12), (px, py + 22), (px + half + 11, py + 4), (px - half - 11, py + 4)]
@@ -217,7 +218,7 @@ def strips(rows: Sequence[Row], *, width: int = svg.WIDE) -> str:
     for i, row in enumerate(rows):
         y = top + i * pitch + (pitch / 2 + 9 if beside else pitch - 6)
         parts += _strip(row, every[row.key], x, y)
-        label = svg.shorten(row.label, 38 if beside else 30)
+        label = shorten(row.label, 38 if beside else 30)
         figures = milliseconds(_p50(row).ms)
         if beside:
             parts += [svg.text(left - 14, y - 4, label, "label end"), svg.text(width, y - 4, figures, "value end")]
@@ -308,7 +309,7 @@ def stages(rows: Sequence[Row], *, width: int = svg.WIDE) -> str:
             kind = f"part{PARTS.index(part) if part in PARTS else place % 4}"
             drawn.append(svg.rect(x(done), y - 8, x(done + value) - x(done), 16, kind, tip=tip))
             done += value
-        label = svg.shorten(row.label, 38 if beside else 30)
+        label = shorten(row.label, 38 if beside else 30)
         total = milliseconds(done)
         if beside:
             drawn += [svg.text(left - 14, y + 4, label, "label end"), svg.text(width, y + 4, total, "value end")]

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from edgecvx.measure.dossier_join import FP32, DevicePart, Dossier, Row, percentile
+from edgecvx.measure.dossier_join import FP32, DevicePart, Dossier, Row
 from edgecvx.measure.figures import between, count, counted, sentence, times
-from edgecvx.measure.latency import DeviceBench
+from edgecvx.measure.latency import DeviceBench, percentile
 from edgecvx.measure.latency_warnings import of_device
-from edgecvx.spec import WeightsSource
 
 NAMED = 3
 """Names in a sentence; further ones are counted."""
@@ -153,21 +152,15 @@ def _of_benchmarks(dossier: Dossier) -> Iterator[str]:
 def _licences(dossier: Dossier) -> Iterator[str]:
     found: dict[str, dict[str, None]] = {}
     for row in dossier.rows:
-        weights = _weights_of(row)
+        weights = row.weights
         if weights and weights.noncommercial and weights.license:
             found.setdefault(weights.license, {})[row.identity.model] = None
     for licence, models in found.items():
         yield f"Non-commercial weights ({licence}): {', '.join(models)} must not be used commercially"
 
 
-def _weights_of(row: Row) -> WeightsSource | None:
-    if row.measured:
-        return row.measured.weights
-    return row.accuracy.outcome.reference.weights if row.accuracy and row.accuracy.outcome.reference else None
-
-
 def _weights(dossier: Dossier) -> Iterator[str]:
-    kinds = {weights.kind for row in dossier.rows if (weights := _weights_of(row))}
+    kinds = {row.weights.kind for row in dossier.rows if row.weights}
     if "random" in kinds:
         yield "Random weights: the times are right, and the answers mean nothing"
     if "demo" in kinds:
@@ -190,7 +183,7 @@ def _undecided(dossier: Dossier) -> Iterator[str]:
 
 
 def _calibration(dossier: Dossier) -> Iterator[str]:
-    rows = [r for r in dossier.rows if r.measured and r.measured.calibration and r.measured.calibration.kind == "demo"]
+    rows = [row for row in dossier.rows if row.calibration and row.calibration.kind == "demo"]
     files = {r.identity.sha256 for r in rows}
     if files:
         told = f"{rows[0].identity.file} was" if len(files) == 1 else f"{len(files)} INT8 files were"
@@ -201,10 +194,9 @@ def _calibration(dossier: Dossier) -> Iterator[str]:
 
 
 def _data(dossier: Dossier) -> Iterator[str]:
-    data = {a.data.sha256: a.data for a in dossier.accuracies.values()}
-    if len(data) > 1:
-        told = "; ".join(f"{d.name}, {counted(d.chosen, 'picture')}, {d.sha256[:12]}" for d in data.values())
-        yield f"Accuracies come from {len(data)} sets of pictures ({told}) and are not compared across them"
+    if len(dossier.data) > 1:
+        told = "; ".join(f"{d.name}, {counted(d.chosen, 'picture')}, {d.sha256[:12]}" for d in dossier.data)
+        yield f"Accuracies come from {len(dossier.data)} sets of pictures ({told}) and are not compared across them"
 
 
 def _not_validated(dossier: Dossier) -> Iterator[str]:

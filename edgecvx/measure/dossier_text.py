@@ -2,35 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from edgecvx.measure.dossier_join import DevicePart, Dossier, Row, percentile
+from edgecvx.measure.dossier_join import DevicePart, Dossier, Row
 from edgecvx.measure.dossier_remarks import device_remarks, general_remarks
-from edgecvx.measure.dossier_words import described, headline, lead, noise_told, pictures, take
-from edgecvx.measure.figures import (
-    ABSENT,
-    VERDICTS,
-    between,
-    counted,
-    megabytes,
-    milliseconds,
-    percent,
-    points,
-    rate,
-    span,
-    times,
-)
-from edgecvx.measure.report import plain
-from edgecvx.measure.svg import shorten
+from edgecvx.measure.dossier_words import COLUMNS, change, described, headline, lead, noise_told, pictures, take
+from edgecvx.measure.figures import ABSENT, VERDICTS, counted, percent
+from edgecvx.measure.texts import literal, shorten, writable
 
 LONGEST = 300
 """Characters of one cell or name; what is longer is cut in the middle."""
 REMARKS = 12
 """Of one device."""
-HEADS = (
-    "artifact", "verdict", "top-1", "change, points", "p50", "p90", "time vs FP32", "pictures/s", "size", "of FP32",
-    "peak memory",
-)  # fmt: skip
+
+
+def _figure(name: str, *, joined: bool = False) -> Callable[[Row], str]:
+    """What a column of the page has, with its second line behind it where asked for."""
+    column = next(c for c in COLUMNS if c.name == name)
+    return lambda row: f"{column.figure(row)} {column.more(row) if joined else ''}".rstrip()
+
+
+def _p50(row: Row) -> str:
+    broken = row.measured is not None and row.measured.error is not None and row.p50 is None
+    return "not measured" if broken else _figure("p50", joined=True)(row)
+
+
+CELLS: Mapping[str, Callable[[Row], str]] = {
+    "artifact": lambda row: row.label,
+    "verdict": lambda row: " ".join(VERDICTS[row.verdict]) if row.verdict else ABSENT,
+    "top-1": _figure("top-1"),
+    "change, points": lambda row: change(row) or ABSENT,
+    "p50": _p50,
+    "p90": _figure("p90"),
+    "time vs FP32": _figure("time vs FP32", joined=True),
+    "pictures/s": _figure("pictures/s"),
+    "size": _figure("size"),
+    "of FP32": lambda row: percent(row.share, 0) if row.share is not None else ABSENT,
+    "peak memory": _figure("peak memory"),
+}
+"""The columns of a table; those of the page, with room for one line only."""
 
 
 # --- Markdown -------------------------------------------------------------------------------------------------------
@@ -53,7 +63,7 @@ def markdown(dossier: Dossier, *, title: str | None = None) -> str:
     if dossier.unmeasured:
         lines += ["", "### Validated, not timed", "", *_table(dossier.unmeasured)]
     lines += ["", *_provenance(dossier), ""]
-    return _writable("\n".join(lines))
+    return writable("\n".join(lines))
 
 
 def table(dossier: Dossier) -> str:
@@ -63,11 +73,9 @@ def table(dossier: Dossier) -> str:
         lines += [f"**{_title(device)}**: {_text(described(device.fingerprint))}", "", *_table(device.rows), ""]
     if dossier.unmeasured:
         lines += ["**Validated, not timed**", "", *_table(dossier.unmeasured), ""]
-    data = {a.data.sha256: a.data for a in dossier.accuracies.values()}
-    told = f"Top-1 over {' and '.join(map(pictures, data.values()))}, with" if data else "With"
-    versions = dict.fromkeys([b.edgecvx for b in dossier.benchmarks] + [v.edgecvx for v in dossier.validations])
-    lines.append(f"<sub>{_text(told)} 95% intervals. edgecvx {_text(', '.join(versions))}.</sub>")
-    return _writable("\n".join([*lines, ""]))
+    told = f"Top-1 over {' and '.join(map(pictures, dossier.data))}, with" if dossier.data else "With"
+    lines.append(f"<sub>{_text(told)} 95% intervals. edgecvx {_text(dossier.versions)}.</sub>")
+    return writable("\n".join([*lines, ""]))
 
 
 def _title(device: DevicePart) -> str:
@@ -76,44 +84,13 @@ def _title(device: DevicePart) -> str:
 
 def _table(rows: Sequence[Row]) -> list[str]:
     """Columns that no row fills are left out."""
-    cells = [_cells(row) for row in rows]
-    shown = [i for i in range(len(HEADS)) if i == 0 or any(row[i] not in (ABSENT, "") for row in cells)]
+    columns = {name: [cell(row) for row in rows] for name, cell in CELLS.items()}
+    shown = {n: cells for n, cells in columns.items() if n == "artifact" or any(c != ABSENT for c in cells)}
     lines = [
-        "| " + " | ".join(HEADS[i] for i in shown) + " |",
-        "|" + "|".join("---" if i < 2 else "--:" for i in shown) + "|",
+        "| " + " | ".join(shown) + " |",
+        "|" + "|".join("---" if name in ("artifact", "verdict") else "--:" for name in shown) + "|",
     ]
-    return lines + ["| " + " | ".join(_text(row[i]) for i in shown) + " |" for row in cells]
-
-
-def _cells(row: Row) -> tuple[str, ...]:
-    top1 = row.accuracy.outcome.top1 if row.accuracy else None
-    p50, p90 = percentile(row.summary, 0.5), percentile(row.summary, 0.9)
-    ratio, measured = row.against_fp32, row.measured
-    memory = measured.memory if measured else None
-
-    def with_interval(figure: str, interval: object) -> str:
-        ends = (getattr(interval, "low", None), getattr(interval, "high", None))
-        return figure if None in ends else f"{figure} {between(*ends)}"  # type: ignore[arg-type]
-
-    if measured and measured.error and p50 is None:
-        first = "not measured"
-    elif p50 is None:
-        first = f"mean {milliseconds(measured.told.mean)}" if measured and measured.told else ABSENT
-    else:
-        first = with_interval(milliseconds(p50.ms), p50.interval)
-    return (
-        row.label,
-        " ".join(VERDICTS[row.verdict]) if row.verdict else ABSENT,
-        percent(top1.artifact.value) if top1 else ABSENT,
-        f"{points(top1.delta)} {span(top1.interval)}" if top1 else ABSENT,
-        first,
-        milliseconds(p90.ms) if p90 else ABSENT,
-        with_interval(times(ratio.value), ratio.interval) if ratio else ABSENT,
-        rate(row.summary.per_second) if row.summary else ABSENT,
-        megabytes(row.identity.bytes),
-        percent(row.share, 0) if row.share is not None else ABSENT,
-        megabytes(memory.peak, 0) if memory and memory.peak is not None else ABSENT,
-    )
+    return lines + ["| " + " | ".join(map(_text, cells)) + " |" for cells in zip(*shown.values(), strict=True)]
 
 
 def _fronts(device: DevicePart) -> Iterator[str]:
@@ -129,10 +106,7 @@ def _provenance(dossier: Dossier) -> Iterator[str]:
     yield "| file | SHA-256 | weights | licence | calibrated on |"
     yield "|---|---|---|---|---|"
     for row in {row.identity.sha256: row for row in dossier.rows}.values():
-        m = row.measured
-        reference = row.accuracy.outcome.reference if row.accuracy else None
-        weights = m.weights if m else reference.weights if reference else None
-        calibration = m.calibration if m else None
+        weights, calibration = row.weights, row.calibration
         cells = (
             row.identity.file,
             row.identity.sha256,
@@ -142,15 +116,11 @@ def _provenance(dossier: Dossier) -> Iterator[str]:
         )
         yield "| " + " | ".join(map(_text, cells)) + " |"
     yield ""
-    for data in {a.data.sha256: a.data for a in dossier.accuracies.values()}.values():
+    for data in dossier.data:
         yield _text(f"Pictures: {pictures(data)}, SHA-256 {data.sha256}.")
         yield ""
     yield "</details>"
 
 
 def _text(text: str) -> str:
-    return plain(shorten(text, LONGEST)) if len(text) > LONGEST else plain(text)
-
-
-def _writable(text: str) -> str:
-    return text.encode("utf-8", "backslashreplace").decode()
+    return literal(shorten(text, LONGEST)) if len(text) > LONGEST else literal(text)

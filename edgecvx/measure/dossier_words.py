@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from edgecvx.measure.dossier_join import UNKNOWN, DevicePart, Dossier, Pick, Row, comparable, percentile
+from edgecvx.measure.dossier_join import UNKNOWN, DevicePart, Dossier, Pick, Row, comparable
 from edgecvx.measure.figures import (
     ABSENT,
     VERDICTS,
@@ -20,7 +20,7 @@ from edgecvx.measure.figures import (
     span,
     times,
 )
-from edgecvx.measure.latency import Conditions, Fingerprint, Memory, Summary, Told, WarmUp
+from edgecvx.measure.latency import Conditions, Fingerprint, Memory, Summary, Told, WarmUp, percentile
 from edgecvx.measure.outcome import DataInfo
 
 Pairs = tuple[tuple[str, str], ...]
@@ -59,9 +59,8 @@ def lead(dossier: Dossier) -> str:
     models = dict.fromkeys(row.identity.model for row in dossier.rows)
     told = ", ".join(models) if len(models) <= 3 else f"{len(models)} models"
     parts = [f"{told or 'No model'}."]
-    data = {a.data.sha256: a.data for a in dossier.accuracies.values()}
-    if data:
-        parts.append(f"Accuracy against FP32 PyTorch, over {' and '.join(map(pictures, data.values()))}.")
+    if dossier.data:
+        parts.append(f"Accuracy against FP32 PyTorch, over {' and '.join(map(pictures, dossier.data))}.")
     if dossier.devices:
         named = [d.title + (" (emulated)" if d.emulated is not None else "") for d in dossier.devices]
         parts.append(f"Latency on {' and '.join(filter(None, (', '.join(named[:-1]), named[-1])))}.")
@@ -97,7 +96,7 @@ def _take(pick: Pick, *, several: bool) -> str:
     told += interval
     if row.summary:
         told += f", {rate(row.summary.per_second)} pictures a second"
-    top1 = row.accuracy.outcome.top1 if row.accuracy else None
+    top1 = row.paired
     if top1:
         told += (
             f"; top-1 {percent(top1.artifact.value)}, {points(top1.delta)} {span(top1.interval)} points against FP32"
@@ -151,9 +150,9 @@ def _top1(row: Row) -> str:
     return percent(row.top1) if row.top1 is not None else ABSENT
 
 
-def _change(row: Row) -> str:
-    top1 = row.accuracy.outcome.top1 if row.accuracy else None
-    return f"{points(top1.delta)} {span(top1.interval)}" if top1 else ""
+def change(row: Row) -> str:
+    """In percentage points against FP32; empty without labels."""
+    return f"{points(row.paired.delta)} {span(row.paired.interval)}" if row.paired else ""
 
 
 def _p50(row: Row) -> str:
@@ -196,7 +195,7 @@ def _model_memory(row: Row) -> str:
 
 
 COLUMNS = (
-    Column(name="top-1", figure=_top1, more=_change),
+    Column(name="top-1", figure=_top1, more=change),
     Column(name="p50", figure=_p50, more=_p50_interval),
     Column(name="p90", figure=_at(0.9)),
     Column(name="time vs FP32", figure=_ratio, more=_ratio_interval),

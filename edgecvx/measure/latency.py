@@ -121,6 +121,11 @@ class Summary:
     """End to end only: the median of each part."""
 
 
+def percentile(summary: Summary | None, q: float) -> Percentile | None:
+    """The one asked for; None where there are too few samples for it."""
+    return next((p for p in summary.percentiles if abs(p.q - q) < 1e-9), None) if summary else None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WarmUp:
     """The runs before anything counts."""

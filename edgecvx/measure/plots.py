@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from edgecvx.measure import svg
 from edgecvx.measure.figures import MINUS, counted, decibels, percent, points, signed, span
 from edgecvx.measure.outcome import ClassResult, Histogram, Interval, LayerError, RunningDelta, VerdictKind
+from edgecvx.measure.texts import shorten
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,10 +79,10 @@ def _forest_row(row: ForestRow, scale: svg.Scale, top: float, pitch: float, besi
     label = row.label
     figures = f"{points(row.delta)} {span(row.interval)}"
     if beside:
-        yield svg.text(scale.start - 14, y + 4, svg.shorten(label, 42), "label end")
+        yield svg.text(scale.start - 14, y + 4, shorten(label, 42), "label end")
         yield svg.text(width, y + 4, figures, "value end")
     else:
-        yield svg.text(scale.start, top + 18, svg.shorten(label, 34), "label")
+        yield svg.text(scale.start, top + 18, shorten(label, 34), "label")
         yield svg.text(scale.end, top + 18, points(row.delta), "value end")
 
 
@@ -199,7 +200,7 @@ def class_changes(classes: Sequence[ClassResult], *, width: int = svg.NARROW) ->
         y = top + i * pitch + pitch / 2
         pictures = counted(c.pictures, "picture")
         tip = f"{c.label}: {c.reference_correct} of {pictures} right before, {c.artifact_correct} after"
-        parts.append(svg.text(label - 10, y + 4, svg.shorten(c.label, 22), "label end", tip=c.label))
+        parts.append(svg.text(label - 10, y + 4, shorten(c.label, 22), "label end", tip=c.label))
         if c.lost:
             parts.append(svg.rect(middle - c.lost * unit, y - 8, c.lost * unit, 16, "lost", tip=tip))
         if c.gained:

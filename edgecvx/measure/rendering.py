@@ -7,7 +7,7 @@ from importlib import resources
 from typing import Any
 
 from edgecvx.errors import missing_package
-from edgecvx.measure import svg
+from edgecvx.measure.texts import shorten, writable
 
 LONGEST = 2000
 """Characters of one text on a page. What is longer is no name or sentence any more, and is cut in the middle."""
@@ -34,8 +34,7 @@ def render(template: str, values: Mapping[str, Any]) -> str:
         loader=jinja2.FunctionLoader(_source),
         finalize=_bounded,
     )
-    # A name may hold half a surrogate pair, which is no character and cannot be written.
-    return environment.get_template(template).render(values).encode("utf-8", "backslashreplace").decode()
+    return writable(environment.get_template(template).render(values))
 
 
 def _source(name: str) -> str:
@@ -45,5 +44,5 @@ def _source(name: str) -> str:
 def _bounded(value: Any) -> Any:
     """Plain text is cut; markup of our own (``| safe``) is a type of its own, and data URIs are pictures."""
     if type(value) is str and len(value) > LONGEST and not value.startswith("data:image/"):
-        return svg.shorten(value, LONGEST)
+        return shorten(value, LONGEST)
     return value

@@ -7,7 +7,6 @@ writes: the terminal's tables come back as Rich renderables, the rest as text.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -30,6 +29,7 @@ from edgecvx.measure.figures import (
 from edgecvx.measure.outcome import ArtifactOutcome, LayerError, Validation, VerdictKind
 from edgecvx.measure.perlayer import ranked, suspects
 from edgecvx.measure.report_html import gate, headline, layers_told, lead, page
+from edgecvx.measure.texts import literal, writable
 from edgecvx.spec import from_json, to_json
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ COLOURS: Mapping[VerdictKind, str] = MappingProxyType(
 
 def as_json(validation: Validation) -> str:
     """The validation as JSON, one object by the schema in ``assets``; ``read_json`` takes it back."""
-    return _writable(json.dumps(to_json(validation), indent=2, ensure_ascii=False, allow_nan=False)) + "\n"
+    return writable(json.dumps(to_json(validation), indent=2, ensure_ascii=False, allow_nan=False)) + "\n"
 
 
 def read_json(text: str) -> Validation:
@@ -199,55 +199,43 @@ def markdown(validation: Validation) -> str:
     lines = [
         f"## {headline(validation)}",
         "",
-        f"{plain(lead(validation))} {plain(gate(validation))}",
+        f"{literal(lead(validation))} {literal(gate(validation))}",
         "",
         "| file | verdict | top-1 FP32 | top-1 file | change, points | 95% interval | flips | SQNR |",
         "|---|---|--:|--:|--:|--:|--:|--:|",
     ]
     for o in validation.artifacts:
         sign, word = VERDICTS[o.verdict.kind]
-        lines.append("| " + " | ".join([plain(o.identity.file), f"{sign} {word}", *_row(o)]) + " |")
+        lines.append("| " + " | ".join([literal(o.identity.file), f"{sign} {word}", *_row(o)]) + " |")
     for warning in validation.warnings:
-        lines += ["", f"> {plain(sentence(warning))}"]
+        lines += ["", f"> {literal(sentence(warning))}"]
     for o in validation.artifacts:
-        lines += ["", f"### {plain(o.identity.file)}", "", plain(sentence(o.verdict.reason))]
-        lines += [f"\n**{plain(sentence(text))}**" for text in (o.error, *(f.sentence for f in o.findings)) if text]
+        lines += ["", f"### {literal(o.identity.file)}", "", literal(sentence(o.verdict.reason))]
+        lines += [f"\n**{literal(sentence(text))}**" for text in (o.error, *(f.sentence for f in o.findings)) if text]
         if line := agreement(o):
-            lines += ["", plain(line) + "."]
+            lines += ["", literal(line) + "."]
         if o.layers:
             lines += ["", *_layer_lines(o.layers)]
         if o.worst_classes:
-            lines += ["", "Worst classes: " + plain("; ".join(_class_lines(o))) + "."]
+            lines += ["", "Worst classes: " + literal("; ".join(_class_lines(o))) + "."]
     d = validation.data
     excluded = f", {counted(d.excluded_calibration, 'calibration picture')} excluded" if d.excluded_calibration else ""
     skipped = f", {counted(sum(d.skipped_reasons.values()), 'entry', 'entries')} left out" if d.skipped_reasons else ""
-    lines += ["", f"<sub>edgecvx {plain(validation.edgecvx)}, data {d.sha256[:12]}{excluded}{skipped}.</sub>", ""]
-    return _writable("\n".join(lines))
+    lines += ["", f"<sub>edgecvx {literal(validation.edgecvx)}, data {d.sha256[:12]}{excluded}{skipped}.</sub>", ""]
+    return writable("\n".join(lines))
 
 
 def _layer_lines(layers: Sequence[LayerError]) -> list[str]:
     lines = [
-        plain(layers_told(layers, suspects(layers))),
+        literal(layers_told(layers, suspects(layers))),
         "",
         "| layer | what it is | born here | in total |",
         "|---|---|--:|--:|",
     ]
     for layer in ranked(layers)[:LAYERS_SHOWN]:
-        figures = (plain(layer.name), plain(layer.kind), decibels(layer.local_sqnr_db), decibels(layer.sqnr_db))
+        figures = (literal(layer.name), literal(layer.kind), decibels(layer.local_sqnr_db), decibels(layer.sqnr_db))
         lines.append("| " + " | ".join(figures) + " |")
     return lines
-
-
-def plain(text: str) -> str:
-    """Text that Markdown shows as it is: one line, escaped wherever it could be markup or end a table's cell."""
-    line = re.sub(r"([\\`*_{}\[\]()<>#|~&@])", r"\\\1", " ".join(text.split()))
-    # Only at the beginning of a line do these make a list or a rule. A backslash before a digit would be shown.
-    return re.sub(r"^(\d{0,9})([-+=.)])", r"\1\\\2", line) if re.match(r"[-+=]|\d{1,9}[.)](\s|$)", line) else line
-
-
-def _writable(text: str) -> str:
-    """Without what cannot be written as UTF-8: a name may hold half a surrogate pair."""
-    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def schema() -> dict[str, Any]:

@@ -12,6 +12,8 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+from edgecvx.measure.texts import shorten
+
 Number = float | int
 NARROW, WIDE = 360, 960
 """Widths that fit a phone or half a page, and a whole page. Text keeps its size, so a plot is drawn for its place."""
@@ -128,14 +130,6 @@ def y_axis(scale: Axis, left: float, right: float, tick: Callable[[float], str],
 def superscript(number: int) -> str:
     """``⁻³``."""
     return str(number).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
-
-
-def shorten(content: str, most: int) -> str:
-    """Cut in the middle: both ends of a file's name tell something."""
-    if len(content) <= most:
-        return content
-    keep = most - 1
-    return f"{content[: keep - keep // 2]}…{content[len(content) - keep // 2 :]}"
 
 
 # --- elements -------------------------------------------------------------------------------------------------------

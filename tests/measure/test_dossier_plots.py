@@ -12,7 +12,7 @@ import pytest
 from edgecvx.measure import dossier_plots, figures, svg
 from edgecvx.measure.dossier_join import DevicePart, Row, join
 from edgecvx.measure.latency import DeviceBench, Turn
-from edgecvx.measure.report import plain
+from edgecvx.measure.texts import literal
 
 WIDTHS = (svg.NARROW, svg.WIDE)
 
@@ -137,8 +137,8 @@ def test_a_fitting_scale_clips_nothing_and_has_ticks(values: list[float]) -> Non
 
 def test_numbers_in_markdown_keep_their_first_digit() -> None:
     """A backslash before a digit is no escape: it would be shown."""
-    assert plain("93.45%") == "93.45%" and plain("0.458×") == "0.458×"
-    assert plain("3. item") == "3\\. item" and plain("- item") == "\\- item"
+    assert literal("93.45%") == "93.45%" and literal("0.458×") == "0.458×"
+    assert literal("3. item") == "3\\. item" and literal("- item") == "\\- item"
 
 
 def test_figures_have_three_digits_that_count() -> None:
