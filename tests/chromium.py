@@ -28,7 +28,6 @@ FLAGS = (
     "--disable-component-update",
     "--disable-sync",
     "--hide-scrollbars",
-    "--remote-debugging-port=0",
 )
 PATIENCE = 60.0
 """Seconds until something that should happen has not: a limit for broken code, not a measurement."""
@@ -40,7 +39,7 @@ class Browser:
     def __init__(self, folder: Path) -> None:
         self._profile = folder / "profile"
         log = (folder / "chromium.log").open("wb")
-        command = [str(BINARY), *FLAGS, f"--user-data-dir={self._profile}", "about:blank"]
+        command = [str(BINARY), *FLAGS, "--remote-debugging-port=0", f"--user-data-dir={self._profile}", "about:blank"]
         self._process = subprocess.Popen(command, stdout=log, stderr=log)
         log.close()
         self._ending = ExitStack()

@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 from edgecvx.data.preprocess import prepare
 from edgecvx.errors import EdgecvxError, RuntimeFailedError
 from edgecvx.manifest import Manifest
-from edgecvx.runtimes.artifact import softmax
+from edgecvx.runtimes.artifact import ranked, softmax
 from edgecvx.spec import PreprocessSpec, TensorSpec
 from edgecvx_live.smoothing import Smoother
-from edgecvx_live.values import Frame, Model, Ranked, Reading
+from edgecvx_live.values import Frame, Model, Reading
 
 TOP = 5
 GIVE_UP = 5
@@ -124,7 +124,7 @@ class Lane:
         return Reading(
             model=self.model.id,
             precision=self.model.precision,
-            top=_ranked(average, logits, manifest.model.labels),
+            top=ranked(np.argsort(-average, kind="stable")[:TOP], average, logits, manifest.model.labels),
             prepare_ms=prepare_ms,
             infer_ms=infer_ms,
         )
@@ -157,18 +157,3 @@ class Lane:
             pause, what = float("inf"), "it is left alone now; choose it again to try once more"
         self._not_before = time.monotonic() + pause
         self.sentence = f"{self.model.id}: {' '.join(why.split())} ({self._deaths} times in a row; {what})"
-
-
-def _ranked(
-    average: NDArray[np.float64], logits: NDArray[np.float64], labels: tuple[str, ...] | None
-) -> tuple[Ranked, ...]:
-    order = np.argsort(-average, kind="stable")[:TOP]
-    return tuple(
-        Ranked(
-            index=int(i),
-            label=labels[i] if labels is not None else f"class {i}",
-            probability=float(average[i]),
-            logit=float(logits[i]),
-        )
-        for i in order
-    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -60,7 +60,8 @@ class Artifact:
                 f"{self.path.name} returns {self.manifest.task.value}, not classes; use edgecvx.load(...).run_pictures"
             )
         logits = self.run_pictures(pictures)[self.manifest.outputs[0].name].astype(np.float64)
-        return [_rank(row, self.manifest.model.labels, top) for row in logits]
+        labels = self.manifest.model.labels
+        return [ranked(np.argsort(-row, kind="stable")[:top], softmax(row), row, labels) for row in logits]
 
     def close(self) -> None:
         """Frees what the runtime holds."""
@@ -124,14 +125,12 @@ def softmax(logits: Array) -> Array:
     return np.asarray(powers / powers.sum(axis=-1, keepdims=True))
 
 
-def _rank(logits: Array, labels: Iterable[str] | None, top: int) -> tuple[Ranked, ...]:
-    names = None if labels is None else tuple(labels)
-    probabilities = softmax(logits)
-    order = np.argsort(-logits, kind="stable")[:top]
+def ranked(order: Array, probabilities: Array, logits: Array, labels: Sequence[str] | None) -> tuple[Ranked, ...]:
+    """The classes in the order given, by name where the names are known."""
     return tuple(
         Ranked(
             index=int(i),
-            label=names[i] if names is not None else f"class {i}",
+            label=labels[i] if labels is not None else f"class {i}",
             probability=float(probabilities[i]),
             logit=float(logits[i]),
         )

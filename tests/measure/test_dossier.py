@@ -8,10 +8,10 @@ import functools
 import html as markup
 import io
 import re
-from html.parser import HTMLParser
 
 import benchmark_sample as sample
 import pytest
+from pages import Tags
 from validation_sample import hostile as hostile_validation
 
 from edgecvx.measure import dossier, figures
@@ -44,18 +44,6 @@ def visible(page: str) -> str:
 
 def records(text: str) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(text, newline="")))
-
-
-class _Tags(HTMLParser):
-    """Every tag and attribute a browser would find."""
-
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.feed(page)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
 
 
 def test_every_form_holds_the_same_figures() -> None:
@@ -153,14 +141,14 @@ def named(word: str) -> tuple[list[Validation], list[Benchmark]]:
 
 @functools.cache
 def harmless() -> list[tuple[str, list[str]]]:
-    return [(tag, sorted(attrs)) for tag, attrs in _Tags(dossier.page(*named("y" * 40))).tags]
+    return [(tag, sorted(attrs)) for tag, attrs in Tags(dossier.page(*named("y" * 40))).tags]
 
 
 @pytest.mark.parametrize("text", HOSTILE)
 def test_no_text_can_break_out(text: str) -> None:
     """A hostile page has the tags of a harmless one of the same size; Markdown keeps its columns, CSV its cells."""
     made = dossier.page(*named(text))
-    assert [(tag, sorted(attrs)) for tag, attrs in _Tags(made).tags] == harmless()
+    assert [(tag, sorted(attrs)) for tag, attrs in Tags(made).tags] == harmless()
     assert len(made.encode()) < 2_500_000, "no text fills the page"
     told = dossier.markdown(*named(text))
     assert not re.search(r"(?<!\\)<(script|img)", told)
@@ -183,7 +171,7 @@ def test_a_spreadsheet_runs_nothing(text: str) -> None:
 
 def test_the_page_loads_and_runs_nothing() -> None:
     made = page()
-    tags = _Tags(made).tags
+    tags = Tags(made).tags
     assert not {"script", "iframe", "object", "embed", "form", "base", "img"} & {tag for tag, _ in tags}
     for tag, attrs in tags:
         assert not [name for name in attrs if name.startswith("on")], tag
@@ -194,7 +182,7 @@ def test_the_page_loads_and_runs_nothing() -> None:
 
 
 def test_the_page_can_be_read_without_seeing_it() -> None:
-    tags = _Tags(page()).tags
+    tags = Tags(page()).tags
     ids = [attrs["id"] for _, attrs in tags if "id" in attrs]
     assert len(ids) == len(set(ids))
     for tag, attrs in tags:

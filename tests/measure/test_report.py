@@ -8,12 +8,12 @@ import io
 import json
 import re
 from collections.abc import Callable
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import pytest
 import validation_sample as sample
+from pages import Tags
 from PIL import Image
 from rich.console import Console
 
@@ -122,23 +122,11 @@ def test_reports_follow_the_schema() -> None:
             validator.validate(data)
 
 
-class _Tags(HTMLParser):
-    """Every tag and attribute a browser would find."""
-
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.feed(page)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-
-
 @pytest.mark.parametrize("text", HOSTILE)
 def test_no_text_can_break_out(text: str) -> None:
     """The page of a hostile validation has the tags of a harmless one of the same size, and no other attribute."""
-    harmless = _Tags(report.html(sample.hostile("y" * 40))).tags
-    found = _Tags(report.html(sample.hostile(text))).tags
+    harmless = Tags(report.html(sample.hostile("y" * 40))).tags
+    found = Tags(report.html(sample.hostile(text))).tags
     assert [(tag, sorted(attrs)) for tag, attrs in found] == [(tag, sorted(attrs)) for tag, attrs in harmless]
     report.html(sample.hostile(text)).encode()
     report.as_json(sample.hostile(text)).encode()
@@ -153,7 +141,7 @@ def test_no_text_can_break_out(text: str) -> None:
 def test_the_page_loads_and_runs_nothing() -> None:
     small = {"demo/validation/17": b"\x89PNG rest", "demo/validation/34": b"\xff\xd8 rest"}
     page = report.html(sample.validation(), small)
-    tags = _Tags(page).tags
+    tags = Tags(page).tags
     assert not {"script", "iframe", "object", "embed", "form", "base"} & {tag for tag, _ in tags}
     for tag, attrs in tags:
         assert not [name for name in attrs if name.startswith("on")], tag
@@ -165,7 +153,7 @@ def test_the_page_loads_and_runs_nothing() -> None:
 
 
 def test_the_page_can_be_read_without_seeing_it() -> None:
-    tags = _Tags(report.html(sample.validation(), {"demo/validation/17": b"\x89PNG"})).tags
+    tags = Tags(report.html(sample.validation(), {"demo/validation/17": b"\x89PNG"})).tags
     for tag, attrs in tags:
         if tag == "svg":
             assert attrs["role"] == "img" and attrs["aria-label"]

@@ -11,26 +11,14 @@ from pathlib import Path
 
 import pytest
 import validation_sample as sample
+from chromium import BINARY, FLAGS
 from PIL import Image
 
 from edgecvx.measure import report
 from edgecvx.measure.thumbnails import thumbnails
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium in the path")
+pytestmark = pytest.mark.skipif(BINARY is None, reason="no chromium in the path")
 
-FLAGS = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--hide-scrollbars",
-    "--enable-logging=stderr",
-)
 DARK, LIGHT = "--blink-settings=preferredColorScheme=0", "--blink-settings=preferredColorScheme=1"
 
 Browse = Callable[..., tuple[str, list[str]]]
@@ -44,7 +32,7 @@ def browse(tmp_path: Path) -> Browse:
         file = tmp_path / "page.html"
         file.write_text(page, encoding="utf-8")
         profile = tmp_path / "profile"
-        command = [str(CHROMIUM), *FLAGS, f"--user-data-dir={profile}", *flags, file.as_uri()]
+        command = [str(BINARY), *FLAGS, "--enable-logging=stderr", f"--user-data-dir={profile}", *flags, file.as_uri()]
         done = subprocess.run(command, capture_output=True, text=True, timeout=180, check=True)
         shutil.rmtree(profile, ignore_errors=True)
         return done.stdout, [line for line in done.stderr.splitlines() if "CONSOLE" in line]
