@@ -285,7 +285,7 @@ def pretend(patch: pytest.MonkeyPatch, *, trt: TensorRT | None, cuda: Cuda | Non
             raise OSError(f"{name}: cannot open shared object file")
         return cuda
 
-    patch.setattr("edgecvx.runtimes.cuda.ctypes.CDLL", opened)
+    patch.setattr("edgecvx.onboard.nvidia.ctypes.CDLL", opened)
 
 
 TRTEXEC = '''#!{python}

@@ -20,7 +20,7 @@ PACKAGE = ROOT / "edgecvx"
 
 LAYERS = (
     ("onboard",),
-    ("errors", "spec", "manifest", "places"),
+    ("errors", "spec", "manifest"),
     ("models", "data"),
     ("export", "quantize", "targets", "runtimes"),
     ("measure",),

@@ -24,7 +24,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgecvx.places import cache_folder
+from edgecvx.onboard.places import cache_folder
 
 Array = NDArray[Any]
 

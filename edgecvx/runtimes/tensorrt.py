@@ -16,22 +16,12 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-import numpy as np
-
 from edgecvx.errors import RuntimeFailedError, UsageError, one_of
 from edgecvx.manifest import file_sha256
-from edgecvx.runtimes import cuda
+from edgecvx.onboard.engines import EngineKey, Execution, Port, engines_folder, load_tensorrt, short
+from edgecvx.onboard.nvidia import Driver
 from edgecvx.runtimes.base import Array, check_batch, dtype_of
-from edgecvx.runtimes.tensorrt_engine import (
-    EngineKey,
-    PythonBuilder,
-    build_file,
-    damaged,
-    engines_folder,
-    load_tensorrt,
-    read_engine,
-    short,
-)
+from edgecvx.runtimes.tensorrt_engine import PythonBuilder, build_file, read_engine, told
 from edgecvx.spec import Layout, TensorSpec
 
 OPTIONS = ("engines", "build")
@@ -43,7 +33,8 @@ def version() -> str:
     Raises:
         RuntimeUnavailableError: It is not installed, or older than 10.
     """
-    return str(load_tensorrt().__version__)
+    with told():
+        return str(load_tensorrt().__version__)
 
 
 def open_session(
@@ -61,11 +52,13 @@ def open_session(
     build = options.get("build", "no")
     if build not in ("yes", "no"):
         raise UsageError(f"build={build} does not work: say yes or no")
-    trt, driver = load_tensorrt(), cuda.Driver()
+    with told():
+        trt, driver = load_tensorrt(), Driver()
+        device = driver.device
     if not path.is_file():
         raise RuntimeFailedError(f"there is no file {path.name}")
     folder = Path(options["engines"]) if "engines" in options else engines_folder()
-    key = EngineKey(sha256=file_sha256(path), version=short(trt.__version__), device=driver.device)
+    key = EngineKey(sha256=file_sha256(path), version=short(trt.__version__), device=device)
     engine = folder / key.name
     if not engine.is_file():
         if build == "no":
@@ -78,59 +71,30 @@ def open_session(
 
 
 class TensorRTSession:
-    """An open engine, with memory on the GPU for its inputs and outputs."""
+    """An open engine."""
 
-    def __init__(self, trt: Any, driver: cuda.Driver, path: Path) -> None:
-        self._runtime = trt.Runtime(trt.Logger(trt.Logger.ERROR))  # has to live as long as its engine
-        self._engine: Any = self._runtime.deserialize_cuda_engine(read_engine(path))
-        if self._engine is None:
-            raise damaged(path)
-        names = [self._engine.get_tensor_name(i) for i in range(self._engine.num_io_tensors)]
-        read = [n for n in names if self._engine.get_tensor_mode(n) == trt.TensorIOMode.INPUT]
-        self.inputs = tuple(_spec(trt, self._engine, name) for name in read)
-        self.outputs = tuple(_spec(trt, self._engine, name) for name in names if name not in read)
-        self._context: Any = self._engine.create_execution_context()
-        if self._context is None:
-            raise RuntimeFailedError(f"TensorRT has no memory to run {path.name}")
-        self._driver, self._stream = driver, cuda.Stream(driver)
+    def __init__(self, trt: Any, driver: Driver, path: Path) -> None:
+        plan = read_engine(path)
+        with told():
+            self._execution = Execution(trt, driver, plan, name=path.name)
         try:
-            self._addresses = {spec.name: self._placed(spec) for spec in (*self.inputs, *self.outputs)}
+            self.inputs = tuple(map(_spec, self._execution.inputs))
+            self.outputs = tuple(map(_spec, self._execution.outputs))
         except RuntimeFailedError:
             self.close()
             raise
 
     def run(self, batch: Array) -> dict[str, Array]:
         """Runs one batch; the outputs by name."""
-        if self._context is None:
-            raise RuntimeFailedError("this session was closed")
-        image = check_batch(batch, self.inputs[0])
-        answers = {spec.name: np.empty(spec.shape, spec.dtype) for spec in self.outputs}
-        self._driver.use()
-        self._stream.upload(image, self._addresses[self.inputs[0].name])
-        if not self._context.execute_async_v3(self._stream.handle):
-            raise RuntimeFailedError("TensorRT failed to run the engine")
-        for name, array in answers.items():
-            self._stream.download(self._addresses[name], array)
-        self._stream.wait()
-        return answers
+        with told():
+            return self._execution.run(check_batch(batch, self.inputs[0]))
 
     def close(self) -> None:
         """Frees the engine and its memory on the GPU."""
-        self._stream.close()
-        self._context = self._engine = self._runtime = None
-
-    def _placed(self, spec: TensorSpec) -> int:
-        """Memory for one tensor, which the engine is told of."""
-        address = self._stream.allocate(int(np.prod(spec.shape)) * np.dtype(spec.dtype).itemsize)
-        if not self._context.set_tensor_address(spec.name, address):
-            raise RuntimeFailedError(f"TensorRT does not take memory for {spec.name!r}")
-        return address
+        with told():
+            self._execution.close()
 
 
-def _spec(trt: Any, engine: Any, name: str) -> TensorSpec:
-    shape = tuple(int(d) for d in engine.get_tensor_shape(name))
-    if len(shape) not in (2, 4) or min(shape) < 1:
-        raise RuntimeFailedError(f"tensor {name!r} has shape {list(shape)}; edgecvx runs files of static shapes")
-    layout: Layout = "NCHW" if len(shape) == 4 else "NC"
-    dtype = dtype_of(np.dtype(trt.nptype(engine.get_tensor_dtype(name))).name)
-    return TensorSpec(name=name, shape=shape, dtype=dtype, layout=layout)
+def _spec(port: Port) -> TensorSpec:
+    layout: Layout = "NCHW" if len(port.shape) == 4 else "NC"
+    return TensorSpec(name=port.name, shape=port.shape, dtype=dtype_of(port.dtype.name), layout=layout)

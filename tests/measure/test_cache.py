@@ -12,7 +12,7 @@ import pytest
 
 from edgecvx.measure import cache
 from edgecvx.measure.cache import RowStore, opened_cache, picture_key
-from edgecvx.places import cache_folder
+from edgecvx.onboard.places import cache_folder
 
 ROW = np.dtype((np.float32, (5,)))
 KEYS = [picture_key("picture", i) for i in range(40)]

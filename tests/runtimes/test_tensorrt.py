@@ -20,16 +20,11 @@ pytest.importorskip("onnxruntime")
 
 from edgecvx.errors import ArtifactError, RuntimeFailedError, RuntimeUnavailableError, UsageError
 from edgecvx.export.tensorrt import TensorRTOptions, lower
+from edgecvx.onboard.engines import EngineKey, engines_folder, short
+from edgecvx.onboard.nvidia import Device
 from edgecvx.runtimes import availability, onnxruntime, tensorrt_engine
-from edgecvx.runtimes.cuda import Device
 from edgecvx.runtimes.tensorrt import open_session, version
-from edgecvx.runtimes.tensorrt_engine import (
-    EngineKey,
-    TrtexecBuilder,
-    build_file,
-    engines_folder,
-    short,
-)
+from edgecvx.runtimes.tensorrt_engine import TrtexecBuilder, build_file
 from edgecvx.spec import PreprocessSpec, Task
 
 

@@ -13,16 +13,21 @@ import ctypes
 from dataclasses import dataclass
 from typing import Any
 
-from edgecvx.errors import RuntimeFailedError, RuntimeUnavailableError
-from edgecvx.runtimes.base import Array
-
 DRIVER = "libcuda.so.1"
 _MAJOR, _MINOR = 75, 76
 """CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR and _MINOR."""
 _NAME_BYTES = 256
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+class Absent(Exception):  # noqa: N818  # it reads: the driver is absent
+    """Something of NVIDIA's is missing on this machine, or too old; the message is a sentence."""
+
+
+class Failed(Exception):  # noqa: N818
+    """A call failed; the message is a sentence."""
+
+
+@dataclass(frozen=True)
 class Device:
     """A GPU, as far as an engine depends on it."""
 
@@ -36,15 +41,15 @@ class Driver:
     """The driver, with the first GPU's primary context: the one TensorRT uses. The process keeps it to its end.
 
     Raises:
-        RuntimeUnavailableError: There is no driver.
-        RuntimeFailedError: There is no GPU.
+        Absent: There is no driver.
+        Failed: There is no GPU.
     """
 
     def __init__(self) -> None:
         try:
             self._library: Any = ctypes.CDLL(DRIVER)
         except OSError as error:
-            raise RuntimeUnavailableError(
+            raise Absent(
                 f"there is no NVIDIA driver here ({DRIVER}): engines are built and run on a machine with an NVIDIA GPU"
             ) from error
         self._device, self._context = ctypes.c_int(), ctypes.c_void_p()
@@ -61,13 +66,13 @@ class Driver:
         """Calls a function of the driver API; every argument is of a ctypes type, as C would take it.
 
         Raises:
-            RuntimeFailedError: With the driver's name of the error.
+            Failed: With the driver's name of the error.
         """
         error = int(getattr(self._library, name)(*arguments))
         if error:
             told = ctypes.c_char_p()
             self._library.cuGetErrorName(ctypes.c_int(error), ctypes.byref(told))
-            raise RuntimeFailedError(f"CUDA failed: {(told.value or b'').decode() or error} in {name}")
+            raise Failed(f"CUDA failed: {(told.value or b'').decode() or error} in {name}")
 
     @property
     def device(self) -> Device:
@@ -104,12 +109,12 @@ class Stream:
         self._addresses.append(address.value)
         return address.value
 
-    def upload(self, array: Array, address: int) -> None:
+    def upload(self, array: Any, address: int) -> None:
         """Copies an array to the GPU, in the order of the stream."""
         there, here = ctypes.c_uint64(address), ctypes.c_void_p(array.ctypes.data)
         self._driver.call("cuMemcpyHtoDAsync_v2", there, here, ctypes.c_size_t(array.nbytes), self._stream)
 
-    def download(self, address: int, array: Array) -> None:
+    def download(self, address: int, array: Any) -> None:
         """Copies into an array; it is there after ``wait``."""
         here, there = ctypes.c_void_p(array.ctypes.data), ctypes.c_uint64(address)
         self._driver.call("cuMemcpyDtoHAsync_v2", here, there, ctypes.c_size_t(array.nbytes), self._stream)
