@@ -123,13 +123,6 @@ def test_export_says_where_it_was_checked(artifact: Path, capfd: pytest.CaptureF
     assert "all kept" in capfd.readouterr().out
 
 
-def test_bench_says_what_times_an_engine(artifact: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    capfd.readouterr()
-    assert cli.run(["bench", str(artifact)]) == 2
-    (line,) = capfd.readouterr().err.splitlines()
-    assert artifact.name in line and "build-engine" in line and "trtexec --loadEngine=ENGINE" in line
-
-
 def test_predict_without_tensorrt_is_one_line(artifact: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """Nothing stands in for it unsaid."""
     assert cli.run(["predict", str(artifact), "bird.png"]) == 2

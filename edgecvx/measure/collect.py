@@ -210,6 +210,9 @@ class Collector:
         gathered.memory = memory
         self._say(f"memory of {gathered.entrant.identity.file}")
 
+    def _compiling(self, event: Mapping[str, Any]) -> None:
+        self._say(f"compiling {self._of(event).entrant.identity.file}")
+
     def _opened(self, event: Mapping[str, Any]) -> None:
         gathered = self._of(event)
         for key in ("load_ns", "first_ns"):
@@ -357,6 +360,7 @@ _HANDLERS: Mapping[str, Callable[[Collector, Mapping[str, Any]], None]] = {
     "fingerprint": Collector._take_fingerprint,
     "before": Collector._take_before,
     "after": Collector._take_after,
+    "compiling": Collector._compiling,
     "memory": Collector._take_memory,
     "opened": Collector._opened,
     "warm": Collector._warm,

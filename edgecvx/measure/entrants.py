@@ -73,6 +73,8 @@ def read_choice(text: str) -> RuntimeChoice:
     if name not in OPTIONS:
         raise one_of("runtime", name, tuple(OPTIONS))
     options: dict[str, str] = {}
+    if colon and not OPTIONS[name]:
+        raise UsageError(f"--runtime {text} does not work: {name} has no options")
     for pair in rest.split(",") if colon else ():
         key, equals, value = pair.partition("=")
         if not equals or not value:
@@ -100,12 +102,6 @@ class Contestant:
         artifact, _ = locate(Path(path))
         manifest = read_manifest(artifact)
         verify_files(manifest, artifact.parent)
-        if manifest.runtime == "tensorrt":
-            raise UsageError(
-                f"{artifact.name} is compiled on its device, where bench does not time it yet: build the engine there "
-                "with edgecvx build-engine and time it with trtexec --loadEngine=ENGINE, or see its times on the page "
-                "of edgecvx-live"
-            )
         if manifest.runtime not in OPTIONS:
             raise one_of("runtime", manifest.runtime, tuple(OPTIONS))
         return cls(path=artifact, manifest=manifest)

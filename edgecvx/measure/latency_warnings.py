@@ -15,6 +15,8 @@ _BUSY = 0.5
 _INT8_X86 = ("avx512_vnni", "avx_vnni", "avx_vnni_int8", "amx_int8")
 _INT8_ARM = ("asimddp", "i8mm")
 _PARTLY = re.compile(r"(\d{1,6}) of (\d{1,6}) nodes")
+_ON_GPU = "tensorrt"
+"""The runtime to which neither threads nor the processor's instructions mean anything."""
 _NAMED = 3
 """Of the operators that stay in floats."""
 
@@ -75,7 +77,7 @@ def _of_threads(device: DeviceBench) -> Iterator[str]:
     for m in device.measured:
         if m.threads is not None and m.threads_told not in (None, m.threads):
             yield f"{m.identity.runtime} took {counted(m.threads_told or 0, 'thread')} where {m.threads} were given"
-    left = {m.identity.runtime for m in device.measured if m.threads is None and m.model}
+    left = {m.identity.runtime for m in device.measured if m.threads is None and m.model} - {_ON_GPU}
     if len(left) > 1:
         yield (
             f"threads were left to {', '.join(sorted(left))}, which choose differently: "
@@ -101,7 +103,7 @@ def _of_int8(device: DeviceBench) -> Iterator[str]:
 
 
 def _why_int8_is_slow(fingerprint: Fingerprint, m: Measured) -> Iterator[str]:
-    features = fingerprint.features
+    features = fingerprint.features if m.identity.runtime != _ON_GPU else None
     wanted = _INT8_ARM if fingerprint.machine in ("aarch64", "arm64", "armv7l") else _INT8_X86
     if features is not None and not set(features) & set(wanted):
         yield f"this processor has none of the instructions that multiply bytes fast ({', '.join(wanted)})"

@@ -1,8 +1,9 @@
 """Measures what an order asks for, in turns that treat every artifact alike.
 
-First the memory of each artifact, in a process that does nothing else. Then all are opened, each in a process that
-keeps it, and warmed up. Then the rounds: one turn each, forwards and backwards by turns (A B, B A, A B, …), so that a
-machine that grows warm or slow does so for all alike. Last, if asked for, each alone without a pause.
+First what this device has to compile. Then the memory of each artifact, in a process that does nothing else. Then all
+are opened, each in a process that keeps it, and warmed up. Then the rounds: one turn each, forwards and backwards by
+turns (A B, B A, A B, …), so that a machine that grows warm or slow does so for all alike. Last, if asked for, each
+alone without a pause.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from edgecvx.onboard import memory
+from edgecvx.onboard import memory, sessions
 from edgecvx.onboard.conditions import conditions, fastest_mhz, hottest
 from edgecvx.onboard.crew import Worker, WorkerError
 from edgecvx.onboard.host import Host
@@ -41,6 +42,8 @@ class Measurement:
         """The last known seconds of one run, by artifact and kind."""
         self._ready: set[str] = set()
         """Artifacts that can be measured end to end."""
+        self._broken: set[str] = set()
+        """Artifacts that could not be compiled."""
         self._took: dict[str, int] = {}
         """Bytes that an artifact's process is known to take."""
 
@@ -54,6 +57,9 @@ class Measurement:
         host.send("before", conditions=conditions())
         try:
             for artifact in order.artifacts:
+                if artifact.runtime in sessions.COMPILED and not host.stopping:
+                    self._compile(artifact)
+            for artifact in self._whole():
                 if order.memory and not order.skips(artifact, "memory") and not host.stopping:
                     self._memory(artifact)
             if self._open_all():
@@ -67,6 +73,21 @@ class Measurement:
         """Ends every worker."""
         while self._alive:
             self._alive.popitem()[1].stop()
+
+    def _compile(self, artifact: Artifact) -> None:
+        self._host.send("compiling", id=artifact.id)
+        worker = self._hire(artifact)
+        try:
+            self._ask(worker, artifact, "it was compiled", "compile", sessions.COMPILING)
+        except WorkerError as error:
+            self._broken.add(artifact.id)
+            self._host.send("error", id=artifact.id, sentence=str(error))
+        finally:
+            worker.stop()
+
+    def _whole(self) -> list[Artifact]:
+        """The artifacts that can be opened, as far as is known."""
+        return [artifact for artifact in self._order.artifacts if artifact.id not in self._broken]
 
     def _memory(self, artifact: Artifact) -> None:
         worker = self._hire(artifact)
@@ -84,7 +105,7 @@ class Measurement:
 
     def _open_all(self) -> bool:
         """Opens and warms all artifacts that can be; False when the device's memory does not hold them."""
-        for number, artifact in enumerate(self._order.artifacts):
+        for number, artifact in enumerate(self._whole()):
             if self._host.stopping:
                 return True
             if (sentence := self._too_little(artifact, number)) is not None:

@@ -6,6 +6,7 @@ A session has one job, ``run(batch)``: the runtime's own call and nothing beside
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import importlib
 import importlib.metadata
 import importlib.util
@@ -14,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from edgecvx.onboard import settings
+from edgecvx.onboard import engines, nvidia, settings
 
 if TYPE_CHECKING:
     from edgecvx.onboard.order import Artifact
@@ -54,6 +55,10 @@ class Runtime(Protocol):
 
     version: str
 
+    def compile(self, path: Path) -> None:
+        """What has to be made of a file on this device, once, before it can be opened; asked for those of COMPILED."""
+        ...
+
     def open(self, path: Path, artifact: Artifact) -> Session:
         """Opens a file; what is in here is timed as loading."""
         ...
@@ -66,6 +71,10 @@ PACKAGES = {
     "coreml": "coremltools",
 }
 """Runtime -> what is installed with pip where it is missing."""
+COMPILED = ("tensorrt",)
+"""Runtimes that compile a file on the device; a process of its own does, for it takes memory and minutes."""
+COMPILING = 1500.0
+"""Seconds that this may take."""
 
 
 def load(runtime: str, options: Mapping[str, str]) -> Runtime:
@@ -83,7 +92,14 @@ def load(runtime: str, options: Mapping[str, str]) -> Runtime:
     return _LOADERS[runtime](options)
 
 
-class _TFLite:
+class _Plain:
+    """A runtime that opens files as they are."""
+
+    def compile(self, path: Path) -> None:
+        """Nothing has to be made of them."""
+
+
+class _TFLite(_Plain):
     def __init__(self, options: Mapping[str, str]) -> None:
         wanted = options.get("interpreter")
         name = _first_installed(settings.TFLITE_INTERPRETERS if wanted is None else (wanted,))
@@ -152,7 +168,7 @@ def delegated(interpreter: Any) -> str | None:
     return f"XNNPACK, {len(taken)} of {len(own)} nodes" if taken else f"plain kernels, {len(own)} nodes"
 
 
-class _Onnx:
+class _Onnx(_Plain):
     def __init__(self, options: Mapping[str, str]) -> None:
         if _first_installed(("onnxruntime",)) is None:
             raise Missing(PACKAGES["onnxruntime"])
@@ -200,7 +216,7 @@ class _OnnxSession:
         return results
 
 
-class _OpenVINO:
+class _OpenVINO(_Plain):
     def __init__(self, options: Mapping[str, str]) -> None:
         if _first_installed(("openvino",)) is None:
             raise Missing(PACKAGES["openvino"])
@@ -238,7 +254,7 @@ class _OpenVINOSession:
         return [self._request.get_output_tensor(i).data.copy() for i in range(len(self.outputs))]
 
 
-class _CoreML:
+class _CoreML(_Plain):
     def __init__(self, options: Mapping[str, str]) -> None:
         if platform.system() != "Darwin":
             raise Refused("Core ML runs on a Mac only")
@@ -276,11 +292,72 @@ class _CoreMLSession:
         return [answers[name] for name in self.outputs]
 
 
+class _TensorRT:
+    def __init__(self, options: Mapping[str, str]) -> None:
+        try:
+            self._trt, self._driver = engines.load_tensorrt(), nvidia.Driver()
+            self._device = self._driver.device
+        except (nvidia.Absent, nvidia.Failed) as error:
+            raise Refused(one_line(error)) from error
+        self.version = str(self._trt.__version__)
+
+    def compile(self, path: Path) -> None:
+        """Puts the engine beside the file, in the folder of this measurement: the user's own, or one built for it."""
+        target = path.with_suffix(_ENGINE)
+        if target.is_file():
+            return
+        content = path.read_bytes()
+        plan = self._kept(hashlib.sha256(content).hexdigest())
+        if plan is None:
+            try:
+                plan, _ = engines.build(self._trt, content, name="the file")
+            except nvidia.Failed as error:
+                raise Refused(one_line(error)) from error
+        whole = target.with_suffix(".part")
+        whole.write_bytes(plan)
+        whole.replace(target)
+
+    def open(self, path: Path, artifact: Artifact) -> Session:
+        try:
+            plan = path.with_suffix(_ENGINE).read_bytes()
+            execution = engines.Execution(self._trt, self._driver, plan, name="of the file")
+        except FileNotFoundError as error:
+            raise Refused("the file was not compiled before it was opened") from error
+        except nvidia.Failed as error:
+            raise Refused(one_line(error)) from error
+        return _TensorRTSession(execution, self._device)
+
+    def _kept(self, sha256: str) -> bytes | None:
+        """What ``edgecvx build-engine`` left here, if nobody else could have written it."""
+        key = engines.EngineKey(sha256, engines.short(self.version), self._device)
+        try:
+            return engines.read_trusted(engines.engines_folder() / key.name)
+        except (OSError, RuntimeError):  # not there; or nobody's home
+            return None
+
+
+class _TensorRTSession:
+    arithmetic: str | None = None
+    threads: int | None = None
+
+    def __init__(self, execution: engines.Execution, device: nvidia.Device) -> None:
+        self._execution = execution
+        self.outputs = tuple(port.name for port in execution.outputs)
+        self.backend: str | None = f"{device.name}, compute capability {device.capability}"
+
+    def run(self, batch: Any) -> Sequence[Any]:
+        answers = self._execution.run(batch)
+        return [answers[name] for name in self.outputs]
+
+
+_ENGINE = ".engine"
+
 _LOADERS: Mapping[str, Callable[[Mapping[str, str]], Runtime]] = {
     "tflite": _TFLite,
     "onnxruntime": _Onnx,
     "openvino": _OpenVINO,
     "coreml": _CoreML,
+    "tensorrt": _TensorRT,
 }
 
 

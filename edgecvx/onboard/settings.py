@@ -28,6 +28,7 @@ OPTIONS: Mapping[str, tuple[str, ...]] = {
     "onnxruntime": ("provider", "fallback"),
     "openvino": ("device", "precision"),
     "coreml": ("compute_units",),
+    "tensorrt": (),
 }
 """Runtime -> the options an order may give it."""
 

@@ -82,12 +82,17 @@ class Job:
     def answer(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """Does what one request asks for."""
         return {
+            "compile": self._compile,
             "memory": self._memory,
             "open": self._open,
             "warm": self._warm,
             "prepare": self._prepare,
             "turn": self._turn,
         }[request["do"]](request)
+
+    def _compile(self, _: Mapping[str, Any]) -> dict[str, Any]:
+        self._runtime.compile(self._path())
+        return {}
 
     def _memory(self, _: Mapping[str, Any]) -> dict[str, Any]:
         runtime = memory.resident()
@@ -153,11 +158,14 @@ class Job:
             gc.enable()
         return {"samples_ns": samples, "parts_ns": parts, "settle_ns": settling}
 
-    def _open_session(self) -> sessions.Session:
+    def _path(self) -> Path:
         path = self._folder / self._artifact.path
         if not path.exists():
             raise sessions.Refused(f"there is no file {self._artifact.path}")
-        return self._runtime.open(path, self._artifact)
+        return path
+
+    def _open_session(self) -> sessions.Session:
+        return self._runtime.open(self._path(), self._artifact)
 
     def _run(self, session: sessions.Session) -> None:
         with _told():

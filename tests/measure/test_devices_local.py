@@ -216,6 +216,8 @@ def test_a_turn_may_take_as_long_as_its_runs() -> None:
     assert longest_silence(scripted.job("a0", runs=200, rounds=20)) == 700
     assert longest_silence(scripted.job("a0", runs=1000, rounds=1)) >= 1000 * 2
     assert longest_silence(scripted.job("a0", runs=None, seconds=5.0)) == 600
+    compiled = {"id": "a0", "threads": 1, "runtime": "tensorrt"}  # a small board takes minutes for that, without a word
+    assert longest_silence(scripted.job("a0", artifacts=[compiled])) == 2200
 
 
 def test_a_line_longer_than_its_runs_is_no_event(tmp_path: Path) -> None:

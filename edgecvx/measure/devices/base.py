@@ -19,6 +19,7 @@ from typing import IO, TYPE_CHECKING, Any, Protocol
 
 from edgecvx.errors import DeviceError
 from edgecvx.measure.foreign import plain
+from edgecvx.onboard.sessions import COMPILED, COMPILING
 
 if TYPE_CHECKING:
     from edgecvx.measure.collect import Collector
@@ -97,7 +98,9 @@ def longest_silence(job: Job) -> float:
     The runner ends a hung step sooner by itself, after the order's patience; whatever is silent for longer is not it.
     """
     order = job.order
-    return 2.0 * float(order["patience_seconds"]) + _SLOWEST_RUN * int(order["runs"] or 0) / int(order["rounds"])
+    compiling = COMPILING if any(a.get("runtime") in COMPILED for a in order["artifacts"]) else 0.0
+    runs = int(order["runs"] or 0) / int(order["rounds"])
+    return compiling + 2.0 * float(order["patience_seconds"]) + _SLOWEST_RUN * runs
 
 
 def longest_line(job: Job) -> int:
