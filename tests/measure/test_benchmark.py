@@ -145,7 +145,7 @@ def test_fewer_runs_than_rounds_are_a_round_each(small_classifier: Exported) -> 
         ({"devices": ["telnet://board"]}, "unknown device 'telnet://board'"),
         ({"devices": ["ssh://"]}, "unknown device 'ssh://'"),
         ({"devices": ["local", "local"]}, "one twice"),
-        ({"runtimes": ["tensorrt"]}, "unknown runtime 'tensorrt'"),
+        ({"runtimes": ["ncnn"]}, "unknown runtime 'ncnn'"),
         ({"runtimes": ["tflite"]}, "opens none of the artifacts"),
         ({"runtimes": ["onnxruntime:providers=x"]}, "unknown option of onnxruntime 'providers'"),
         ({"runtimes": ["tflite:delegate=gpu"]}, "unknown delegate 'gpu'"),
