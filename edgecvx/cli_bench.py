@@ -100,15 +100,17 @@ def bench(
             on_progress=on_progress,
         )
     show.warnings(result.warnings)
-    # Shown first: what took an hour to measure must not be lost with a disk that is full by now.
-    with show.for_whoever_reads():
-        if json_file is None or str(json_file) != "-":
-            show.out.print(terminal(result))
-        else:
-            typer.echo(as_json(result), nl=False)
-            for sentence in errors_of(result):
-                show.error(sentence)
-    _write(result, json_file=json_file, html=html, markdown=markdown)
+    # What took an hour to measure must not be lost with a disk that is full by now, nor with a terminal that is gone.
+    try:
+        with show.for_whoever_reads():
+            if json_file is None or str(json_file) != "-":
+                show.out.print(terminal(result))
+            else:
+                typer.echo(as_json(result), nl=False)
+                for sentence in errors_of(result):
+                    show.error(sentence)
+    finally:
+        _write(result, json_file=json_file, html=html, markdown=markdown)
     return result.exit_code
 
 

@@ -71,13 +71,15 @@ def validate(
     if per_layer:
         validation = with_layers(validation, artifacts, checkpoint=checkpoint)
     show.warnings(validation.warnings)
-    # Shown first: what took an hour to compute must not be lost with a disk that is full by now.
-    with show.for_whoever_reads():
-        if json_file is None or str(json_file) != "-":
-            show.out.print(report.terminal(validation))
-        else:
-            typer.echo(report.as_json(validation), nl=False)
-    _write(validation, data, json_file=json_file, html=html, markdown=markdown)
+    # What took an hour to compute must not be lost with a disk that is full by now, nor with a terminal that is gone.
+    try:
+        with show.for_whoever_reads():
+            if json_file is None or str(json_file) != "-":
+                show.out.print(report.terminal(validation))
+            else:
+                typer.echo(report.as_json(validation), nl=False)
+    finally:
+        _write(validation, data, json_file=json_file, html=html, markdown=markdown)
     return validation.exit_code
 
 

@@ -47,6 +47,10 @@ class Terminal(Console):
         for part in super().render(renderable, options):
             yield part if part.control else Segment(part.text.translate(_OBEYED), part.style)
 
+    def on_broken_pipe(self) -> None:
+        """Nobody reads any more: the rest is not shown. Files and exit codes do not depend on who looks on."""
+        self.quiet = True
+
 
 out = Terminal(width=None if sys.stdout.isatty() else 120)
 """A log or a pipe has no width of its own; 80 columns would cut the tables."""
@@ -69,11 +73,11 @@ def warnings(messages: Sequence[str]) -> None:
 
 @contextlib.contextmanager
 def for_whoever_reads() -> Iterator[None]:
-    """What is printed in here may find no reader any more; the files and the exit code that come after it stay."""
+    """What is printed in here past rich may find no reader any more; what comes after it, files above all, stays."""
     try:
         yield
         sys.stdout.flush()
-    except (BrokenPipeError, SystemExit):  # the latter is how rich tells it
+    except BrokenPipeError:
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, sys.stdout.fileno())
         os.close(nowhere)

@@ -180,6 +180,8 @@ class _Builder:
         return _Config(self._trt)
 
     def build_serialized_network(self, network: Any, config: Any) -> bytes | None:
+        if self._trt.says == "MemoryError":
+            raise MemoryError("not a byte left")
         if self._trt.says:
             self._logger.log(_Logger.Severity.ERROR, self._trt.says)
             return None

@@ -283,12 +283,21 @@ def test_a_verdict_does_not_depend_on_who_reads_it() -> None:
         "cli.main()"
     )
     for raw in ([], ["--raw"]):
+        command = [sys.executable, "-c", script, "judge", *raw]
         reading, writing = os.pipe()
         os.close(reading)
         with os.fdopen(writing, "wb") as pipe:
-            command = [sys.executable, "-c", script, "judge", *raw]
             process = subprocess.run(command, stdout=pipe, stderr=subprocess.PIPE, text=True, check=False)
+            silent = subprocess.run(command, stdout=pipe, stderr=pipe, check=False)
         assert (process.returncode, process.stderr) == (1, "error: written\n")
+        assert silent.returncode == 1
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-", "<&-"])
+def test_a_closed_stream_is_one_nobody_reads(closed: str) -> None:
+    command = f'exec "$0" -m edgecvx models {closed}'
+    process = subprocess.run(["sh", "-c", command, sys.executable], capture_output=True, text=True, check=False)
+    assert (process.returncode, process.stderr) == (0, "")
 
 
 def test_a_terminal_without_our_characters_shows_others() -> None:

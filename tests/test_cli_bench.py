@@ -251,3 +251,19 @@ def test_every_value_of_the_result_can_be_shown(
     assert "4 (took 1)" in out
     assert f"onnxruntime 2.3.0: plain kernels, floats in bf16 ({measured.identity.file}" in out
     assert "has no end to end: no Pillow" in out
+
+
+def test_what_was_measured_is_kept_though_it_cannot_be_shown(
+    exported: Path, script: Script, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Standard output into a file on a disk that is full, or a terminal that is gone."""
+    script()
+
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(show.out, "print", full)
+    file = tmp_path / "bench.json"
+    assert cli.run(["bench", str(exported), "--json", str(file)]) == 2
+    assert read_json(file.read_text()).devices[0].measured[0].model
+    assert "error: no space left on the disk" in capfd.readouterr().err

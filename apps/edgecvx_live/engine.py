@@ -47,6 +47,8 @@ _ENCODED = 16
 """Pictures that are kept encoded, for viewers who ask for the same ones."""
 _RATE_WINDOW = 2.0
 _MEMORY_AGE = 2.0
+_REST = 0.25
+"""Seconds without a frame after which it is looked whether something else is wanted."""
 _PAST = 1.0
 """Seconds after which a frame is never started, or two inferences, if they take longer."""
 _FRESH = 0.02
@@ -234,17 +236,23 @@ class Engine:
     # --- the inference thread ----------------------------------------------------------------------------------
 
     def _infer(self) -> None:
-        serial = 0
+        serial, late = 0, None
         try:
             while self._may_go_on():
                 self._arrange()
-                got = self.frames.wait(serial, timeout=0.25)
-                if got is None or self._interrupted():
+                got = self.frames.wait(serial, timeout=_REST if late is None else min(_REST, self._usual()))
+                if self._interrupted():
                     continue
-                serial, frame = got
-                if self._is_past(frame):
+                if got is not None:
+                    serial, frame = got
+                    late = frame if self._is_late(frame) else None
+                elif late is None:
+                    continue
+                else:  # no newer one came: a late answer is better than none
+                    frame, late = late, None
+                if late is not None:
                     self._skipped += 1
-                else:
+                elif not self._is_past(frame):
                     self._skipped = 0
                     self._look(frame)
         finally:
@@ -274,17 +282,22 @@ class Engine:
             if name not in chosen:
                 lane.close()
 
-    def _is_past(self, frame: Frame) -> bool:
-        """Whether a frame is too old to be started: a newer one is about to come, or the camera has stopped.
+    def _is_late(self, frame: Frame) -> bool:
+        """Whether a frame is better left for the next, which is about to come.
 
         One that has waited for longer than it takes would be older than two inferences when it is answered. Where
-        frames are late time after time, one is taken all the same: late is better than nothing.
+        frames are late time after time, one is taken all the same.
         """
-        age = time.monotonic() - frame.captured
-        costs = self._costs or (_PAST,)
-        if self._skipped < _SKIPS and age > max(_FRESH, _CHEAPER * min(costs)):
-            return True
-        return age > max(_PAST, 2 * statistics.median(costs))
+        cheapest = min(self._costs, default=_PAST)
+        return self._skipped < _SKIPS and time.monotonic() - frame.captured > max(_FRESH, _CHEAPER * cheapest)
+
+    def _is_past(self, frame: Frame) -> bool:
+        """Whether a frame is no picture of now any more: the camera has stopped."""
+        return time.monotonic() - frame.captured > max(_PAST, 2 * self._usual())
+
+    def _usual(self) -> float:
+        """Seconds a frame takes."""
+        return statistics.median(self._costs) if self._costs else _PAST
 
     def _look(self, frame: Frame) -> None:
         """One frame through every chosen artifact."""

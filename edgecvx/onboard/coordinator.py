@@ -42,8 +42,8 @@ class Measurement:
         """The last known seconds of one run, by artifact and kind."""
         self._ready: set[str] = set()
         """Artifacts that can be measured end to end."""
-        self._broken: set[str] = set()
-        """Artifacts that could not be compiled."""
+        self._uncompiled: dict[str, str] = {}
+        """Why a file could not be compiled, by its path; several artifacts may be of one file."""
         self._took: dict[str, int] = {}
         """Bytes that an artifact's process is known to take."""
 
@@ -75,19 +75,21 @@ class Measurement:
             self._alive.popitem()[1].stop()
 
     def _compile(self, artifact: Artifact) -> None:
-        self._host.send("compiling", id=artifact.id)
-        worker = self._hire(artifact)
-        try:
-            self._ask(worker, artifact, "it was compiled", "compile", sessions.COMPILING)
-        except WorkerError as error:
-            self._broken.add(artifact.id)
-            self._host.send("error", id=artifact.id, sentence=str(error))
-        finally:
-            worker.stop()
+        if artifact.path not in self._uncompiled:
+            self._host.send("compiling", id=artifact.id)
+            worker = self._hire(artifact)
+            try:
+                self._ask(worker, artifact, "it was compiled", "compile", sessions.COMPILING)
+                return
+            except WorkerError as error:
+                self._uncompiled[artifact.path] = str(error)
+            finally:
+                worker.stop()
+        self._host.send("error", id=artifact.id, sentence=self._uncompiled[artifact.path])
 
     def _whole(self) -> list[Artifact]:
         """The artifacts that can be opened, as far as is known."""
-        return [artifact for artifact in self._order.artifacts if artifact.id not in self._broken]
+        return [artifact for artifact in self._order.artifacts if artifact.path not in self._uncompiled]
 
     def _memory(self, artifact: Artifact) -> None:
         worker = self._hire(artifact)

@@ -109,7 +109,10 @@ class Worker:
         self._child.stdin = self._child.stdout = None
 
     def _obituary(self, doing: str) -> str:
-        self._child.kill()  # it closed its answers without a word: whatever it still does is of no use
+        # It closed its answers without a word: whatever it does for longer than it takes to end is of no use.
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._child.wait(timeout=1)
+        self._child.kill()
         how, last = ending(self._child.wait(), self._chatter)
         self.stop()
         return f"{self._name} {how} while {doing}{last}"

@@ -146,6 +146,12 @@ class Port:
     """numpy's."""
 
 
+def can_be_opened(trt: Any, plan: bytes) -> bool:
+    """Whether this TensorRT opens an engine: not one that is damaged, or of another build of the same version."""
+    runtime = trt.Runtime(trt.Logger(trt.Logger.ERROR))
+    return runtime.deserialize_cuda_engine(plan) is not None
+
+
 class Execution:
     """An open engine, with memory on the GPU for its inputs and outputs.
 
@@ -161,7 +167,7 @@ class Execution:
         self._runtime = trt.Runtime(trt.Logger(trt.Logger.ERROR))  # has to live as long as its engine
         self._engine: Any = self._runtime.deserialize_cuda_engine(plan)
         if self._engine is None:
-            raise Unreadable(f"TensorRT cannot open the engine {name}")
+            raise Unreadable(f"TensorRT cannot open {name}")
         names = [self._engine.get_tensor_name(i) for i in range(self._engine.num_io_tensors)]
         read = [n for n in names if self._engine.get_tensor_mode(n) == trt.TensorIOMode.INPUT]
         self.inputs = tuple(self._port(trt, n) for n in read)

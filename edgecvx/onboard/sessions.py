@@ -304,11 +304,11 @@ class _TensorRT:
     def compile(self, path: Path) -> None:
         """Puts the engine beside the file, in the folder of this measurement: the user's own, or one built for it."""
         target = path.with_suffix(_ENGINE)
-        if target.is_file():
+        if target.is_file() and engines.read_trusted(target) is not None:
             return
         content = path.read_bytes()
         plan = self._kept(hashlib.sha256(content).hexdigest())
-        if plan is None:
+        if plan is None or not engines.can_be_opened(self._trt, plan):
             try:
                 plan, _ = engines.build(self._trt, content, name="the file")
             except nvidia.Failed as error:
@@ -319,13 +319,15 @@ class _TensorRT:
 
     def open(self, path: Path, artifact: Artifact) -> Session:
         try:
-            plan = path.with_suffix(_ENGINE).read_bytes()
-            execution = engines.Execution(self._trt, self._driver, plan, name="of the file")
+            plan = engines.read_trusted(path.with_suffix(_ENGINE))
+            if plan is None:
+                raise Refused("another user could have written the engine, which is code")
+            execution = engines.Execution(self._trt, self._driver, plan, name="the engine of the file")
         except FileNotFoundError as error:
             raise Refused("the file was not compiled before it was opened") from error
         except nvidia.Failed as error:
             raise Refused(one_line(error)) from error
-        return _TensorRTSession(execution, self._device)
+        return _TensorRTSession(execution, self._device, plan)
 
     def _kept(self, sha256: str) -> bytes | None:
         """What ``edgecvx build-engine`` left here, if nobody else could have written it."""
@@ -340,10 +342,15 @@ class _TensorRTSession:
     arithmetic: str | None = None
     threads: int | None = None
 
-    def __init__(self, execution: engines.Execution, device: nvidia.Device) -> None:
-        self._execution = execution
+    def __init__(self, execution: engines.Execution, device: nvidia.Device, plan: bytes) -> None:
+        self._execution, self._device, self._plan = execution, device, plan
         self.outputs = tuple(port.name for port in execution.outputs)
-        self.backend: str | None = f"{device.name}, compute capability {device.capability}"
+
+    @property
+    def backend(self) -> str | None:
+        """With the engine's own hash: TensorRT chooses kernels by their times, and may choose others the next time."""
+        engine = hashlib.sha256(self._plan).hexdigest()[:8]
+        return f"{self._device.name}, compute capability {self._device.capability}, engine {engine}"
 
     def run(self, batch: Any) -> Sequence[Any]:
         answers = self._execution.run(batch)

@@ -91,7 +91,9 @@ class Job:
         }[request["do"]](request)
 
     def _compile(self, _: Mapping[str, Any]) -> dict[str, Any]:
-        self._runtime.compile(self._path())
+        path = self._path()
+        with _told("compiling"):
+            self._runtime.compile(path)
         return {}
 
     def _memory(self, _: Mapping[str, Any]) -> dict[str, Any]:
@@ -165,7 +167,9 @@ class Job:
         return path
 
     def _open_session(self) -> sessions.Session:
-        return self._runtime.open(self._path(), self._artifact)
+        path = self._path()
+        with _told("opening"):
+            return self._runtime.open(path, self._artifact)
 
     def _run(self, session: sessions.Session) -> None:
         with _told():
@@ -178,14 +182,14 @@ class Job:
 
 
 @contextlib.contextmanager
-def _told() -> Iterator[None]:
-    """What a runtime raises in a run has no common base; it becomes the sentence that ends this artifact."""
+def _told(doing: str = "the run") -> Iterator[None]:
+    """What a runtime raises has no common base; it becomes the sentence that ends this artifact."""
     try:
         yield
     except (sessions.Refused, Unsuited):
         raise
     except Exception as error:
-        raise sessions.Refused(f"the run failed: {sessions.one_line(error)}") from error
+        raise sessions.Refused(f"{doing} failed: {sessions.one_line(error)}") from error
 
 
 def warm_up(

@@ -76,7 +76,7 @@ class TensorRTSession:
     def __init__(self, trt: Any, driver: Driver, path: Path) -> None:
         plan = read_engine(path)
         with told():
-            self._execution = Execution(trt, driver, plan, name=path.name)
+            self._execution = Execution(trt, driver, plan, name=f"the engine {path.name}")
         try:
             self.inputs = tuple(map(_spec, self._execution.inputs))
             self.outputs = tuple(map(_spec, self._execution.outputs))

@@ -129,9 +129,29 @@ def test_no_frame_is_started_that_would_be_older_than_two_inferences(make: Calla
     engine._costs.extend([60.0] * 14 + [20.0])  # seconds: no machine is so slow that it blurs this
     now = time.monotonic()
     frames = [Frame(number=0, captured=now - age, capture_ms=0.0, pixels=grey(10)) for age in (0.0, 10.0, 18.0, 600.0)]
-    assert [engine._is_past(frame) for frame in frames] == [False, False, True, True]
+    assert [engine._is_late(frame) for frame in frames] == [False, False, True, True]
     engine._skipped = 3
+    assert not any(map(engine._is_late, frames))
     assert [engine._is_past(frame) for frame in frames] == [False, False, False, True]
+
+
+def test_the_last_picture_before_a_quiet_spell_is_answered(
+    make: Callable[..., Engine], source: ScriptedSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A motion sensor gives two pictures and then none: the second waited for too long, but nothing newer comes."""
+    model = SlowModel()
+    engine = make(fake_load(model))
+    monkeypatch.setattr(edgecvx_live.engine, "_PAST", PATIENCE)  # this test's machine may be a slow one
+    source.give(grey(10))
+    assert model.began.acquire(timeout=PATIENCE)
+    source.give(grey(20))
+    wait_until(lambda: engine.source_state().frames == 2)
+    monkeypatch.setattr(engine, "_is_late", lambda frame: True)
+    model.may_end.release()
+    assert model.began.acquire(timeout=PATIENCE)
+    model.may_end.release()
+    wait_until(lambda: (newest := engine.results.latest()) is not None and newest.frame == 1)
+    assert model.levels == [10, 20]
 
 
 def test_what_frames_cost_is_learned_anew_for_another_model(make: Callable[..., Engine]) -> None:

@@ -5,6 +5,7 @@ Against stand-ins for TensorRT and CUDA that hold what is asked of them to NVIDI
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import textwrap
@@ -60,7 +61,8 @@ def test_what_is_timed_is_what_is_validated(path: Path, nvidia: Nvidia) -> None:
     runtime = sessions.load("tensorrt", {})
     runtime.compile(path)
     session = runtime.open(path, ARTIFACT)
-    assert (runtime.version, session.backend) == ("10.3.0.30", "Orin, compute capability 8.7")
+    engine = hashlib.sha256(path.with_suffix(".engine").read_bytes()).hexdigest()[:8]
+    assert (runtime.version, session.backend) == ("10.3.0.30", f"Orin, compute capability 8.7, engine {engine}")
     validated = tensorrt.open_session(path, options={"build": "yes"})
     assert session.outputs == tuple(spec.name for spec in validated.outputs)
     for seed in (0, 1):
@@ -91,6 +93,25 @@ def test_an_engine_that_others_could_have_written_is_not_run(path: Path, nvidia:
     planted.chmod(0o666)
     sessions.load("tensorrt", {}).compile(path)
     assert path.with_suffix(".engine").read_bytes() == MAGIC + path.read_bytes()
+
+
+def test_a_damaged_engine_in_the_cache_is_built_anew(path: Path, nvidia: Nvidia) -> None:
+    """Or the same version of TensorRT, built otherwise: an engine's name does not tell."""
+    build_file(path).path.write_bytes(b"cut")
+    sessions.load("tensorrt", {}).compile(path)
+    assert path.with_suffix(".engine").read_bytes() == MAGIC + path.read_bytes()
+
+
+def test_a_planted_engine_in_the_folder_is_not_run(path: Path, nvidia: Nvidia) -> None:
+    planted = path.with_suffix(".engine")
+    planted.write_bytes(MAGIC + b"somebody else's")
+    planted.chmod(0o666)
+    runtime = sessions.load("tensorrt", {})
+    with pytest.raises(sessions.Refused, match="another user could have written the engine"):
+        runtime.open(path, ARTIFACT)
+    runtime.compile(path)
+    assert planted.read_bytes() == MAGIC + path.read_bytes()
+    assert planted.stat().st_mode & 0o022 == 0
 
 
 @pytest.mark.parametrize("says", ["parser: no such operation", "Could not find any implementation for node stem.0."])
@@ -168,7 +189,7 @@ def test_bench_times_engines_beside_everything_else(exported: dict[str, Path]) -
     assert all(m.model_summary and m.model_summary.samples == 6 and m.end_to_end_summary for m in device.measured)
     engine = device.measured[0]
     assert (engine.identity.runtime, engine.identity.runtime_version) == ("tensorrt", "10.3.0.30")
-    assert engine.backend == "Orin, compute capability 8.7"
+    assert str(engine.backend).startswith("Orin, compute capability 8.7, engine ")
     assert {(r.of, r.against) for r in device.ratios} >= {("a1", "a0")}
     doing = list(dict.fromkeys(at.doing for at in told))
     compiled = [text for text in doing if text.startswith("compiling ")]
@@ -187,6 +208,28 @@ def test_one_that_cannot_be_compiled_stops_no_other(
     first, second = device.measured
     assert "TensorRT cannot build the file: Could not find any implementation for node stem.0." in str(first.error)
     assert second.error is None and second.model_summary is not None
+
+
+def test_a_file_that_cannot_be_compiled_is_tried_once(
+    exported: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With several numbers of threads it is several artifacts, and would be minutes each time."""
+    monkeypatch.setenv("PRETENDED_NVIDIA", "yes:Could not find any implementation for node stem.0.")
+    told: list[At] = []
+    plain = exported["onnx-fp32"]
+    files, threads = [exported["tensorrt-fp32"], plain], (1, 2)
+    result = benchmark(files, threads=threads, runs=2, rounds=1, memory=False, on_progress=told.append)
+    errors = [m.error for m in result.devices[0].measured]
+    assert errors[0] == errors[1] is not None and errors[2:] == [None, None]
+    assert sum(at.doing.startswith("compiling") for at in told) == 1
+
+
+def test_what_no_runtime_foresees_is_told_in_its_own_words(
+    exported: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PRETENDED_NVIDIA", "yes:MemoryError")
+    (device,) = benchmark(list(exported.values()), runs=2, rounds=1, memory=False).devices
+    assert device.measured[0].error == "compiling failed: not a byte left"
 
 
 def test_a_machine_without_tensorrt_says_so_before_anything_runs(

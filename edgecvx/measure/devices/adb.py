@@ -223,7 +223,7 @@ class _Phone:
     def check(self) -> None:
         """Raises DeviceError where the phone does not answer."""
         code, out, err = self._run(["get-state"], _STEP)
-        if code == 0 and out.split() == ["device"]:
+        if code == 0 and out.split()[-1:] == ["device"]:  # old versions say on the way that they start another server
             return
         text = out + err
         for sign, sentence in _STATES.items():

@@ -15,7 +15,7 @@ import shlex
 import tempfile
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from edgecvx.errors import DeviceError, UsageError
@@ -34,6 +34,7 @@ from edgecvx.measure.devices.ssh_connection import (
 from edgecvx.measure.job import ORDER_FILE, RUNNER_FILE, Job, place
 from edgecvx.measure.runner import runner_bytes
 from edgecvx.onboard import MARK
+from edgecvx.onboard.sessions import COMPILED
 
 _FRUITLESS = 5
 """Interruptions in a row without a single round in between, after which it is given up."""
@@ -153,7 +154,8 @@ class SshDevice:
         self._check_python(connection)
         job = job.with_order(remove=True)
         contents = {**job.files, ORDER_FILE: job.order_bytes, RUNNER_FILE: runner_bytes(), MARK: b""}
-        self._check_room(connection, contents, connection.room)
+        compiled = [job.files[a["path"]] for a in job.order["artifacts"] if a["runtime"] in COMPILED]
+        self._check_room(connection, (*contents.values(), *compiled), connection.room)  # an engine is about as large
         self._copy(connection, contents)
         folder = f"{connection.folder.path}/{_FILES}"
         runner, order = f"{folder}/{RUNNER_FILE}", f"{folder}/{ORDER_FILE}"
@@ -177,8 +179,8 @@ class SshDevice:
                 + ": install Python 3.9 or newer there (on Debian: sudo apt install python3), or name one with --python"
             )
 
-    def _check_room(self, connection: Connection, contents: Mapping[str, Path | bytes], free: int | None) -> None:
-        needed = _SLACK + sum(_size(content) + _BLOCK for content in contents.values())
+    def _check_room(self, connection: Connection, contents: Iterable[Path | bytes], free: int | None) -> None:
+        needed = _SLACK + sum(_size(content) + _BLOCK for content in contents)
         if free is not None and free < needed:
             raise DeviceError(
                 f"{self.name} has no room: {needed / 1e6:.1f} MB are needed in {connection.folder.parent} and "
@@ -203,7 +205,7 @@ class SshDevice:
         arrived = self._hashes(connection, tuple(contents))
         broken = [name for name, sha256 in expected.items() if arrived.get(name) != sha256]
         if broken:
-            self._check_room(connection, contents, self._free(connection))
+            self._check_room(connection, contents.values(), self._free(connection))
             raise DeviceError(f"{self.name}: {len(broken)} files did not arrive whole ({broken[0]}); try again")
 
     def _copy_through_shell(self, connection: Connection, source: Path, names: tuple[str, ...], limit: float) -> None:
