@@ -48,7 +48,7 @@ _ENCODED = 16
 _RATE_WINDOW = 2.0
 _MEMORY_AGE = 2.0
 _REST = 0.25
-"""Seconds without a frame after which it is looked whether something else is wanted."""
+"""Seconds without a newer frame after which a late one is answered, and it is looked whether something else is wanted."""
 _PAST = 1.0
 """Seconds after which a frame is never started, or two inferences, if they take longer."""
 _FRESH = 0.02
@@ -240,7 +240,7 @@ class Engine:
         try:
             while self._may_go_on():
                 self._arrange()
-                got = self.frames.wait(serial, timeout=_REST if late is None else min(_REST, self._usual()))
+                got = self.frames.wait(serial, timeout=_REST)
                 if self._interrupted():
                     continue
                 if got is not None:
