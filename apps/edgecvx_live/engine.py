@@ -48,7 +48,7 @@ _ENCODED = 16
 _RATE_WINDOW = 2.0
 _MEMORY_AGE = 2.0
 _REST = 0.25
-"""Seconds without a newer frame after which a late one is answered, and after which it is looked what else is wanted."""
+"""Seconds without a newer frame after which a late one is answered, and other wishes are looked after."""
 _PAST = 1.0
 """Seconds after which a frame is never started, or two inferences, if they take longer."""
 _FRESH = 0.02
