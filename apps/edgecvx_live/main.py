@@ -179,6 +179,3 @@ def _seconds(text: str) -> float:
 
 # What argparse calls these values in an error.
 _size.__name__, _count.__name__, _seconds.__name__ = "WIDTHxHEIGHT", "number from 1", "number of seconds"
-
-if __name__ == "__main__":
-    main()

@@ -29,7 +29,7 @@ from edgecvx_live.main import run
 from edgecvx_live.sources.demo import frame
 
 ROOT = Path(__file__).parents[2]
-COMMAND = [sys.executable, "-c", "from edgecvx_live.main import main; main()"]
+COMMAND = [sys.executable, "-m", "edgecvx_live"]
 ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (ROOT, ROOT / "apps")))}
 
 
@@ -62,13 +62,14 @@ def artifact(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def no_process_is_left() -> Iterator[None]:
     yield
     for process in psutil.process_iter(["cmdline"]):
-        if any("edgecvx_live.main" in word for word in process.info["cmdline"] or ()) and process.ppid() == os.getpid():
+        if any("edgecvx_live" in word for word in process.info["cmdline"] or ()) and process.ppid() == os.getpid():
             pytest.fail(f"left running: {process.info['cmdline']}")
 
 
-def live(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
+def live(*arguments: str | Path, streams: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
+    """Runs the command to its end, its streams as a shell would set them: ``>&-``, ``2>/dev/full``."""
     return subprocess.run(
-        [*COMMAND, *map(str, arguments)],
+        ["sh", "-c", f'exec "$@" {streams}', "sh", *COMMAND, *map(str, arguments)],
         env={**ENVIRONMENT, **environment},
         capture_output=True,
         text=True,
@@ -162,6 +163,25 @@ def test_a_reader_that_goes_away_ends_the_run_quietly(artifact: Path) -> None:
         process.stdout.close()
         assert process.wait(PATIENCE) == 0
         assert "Traceback" not in process.stderr.read()
+
+
+@pytest.mark.parametrize("streams", [">&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize("arguments", [("--headless", "--frames", "2"), ("--port", "0", "--seconds", "3")])
+def test_a_stream_that_is_closed_is_one_that_nobody_reads(
+    artifact: Path, streams: str, arguments: tuple[str, ...]
+) -> None:
+    done = live(artifact, *arguments, streams=streams)
+    assert done.returncode == 0, done.stderr
+
+
+def test_ctrl_c_while_the_program_loads_is_one_line() -> None:
+    code = (
+        "import sys\nclass Impatient:\n  def find_spec(self, name, *_):\n"
+        "    if name == 'edgecvx_live.main': raise KeyboardInterrupt\n"
+        "sys.meta_path.insert(0, Impatient())\nfrom edgecvx_live.__main__ import main\nmain()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], env=ENVIRONMENT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (2, "edgecvx-live: stopped\n")
 
 
 def test_a_runtime_that_is_killed_is_opened_again(artifact: Path) -> None:
