@@ -110,14 +110,17 @@ def _serve(engine: Engine, settings: Settings, stopping: threading.Event) -> Non
 
 @contextlib.contextmanager
 def _stop_on_signals(stopping: threading.Event) -> Iterator[None]:
-    """Ctrl-C and a polite kill end the run in order; a second one ends it at once."""
+    """Ctrl-C, a polite kill and a terminal that goes away end the run in order; a second one ends it at once."""
 
     def stop(number: int, _: object) -> None:
         if stopping.is_set():
             os._exit(128 + number)
         stopping.set()
 
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup: it is to outlive its terminal
+        numbers.append(signal.SIGHUP)
+    before = {number: signal.signal(number, stop) for number in numbers}
     try:
         yield
     finally:

@@ -156,6 +156,32 @@ def test_a_headless_run_ends_in_order(artifact: Path) -> None:
         assert not [child for child in children if child.is_running()]
 
 
+@pytest.mark.parametrize("arguments", [("--headless",), ("--port", "0")])
+def test_a_terminal_that_goes_away_ends_it_in_order(artifact: Path, arguments: tuple[str, ...]) -> None:
+    with start(artifact, *arguments) as process:
+        line_with(process.stderr, "first result")
+        children = psutil.Process(process.pid).children(recursive=True)
+        process.send_signal(signal.SIGHUP)
+        assert process.wait(PATIENCE) == 0
+        psutil.wait_procs(children, timeout=PATIENCE)
+        assert not [child for child in children if child.is_running()]
+
+
+def test_what_is_to_outlive_its_terminal_does(artifact: Path) -> None:
+    """As nohup starts it."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # what we ignore, our child ignores
+    try:
+        with start(artifact, "--json-lines") as process:
+            line_with(process.stdout, '"frame"')
+            process.send_signal(signal.SIGHUP)
+            for _ in range(30):  # more than can have been on their way
+                line_with(process.stdout, '"frame"')
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(PATIENCE) == 0
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
 def test_a_reader_that_goes_away_ends_the_run_quietly(artifact: Path) -> None:
     with start(artifact, "--json-lines") as process:
         line_with(process.stdout, '"frame"')
