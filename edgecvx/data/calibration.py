@@ -17,8 +17,8 @@ from typing import Any, Literal
 
 from numpy.typing import NDArray
 
-from edgecvx.data.dataset import DEMO, Sample, choose, decoded, demo_sha256
-from edgecvx.data.folder import Skipped, list_pictures
+from edgecvx.data.dataset import DEMO, TWICE, Sample, choose, decoded, demo_sha256
+from edgecvx.data.folder import Skipped, list_pictures, unexpected
 from edgecvx.data.preprocess import as_input
 from edgecvx.errors import EdgecvxError, ImageError, UsageError
 from edgecvx.spec import CALIBRATION_PICTURES, Calibration, PreprocessSpec, TensorSpec
@@ -29,7 +29,6 @@ FEW = 32
 """Below this, ranges still depend on which pictures happened to be taken (``docs/quantization.md``)."""
 _STEP = 4
 """Pictures decoded ahead of the network."""
-_TWICE = "the same content as another picture"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,8 +66,7 @@ def open_calibration(source: str | Path, *, samples: int = CALIBRATION_PICTURES,
     folders = {folder: index for index, folder in enumerate(("", *listing.folders))}
     found = [Sample(name=p.name, label=folders[p.folder or ""], sha256="", path=p.path) for p in listing.pictures]
     chosen, _, left_out = choose(found, samples, seed)
-    skipped = [s for s in listing.skipped if s.reason not in ("hidden", "a link to a folder")]
-    skipped += left_out
+    skipped = [*unexpected(listing.skipped), *left_out]
     if not chosen:
         reason = f", such as {skipped[0].name!r} ({skipped[0].reason})" if skipped else ""
         raise UsageError(
@@ -151,8 +149,8 @@ class CalibrationFeed:
     def warnings(self) -> tuple[str, ...]:
         """What the user should know about the pictures, in sentences; complete after the pass."""
         name, used = self._chosen.name, len(self._used)
-        twice = sum(s.reason.startswith(_TWICE) for s in self._chosen.skipped)
-        bad = [s for s in self._chosen.skipped if not s.reason.startswith(_TWICE)]
+        twice = sum(s.reason.startswith(TWICE) for s in self._chosen.skipped)
+        bad = [s for s in self._chosen.skipped if not s.reason.startswith(TWICE)]
         bad += [Skipped(name=n, reason=why) for n, why in self._unreadable.items()]
         told = []
         if bad:

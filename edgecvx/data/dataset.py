@@ -47,6 +47,8 @@ DEMO_PICTURES = 1000
 """How many drawn pictures serve where no limit is given: enough for the default gate if next to nothing flips."""
 MAX_BYTES = 256 << 20
 """Of one picture file: it is read whole, so that what is hashed is what is decoded."""
+TWICE = "the same content as another picture"
+"""Why a picture is left out that counts under another name."""
 
 Kind = Literal["class-folders", "label-file", "unlabelled", "demo"]
 
@@ -266,6 +268,7 @@ def _listed(folder: Path, num_classes: int, labels: Sequence[str] | None, truth:
     name = folder.resolve().name
     kind: Kind
     notes: tuple[str, ...] = ()
+    skipped = listing.skipped
     if truth == NO_TRUTH or not num_classes or (truth is None and not listing.folders):
         kind, names = "unlabelled", dict.fromkeys((p.name for p in listing.pictures), "")
         indices: dict[str, int] = {}
@@ -281,6 +284,7 @@ def _listed(folder: Path, num_classes: int, labels: Sequence[str] | None, truth:
         names, unused = match_truth(listing.pictures, written, path.name, name)
         indices = class_indices(written.values(), num_classes, labels, path.name)
         why = f"not in {path.name}"
+        skipped = tuple(s for s in skipped if (folder / s.name).resolve() != path.resolve())
         if unused:
             notes = (f"{len(unused)} entries of {path.name} have no picture in {name}, such as {unused[0]!r}",)
     samples = tuple(
@@ -296,7 +300,7 @@ def _listed(folder: Path, num_classes: int, labels: Sequence[str] | None, truth:
         classes={index: text for text, index in indices.items()},
         available=len(listing.pictures),
         excluded=0,
-        skipped=(*listing.skipped, *left_out),
+        skipped=(*skipped, *left_out),
         notes=notes,
     )
 
@@ -326,7 +330,7 @@ def choose(
             continue
         if (first := seen.setdefault(sha256, sample)) is not sample:
             other = "" if first.label == sample.label else ", which is in another class"
-            skipped.append(Skipped(name=sample.name, reason=f"the same content as another picture{other}"))
+            skipped.append(Skipped(name=sample.name, reason=f"{TWICE}{other}"))
             continue
         samples.append(dataclasses.replace(sample, sha256=sha256))
     return tuple(samples), excluded, skipped

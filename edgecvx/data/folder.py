@@ -18,12 +18,17 @@ from __future__ import annotations
 import os
 import stat
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from edgecvx.data.preprocess import open_picture
 from edgecvx.errors import EdgecvxError, ImageError
+
+UNEXPECTED_NAMED = 3
+"""In a warning; further ones are counted."""
+_EXPECTED = ("hidden", "a link to a folder")
+_SHUT = "unreadable folder"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +48,19 @@ class Skipped:
 
     name: str
     reason: str
+
+
+def unexpected(skipped: Sequence[Skipped]) -> list[Skipped]:
+    """What was left out without what nobody expects to be read; whole folders first, for many pictures are in one."""
+    found = [s for s in skipped if s.reason not in _EXPECTED]
+    return sorted(found, key=lambda s: not s.reason.startswith(_SHUT))
+
+
+def told(skipped: Sequence[Skipped]) -> str:
+    """``'a.jpg' (the file is empty), 'b.jpg' (unreadable) and 4 more``."""
+    named = ", ".join(f"{s.name!r} ({s.reason})" for s in skipped[:UNEXPECTED_NAMED])
+    more = len(skipped) - UNEXPECTED_NAMED
+    return f"{named} and {more} more" if more > 0 else named
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,7 +116,7 @@ def _files(root: Path) -> Iterator[tuple[Path, str | None]]:
             with os.scandir(folder) as entries:
                 paths = [Path(entry.path) for entry in entries]
         except OSError as error:
-            yield folder, f"unreadable folder ({error.strerror})"
+            yield folder, f"{_SHUT} ({error.strerror})"
             continue
         for path in paths:
             problem, is_folder = _judge(path, root)

@@ -12,7 +12,7 @@ import importlib.util
 import json
 import platform
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,12 +20,14 @@ from typing import Any
 from numpy.typing import NDArray
 
 from edgecvx import __version__
-from edgecvx.data.dataset import DEMO, NO_TRUTH, Dataset, Sample, content_hashes, decoded, open_data
+from edgecvx.data.dataset import DEMO, NO_TRUTH, TWICE, Dataset, Sample, content_hashes, decoded, open_data
+from edgecvx.data.folder import Skipped, told, unexpected
 from edgecvx.errors import EdgecvxError, ImageError, UsageError, missing_package
 from edgecvx.manifest import Manifest, locate, read_manifest, verify_files
 from edgecvx.measure import evidence
 from edgecvx.measure.cache import RowStore, opened_cache, picture_key
 from edgecvx.measure.feeding import FedArtifact
+from edgecvx.measure.figures import counted
 from edgecvx.measure.identity import identity_of
 from edgecvx.measure.inputpath import PICTURES, InputPath, differences
 from edgecvx.measure.outcome import (
@@ -136,7 +138,9 @@ def validate(
         data=_described(pictures, run.unreadable, limit, seed),
         gate=rule,
         artifacts=outcomes,
-        warnings=tuple(dict.fromkeys((*pictures.notes, *run.warnings, *([note] if note else [])))),
+        warnings=tuple(
+            dict.fromkeys((*pictures.notes, *_left_out(pictures, run.unreadable), *run.warnings, *filter(None, [note])))
+        ),
     )
 
 
@@ -329,7 +333,16 @@ def _what(job: _Job, identity: ArtifactIdentity, reference: Reference) -> dict[s
     }
 
 
+def _left_out(data: Dataset, unreadable: Mapping[str, str]) -> Iterator[str]:
+    """What the figures lack and the user may not know of; a copy of a picture that counts is no loss."""
+    found = [s for s in data.skipped if not s.reason.startswith(TWICE)]
+    found += [Skipped(name=name, reason=reason) for name, reason in sorted(unreadable.items())]
+    if lost := unexpected(found):
+        yield f"{data.name}: {counted(len(lost), 'entry', 'entries')} left out of the validation: {told(lost)}"
+
+
 def _described(data: Dataset, unreadable: Mapping[str, str], limit: int | None, seed: int) -> DataInfo:
+    data = dataclasses.replace(data, samples=tuple(s for s in data.samples if s.name not in unreadable))
     skipped = [SkippedPicture(name=s.name, reason=s.reason) for s in data.skipped]
     skipped += [SkippedPicture(name=name, reason=reason) for name, reason in unreadable.items()]
     reasons = Counter(s.reason for s in skipped)

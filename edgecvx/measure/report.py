@@ -26,7 +26,7 @@ from edgecvx.measure.figures import (
     small,
     span,
 )
-from edgecvx.measure.outcome import ArtifactOutcome, LayerError, Validation, VerdictKind
+from edgecvx.measure.outcome import ArtifactOutcome, DataInfo, LayerError, Validation, VerdictKind
 from edgecvx.measure.perlayer import ranked, suspects
 from edgecvx.measure.report_html import gate, headline, layers_told, lead, page
 from edgecvx.measure.texts import literal, writable
@@ -41,6 +41,8 @@ SCHEMA_FILE = "validation.schema.json"
 """In ``edgecvx/assets``: the JSON schema of ``as_json``, made by ``edgecvx.measure.schema``."""
 LAYERS_SHOWN, CLASSES_SHOWN, LOSSES_SHOWN = 6, 5, 5
 """Lines of each list in a terminal; JSON and HTML have more."""
+LEFT_OUT_SHOWN = 10
+"""Entries of the data that Markdown names."""
 COLOURS: Mapping[VerdictKind, str] = MappingProxyType(
     {"pass": "green", "fail": "red", "undecided": "yellow", "none": "dim", "error": "red"}
 )
@@ -220,9 +222,18 @@ def markdown(validation: Validation) -> str:
             lines += ["", "Worst classes: " + literal("; ".join(_class_lines(o))) + "."]
     d = validation.data
     excluded = f", {counted(d.excluded_calibration, 'calibration picture')} excluded" if d.excluded_calibration else ""
-    skipped = f", {counted(sum(d.skipped_reasons.values()), 'entry', 'entries')} left out" if d.skipped_reasons else ""
-    lines += ["", f"<sub>edgecvx {literal(validation.edgecvx)}, data {d.sha256[:12]}{excluded}{skipped}.</sub>", ""]
+    if d.skipped:
+        lines += ["", _left_out(d)]
+    lines += ["", f"<sub>edgecvx {literal(validation.edgecvx)}, data {d.sha256[:12]}{excluded}.</sub>", ""]
     return writable("\n".join(lines))
+
+
+def _left_out(data: DataInfo) -> str:
+    """Every entry that was not counted, by name; of many the first."""
+    total = sum(data.skipped_reasons.values())
+    named = [literal(f"{s.name} ({s.reason})") for s in data.skipped[:LEFT_OUT_SHOWN]]
+    more = f"; and {count(total - len(named))} more" if total > len(named) else ""
+    return f"{counted(total, 'entry', 'entries')} of the data left out: {'; '.join(named)}{more}."
 
 
 def _layer_lines(layers: Sequence[LayerError]) -> list[str]:

@@ -131,6 +131,15 @@ def test_rubbish_is_named_counted_and_left_out(folder: Path, monkeypatch: pytest
     assert reasons["b/huge.png"].startswith("larger than") and reasons["a/loop"] == "a link to a folder"
 
 
+def test_a_label_file_among_the_pictures_is_not_left_out_of_them(folder: Path) -> None:
+    names = [p.relative_to(folder).as_posix() for p in sorted(folder.rglob("*.png"))]
+    truth = folder / "truth.txt"
+    truth.write_text("\n".join(f"{name} 0" for name in names))
+    (folder / "notes.txt").write_text("no label file")
+    found = open_data(folder, num_classes=3, truth=truth)
+    assert [s.name for s in found.skipped if s.name.endswith(".txt")] == ["notes.txt"]
+
+
 def test_a_picture_that_vanishes_or_changes_is_told_apart_from_a_bad_one(folder: Path) -> None:
     spec = PreprocessSpec(size=32)
     first, second = open_data(folder, num_classes=3, limit=2).samples

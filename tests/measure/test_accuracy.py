@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import os
 import shutil
 import signal
 import sys
@@ -22,6 +23,7 @@ from edgecvx.measure import feeding
 from edgecvx.measure.accuracy import Progress, validate
 from edgecvx.measure.outcome import ArtifactOutcome, Validation
 from edgecvx.measure.reference import rebuild
+from edgecvx.measure.report_html import lead
 from edgecvx.runtimes.torch import TorchSession
 from edgecvx.spec import IMAGENET_MEAN, IMAGENET_STD, from_json, to_json
 
@@ -312,13 +314,42 @@ def test_pictures_that_cannot_be_decoded_are_named_and_counted(
     (folder / "00005.png").write_text("not a picture")
     shutil.copy(folder / "00006.png", folder / "again.png")
     found = run(small_classifier, tmp_path / "cache", data=folder, limit=None, truth="none")
-    assert found.artifacts[0].pictures == 237 and found.data.chosen == 238
+    assert found.artifacts[0].pictures == found.data.chosen == 237, "what was found and is no picture does not count"
+    assert lead(found).startswith("237 pictures of val")
     reasons = {s.name: s.reason for s in found.data.skipped}
     assert set(reasons) >= {"00003.png", "00004.png", "00005.png"} and len(reasons) == 4
     assert "damaged or cut short" in reasons["00003.png"] and reasons["00004.png"] == "the file is empty"
     assert sum(found.data.skipped_reasons.values()) == 4
+    (warning,) = found.warnings
+    assert warning.startswith("val: 3 entries left out of the validation: '00004.png' (the file is empty), '00005.png'")
+    assert "'00003.png' (" in warning and "again.png" not in warning, "a copy is no loss"
     again = run(small_classifier, tmp_path / "cache", data=folder, limit=None, truth="none")
-    assert again.data == found.data
+    assert again.data == found.data and again.warnings == found.warnings
+
+
+def test_a_class_that_cannot_be_read_is_told_before_anything_else(
+    small_classifier: Any, answered: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ("ape", "bee", "cow")
+    for index, name in enumerate((*names, "dog")):
+        (tmp_path / "zoo" / name).mkdir(parents=True)
+        shutil.copy(answered[0] / f"{index:05d}.png", tmp_path / "zoo" / name / "a.png")
+    for name in names:
+        (tmp_path / "zoo" / name / "b.png").touch()
+    scandir = os.scandir
+
+    def refuse(path: Path) -> object:  # the super-user may read everything, so permissions alone would not show it
+        if Path(path).name == "dog":
+            raise PermissionError(13, "Permission denied")
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    found = run(small_classifier, tmp_path / "cache", data=tmp_path / "zoo", limit=None, truth="none")
+    (warning,) = found.warnings
+    assert warning == (
+        "zoo: 4 entries left out of the validation: 'dog' (unreadable folder (Permission denied)), "
+        "'ape/b.png' (the file is empty), 'bee/b.png' (the file is empty) and 1 more"
+    )
 
 
 def test_calibration_pictures_are_left_out_by_content(small_classifier: Any, answered: Any, tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from rich.console import Console
 from edgecvx.data.demo import write_folder
 from edgecvx.errors import EdgecvxError
 from edgecvx.measure import figures, report
-from edgecvx.measure.outcome import Interval, Validation
+from edgecvx.measure.outcome import Interval, SkippedPicture, Validation
 from edgecvx.measure.report_html import headline
 from edgecvx.measure.schema import validation_schema
 from edgecvx.measure.thumbnails import SIDE, thumbnails
@@ -66,6 +66,18 @@ def test_every_form_holds_the_same_figures() -> None:
         for expected in ("1 of 4 files keeps the accuracy", "−2.90", "[−3.80, −2.00]", "93.70%", "90.80%", "142",
                          "24.0 dB", "undecided", "stages.2.downsample.1", "Red and blue are swapped"):  # fmt: skip
             assert expected in form, expected
+
+
+def test_markdown_names_what_was_left_out() -> None:
+    told = report.markdown(sample.validation()).replace("\\", "")
+    assert "1 entry of the data left out: cats/broken.jpg (the file is empty)." in told
+    data = dataclasses.replace(
+        sample.validation().data,
+        skipped=tuple(SkippedPicture(name=f"{i}.jpg", reason="bad") for i in range(12)),
+        skipped_reasons={"bad": 2000},
+    )
+    told = report.markdown(dataclasses.replace(sample.validation(), data=data)).replace("\\", "")
+    assert "9.jpg (bad); and 1\N{NARROW NO-BREAK SPACE}990 more." in told and "10.jpg" not in told
 
 
 def test_a_table_fits_a_terminal_of_100_columns() -> None:
