@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
 import time
 from collections.abc import Callable
 from typing import TextIO
 
+from edgecvx.errors import UsageError
 from edgecvx_live.engine import Engine
 from edgecvx_live.values import Result, as_json
 
@@ -65,8 +67,20 @@ def narrate(engine: Engine, stopping: threading.Event, out: TextIO, *, since: fl
             engine.results.wait(0, timeout=_LOOK)
 
 
+def tell(out: TextIO, text: str) -> None:
+    """Writes a line to whoever follows; one that cannot be written, to a full disk say, ends nothing."""
+    with contextlib.suppress(OSError):
+        out.write(f"{text}\n")
+        out.flush()
+
+
 def printer(out: TextIO, *, as_lines: bool) -> Show:
-    """How results are shown here."""
+    """How results are shown here.
+
+    Raises, where it is called:
+        BrokenPipeError: Nobody reads any more.
+        UsageError: They cannot be written, to a full disk say.
+    """
     if as_lines:
         return lambda result: _print(out, json.dumps(as_json(result), ensure_ascii=True) + "\n")
     if out.isatty():
@@ -99,9 +113,14 @@ def plain(text: str) -> str:
 
 def _say(out: TextIO, text: str) -> None:
     clear = "\r\x1b[K" if out.isatty() else ""  # the line of results, which changes in its place
-    _print(out, f"{clear}{plain(text)}\n")
+    tell(out, f"{clear}{plain(text)}")
 
 
 def _print(out: TextIO, text: str) -> None:
-    out.write(text)
-    out.flush()
+    try:
+        out.write(text)
+        out.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise UsageError(f"the results cannot be written: {error.strerror or error}") from None

@@ -22,7 +22,7 @@ from types import TracebackType
 from edgecvx.errors import EdgecvxError
 from edgecvx_live import __version__
 from edgecvx_live.engine import Engine
-from edgecvx_live.headless import follow, narrate, plain, printer
+from edgecvx_live.headless import follow, narrate, plain, printer, tell
 from edgecvx_live.machine import process_start
 from edgecvx_live.settings import Settings, over, read_settings
 from edgecvx_live.sources import open_source
@@ -47,7 +47,7 @@ def run(arguments: Sequence[str]) -> int:
         settings = _settings(options)
         return _live(settings, options)
     except EdgecvxError as error:
-        print(f"edgecvx-live: {plain(' '.join(str(error).split()))}", file=sys.stderr)  # noqa: T201
+        tell(sys.stderr, f"edgecvx-live: {plain(' '.join(str(error).split()))}")
         return 2
     except BrokenPipeError:  # whoever read our output has seen enough
         return 0
@@ -56,14 +56,16 @@ def run(arguments: Sequence[str]) -> int:
 def _end_loudly(kind: type[BaseException], mistake: BaseException, where: TracebackType | None) -> None:
     """A mistake of ours: the program ends with a code of its own, and a service starts anew."""
     sys.__excepthook__(kind, mistake, where)
-    sys.stderr.flush()
+    with contextlib.suppress(OSError):
+        sys.stderr.flush()
     os._exit(70)
 
 
 def _end_loudly_too(failure: threading.ExceptHookArgs) -> None:
     """The same in a thread, instead of going on half alive."""
     threading.__excepthook__(failure)
-    sys.stderr.flush()
+    with contextlib.suppress(OSError):
+        sys.stderr.flush()
     os._exit(70)
 
 
@@ -98,7 +100,7 @@ def _serve(engine: Engine, settings: Settings, stopping: threading.Event) -> Non
     from edgecvx_live.server import Server
 
     server = Server(engine, host=settings.host, port=settings.port, token=settings.token)
-    print(f"open {server.link}", file=sys.stderr, flush=True)  # noqa: T201
+    tell(sys.stderr, f"open {server.link}")
 
     def end() -> None:
         stopping.wait()

@@ -200,6 +200,22 @@ def test_a_stream_that_is_closed_is_one_that_nobody_reads(
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+@pytest.mark.parametrize("how", ["--json-lines", "--headless"])
+def test_results_that_cannot_be_written_are_one_line(artifact: Path, how: str) -> None:
+    done = live(artifact, how, streams=">/dev/full")
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1] == "edgecvx-live: the results cannot be written: No space left on device"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+def test_what_is_told_and_cannot_be_written_ends_nothing(artifact: Path) -> None:
+    assert live(artifact, "--port", "0", "--seconds", "3", streams="2>/dev/full").returncode == 0
+    done = live(artifact, "--json-lines", "--frames", "3", streams="2>/dev/full")
+    assert (done.returncode, len(done.stdout.splitlines())) == (0, 3)
+    assert live("none.tflite", streams="2>/dev/full").returncode == 2
+
+
 def test_ctrl_c_while_the_program_loads_is_one_line() -> None:
     code = (
         "import sys\nclass Impatient:\n  def find_spec(self, name, *_):\n"
