@@ -15,17 +15,20 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
+from typing import NoReturn, TypeVar
 
-from edgecvx.errors import EdgecvxError
+from edgecvx.errors import EdgecvxError, UsageError
 from edgecvx_live import __version__
 from edgecvx_live.engine import Engine
 from edgecvx_live.headless import follow, narrate, plain, printer, tell
 from edgecvx_live.machine import process_start
 from edgecvx_live.settings import Settings, over, read_settings
 from edgecvx_live.sources import open_source
+
+T = TypeVar("T")
 
 
 def main() -> None:
@@ -42,8 +45,8 @@ def main() -> None:
 
 def run(arguments: Sequence[str]) -> int:
     """Runs the command; every error a user can mend is one line."""
-    options = _parser().parse_args(arguments)
     try:
+        options = _parser().parse_args(arguments)
         settings = _settings(options)
         return _live(settings, options)
     except EdgecvxError as error:
@@ -136,33 +139,63 @@ def _settings(options: argparse.Namespace) -> Settings:
     return over(settings, {**said, "artifacts": tuple(options.artifacts) or None})
 
 
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line, without the six of all options before it."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message}; see edgecvx-live --help")
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="edgecvx-live",
         description="What a camera sees, live: on a page in the browser, or on the terminal.",
         epilog="Sources: picamera2, v4l2:/dev/video0, csi:0 (Jetson), rtsp://host/path, file:video.mp4, folder:DIR, "
         "test, demo.",
     )
     add = parser.add_argument
+    size, whole, number = _a("WIDTHxHEIGHT", _size), _a("a whole number", int), _a("a number", float)
     add("artifacts", nargs="*", metavar="ARTIFACT", help="files that edgecvx export wrote; the first one runs first")
     add("--config", type=Path, metavar="FILE", help="a settings file; what is said here goes over it")
     add("--source", metavar="SOURCE", help="where frames come from (default: demo, drawn pictures)")
-    add("--size", type=_size, metavar="WxH", help="frames of a camera or a video (default: 640x480)")
+    add("--size", type=size, metavar="WxH", help="frames of a camera or a video (default: 640x480)")
     add("--once", action="store_true", help="show a video or a folder once, then stop")
-    add("--threads", type=int, metavar="N", help="threads of each runtime (default: what its target recommends)")
-    add("--smoothing", type=float, metavar="S", help="seconds over which answers are averaged (default: 0.4)")
+    add(
+        "--threads",
+        type=whole,
+        metavar="N",
+        help="threads of each runtime (default: what its target recommends)",
+    )
+    add(
+        "--smoothing",
+        type=number,
+        metavar="S",
+        help="seconds over which answers are averaged (default: 0.4)",
+    )
     add("--side-by-side", action="store_true", help="start with the first two files on the same frames")
     page = parser.add_argument_group("the page")
     page.add_argument("--host", help="where to listen (default: 127.0.0.1, this machine alone; 0.0.0.0 for all)")
-    page.add_argument("--port", type=int, help="default: 8080")
+    page.add_argument("--port", type=whole, help="default: 8080")
     page.add_argument("--token", help="what visitors must know; made for you where --host lets others in")
     terminal = parser.add_argument_group("the terminal")
     terminal.add_argument("--headless", action="store_true", help="no page: the answers on standard output")
     terminal.add_argument("--json-lines", action="store_true", help="no page: each result as a line of JSON")
-    terminal.add_argument("--frames", type=_count, metavar="N", help="stop after N results")
-    parser.add_argument("--seconds", type=_seconds, metavar="S", help="stop after S seconds")
+    terminal.add_argument("--frames", type=_a("a number from 1", _count), metavar="N", help="stop after N results")
+    parser.add_argument("--seconds", type=_a("a number of seconds", _seconds), metavar="S", help="stop after S seconds")
     parser.add_argument("--version", action="version", version=f"edgecvx-live {__version__}")
     return parser
+
+
+def _a(what: str, read: Callable[[str], T]) -> Callable[[str], T]:
+    """A value of the command line, by what it is called where it is none."""
+
+    def value(text: str) -> T:
+        try:
+            return read(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"{text!r} is not {what}") from None
+
+    return value
 
 
 def _size(text: str) -> tuple[int, int]:
@@ -180,7 +213,3 @@ def _seconds(text: str) -> float:
     if not 0 < (seconds := float(text)) < threading.TIMEOUT_MAX:
         raise ValueError
     return seconds
-
-
-# What argparse calls these values in an error.
-_size.__name__, _count.__name__, _seconds.__name__ = "WIDTHxHEIGHT", "number from 1", "number of seconds"
