@@ -335,8 +335,10 @@ def root(
 
 def main() -> None:
     """Runs the command line and exits with its code."""
-    if hasattr(signal, "SIGTERM"):
-        signal.signal(signal.SIGTERM, signal.default_int_handler)  # a polite kill cleans up as Ctrl-C does
+    for name in ("SIGTERM", "SIGHUP"):  # a polite kill and a terminal that was closed clean up as Ctrl-C does
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) is not signal.SIG_IGN:  # nohup
+            signal.signal(number, signal.default_int_handler)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal without a tick, a file name that is no UTF-8
@@ -375,7 +377,8 @@ _STOPPED = "stopped; nothing half-written was left behind, and files from before
 
 
 def _fail(message: str) -> int:
-    show.error(" ".join(message.split()))
+    with contextlib.suppress(OSError):  # where even this cannot be told, the exit code does
+        show.error(" ".join(message.split()))
     return 2
 
 

@@ -351,12 +351,13 @@ def as_from_a_terminal() -> None:
 
 
 @pytest.mark.parametrize(
-    ("sent", "step"), [(signal.SIGINT, 1), (signal.SIGINT, 4), (signal.SIGINT, 6), (signal.SIGTERM, 4)]
+    ("sent", "step"),
+    [(signal.SIGINT, 1), (signal.SIGINT, 4), (signal.SIGINT, 6), (signal.SIGTERM, 4), (signal.SIGHUP, 3)],
 )
 def test_a_stopped_export_leaves_what_was_there(
     checkpoint: Path, tmp_path: Path, sent: signal.Signals, step: int
 ) -> None:
-    """Stopped while it imports, and while it checks and writes: whoever holds the disk at that moment."""
+    """Stopped while it imports, checks and writes: by Ctrl-C, a polite kill, or a terminal that is closed."""
     out = tmp_path / "out"
     out.mkdir()
     (out / "convnextv2_custom.birds-64-fp32.onnx").write_bytes(b"from an earlier export")

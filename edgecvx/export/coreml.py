@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import collections
 import json
+import shutil
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
@@ -201,7 +202,10 @@ def _convert(
         )
     except (ValueError, RuntimeError, AssertionError, OSError) as error:
         raise ExportError(f"coremltools could not write the program: {' '.join(str(error).split())}") from error
-    return model.get_spec(), (Path(model.weights_dir) / "weight.bin").read_bytes()
+    try:
+        return model.get_spec(), (Path(model.weights_dir) / "weight.bin").read_bytes()
+    finally:
+        shutil.rmtree(model.package_path, ignore_errors=True)  # coremltools' own copy, which it keeps until Python ends
 
 
 def _target(ct: ModuleType, ios: int) -> Any:

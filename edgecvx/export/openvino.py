@@ -22,6 +22,7 @@ from edgecvx.export.lowered import Lowered
 from edgecvx.export.openvino_ops import rules
 from edgecvx.export.qdq import QUANTIZE, is_quantized, weight_of
 from edgecvx.export.rewrite import array_of, check_taps, name_of, shape_of, spec_of, to_half
+from edgecvx.onboard.settings import import_openvino
 from edgecvx.spec import Precision, Task
 
 KEPT_FLOAT = {
@@ -165,10 +166,9 @@ def _serialized(model: Any, *, half: bool, compact: bool) -> dict[str, bytes]:
 
 def _load() -> Any:
     try:
-        import openvino
+        return import_openvino()
     except ModuleNotFoundError as error:
         raise missing_package("OpenVINO", "openvino") from error
-    return openvino
 
 
 def _opset() -> Any:

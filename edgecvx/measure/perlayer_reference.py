@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from edgecvx.manifest import Manifest
 from edgecvx.measure.expose.onnx import with_outputs
 from edgecvx.measure.reference import rebuild
+from edgecvx.onboard.settings import import_onnxruntime
 from edgecvx.spec import InputKind, TensorSpec
 
 if TYPE_CHECKING:
@@ -150,8 +151,7 @@ class Runner:
     """An ONNX model in memory, run as it stands."""
 
     def __init__(self, model: onnx.ModelProto, outputs: Mapping[str, str], threads: int) -> None:
-        import onnxruntime as ort
-
+        ort = import_onnxruntime()
         options = ort.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = threads
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL

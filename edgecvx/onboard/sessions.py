@@ -172,7 +172,7 @@ class _Onnx(_Plain):
     def __init__(self, options: Mapping[str, str]) -> None:
         if _first_installed(("onnxruntime",)) is None:
             raise Missing(PACKAGES["onnxruntime"])
-        self._rt: Any = importlib.import_module("onnxruntime")
+        self._rt: Any = settings.import_onnxruntime()
         self.version = str(self._rt.__version__)
         self._provider = options.get("provider", settings.ONNX_CPU)
         self._fallback = options.get("fallback", "refuse")
@@ -220,7 +220,7 @@ class _OpenVINO(_Plain):
     def __init__(self, options: Mapping[str, str]) -> None:
         if _first_installed(("openvino",)) is None:
             raise Missing(PACKAGES["openvino"])
-        self._ov: Any = importlib.import_module("openvino")
+        self._ov: Any = settings.import_openvino()
         self.version = str(self._ov.__version__).split("-")[0]
         self._device, self._precision = options.get("device", "CPU"), options.get("precision", "f32")
         self._core = self._ov.Core()

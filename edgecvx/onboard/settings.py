@@ -7,7 +7,11 @@ accuracy was measured.
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
+import contextlib
+import importlib
+import os
+import sys
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 TFLITE_INTERPRETERS = {
@@ -31,6 +35,32 @@ OPTIONS: Mapping[str, tuple[str, ...]] = {
     "tensorrt": (),
 }
 """Runtime -> the options an order may give it."""
+
+
+def import_onnxruntime() -> Any:
+    """ONNX Runtime, told before it is loaded that it reports to nobody; from 1.31 on it would, to Microsoft."""
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    return importlib.import_module("onnxruntime")
+
+
+def import_openvino() -> Any:
+    """OpenVINO; what it loads for its converter would report to Google Analytics."""
+    with without_openvino_telemetry():
+        return importlib.import_module("openvino")
+
+
+@contextlib.contextmanager
+def without_openvino_telemetry() -> Iterator[None]:
+    """While they are imported, OpenVINO and NNCF look for the package that reports; they can do without."""
+    sender = "openvino_telemetry"
+    kept = sys.modules.get(sender)
+    sys.modules[sender] = None  # type: ignore[assignment]  # importing it fails
+    try:
+        yield
+    finally:
+        del sys.modules[sender]
+        if kept is not None:
+            sys.modules[sender] = kept
 
 
 def tflite_interpreter(module: Any, path: str, *, threads: int | None, plain: bool) -> Any:

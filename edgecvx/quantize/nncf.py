@@ -11,7 +11,6 @@ import contextlib
 import dataclasses
 import io
 import logging
-import sys
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -24,6 +23,7 @@ from numpy.typing import NDArray
 
 from edgecvx.errors import EdgecvxError, missing_package
 from edgecvx.export.rewrite import constant_of, is_constant, name_of, shape_of
+from edgecvx.onboard.settings import without_openvino_telemetry
 from edgecvx.quantize.decide import Decisions, decide
 from edgecvx.quantize.plan import LayerPlan, TensorPlan
 from edgecvx.quantize.qparams import Grid, as_float32, grid_of_range, room_for_bias
@@ -159,25 +159,11 @@ def _tensor(seen: TensorPlan, grid: Grid) -> TensorPlan:
 
 def _load() -> Any:
     try:
-        with _without_telemetry(), _quiet_output():
+        with without_openvino_telemetry(), _quiet_output():
             import nncf
     except ModuleNotFoundError as error:
         raise missing_package("NNCF", "nncf") from error
     return nncf
-
-
-@contextlib.contextmanager
-def _without_telemetry() -> Iterator[None]:
-    """While it is imported, NNCF looks for a package that reports to Google Analytics; it can do without."""
-    sender = "openvino_telemetry"
-    kept = sys.modules.get(sender)
-    sys.modules[sender] = None  # type: ignore[assignment]  # importing it fails
-    try:
-        yield
-    finally:
-        del sys.modules[sender]
-        if kept is not None:
-            sys.modules[sender] = kept
 
 
 @contextlib.contextmanager

@@ -10,6 +10,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from edgecvx.errors import missing_package
+from edgecvx.onboard.settings import import_onnxruntime
 from edgecvx.runtimes.base import batches
 
 Array = NDArray[Any]
@@ -29,7 +30,7 @@ def simulate(graph: ir.Model, pictures: Sequence[Array]) -> list[Array]:
         RuntimeUnavailableError: ONNX Runtime is not installed.
     """
     try:
-        import onnxruntime
+        onnxruntime = import_onnxruntime()
     except ModuleNotFoundError as error:
         raise missing_package("onnxruntime, which computes the reference of an INT8 file,", "onnx") from error
     options = onnxruntime.SessionOptions()

@@ -20,7 +20,13 @@ import numpy as np
 from edgecvx.errors import RuntimeFailedError, UsageError, missing_package, one_of
 from edgecvx.onboard.settings import ONNX_CPU as CPU
 from edgecvx.onboard.settings import ONNX_FALLBACKS as FALLBACKS
-from edgecvx.onboard.settings import onnx_hold_to, onnx_placed, onnx_session_options, onnx_sums_overflow
+from edgecvx.onboard.settings import (
+    import_onnxruntime,
+    onnx_hold_to,
+    onnx_placed,
+    onnx_session_options,
+    onnx_sums_overflow,
+)
 from edgecvx.runtimes.base import Array, check_batch, dtype_of
 from edgecvx.spec import Layout, TensorSpec
 
@@ -118,10 +124,9 @@ def _sums_overflow() -> bool:
 
 def _load() -> Any:
     try:
-        import onnxruntime
+        return import_onnxruntime()
     except ModuleNotFoundError as error:
         raise missing_package("ONNX Runtime", "onnx") from error
-    return onnxruntime
 
 
 def _failures(rt: Any) -> tuple[type[Exception], ...]:

@@ -17,7 +17,7 @@ import numpy as np
 
 from edgecvx.errors import RuntimeFailedError, UsageError, missing_package, one_of
 from edgecvx.onboard.settings import OPENVINO_PRECISIONS as PRECISIONS
-from edgecvx.onboard.settings import openvino_properties
+from edgecvx.onboard.settings import import_openvino, openvino_properties
 from edgecvx.runtimes.base import Array, check_batch, dtype_of
 from edgecvx.spec import Layout, TensorSpec
 
@@ -94,10 +94,9 @@ class OpenVINOSession:
 
 def _load() -> Any:
     try:
-        import openvino
+        return import_openvino()
     except ModuleNotFoundError as error:
         raise missing_package("OpenVINO", "openvino") from error
-    return openvino
 
 
 def _check_is_ir(path: Path) -> None:

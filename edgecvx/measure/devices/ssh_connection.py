@@ -44,7 +44,7 @@ _END = (
 )
 """Ends the runner whose number lies in the folder, where it does not end by itself, and removes the folder."""
 _HOLD = (
-    "trap : HUP TERM; umask 077; "
+    "trap : HUP TERM PIPE; umask 077; "
     'd=$(mktemp -d "${TMPDIR:-/tmp}/edgecvx-XXXXXXXXXX") || exit 3; '
     'echo "$0" >"$d/.edgecvx"; echo "$0$d"; df -Pk "$d"; echo "$0"; cat >/dev/null; n=0; ' + _END
 )
