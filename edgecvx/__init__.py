@@ -38,3 +38,7 @@ def __getattr__(name: str) -> Any:
 
         return edgecvx.export
     raise AttributeError(f"module 'edgecvx' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

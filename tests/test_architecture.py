@@ -117,6 +117,12 @@ def python(code: str) -> str:
     return done.stdout.strip()
 
 
+def test_what_is_imported_when_asked_for_is_listed_before() -> None:
+    """For a notebook's completion; and listing it loads nothing."""
+    told = python("import edgecvx, sys; print(set(edgecvx.__all__) <= set(dir(edgecvx)), 'numpy' in sys.modules)")
+    assert told == "True False"
+
+
 @pytest.mark.parametrize("name", ["edgecvx", "edgecvx.cli", "edgecvx.targets", "edgecvx.models.variants"])
 def test_import_loads_no_framework(name: str) -> None:
     """`edgecvx targets` on a board answers at once, and `edgecvx doctor` where nothing is installed."""
