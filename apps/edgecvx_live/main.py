@@ -27,6 +27,7 @@ from edgecvx_live.headless import follow, narrate, plain, printer, tell
 from edgecvx_live.machine import process_start
 from edgecvx_live.settings import Settings, over, read_settings
 from edgecvx_live.sources import open_source
+from edgecvx_live.sources.base import Source
 
 T = TypeVar("T")
 
@@ -77,6 +78,8 @@ def _live(settings: Settings, options: argparse.Namespace) -> int:
     engine = Engine(settings.artifacts, source, threads=settings.threads, smoothing=settings.smoothing)
     if options.side_by_side:
         engine.select([model.id for model in engine.status().models[:2]])
+    if options.once and source.kind in ("file", "folder"):
+        _try(source)
     stopping = threading.Event()
     with _stop_on_signals(stopping), engine:
         narrator = threading.Thread(
@@ -96,6 +99,15 @@ def _live(settings: Settings, options: argparse.Namespace) -> int:
         finally:
             stopping.set()
             timer.cancel()
+
+
+def _try(source: Source) -> None:
+    """One picture, before anything starts: what is shown once and cannot be shown now is not waited for."""
+    try:
+        source.open()
+        source.read()
+    finally:
+        source.close()
 
 
 def _serve(engine: Engine, settings: Settings, stopping: threading.Event) -> None:
@@ -160,18 +172,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--source", metavar="SOURCE", help="where frames come from (default: demo, drawn pictures)")
     add("--size", type=size, metavar="WxH", help="frames of a camera or a video (default: 640x480)")
     add("--once", action="store_true", help="show a video or a folder once, then stop")
-    add(
-        "--threads",
-        type=whole,
-        metavar="N",
-        help="threads of each runtime (default: what its target recommends)",
-    )
-    add(
-        "--smoothing",
-        type=number,
-        metavar="S",
-        help="seconds over which answers are averaged (default: 0.4)",
-    )
+    add("--threads", type=whole, metavar="N", help="threads of each runtime (default: what its target recommends)")
+    add("--smoothing", type=number, metavar="S", help="seconds over which answers are averaged (default: 0.4)")
     add("--side-by-side", action="store_true", help="start with the first two files on the same frames")
     page = parser.add_argument_group("the page")
     page.add_argument("--host", help="where to listen (default: 127.0.0.1, this machine alone; 0.0.0.0 for all)")

@@ -124,6 +124,24 @@ def test_a_folder_shown_once_ends_the_run_and_says_each_answer(artifact: Path, t
     assert "all pictures" in done.stderr
 
 
+@pytest.mark.parametrize("page", ["--headless", "--port=0"])
+@pytest.mark.parametrize(
+    ("source", "says"),
+    [
+        ("folder:nope", "there is no folder nope: make it and put pictures in"),
+        ("folder:empty", "empty holds no pictures: put some in"),
+        ("file:nope.mp4", "there is no nope.mp4: name the video with its folder"),
+    ],
+)
+def test_what_is_to_be_shown_once_and_is_not_there_is_not_waited_for(
+    artifact: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str, says: str, page: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty").mkdir()
+    done = live(artifact, page, "--once", "--source", source)
+    assert (done.returncode, done.stderr) == (2, f"edgecvx-live: {says}\n")
+
+
 def test_a_missing_camera_is_told_and_no_result_is_no_success(artifact: Path) -> None:
     done = live(artifact, "--headless", "--source", "v4l2:/dev/video99", "--seconds", "1")
     assert done.returncode == 1

@@ -183,6 +183,14 @@ def test_a_video_that_is_shown_once_ends() -> None:
         source.read()
 
 
+def test_a_video_that_is_shown_once_and_breaks_off_is_not_started_over() -> None:
+    source = camera("frame(1); say('ERROR: damaged'); sys.exit(1)", ends=True, loop=False)
+    source.open()
+    assert levels(source, 1) == [1]
+    with pytest.raises(SourceEndedError, match="stopped: damaged"):
+        source.read()
+
+
 def test_a_camera_that_dies_again_and_again_is_taken_up_again_and_again(tmp_path: Path) -> None:
     """The whole way: a program that dies after each frame, and the thread that opens it for ever."""
     count = tmp_path / "count"
@@ -320,6 +328,7 @@ def test_a_system_without_picamera2_says_how_to_get_it(picamera2: Path) -> None:
         *("webcam", "", "v4l2:/etc/passwd", "v4l2:/dev/video0 ! filesink location=x", "v4l2:/dev/video0/../sda"),
         *("csi:0 ! fakesink", "csi:x", "rtsp://", "rtsp://host/a b", 'rtsp://host/" ! filesink location="x'),
         *("rtsp://host/x!y", "rtsp://host/\n", "rtsp://host/$(id)", "rtsp://host/`id`", "file:", "file:/"),
+        *("file", "folder", "folder:"),
         *("picamera2:x", "picamera2:--help", "demo:seed=x", "demo:seed=²", "demo:7", "demo:seed=-1"),
     ],
 )

@@ -24,6 +24,8 @@ def open_source(text: str, *, size: tuple[int, int] = SIZE, loop: bool = True) -
     """
     _check_size(size)
     kind, _, rest = text.partition(":")
+    if kind in ("file", "folder") and not rest:
+        raise UsageError(f"{text} names none: write file:video.mp4 for a video, folder:DIR for a folder of pictures")
     if kind == "demo":
         from edgecvx_live.sources.demo import DemoSource
 

@@ -34,6 +34,7 @@ class FolderSource:
     def __init__(self, folder: Path, *, loop: bool = True, hold: float = HOLD, rate: float = RATE) -> None:
         self.name = folder.name or str(folder)
         self._folder, self._loop = folder, loop
+        self._hope = ", they are taken up" if loop else ""
         self._period, self._repeats = 1 / rate, max(1, round(hold * rate))
         self._closed = threading.Event()
         self._frames: Iterator[Picture] = iter(())
@@ -43,9 +44,7 @@ class FolderSource:
         """Starts at the first picture."""
         self._closed.clear()
         if not self._folder.is_dir():
-            raise SourceMissingError(
-                f"there is no folder {self._folder}: make it and put pictures in, they are taken up"
-            )
+            raise SourceMissingError(f"there is no folder {self._folder}: make it and put pictures in{self._hope}")
         self._frames, self._due = self._rounds(), time.monotonic()
 
     def read(self) -> Picture:
@@ -73,7 +72,7 @@ class FolderSource:
                 for again in range(self._repeats):
                     yield Picture(pixels=pixels, capture_ms=0.0 if again else took)
             if not shown:
-                raise SourceMissingError(f"{self._folder} holds no pictures: put some in, they are taken up")
+                raise SourceMissingError(f"{self._folder} holds no pictures: put some in{self._hope}")
             if not self._loop:
                 raise SourceEndedError(f"all pictures of {self.name} were shown")
 

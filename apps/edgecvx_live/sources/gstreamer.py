@@ -123,7 +123,7 @@ def open_rtsp(address: str, size: tuple[int, int]) -> PipeSource:
 
 def open_file(path: Path, size: tuple[int, int], *, loop: bool) -> PipeSource:
     """A video file."""
-    if not str(path) or path.is_dir():
+    if path.is_dir():
         raise UsageError(f"file:{path} is no video: write file:video.mp4; a folder of pictures is folder:{path}")
     program = Program(
         argv=lambda descriptor: words(FILE, size, descriptor),

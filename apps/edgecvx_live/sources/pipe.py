@@ -251,6 +251,8 @@ class PipeSource:
         raise self._stopped(self._reason() or f"it ended with exit code {child.returncode}")
 
     def _stopped(self, reason: str) -> Exception:
+        if self._count and self._program.ends and not self._program.loop:  # damaged in the middle: not once more
+            return SourceEndedError(f"{self.name} stopped: {reason}")
         if self._count:
             return SourceLostError(f"{self.name} stopped: {reason}")
         return SourceMissingError(f"{self.name} gives no picture: {reason} ({self._program.advice})")
