@@ -37,8 +37,11 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def other(exported: Path, tmp_path: Path) -> Path:
     """The same network in another file, for ratios and gates."""
-    path = tmp_path / "other.onnx"
-    content = exported.read_bytes()
+    return written(exported, tmp_path / "other.onnx", exported.read_bytes())
+
+
+def written(exported: Path, path: Path, content: bytes) -> Path:
+    """Another file with the same manifest but for what it says of the content."""
     path.write_bytes(content)
     manifest = json.loads(manifest_path(exported).read_text())
     manifest["files"] = [{"path": path.name, "bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}]
@@ -143,6 +146,22 @@ def test_a_gate_has_an_exit_code(
     out = " ".join(capfd.readouterr().out.split())
     assert f"{word}: local: {exported.name}: time against other.onnx" in out
     assert ("would decide (--rounds)" in out) is (word == "? undecided")
+
+
+def test_two_files_of_one_name_are_told_apart(
+    exported: Path, script: Script, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "old").mkdir()
+    old = written(exported, tmp_path / "old" / exported.name, exported.read_bytes() + b"\0")
+    script(latency=scripted.noisy({"a0": 1.5}, seed=1))
+    markdown = tmp_path / "bench.md"
+    arguments = ["bench", str(exported), "--against", str(old), "--max-ratio", "1.1", "--markdown", str(markdown)]
+    assert cli.run(arguments) == 1
+    out = " ".join(capfd.readouterr().out.split())
+    new_name, old_name = f"{exported.parent.name}/{exported.name}", f"old/{exported.name}"
+    assert f"{new_name}: time against {old_name}" in out
+    text = markdown.read_text().replace("\\", "")
+    assert f"| {new_name} |" in text and f"| {old_name} |" in text
 
 
 def test_an_absolute_gate_has_an_exit_code(exported: Path, script: Script, capfd: pytest.CaptureFixture[str]) -> None:

@@ -28,7 +28,7 @@ from edgecvx.measure import evidence
 from edgecvx.measure.cache import RowStore, opened_cache, picture_key
 from edgecvx.measure.feeding import FedArtifact
 from edgecvx.measure.figures import counted
-from edgecvx.measure.identity import identity_of
+from edgecvx.measure.identity import identity_of, told_apart
 from edgecvx.measure.inputpath import PICTURES, InputPath, differences
 from edgecvx.measure.outcome import (
     SKIPPED_NAMED,
@@ -110,7 +110,7 @@ def validate(
         raise UsageError(f"--batch {batch} does not work: it must be at least 1")
     check_threads(threads)
     paths = [artifacts] if isinstance(artifacts, str | Path) else list(artifacts)
-    jobs = [_Job.read(Path(path)) for path in paths]
+    jobs = _jobs([Path(path) for path in paths])
     if not jobs:
         raise UsageError("no artifact given")
     excluded = content_hashes(Path(exclude)) if isinstance(exclude, str | Path) else frozenset(exclude)
@@ -149,12 +149,9 @@ class _Job:
     """One artifact to be measured."""
 
     path: Path
+    name: str
+    """What tells it apart from the others."""
     manifest: Manifest
-
-    @classmethod
-    def read(cls, path: Path) -> _Job:
-        artifact, _ = locate(path)
-        return cls(path=artifact, manifest=read_manifest(artifact))
 
     @property
     def classifies(self) -> bool:
@@ -174,7 +171,14 @@ class _Job:
     def identity(self) -> ArtifactIdentity:
         runtime = measured_in(self.manifest)
         version = availability(runtime).version if runtime in RUNTIMES else None
-        return dataclasses.replace(identity_of(self.path, self.manifest, version), runtime=runtime)
+        identity = identity_of(self.path, self.manifest, version)
+        return dataclasses.replace(identity, file=self.name, runtime=runtime)
+
+
+def _jobs(paths: Sequence[Path]) -> list[_Job]:
+    found = [locate(path)[0] for path in paths]
+    names = told_apart(found)
+    return [_Job(path=p, name=name, manifest=read_manifest(p)) for p, name in zip(found, names, strict=True)]
 
 
 def _classes(jobs: Sequence[_Job], truth: str | Path | None) -> tuple[int, tuple[str, ...] | None]:
@@ -184,9 +188,7 @@ def _classes(jobs: Sequence[_Job], truth: str | Path | None) -> tuple[int, tuple
         return 0, None
     if len(kinds) > 1 and truth != NO_TRUTH:
         first, second = list(kinds.values())[:2]
-        raise UsageError(
-            f"{first.path.name} and {second.path.name} do not tell the same classes apart: validate them one by one"
-        )
+        raise UsageError(f"{first.name} and {second.name} do not tell the same classes apart: validate them one by one")
     return next(iter(kinds))
 
 
@@ -216,8 +218,8 @@ class _Run:
 
         def tell(done: int) -> None:
             if self._tell is not None:
-                name, pictures = job.path.name, len(self._data.samples)
-                self._tell(Progress(artifact=name, index=index, artifacts=total, done=done, total=pictures))
+                pictures = len(self._data.samples)
+                self._tell(Progress(artifact=job.name, index=index, artifacts=total, done=done, total=pictures))
 
         identity = job.identity()
         tell(0)

@@ -7,6 +7,7 @@ all others, with a row of its own in every table.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import io
 import json
 from collections.abc import Mapping, Sequence
@@ -23,7 +24,7 @@ from edgecvx.data.preprocess import load_picture, prepare_batch
 from edgecvx.errors import ArtifactError, ImageError, RuntimeUnavailableError, UsageError, one_of
 from edgecvx.manifest import Manifest, locate, read_manifest, verify_files
 from edgecvx.measure.devices.base import PATIENCE
-from edgecvx.measure.identity import identity_of
+from edgecvx.measure.identity import identity_of, told_apart
 from edgecvx.measure.inspection import inspect
 from edgecvx.measure.job import Job
 from edgecvx.measure.latency import Measured, Protocol
@@ -199,7 +200,9 @@ def make_job(
     arrays: dict[str, str] = {}
     orders: list[dict[str, Any]] = []
     measured: list[Measured] = []
+    names = told_apart([c.path for c in contestants])
     for index, contestant in enumerate(contestants):
+        identity = dataclasses.replace(contestant.identity, file=names[index])
         path, parts = contestant.files(f"a{index}")
         files |= parts
         array = _array_of(contestant.manifest, pictures, arrays, files)
@@ -207,7 +210,7 @@ def make_job(
         options = [c.options for c in choices if c.runtime == contestant.manifest.runtime] or [{}]
         for chosen in options:
             for n in threads:
-                entrant = _measured(f"a{len(measured)}", contestant, n, chosen, share)
+                entrant = _measured(f"a{len(measured)}", contestant, identity, n, chosen, share)
                 measured.append(entrant)
                 orders.append(_order_of(entrant, contestant.manifest, path, array))
     return Job(order=_order(orders, pictures, protocol), files=files), tuple(measured)
@@ -265,13 +268,18 @@ def _array_of(manifest: Manifest, pictures: Pictures, known: dict[str, str], fil
 
 
 def _measured(
-    name: str, contestant: Contestant, threads: int | None, options: Mapping[str, str], int8_share: float | None
+    name: str,
+    contestant: Contestant,
+    identity: ArtifactIdentity,
+    threads: int | None,
+    options: Mapping[str, str],
+    int8_share: float | None,
 ) -> Measured:
     manifest = contestant.manifest
     quantized = manifest.quantized
     return Measured(
         id=name,
-        identity=contestant.identity,
+        identity=identity,
         weights=manifest.model.weights,
         calibration=None if quantized is None else quantized.calibration,
         fp32_bytes=None if quantized is None else quantized.fp32_bytes,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from edgecvx.manifest import Manifest
@@ -24,3 +26,17 @@ def identity_of(path: Path, manifest: Manifest, runtime_version: str | None) -> 
         runtime=manifest.runtime,
         runtime_version=runtime_version,
     )
+
+
+def told_apart(paths: Sequence[Path]) -> list[str]:
+    """The name of each file, and where two files have the same one, the shortest end of its path that is its alone."""
+    parts = {path: Path(os.path.abspath(path)).parts for path in paths}  # noqa: PTH100  # a link keeps the user's name
+    several = set(parts.values())
+    return [_own_end(parts[path], several) for path in paths]
+
+
+def _own_end(path: tuple[str, ...], several: set[tuple[str, ...]]) -> str:
+    for n in range(1, len(path)):
+        if sum(other[-n:] == path[-n:] for other in several) == 1:
+            return "/".join(path[-n:])
+    return Path(*path).as_posix()

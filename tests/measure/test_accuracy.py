@@ -233,6 +233,7 @@ def test_a_runtime_that_dies_is_an_error_of_its_artifact_alone(
 
 def changed(exported: Any, folder: Path, changes: dict[str, Any]) -> Path:
     """A copy of the artifact with some of its manifest changed."""
+    folder.mkdir(exist_ok=True)
     path = folder / str(exported.path.name)
     shutil.copy(exported.path, path)
     name = exported.path.name + ".edgecvx.json"
@@ -381,6 +382,21 @@ def test_artifacts_of_other_classes_are_not_thrown_together(small_classifier: An
     other = changed(small_classifier, tmp_path, {"model": said | {"labels": None}})
     with pytest.raises(UsageError, match="one by one"):
         run(small_classifier, tmp_path / "cache", artifacts=[other, small_classifier.path])
+
+
+def test_two_files_of_one_name_are_told_apart(small_classifier: Any, tmp_path: Path) -> None:
+    artifacts = [changed(small_classifier, tmp_path / folder, {}) for folder in ("old", "new")]
+    name = artifacts[0].name
+    told: list[str] = []
+    found = run(
+        small_classifier,
+        tmp_path / "cache",
+        artifacts=[*artifacts, artifacts[0]],
+        limit=8,
+        on_progress=lambda progress: told.append(progress.artifact),
+    )
+    assert [o.identity.file for o in found.artifacts] == [f"old/{name}", f"new/{name}", f"old/{name}"]
+    assert set(told) == {f"old/{name}", f"new/{name}"}
 
 
 def test_the_reference_needs_the_very_weights(small_classifier: Any, tmp_path: Path) -> None:
