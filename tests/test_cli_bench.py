@@ -145,6 +145,10 @@ def test_a_gate_has_an_exit_code(
     assert cli.run(arguments) == code
     out = " ".join(capfd.readouterr().out.split())
     assert f"{word}: local: {exported.name}: time against other.onnx" in out
+    ratio = re.search(rf"{re.escape(exported.name)} \S*\s?takes ([\d.]+) times as long as other\.onnx", out)
+    assert ratio is not None and out.count("times as long as") == 1, "in one direction, the gate's"
+    judged = re.search(r"time against other\.onnx ([\d.]+) times", out)
+    assert judged is not None and float(judged[1]) == pytest.approx(float(ratio[1]), abs=1e-3)
     assert ("would decide (--rounds)" in out) is (word == "? undecided")
 
 

@@ -27,7 +27,7 @@ def terminal(benchmark: Benchmark) -> Group:
 
     parts: list[RenderableType] = []
     for device in benchmark.devices:
-        parts += _device(device)
+        parts += _device(device, [g for g in benchmark.gates if g.device == device.fingerprint.name])
     parts += [_gate(gate) for gate in benchmark.gates]
     return Group(*parts)
 
@@ -89,7 +89,7 @@ def label(m: Measured) -> str:
     return m.identity.file + (f" ({', '.join(settings)})" if settings else "")
 
 
-def _device(device: DeviceBench) -> Iterator[Any]:
+def _device(device: DeviceBench, gates: Sequence[GateResult]) -> Iterator[Any]:
     from rich.text import Text
 
     name = device.fingerprint.name
@@ -108,7 +108,7 @@ def _device(device: DeviceBench) -> Iterator[Any]:
             yield Text(f"{label(m)} has no end to end: {m.end_to_end_note}", style="dim")
         if m.sustained is not None:
             yield Text(f"{_named(device, m)}: {sustained_line(m)}")
-    yield from _ratios(device)
+    yield from _ratios(device, gates)
     if device.noise is not None:
         yield Text(device.noise.sentence, style="dim")
     if device.error is not None:
@@ -159,13 +159,18 @@ def _model_cells(m: Measured, given: Sequence[float]) -> list[str]:
     return [f"{milliseconds(p50.ms)} {span(p50.interval)}".strip(), *others, milliseconds(s.max)]
 
 
-def _ratios(device: DeviceBench) -> Iterator[Any]:
-    """Each against the FP32 file of its own runtime, or where there is none against the first of its batch."""
+def _ratios(device: DeviceBench, gates: Sequence[GateResult]) -> Iterator[Any]:
+    """Each against the file its gate names, the FP32 file of its own runtime, or the first of its batch."""
     from rich.text import Text
 
     lines = []
+    against = {g.measured: g.against for g in gates if g.against is not None}
     for i, m in enumerate(device.measured):
-        base = baseline(device.measured, m) or next((o for o in device.measured[:i] if o.batch == m.batch), None)
+        if m.id in against.values():  # one sentence about two files, and in the direction of the gate's
+            continue
+        base = next((o for o in device.measured if o.id == against.get(m.id)), None)
+        base = base or baseline(device.measured, m)
+        base = base or next((o for o in device.measured[:i] if o.batch == m.batch), None)
         ratio = None if base is None else statistics.between(device.ratios, m.id, base.id)
         if base is None or ratio is None:
             continue
