@@ -74,10 +74,16 @@ def _end_loudly_too(failure: threading.ExceptHookArgs) -> None:
 
 
 def _live(settings: Settings, options: argparse.Namespace) -> int:
+    terminal = options.headless or options.json_lines
+    if options.frames and not terminal:
+        raise UsageError("--frames counts results on the terminal: say --headless or --json-lines, or --seconds here")
     source = open_source(settings.source, size=settings.size, loop=not options.once)
     engine = Engine(settings.artifacts, source, threads=settings.threads, smoothing=settings.smoothing)
     if options.side_by_side:
-        engine.select([model.id for model in engine.status().models[:2]])
+        first = [model.id for model in engine.status().models[:2]]
+        if len(first) < 2:
+            raise UsageError(f"--side-by-side takes two files, and there is one: {first[0]}")
+        engine.select(first)
     if options.once and source.kind in ("file", "folder"):
         _try(source)
     stopping = threading.Event()
@@ -91,11 +97,11 @@ def _live(settings: Settings, options: argparse.Namespace) -> int:
         if options.seconds:
             timer.start()
         try:
-            if options.headless or options.json_lines:
+            if terminal:
                 show = printer(sys.stdout, as_lines=options.json_lines)
                 return 0 if follow(engine, show, stopping, frames=options.frames) else 1
             _serve(engine, settings, stopping)
-            return 0
+            return 1 if options.seconds and engine.results.latest() is None else 0
         finally:
             stopping.set()
             timer.cancel()
