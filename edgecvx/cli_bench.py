@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from edgecvx import show
-from edgecvx.errors import UsageError, missing_package
+from edgecvx.errors import UsageError
 
 if TYPE_CHECKING:
     from edgecvx.measure.latency import Benchmark
@@ -76,8 +74,9 @@ def bench(
     """
     from edgecvx.measure.benchmark import as_json, benchmark
     from edgecvx.measure.benchmark_terminal import errors_of, terminal
+    from edgecvx.measure.outputs import check_outputs
 
-    _check_places(json_file=json_file, html=html, markdown=markdown)
+    check_outputs(json=json_file, html=html, markdown=markdown)
     with show.benchmarking() as on_progress:
         result = benchmark(
             artifacts,
@@ -119,21 +118,6 @@ def _numbers(text: str) -> tuple[int, ...]:
         return tuple(int(part) for part in text.split(","))
     except ValueError:
         raise UsageError(f"--threads {text} does not work: it is numbers with commas between, as 1,2,4") from None
-
-
-def _check_places(**places: Path | None) -> None:
-    """Refuses what could not be written, before anything is measured for it."""
-    named = [path for path in places.values() if path is not None and str(path) != "-"]
-    for path in named:
-        if path.is_dir():
-            raise UsageError(f"{path} is a folder: name a file")
-        nearest = next(folder for folder in path.absolute().parents if folder.exists())
-        if not nearest.is_dir() or not os.access(nearest, os.W_OK):
-            raise UsageError(f"{path} cannot be written: {nearest} is no folder this user may write to")
-    if len({path.absolute() for path in named}) < len(named):
-        raise UsageError("--json, --html and --markdown name one file for two reports")
-    if places["html"] is not None and importlib.util.find_spec("jinja2") is None:
-        raise missing_package("Jinja2, which writes HTML reports,", "report")
 
 
 def _write(result: Benchmark, *, json_file: Path | None, html: Path | None, markdown: Path | None) -> None:

@@ -43,11 +43,13 @@ def report(
     """
     from edgecvx.manifest import write_atomically
     from edgecvx.measure import dossier, dossier_read
+    from edgecvx.measure.outputs import check_outputs
 
+    places = _places(results, out, html, markdown, csv, table)
+    check_outputs(**places)
     sources = dossier_read.read(results)
     show.warnings(sources.warnings)
     found = (sources.validations, sources.benchmarks)
-    places = _places(results, out, html, markdown, csv, table)
     written = []
     for kind, path in places.items():
         if kind == "html":

@@ -51,8 +51,10 @@ def validate(
     """
     from edgecvx.measure import report
     from edgecvx.measure.accuracy import validate as run
+    from edgecvx.measure.outputs import check_outputs
     from edgecvx.measure.perlayer import with_layers
 
+    check_outputs(json=json_file, html=html, markdown=markdown)
     with show.counting() as on_progress:
         validation = run(
             artifacts,
@@ -78,6 +80,8 @@ def validate(
                 show.out.print(report.terminal(validation))
             else:
                 typer.echo(report.as_json(validation), nl=False)
+        for sentence in report.errors_of(validation):
+            show.error(sentence)
     finally:
         _write(validation, data, json_file=json_file, html=html, markdown=markdown)
     return validation.exit_code

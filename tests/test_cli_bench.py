@@ -202,7 +202,8 @@ def test_a_device_that_was_lost_is_exit_code_two_and_shows_what_there_is(
         (["--data", "nowhere"], "nowhere: cannot be listed"),
         (["--json", "."], ". is a folder: name a file"),
         (["--html", "/dev/null/report.html"], "/dev/null/report.html cannot be written"),
-        (["--json", "same", "--markdown", "same"], "name one file for two reports"),
+        (["--json", "same", "--markdown", "./same"], "--json and --markdown name one file for two reports: same"),
+        (["--html", "-"], "--html - does not work: only JSON goes to standard output"),
     ],
 )
 def test_bad_input_is_one_line(

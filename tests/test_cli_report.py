@@ -7,6 +7,7 @@ from pathlib import Path
 
 import benchmark_sample as sample
 import pytest
+from commands import fails
 
 from edgecvx import cli
 from edgecvx.measure.report import as_json
@@ -81,6 +82,28 @@ def test_nothing_to_report_is_an_error(arguments: list[str], results: Path, caps
     (results.parent / "empty").mkdir()
     assert cli.run(["report", *arguments]) == 2
     assert len(capsys.readouterr().err.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        (["--html", "results"], "results is a folder: name a file"),
+        (["--out", "notes.txt"], "notes.txt is no folder this user may write to"),
+        (["--html", "-"], "--html - does not work: only JSON goes to standard output"),
+        (["--markdown", "-"], "--markdown - does not work"),
+        (["--csv", "-"], "--csv - does not work"),
+        (["--html", "same", "--csv", "./same"], "--html and --csv name one file for two reports"),
+        (["--out", ".", "--html", "report.md"], "--html and --markdown name one file for two reports"),
+    ],
+)
+def test_a_place_that_cannot_be_written_is_refused_before_anything_is_read(
+    arguments: list[str], why: str, results: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    (results / "cut.json").write_text("{")  # a warning, once it is read
+    assert why in fails(["report", "results", *arguments], capfd)
+    assert written(tmp_path) == ("notes.txt",) and written(results) == ()
+    assert (tmp_path / "notes.txt").read_text() == "mine"
 
 
 def test_what_was_there_stays_where_nothing_new_can_be_written(results: Path) -> None:

@@ -97,6 +97,13 @@ def terminal(validation: Validation) -> Group:
     return Group(*parts)
 
 
+def errors_of(validation: Validation) -> Iterator[str]:
+    """What could not be measured, and why, a sentence each."""
+    for o in validation.artifacts:
+        if o.error is not None:
+            yield o.error if o.identity.file in o.error else f"{o.identity.file}: {o.error}"
+
+
 def _overview(validation: Validation) -> Table:
     from rich import box
     from rich.table import Table
