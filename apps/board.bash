@@ -42,7 +42,10 @@ fail() {
 parse() {
   while (($#)); do
     case $1 in
-      --prefix) prefix=${2:?--prefix needs a folder} && shift ;;
+      --prefix)
+        (($# > 1)) || fail "--prefix needs a folder"
+        prefix=$2 && shift
+        ;;
       --prefix=*) prefix=${1#*=} ;;
       --no-apt) use_apt=no ;;
       --no-service) use_service=no ;;
