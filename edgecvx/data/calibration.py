@@ -18,7 +18,7 @@ from typing import Any, Literal
 from numpy.typing import NDArray
 
 from edgecvx.data.dataset import DEMO, TWICE, Sample, choose, decoded, demo_sha256
-from edgecvx.data.folder import Skipped, list_pictures, unexpected
+from edgecvx.data.folder import Skipped, list_pictures, named_folder, unexpected
 from edgecvx.data.preprocess import as_input
 from edgecvx.errors import EdgecvxError, ImageError, UsageError
 from edgecvx.spec import CALIBRATION_PICTURES, Calibration, PreprocessSpec, TensorSpec
@@ -60,7 +60,7 @@ def open_calibration(source: str | Path, *, samples: int = CALIBRATION_PICTURES,
         raise UsageError(f"--calib-samples {samples} does not work: at least one picture is needed")
     if source == DEMO:
         return CalibrationSet(kind="demo", name=DEMO, asked=samples, samples=_drawn(samples, seed))
-    folder = Path(source)
+    folder = named_folder(source)
     listing = list_pictures(folder)
     name = folder.resolve().name
     folders = {folder: index for index, folder in enumerate(("", *listing.folders))}

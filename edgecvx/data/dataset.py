@@ -35,7 +35,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from edgecvx.data import demo
-from edgecvx.data.folder import Skipped, list_pictures
+from edgecvx.data.folder import Skipped, list_pictures, named_folder
 from edgecvx.data.preprocess import load_picture, resize_and_crop
 from edgecvx.data.truth import class_indices, match_truth, plain, read_truth
 from edgecvx.errors import ImageError, UsageError
@@ -145,7 +145,7 @@ def open_data(
         exclude: SHA-256 of content to leave out.
 
     Raises:
-        UsageError: The labels do not fit the network, or nothing is left to run.
+        UsageError: The path is empty, the labels do not fit the network, or nothing is left to run.
         EdgecvxError: The folder cannot be listed.
     """
     if limit is not None and limit < 1:
@@ -154,14 +154,14 @@ def open_data(
         if truth not in (None, NO_TRUTH):
             raise UsageError("drawn pictures bring their labels: leave the label file out")
         return _drawn(num_classes, labels, limit or DEMO_PICTURES, seed, labelled=truth is None)
-    found = _listed(Path(data), num_classes, labels, truth)
+    found = _listed(named_folder(data), num_classes, labels, truth)
     samples, excluded, twice = choose(found.samples, limit, seed, frozenset(exclude))
     if not samples:
-        reasons = ", ".join(f"{n} {reason}" for reason, n in Counter(s.reason for s in found.skipped).most_common(5))
-        raise UsageError(
-            f"{found.name}: no picture is left to validate on ({excluded} excluded as calibration pictures"
-            f"{'; left out: ' + reasons if reasons else ''})"
-        )
+        reasons = [f"{n} {reason}" for reason, n in Counter(s.reason for s in found.skipped).most_common(5)]
+        told = [f"{excluded} excluded as calibration pictures"] if excluded else []
+        told += [f"left out: {', '.join(reasons)}"] if reasons else []
+        why = f" ({'; '.join(told)})" if told else ""
+        raise UsageError(f"{found.name}: there is no picture to run{why}")
     return dataclasses.replace(
         found, samples=samples, excluded=excluded, skipped=tuple(sorted((*found.skipped, *twice), key=_by_name))
     )

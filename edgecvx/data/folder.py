@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgecvx.data.preprocess import open_picture
-from edgecvx.errors import EdgecvxError, ImageError
+from edgecvx.errors import EdgecvxError, ImageError, UsageError
 
 UNEXPECTED_NAMED = 3
 """In a warning; further ones are counted."""
@@ -78,6 +78,17 @@ class Listing:
     def reasons(self) -> dict[str, int]:
         """How many entries were left out for each reason, most frequent first."""
         return dict(sorted(Counter(s.reason for s in self.skipped).items(), key=lambda item: (-item[1], item[0])))
+
+
+def named_folder(source: str | Path) -> Path:
+    """The folder of this name.
+
+    Raises:
+        UsageError: The name is empty, as that of a variable nobody set: ``Path("")`` would be the working directory.
+    """
+    if not str(source):
+        raise UsageError("an empty path names no folder of pictures: give a folder, or . for this one")
+    return Path(source)
 
 
 def list_pictures(folder: Path) -> Listing:

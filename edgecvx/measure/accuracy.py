@@ -109,6 +109,9 @@ def validate(
     if batch < 1:
         raise UsageError(f"--batch {batch} does not work: it must be at least 1")
     check_threads(threads)
+    for path in checkpoints:
+        if not Path(path).exists():
+            raise UsageError(f"--checkpoint {path} does not work: there is no such file")
     paths = [artifacts] if isinstance(artifacts, str | Path) else list(artifacts)
     jobs = _jobs([Path(path) for path in paths])
     if not jobs:

@@ -91,6 +91,8 @@ def benchmark(
     opened = [open_device(d, python=python, adb_benchmark=adb_benchmark) if isinstance(d, str) else d for d in named]
     if not opened or len({d.name for d in opened}) < len(opened):
         raise UsageError("--device names no device, or one twice")
+    if adb_benchmark is not None and not any(d.name.startswith("adb://") for d in opened):
+        raise UsageError(f"--adb-benchmark {adb_benchmark} goes with a device adb://SERIAL, and there is none")
     protocol = Protocol(
         rounds=_within("--rounds", rounds, 1, _MOST_ROUNDS),
         runs=(RUNS if runs is None else runs) if seconds is None else None,

@@ -153,6 +153,13 @@ def test_what_cannot_be_calibrated_on_is_refused(tmp_path: Path) -> None:
         open_calibration("demo", samples=0)
 
 
+def test_an_empty_path_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+    assert open_calibration(".").samples
+    with pytest.raises(UsageError, match="an empty path names no folder"):
+        open_calibration("")
+
+
 def test_a_folder_of_damaged_pictures_is_refused(tmp_path: Path) -> None:
     for seed in range(3):
         path = save(tmp_path / f"{seed}.png", seed)

@@ -91,12 +91,23 @@ def test_a_calibration_picture_too_large_to_read_excludes_nothing(
 
 
 def test_when_nothing_is_left_it_says_where_everything_went(folder: Path) -> None:
-    with pytest.raises(UsageError, match=r"no picture is left to validate on \(55 excluded as calibration"):
+    with pytest.raises(UsageError, match=r"no picture to run \(55 excluded as calibration pictures\)$"):
         open_data(folder, num_classes=3, exclude=content_hashes(folder))
     for path in folder.rglob("*.png"):
         path.write_bytes(b"")
-    with pytest.raises(UsageError, match="55 the file is empty"):
+    with pytest.raises(UsageError, match=r"no picture to run \(left out: 55 the file is empty\)$"):
         open_data(folder, num_classes=3)
+
+
+def test_an_empty_folder_and_an_empty_path_are_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UsageError, match=r"^empty: there is no picture to run$"):
+        open_data(tmp_path / "empty", num_classes=3)
+    save(tmp_path / "a.png", 1)
+    monkeypatch.chdir(tmp_path)
+    assert len(open_data(".", num_classes=0).samples) == 1
+    with pytest.raises(UsageError, match="an empty path names no folder"):  # a variable nobody set
+        open_data("", num_classes=0)
 
 
 def test_a_folder_without_classes_has_no_labels(tmp_path: Path) -> None:

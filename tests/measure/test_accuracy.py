@@ -449,3 +449,11 @@ def test_senseless_requests_are_refused(
 ) -> None:
     with pytest.raises(UsageError, match=said):
         run(small_classifier, tmp_path, **options)
+
+
+def test_a_checkpoint_that_is_not_there_is_refused_though_nothing_needs_it(
+    small_classifier: Any, tmp_path: Path
+) -> None:
+    both = [small_classifier.checkpoint, tmp_path / "nope.pth"]
+    with pytest.raises(UsageError, match=r"--checkpoint .*nope\.pth does not work: there is no such file"):
+        run(small_classifier, tmp_path, checkpoints=both, limit=8)

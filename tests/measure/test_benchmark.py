@@ -155,6 +155,8 @@ def test_fewer_runs_than_rounds_are_a_round_each(small_classifier: Exported) -> 
         ({"max_p50": -1.0}, "--max-p50 -1 does not work"),
         ({"max_p50": float("nan")}, "--max-p50 nan does not work"),
         ({"data": "nowhere"}, "nowhere: cannot be listed"),
+        ({"data": ""}, "an empty path names no folder"),
+        ({"adb_benchmark": "nope"}, "--adb-benchmark nope goes with a device adb://SERIAL"),
     ],
 )
 def test_a_request_that_makes_no_sense_is_one_sentence(
