@@ -158,9 +158,24 @@ def _plausible(benchmark: latency.Benchmark) -> latency.Benchmark:
             positive += [m.batch, m.fp32_bytes if m.fp32_bytes is not None else 1]
         if min(positive, default=1) < SMALLEST:
             raise EdgecvxError(f"a time, a ratio or a size in it is {min(positive):g}")
+        if (least := min((number for m in d.measured for number in _besides(m)), default=0)) < 0:
+            raise EdgecvxError(f"a time or a memory in it is {least:g}")
         if len({m.id for m in d.measured}) != len(d.measured):
             raise EdgecvxError("two measurements in it have the same id")
     return benchmark
+
+
+def _besides(m: latency.Measured) -> Iterator[float]:
+    """The times and the memory of a measurement that nothing is divided by: they may be nothing, and never less."""
+    known = [m.load_ns, m.first_ns]
+    known += [m.memory.runtime, m.memory.model, m.memory.peak] if m.memory else []
+    yield from (number for number in known if number is not None)
+    yield from m.warm_up.samples_ns if m.warm_up else ()
+    for turn in (*m.model, *m.end_to_end, *(m.sustained.windows if m.sustained else ())):
+        yield from turn.settle_ns
+        yield turn.yardstick_ns or 0
+        for times in turn.parts_ns.values():
+            yield from times
 
 
 def _check_version(data: dict[str, Any], known: int) -> None:

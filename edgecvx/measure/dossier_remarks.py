@@ -104,8 +104,9 @@ def _arithmetic(device: DevicePart) -> Iterator[str]:
 def _few_samples(device: DevicePart) -> Iterator[str]:
     few = [r for r in device.rows if r.summary and percentile(r.summary, 0.9) is None]
     if few:
-        fewest = min(r.summary.samples for r in few if r.summary)
-        more = "" if len(few) == 1 else " or more"
+        numbers = {r.summary.samples for r in few if r.summary}
+        fewest = min(numbers)
+        more = " or more" if len(numbers) > 1 else ""
         yield f"Too few runs for a p90, which takes 64: {names(few)} had {count(fewest)}{more}"
 
 

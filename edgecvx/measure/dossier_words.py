@@ -17,6 +17,7 @@ from edgecvx.measure.figures import (
     percent,
     points,
     rate,
+    sentence,
     span,
     times,
 )
@@ -335,5 +336,4 @@ def noise_told(device: DevicePart) -> str:
     noise = device.benches[-1].noise
     if noise is None:
         return "The machine's own noise was not measured."
-    text = noise.sentence.strip().rstrip(".")
-    return f"The machine was {noise.verdict}: {text}."
+    return sentence(noise.sentence)

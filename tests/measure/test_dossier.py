@@ -16,6 +16,7 @@ from validation_sample import hostile as hostile_validation
 
 from edgecvx.measure import dossier, figures
 from edgecvx.measure.latency import Benchmark
+from edgecvx.measure.latency_statistics import noise
 from edgecvx.measure.outcome import Validation
 
 HOSTILE = [
@@ -126,6 +127,18 @@ def test_a_benchmark_alone_and_a_validation_alone_are_reports() -> None:
     assert "Validated, and not timed on any device" in judged
     assert "Nothing was measured" in visible(dossier.page([], []))
     assert records(dossier.csv([], [])) == []
+
+
+@pytest.mark.parametrize(
+    ("spread", "drift", "expected"),
+    [(0.0, 0.0, "was quiet."), (0.2, 0.0, "was noisy: something else"), (0.0, 0.5, "became slower on the way: ratios")],
+)
+def test_the_machines_noise_is_told_once(spread: float, drift: float, expected: str) -> None:
+    yardsticks = [round(1e6 * (1 + spread * (i % 3) + drift * (i > 46))) for i in range(60)]
+    bench = dataclasses.replace(sample.laptop(), noise=noise(yardsticks))
+    told = dossier.markdown([], [sample.benchmark(bench)])
+    (line,) = [line for line in told.splitlines() if "timed 60 times" in line]
+    assert line.startswith(f"<sub>The machine {expected}") and line.count("The machine") == 1
 
 
 def test_a_title_takes_the_headlines_place() -> None:

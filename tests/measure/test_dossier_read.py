@@ -76,6 +76,11 @@ DAMAGES: dict[str, Callable[[str], str]] = {
     "a negative time": lambda text: text.replace('"samples_ns": [', '"samples_ns": [-1, '),
     "a ratio of nothing": lambda text: text.replace('"rounds": 20}', '"rounds": 20, "value": 0}'),
     "a time too small to divide by": lambda text: re.sub(r'"q": 0\.5, "ms": [\d.]+', '"q": 0.5, "ms": 1e-300', text),
+    "a negative warm-up": lambda text: re.sub(r'("warm_up": \{"samples_ns": \[)\d+', r"\1-5", text, count=1),
+    "a negative load": lambda text: re.sub(r'"load_ns": \d+', '"load_ns": -1', text, count=1),
+    "a negative first run": lambda text: re.sub(r'"first_ns": \d+', '"first_ns": -1', text, count=1),
+    "a negative run to settle": lambda text: re.sub(r'"settle_ns": \[\d*', '"settle_ns": [-1', text, count=1),
+    "a negative memory": lambda text: re.sub(r'"peak": \d+', '"peak": -1', text, count=1),
     "ids twice": lambda text: text.replace('"id": "a1"', '"id": "a0"'),
     "no text": lambda text: "\udcff",
 }

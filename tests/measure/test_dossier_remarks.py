@@ -73,6 +73,16 @@ def test_few_runs_have_no_p90_and_it_is_said() -> None:
     )
 
 
+@pytest.mark.parametrize(("runs", "told"), [((40, 40), "had 40."), ((40, 60), "had 40 or more.")])
+def test_several_with_few_runs_had_so_many_or_more_only_where_they_differ(runs: tuple[int, int], told: str) -> None:
+    short = tuple(
+        dataclasses.replace(sample.measured(0, sample.identity("onnx", p), 20.0, runs=n), id=p)
+        for p, n in zip(("fp32", "int8"), runs, strict=True)
+    )
+    remarks = of_device(dataclasses.replace(calm(), measured=short, ratios=()))
+    assert f"{told}\n" in f"{remarks}\n", remarks
+
+
 def test_two_versions_of_a_runtime_are_noticed() -> None:
     """The validation ran in TFLite 2.3.0; the board has another one."""
     bench = calm()
