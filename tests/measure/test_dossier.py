@@ -134,7 +134,7 @@ def test_a_benchmark_alone_and_a_validation_alone_are_reports() -> None:
     [(0.0, 0.0, "was quiet."), (0.2, 0.0, "was noisy: something else"), (0.0, 0.5, "became slower on the way: ratios")],
 )
 def test_the_machines_noise_is_told_once(spread: float, drift: float, expected: str) -> None:
-    yardsticks = [round(1e6 * (1 + spread * (i % 3) + drift * (i > 46))) for i in range(60)]
+    yardsticks = [round(1e6 * (1 + spread * (i % 3) + drift * i / 60)) for i in range(60)]
     bench = dataclasses.replace(sample.laptop(), noise=noise(yardsticks))
     told = dossier.markdown([], [sample.benchmark(bench)])
     (line,) = [line for line in told.splitlines() if "timed 60 times" in line]
