@@ -22,7 +22,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecvx import __version__
-from edgecvx.data.dataset import DEMO
 from edgecvx.data.preprocess import as_input, normalize
 from edgecvx.data.probe import probe_pictures
 from edgecvx.errors import UsageError, missing_package, one_of
@@ -144,7 +143,7 @@ def export(
         out=Path(out),
         dump=None if dump is None else Path(dump),
         plan=PlanRequest(
-            calib=calib if calib == DEMO else Path(calib),
+            calib=calib,
             samples=calib_samples,
             plan=None if plan is None else Path(plan),
             engine=quantizer,

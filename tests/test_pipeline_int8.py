@@ -205,6 +205,12 @@ def test_an_empty_folder(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
+def test_an_empty_path_is_not_this_folder(tmp_path: Path) -> None:
+    """An empty variable in a shell script: ``--calib "$PHOTOS"`` must not calibrate on whatever lies here."""
+    with pytest.raises(EdgecvxError, match="an empty path names no folder of pictures"):
+        atto(tmp_path / "out", target="onnx", calib="")
+
+
 def test_one_picture(tmp_path: Path) -> None:
     result = atto(tmp_path, target="onnx", calib_samples=1)
     assert "one single picture" in " ".join(result.warnings)
