@@ -215,7 +215,8 @@ def test_a_stream_that_is_closed_is_one_that_nobody_reads(
     artifact: Path, streams: str, arguments: tuple[str, ...]
 ) -> None:
     done = live(artifact, *arguments, streams=streams)
-    assert done.returncode in (0, 1), done.stderr  # 1: a busy machine, on which no result came in three seconds
+    slow = 1 if "--seconds" in arguments else 0  # a busy machine, on which no result came in three seconds
+    assert done.returncode in (0, slow), done.stderr
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
