@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
 from pathlib import Path
 
 
 def main() -> None:
-    """Runs the command line; Ctrl-C is told in one line from the first moment on, imports included."""
+    """Runs the command line."""
+    start("edgecvx.cli", "error: stopped")
+
+
+def start(module: str, stopped: str) -> None:
+    """Runs a module's ``main``; Ctrl-C is told in one line from the first moment on, its imports included.
+
+    Args:
+        module: What takes time to import, and has the ``main``.
+        stopped: What is told after Ctrl-C.
+    """
     for name in ("stdin", "stdout", "stderr"):  # one that was closed (``>&-``) would be the number of the next file
         if getattr(sys, name) is None:
             setattr(sys, name, Path(os.devnull).open("r" if name == "stdin" else "w"))  # noqa: SIM115
     try:
-        from edgecvx.cli import main as run
-
-        run()
+        importlib.import_module(module).main()
     except KeyboardInterrupt:
-        sys.stderr.write("error: stopped\n")
+        sys.stderr.write(f"{stopped}\n")
         sys.exit(2)
 
 

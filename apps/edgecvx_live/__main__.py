@@ -2,23 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import sys
-from pathlib import Path
+from edgecvx.__main__ import start
 
 
 def main() -> None:
-    """Runs the command; Ctrl-C is told in one line from the first moment on, imports included."""
-    for name in ("stdin", "stdout", "stderr"):  # one that was closed (``>&-``) is one that nobody reads
-        if getattr(sys, name) is None:
-            setattr(sys, name, Path(os.devnull).open("r" if name == "stdin" else "w"))  # noqa: SIM115
-    try:
-        from edgecvx_live.main import main as run
-
-        run()
-    except KeyboardInterrupt:
-        sys.stderr.write("edgecvx-live: stopped\n")
-        sys.exit(2)
+    """Runs the command."""
+    start("edgecvx_live.main", "edgecvx-live: stopped")
 
 
 if __name__ == "__main__":

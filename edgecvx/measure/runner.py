@@ -9,7 +9,6 @@ from pathlib import Path
 import edgecvx
 from edgecvx import onboard
 
-NAME = "edgecvx-runner.pyz"
 _FIRST_DAY = (1980, 1, 1, 0, 0, 0)
 """The earliest a zip file knows: what is packed today and what is packed tomorrow are the same bytes."""
 

@@ -164,25 +164,26 @@ def test_the_page_is_served_and_ends_with_a_polite_kill(artifact: Path) -> None:
         assert not [child for child in children if child.is_running()]
 
 
+def ends_in_order(process: subprocess.Popen[str], number: signal.Signals) -> None:
+    """Sends a signal: exit code 0, and no process of its own is left."""
+    children = psutil.Process(process.pid).children(recursive=True)
+    process.send_signal(number)
+    assert process.wait(PATIENCE) == 0
+    psutil.wait_procs(children, timeout=PATIENCE)
+    assert not [child for child in children if child.is_running()]
+
+
 def test_a_headless_run_ends_in_order(artifact: Path) -> None:
     with start(artifact, "--json-lines") as process:
         line_with(process.stdout, '"frame"')
-        children = psutil.Process(process.pid).children(recursive=True)
-        process.send_signal(signal.SIGINT)
-        assert process.wait(PATIENCE) == 0
-        psutil.wait_procs(children, timeout=PATIENCE)
-        assert not [child for child in children if child.is_running()]
+        ends_in_order(process, signal.SIGINT)
 
 
 @pytest.mark.parametrize("arguments", [("--headless",), ("--port", "0")])
 def test_a_terminal_that_goes_away_ends_it_in_order(artifact: Path, arguments: tuple[str, ...]) -> None:
     with start(artifact, *arguments) as process:
         line_with(process.stderr, "first result")
-        children = psutil.Process(process.pid).children(recursive=True)
-        process.send_signal(signal.SIGHUP)
-        assert process.wait(PATIENCE) == 0
-        psutil.wait_procs(children, timeout=PATIENCE)
-        assert not [child for child in children if child.is_running()]
+        ends_in_order(process, signal.SIGHUP)
 
 
 def test_what_is_to_outlive_its_terminal_does(artifact: Path) -> None:

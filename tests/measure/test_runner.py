@@ -9,7 +9,8 @@ import zipfile
 from pathlib import Path
 
 import edgecvx
-from edgecvx.measure.runner import NAME, runner_bytes
+from edgecvx.measure.job import RUNNER_FILE
+from edgecvx.measure.runner import runner_bytes
 
 
 def test_the_same_bytes_every_day() -> None:
@@ -29,7 +30,7 @@ def test_it_holds_its_own_folder_and_nothing_of_the_package() -> None:
 
 def test_it_starts_without_the_package(tmp_path: Path) -> None:
     """Isolated from everything but the standard library."""
-    path = tmp_path / NAME
+    path = tmp_path / RUNNER_FILE
     path.write_bytes(runner_bytes())
     done = subprocess.run([sys.executable, "-I", "-S", str(path)], capture_output=True, text=True, check=False)
     assert done.returncode == 2
