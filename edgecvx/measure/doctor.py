@@ -7,11 +7,11 @@ import os
 import platform
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import psutil
 
 from edgecvx import __version__
+from edgecvx.onboard.processors import Processor, this_processor
 from edgecvx.runtimes import RUNTIMES, availability
 
 TOOLS: Mapping[str, tuple[tuple[str, ...], str, str]] = {
@@ -24,6 +24,22 @@ TOOLS: Mapping[str, tuple[tuple[str, ...], str, str]] = {
     "transformers": (("transformers",), "transformers", "only to check the network against"),
 }
 """Name -> (distributions it may come in, extra, what it is for)."""
+
+_PAIRS = "adds pairs of uint8 x int8 products in 16 bits; edgecvx's INT8 files cannot overflow there"
+_FOURS = "adds four products of bytes at once, in 32 bits"
+INT8_PRODUCTS: Mapping[str, str] = {
+    "AMX": "multiplies tiles of bytes, and adds in 32 bits",
+    "AVX512-VNNI": _FOURS,
+    "AVX-512": _PAIRS,
+    "AVX-VNNI": _FOURS,
+    "AVX2": _PAIRS,
+    "SSE4.2": _PAIRS,
+    "x86-64": "has no instruction that adds products of bytes: INT8 gains little",
+    "i8mm": "multiplies matrices of bytes, and adds in 32 bits",
+    "dotprod": _FOURS,
+    "NEON": "has no instruction that adds products of bytes: INT8 gains less than with dotprod",
+}
+"""Class of processors -> what it means for INT8."""
 
 _TELLING_FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "amx_int8", "asimddp", "i8mm", "fphp", "sve")
 
@@ -43,50 +59,40 @@ class Diagnosis:
     """The whole report."""
 
     machine: Mapping[str, str]
+    processor: Processor
     runtimes: tuple[Finding, ...]
     tools: tuple[Finding, ...]
 
 
 def diagnose() -> Diagnosis:
     """Looks at this machine; changes nothing and connects to nothing."""
+    processor = this_processor()
     return Diagnosis(
-        machine=_machine(),
+        machine=_machine(processor),
+        processor=processor,
         runtimes=tuple(_runtime(name) for name in RUNTIMES),
         tools=tuple(_tool(name) for name in TOOLS),
     )
 
 
-def _machine() -> Mapping[str, str]:
-    flags = " ".join(flag for flag in _TELLING_FLAGS if flag in _cpu_flags())
+def _machine(processor: Processor) -> Mapping[str, str]:
+    name = processor.name or platform.machine()
+    flags = " ".join(flag for flag in _TELLING_FLAGS if flag in processor.instructions)
     return {
         "edgecvx": __version__,
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
-        "processor": f"{_cpu_name()}, {psutil.cpu_count(logical=True)} threads" + (f", {flags}" if flags else ""),
+        "processor": f"{name}, {psutil.cpu_count(logical=True)} threads" + (f", {flags}" if flags else ""),
+        "class": _class(processor.kind),
         "memory": f"{psutil.virtual_memory().total / 2**30:.1f} GiB",
         "hub": "offline (HF_HUB_OFFLINE)" if os.environ.get("HF_HUB_OFFLINE", "0") not in ("", "0") else "on demand",
     }
 
 
-def _cpu_lines() -> list[str]:
-    path = Path("/proc/cpuinfo")
-    return path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else []
-
-
-def _cpu_name() -> str:
-    for line in _cpu_lines():
-        key, _, value = line.partition(":")
-        if key.strip() in ("model name", "Model"):
-            return value.strip()
-    return platform.processor() or platform.machine()
-
-
-def _cpu_flags() -> frozenset[str]:
-    for line in _cpu_lines():
-        key, _, value = line.partition(":")
-        if key.strip() in ("flags", "Features"):
-            return frozenset(value.split())
-    return frozenset()
+def _class(kind: str | None) -> str:
+    if kind is None:
+        return "unknown: every file is checked here once, against what it computed where it was proved"
+    return f"{kind}: {INT8_PRODUCTS[kind]}"
 
 
 def _runtime(name: str) -> Finding:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -49,6 +50,11 @@ def command(root: Path, words: Sequence[str]) -> str | None:
     except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout.decode("utf-8", errors="replace").strip() or None if done.returncode == 0 else None
+
+
+def sysctl(root: Path, name: str) -> str | None:
+    """What macOS tells under a name; None elsewhere."""
+    return command(root, ["sysctl", "-n", name]) if sys.platform == "darwin" else None
 
 
 def cpuinfo(root: Path) -> list[dict[str, str]]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from edgecvx.onboard import memory
-from edgecvx.onboard.board import ROOT, command, cpuinfo, number, text
+from edgecvx.onboard.board import ROOT, command, cpuinfo, number, sysctl, text
 from edgecvx.onboard.processors import cpu_features, cpu_name
 
 _DMI = "sys/class/dmi/id/"
@@ -41,12 +41,12 @@ _HYPERVISORS = {
 
 def fingerprint(root: Path = ROOT) -> dict[str, Any]:
     """Everything but the name, which is the host's to give."""
-    board, cpu, size = board_name(root), cpu_name(root) or _sysctl(root, "machdep.cpu.brand_string"), _memory(root)
+    board, cpu, size = board_name(root), cpu_name(root) or sysctl(root, "machdep.cpu.brand_string"), _memory(root)
     emulator = emulated(root)
     return {
         "id": identity(root, board, cpu, size, emulator),
         "hostname": socket.gethostname() or None,
-        "board": board or _sysctl(root, "hw.model"),
+        "board": board or sysctl(root, "hw.model"),
         "soc": soc_name(root),
         "cpu": cpu,
         "machine": platform.machine(),
@@ -71,7 +71,7 @@ def identity(root: Path, board: str | None, cpu: str | None, size: int | None, e
         or text(root, "sys/firmware/devicetree/base/serial-number")
         or (blocks[-1].get("Serial") if blocks else None)
         or text(root, "etc/machine-id")
-        or _sysctl(root, "kern.uuid")
+        or sysctl(root, "kern.uuid")
         or socket.gethostname()
     )
     steps = None if size is None else round(size / _MEMORY_STEP)
@@ -141,7 +141,7 @@ def emulated(root: Path) -> str | None:
         return "qemu"
     blocks = cpuinfo(root)
     names = {block.get("model name", "") for block in blocks}
-    if any("VirtualApple" in name for name in names) or _sysctl(root, "sysctl.proc_translated") == "1":
+    if any("VirtualApple" in name for name in names) or sysctl(root, "sysctl.proc_translated") == "1":
         return "rosetta"
     if any("QEMU TCG" in name for name in names):
         return "qemu"
@@ -206,12 +206,8 @@ def facts(root: Path) -> dict[str, str]:
 
 
 def _memory(root: Path) -> int | None:
-    size = memory.total(root) or _sysctl(root, "hw.memsize")
+    size = memory.total(root) or sysctl(root, "hw.memsize")
     return None if size is None else int(size)
-
-
-def _sysctl(root: Path, name: str) -> str | None:
-    return command(root, ["sysctl", "-n", name]) if sys.platform == "darwin" else None
 
 
 def _installed(distribution: str) -> str | None:
