@@ -69,7 +69,7 @@ def _conv(w: MilWriter, node: ir.Node) -> Var:
         "groups": attributes["group"].as_int(),
     }
     if (bias := _bias(w, node)) is not None:
-        arguments["bias"] = w.constant(f"{node.name}.bias", bias)
+        arguments["bias"] = w.constant(f"{node.name}.bias", bias, added=True)
     return w.op("conv", w.output(node), **arguments)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from edgecvx.errors import ExportError
+from edgecvx.export.half import is_added, to_half
 from edgecvx.export.rewrite import array_of, name_of
 
 Var = Any
@@ -71,16 +71,10 @@ class MilWriter:
         known = {k: v if hasattr(v, "sym_type") else self._setting(v) for k, v in arguments.items()}
         return getattr(self.mb, kind)(name=name, **known)
 
-    def constant(self, name: str, array: NDArray[Any]) -> Var:
-        """A constant of the graph, in the program's precision."""
-        with np.errstate(over="ignore"):
-            data = np.ascontiguousarray(array, dtype=self.dtype)
-        if not np.isfinite(data).all():
-            raise ExportError(
-                f"constant {name!r} reaches {np.abs(array).max():.3g}, beyond the largest float16, 65504: "
-                "use --precision fp32"
-            )
-        return self.mb.const(val=data, name=self.identifiers.of(name))
+    def constant(self, name: str, array: NDArray[Any], *, added: bool = False) -> Var:
+        """A constant of the graph, in the program's precision; ``added`` as ``to_half`` has it."""
+        data = to_half(name, array, added=added) if self.half else array
+        return self.mb.const(val=np.ascontiguousarray(data, dtype=self.dtype), name=self.identifiers.of(name))
 
     def input(self, node: ir.Node, index: int) -> Var | None:
         """A node's input, or None where it is absent."""
@@ -88,7 +82,7 @@ class MilWriter:
             return None
         name = name_of(value)
         if name not in self.values:
-            self.values[name] = self.constant(name, array_of(value))
+            self.values[name] = self.constant(name, array_of(value), added=is_added(value))
         return self.values[name]
 
     def output(self, node: ir.Node) -> str:

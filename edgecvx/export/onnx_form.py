@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from edgecvx.errors import UsageError
 from edgecvx.export.canonical import IR_VERSION, OPSET
+from edgecvx.export.half import is_added, to_half
 from edgecvx.export.qdq import QUANTIZE, weight_of
-from edgecvx.export.rewrite import Writer, array_of, check_taps, name_of, shape_of, to_half
+from edgecvx.export.rewrite import Writer, array_of, check_taps, name_of, shape_of
 
 FLOAT, HALF = ir.DataType.FLOAT, ir.DataType.FLOAT16
 
@@ -78,8 +79,13 @@ class Form(abc.ABC):
         return self._write.op("Cast", [x], {"to": int(dtype)}, name=name, shape=shape_of(x), dtype=dtype)
 
     def _parameter(self, value: ir.Value | None) -> ir.Value:
-        return self._constant(name_of(value), array_of(value))
+        return self._constant(name_of(value), array_of(value), added=is_added(value))
 
-    def _constant(self, name: str, array: NDArray[np.floating]) -> ir.Value:
+    def _vector(self, value: ir.Value | None) -> ir.Value:
+        """A constant per channel, without the axes it has beside that in maps."""
+        return self._constant(name_of(value), array_of(value).reshape(-1), added=is_added(value))
+
+    def _constant(self, name: str, array: NDArray[np.floating], *, added: bool = False) -> ir.Value:
         """A constant in the form's own type."""
-        return self._write.constant(name, to_half(name, array) if self._type is HALF else array.astype(np.float32))
+        floats = to_half(name, array, added=added) if self._type is HALF else array.astype(np.float32)
+        return self._write.constant(name, floats)

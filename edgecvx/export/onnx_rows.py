@@ -120,7 +120,7 @@ class RowForm(Form):
         operands = []
         for v in node.inputs:
             if is_constant(v):  # [1, C, 1, 1]
-                operands.append(self._constant(name_of(v), array_of(v) if in_maps else array_of(v).reshape(-1)))
+                operands.append(self._parameter(v) if in_maps else self._vector(v))
             else:
                 operands.append(self._maps(name_of(v)) if in_maps else self._rows(name_of(v)))
         if in_maps:
@@ -254,8 +254,7 @@ class RowForm(Form):
             if after is None:
                 found.append(None)
                 continue
-            constant = after.inputs[1]
-            found.append(self._constant(name_of(constant), array_of(constant).reshape(-1)))
+            found.append(self._vector(after.inputs[1]))
             self._absorbed.add(name_of(after.outputs[0]))
             last = after
         return last, found[0], found[1]

@@ -18,10 +18,11 @@ import numpy as np
 import onnx_ir as ir
 
 from edgecvx.errors import ExportError, missing_package, one_of
+from edgecvx.export.half import is_added, to_half
 from edgecvx.export.lowered import Lowered
 from edgecvx.export.openvino_ops import rules
 from edgecvx.export.qdq import QUANTIZE, is_quantized, weight_of
-from edgecvx.export.rewrite import array_of, check_taps, name_of, shape_of, spec_of, to_half
+from edgecvx.export.rewrite import array_of, check_taps, name_of, shape_of, spec_of
 from edgecvx.onboard.settings import import_openvino
 from edgecvx.spec import Precision, Task
 
@@ -65,7 +66,7 @@ def lower(graph: ir.Model, options: OpenVINOOptions) -> Lowered:
         raise ExportError(f"a {kind} graph cannot be written with precision {options.precision.value}")
     if half:
         for name, value in graph.graph.initializers.items():
-            to_half(name, array_of(value))
+            to_half(name, array_of(value), added=is_added(value))
     taps = check_taps(graph, options.taps)
     model = _build(graph, taps, quantized=quantized)
     _describe(model, graph.metadata_props, bytes_in=graph.graph.inputs[0].dtype is ir.DataType.UINT8)

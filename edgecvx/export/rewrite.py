@@ -176,17 +176,3 @@ def spec_of(value: ir.Value) -> TensorSpec:
     if value.dtype is None or value.dtype not in names:
         raise ExportError(f"{name_of(value)!r} has type {value.dtype}, which no file of edgecvx has")
     return TensorSpec(name=name_of(value), shape=shape, dtype=names[value.dtype], layout=layout)  # type: ignore[arg-type]
-
-
-def to_half(name: str, array: NDArray[np.generic]) -> NDArray[np.float16]:
-    """A constant in float16.
-
-    Raises:
-        ExportError: A value is too large for it.
-    """
-    largest = float(np.abs(array).max(initial=0.0))
-    if largest > float(np.finfo(np.float16).max):
-        raise ExportError(
-            f"{name!r} holds {largest:.4g}, and float16 ends at 65504: export this network with --precision fp32"
-        )
-    return np.asarray(array, dtype=np.float16)

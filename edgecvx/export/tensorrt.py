@@ -193,8 +193,7 @@ class TensorRTForm(Form):
     def _affine(self, node: ir.Node | None, absent: str, usual: NDArray[np.float32]) -> ir.Value:
         if node is None:
             return self._constant(absent, usual)
-        constant = node.inputs[1]
-        return self._constant(name_of(constant), array_of(constant).reshape(-1))
+        return self._vector(node.inputs[1])
 
     def grn(self, node: ir.Node) -> None:
         """``x * (base + gamma * N)``, whose factor is computed in float32 in every file.

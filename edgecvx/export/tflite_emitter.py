@@ -19,6 +19,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from edgecvx.errors import ExportError
+from edgecvx.export.half import to_half
 from edgecvx.export.qdq import DEQUANTIZE, QUANTIZE, grid_of, output_grid, quantized_input
 from edgecvx.export.rewrite import array_of, name_of, shape_of
 from edgecvx.export.tflite_writer import Quantization, Writer
@@ -27,9 +28,6 @@ from edgecvx.quantize.qparams import Grid
 Array = NDArray[Any]
 Reduction = Literal["MEAN", "SUM"]
 HALF = "float16-weights"
-
-HALF_LOSS = 0.01
-"""How much of its norm a kernel may lose as float16: rounding costs about 2**-12, only numbers too small cost more."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -205,22 +203,3 @@ def nhwc(shape: Sequence[int]) -> tuple[int, ...]:
 def channels_last(array: Array) -> Array:
     """An NCHW constant as the file stores it; a vector stays as it is."""
     return array.transpose(0, 2, 3, 1) if array.ndim == 4 else array
-
-
-def to_half(name: str, array: Array) -> NDArray[np.float16]:
-    """Rounds weights to float16.
-
-    Raises:
-        ExportError: They do not fit: some become infinite, or together they lose more than ``HALF_LOSS`` of their norm.
-    """
-    with np.errstate(over="ignore"):
-        half = array.astype(np.float16)
-    largest = float(np.abs(array).max(initial=0.0))
-    if not np.isfinite(half).all():
-        raise ExportError(f"{name!r} reaches {largest:g}, and float16 ends at 65504; export this model as fp32")
-    lost = np.linalg.norm((half.astype(np.float64) - array).ravel())
-    if lost > HALF_LOSS * np.linalg.norm(array.astype(np.float64).ravel()):
-        raise ExportError(
-            f"{name!r} reaches only {largest:g}, too small for float16 to hold; export this model as fp32"
-        )
-    return half

@@ -177,7 +177,7 @@ def test_float16_halves_the_file_and_says_what_it_keeps() -> None:
 
 
 @pytest.mark.parametrize(
-    ("scale", "message"), [(1e6, r"'stages.0.blocks.0.mlp.fc1.weight' reaches .* ends at 65504"), (1e-9, "too small")]
+    ("scale", "message"), [(1e6, r"'stages.0.blocks.0.mlp.fc1.weight' holds .* ends at 65504"), (1e-9, "too small")]
 )
 def test_weights_that_float16_cannot_hold_are_refused(scale: float, message: str) -> None:
     module = network()
