@@ -21,6 +21,7 @@ from edgecvx.export.onnx_rows import RowForm
 from edgecvx.export.opinfo import OpInfo
 from edgecvx.export.qdq import DEQUANTIZE, is_quantized
 from edgecvx.export.rewrite import is_constant, name_of, shape_of, spec_of
+from edgecvx.quantize.pairs import PairOrder, Product
 from edgecvx.spec import Precision
 
 KEPT_FLOAT = {
@@ -52,6 +53,8 @@ class OnnxOptions:
             raise ExportError("there is no plain form in FP16: only the form in rows knows what has to stay float32")
 
 
+_WEIGHTS = {"Conv": 1, "Gemm": 1, "MatMulIntegerToFloat": 1, "DynamicQuantizeMatMul": 1, "QLinearConv": 3}
+"""Operations that may multiply integers -> which of their inputs are the weights."""
 PRODUCTS = ("Gemm", "MatMul", "MatMulIntegerToFloat", "DynamicQuantizeMatMul")
 
 
@@ -88,12 +91,40 @@ def _lowered(model: ir.Model, passes: tuple[str, ...], kept_float: Mapping[str, 
     )
 
 
+def read_products(path: Path) -> tuple[Product, ...]:
+    """The layers of an ONNX file whose int8 weights ONNX Runtime's kernels read in pairs.
+
+    Raises:
+        ArtifactError: The file is not an ONNX model.
+    """
+    return tuple(filter(None, map(_product, _graph(path))))
+
+
+def _product(node: ir.Node) -> Product | None:
+    weight = node.inputs[_WEIGHTS[node.op_type]] if node.op_type in _WEIGHTS else None
+    source = None if weight is None else weight.producer()
+    if source is not None and source.op_type == DEQUANTIZE:
+        weight = source.inputs[0]
+    if weight is None or weight.const_value is None or weight.const_value.dtype is not ir.DataType.INT8:
+        return None
+    values = np.asarray(weight.const_value.numpy(), np.int8)
+    is_depthwise = values.ndim == 4 and values.shape[1] == 1
+    if node.op_type in ("MatMulIntegerToFloat", "DynamicQuantizeMatMul"):  # [in, out]
+        values = values.T
+    return None if is_depthwise else Product(name=name_of(node.outputs[0]), values=values, order=PairOrder.ROWS)
+
+
 def read_ops(path: Path) -> tuple[OpInfo, ...]:
     """The operations of an ONNX file, in the order they are executed.
 
     Raises:
         ArtifactError: The file is not an ONNX model.
     """
+    seen: set[str] = set()
+    return tuple(_op_info(node, seen) for node in _graph(path))
+
+
+def _graph(path: Path) -> ir.Graph:
     try:
         graph = ir.load(path).graph
     except (DecodeError, OSError, ValueError, TypeError, AttributeError) as error:
@@ -102,8 +133,7 @@ def read_ops(path: Path) -> tuple[OpInfo, ...]:
         ) from error
     if not len(graph):
         raise ArtifactError(f"{path.name} is not an ONNX model: it has no operations")
-    seen: set[str] = set()
-    return tuple(_op_info(node, seen) for node in graph)
+    return graph
 
 
 def _op_info(node: ir.Node, seen: set[str]) -> OpInfo:

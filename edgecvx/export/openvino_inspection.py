@@ -1,17 +1,27 @@
-"""What is in an OpenVINO IR: its operations, read from the ``.xml`` alone, without OpenVINO."""
+"""What is in an OpenVINO IR: its operations, read without OpenVINO."""
 
 from __future__ import annotations
 
+import contextlib
 import math
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
+
 from edgecvx.errors import ArtifactError
 from edgecvx.export.opinfo import OpInfo
+from edgecvx.quantize.pairs import PairOrder, Product
 
 _TYPES = {"FP32": "float32", "FP16": "float16", "U8": "uint8", "I8": "int8", "I64": "int64"}
 _INT8 = ("I8", "U8")
+
+
+Layers = Mapping[str, ElementTree.Element]
+"""By their id."""
+Sources = Mapping[str, Sequence[str]]
+"""The layers that each layer reads, in the order of its inputs."""
 
 
 def read_ops(path: Path) -> tuple[OpInfo, ...]:
@@ -20,18 +30,60 @@ def read_ops(path: Path) -> tuple[OpInfo, ...]:
     Raises:
         ArtifactError: The file is not an IR.
     """
+    with _named(path):
+        return tuple(_op_infos(*_network(path)))
+
+
+def read_products(path: Path) -> tuple[Product, ...]:
+    """The layers of an IR whose int8 weights the CPU plugin's kernels read in pairs.
+
+    Raises:
+        ArtifactError: The file is not an IR, or its weights are not where it says.
+    """
+    with _named(path):
+        layers, sources = _network(path)
+        return tuple(_products(layers, sources, path.with_suffix(".bin").read_bytes()))
+
+
+@contextlib.contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Says of which file it is that something is wrong with it."""
     try:
-        net = ElementTree.parse(path).getroot()
-        layers = {layer.attrib["id"]: layer for layer in net.iterfind("layers/layer")}
-        sources: dict[str, list[str]] = {key: [] for key in layers}
-        for edge in sorted(net.iterfind("edges/edge"), key=lambda e: int(e.attrib["to-port"])):
-            sources[edge.attrib["to-layer"]].append(edge.attrib["from-layer"])
-        return tuple(_op_infos(layers, sources))
+        yield
     except (ElementTree.ParseError, KeyError, ValueError, AttributeError, IndexError, OSError) as error:
         raise ArtifactError(f"{path.name} is not an OpenVINO IR that can be read: {error!r}") from error
 
 
-def _op_infos(layers: Mapping[str, ElementTree.Element], sources: Mapping[str, list[str]]) -> Iterator[OpInfo]:
+def _network(path: Path) -> tuple[Layers, Sources]:
+    net = ElementTree.parse(path).getroot()
+    layers = {layer.attrib["id"]: layer for layer in net.iterfind("layers/layer")}
+    sources: dict[str, list[str]] = {key: [] for key in layers}
+    for edge in sorted(net.iterfind("edges/edge"), key=lambda e: int(e.attrib["to-port"])):
+        sources[edge.attrib["to-layer"]].append(edge.attrib["from-layer"])
+    return layers, sources
+
+
+def _products(layers: Layers, sources: Sources, weights: bytes) -> Iterator[Product]:
+    for key, layer in layers.items():
+        if not _depth(layer):
+            continue
+        constant = layers[sources[key][1]]
+        while constant.attrib["type"] in ("Convert", "Multiply"):  # the way back from float
+            constant = layers[sources[constant.attrib["id"]][0]]
+        data = constant.find("data")
+        if constant.attrib["type"] != "Const" or data is None or data.attrib["element_type"] != "i8":
+            continue
+        begin, size = int(data.attrib["offset"]), int(data.attrib["size"])
+        shape = tuple(int(d) for d in data.attrib["shape"].split(",") if d.strip())
+        if layer.attrib["type"] == "GroupConvolution":  # [groups, out, in, height, width]
+            shape = (shape[0] * shape[1], *shape[2:])
+            if shape[1] == 1:  # depthwise makes no pairs
+                continue
+        values = np.frombuffer(weights[begin : begin + size], np.int8).reshape(shape)
+        yield Product(name=layer.attrib["name"], values=values, order=PairOrder.CHANNELS)
+
+
+def _op_infos(layers: Layers, sources: Sources) -> Iterator[OpInfo]:
     """All layers that compute something when the model runs."""
     constants: dict[str, str] = {}  # the element type in which each constant is stored, also behind its decompression
     sizes: dict[str, int] = {}  # of constants nobody has counted yet

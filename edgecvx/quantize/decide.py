@@ -10,7 +10,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from edgecvx.export.canonical import DOMAIN
-from edgecvx.export.rewrite import array_of, name_of
+from edgecvx.export.rewrite import array_of, name_of, reads_picture
 from edgecvx.quantize.bias import bias_correction
 from edgecvx.quantize.estimators import Estimator, choose_range
 from edgecvx.quantize.plan import LayerPlan, TensorPlan
@@ -69,7 +69,8 @@ def _layer(node: ir.Node, stats: Statistics, estimator: Estimator, refinements: 
         scales = room_for_bias(scales, array_of(node.inputs[2]), finest)
     correction = None
     if "bias-correction" in refinements:
-        correction = bias_correction(weight, quantize_weight(weight, scales), seen)
+        rounded = quantize_weight(weight, scales, of_picture=reads_picture(node))
+        correction = bias_correction(weight, rounded, seen)
     return LayerPlan(
         input=grids,
         output=_tensor(stats[name], estimator),

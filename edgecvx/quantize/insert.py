@@ -7,13 +7,16 @@ INT8 file has to compute; every lowering writes this one graph. Their names and 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
 from edgecvx.errors import EdgecvxError, UsageError
 from edgecvx.export.canonical import DOMAIN, QUANTIZED_OPS, check_canonical
-from edgecvx.export.rewrite import array_of, name_of, shape_of
+from edgecvx.export.rewrite import array_of, name_of, reads_picture, shape_of
+from edgecvx.quantize.pairs import Pairs
 from edgecvx.quantize.plan import LayerPlan, QuantPlan
 from edgecvx.quantize.qparams import BYTES, Grid, quantize_weight
 from edgecvx.quantize.scheme import ACTIVATION, Scheme
@@ -67,7 +70,7 @@ class _Inserter:
         if plan is not None:
             weight = self._smooth(node, weight, plan.smoothing)
             scales = _vector(plan.weight_scales, weight.shape[0], f"{name}: weight_scales")
-        self._weight(node, weight, scales)
+        self._weight(node, weight, scales, self._scheme.pairs_in(name, weight.shape))
         if plan is None:
             return
         self._correct(node, plan.bias_correction)
@@ -111,8 +114,14 @@ class _Inserter:
             node.replace_input_with(0, value)
         return np.asarray(weight * scales.reshape(1, -1, *[1] * (weight.ndim - 2)), np.float32)
 
-    def _weight(self, node: ir.Node, weight: NDArray[np.float32], scales: NDArray[np.float32] | None) -> None:
-        quantized = quantize_weight(weight, scales)
+    def _weight(
+        self,
+        node: ir.Node,
+        weight: NDArray[np.float32],
+        scales: NDArray[np.float32] | None,
+        pairs: Sequence[Pairs],
+    ) -> None:
+        quantized = quantize_weight(weight, scales, pairs, of_picture=reads_picture(node))
         old = node.inputs[1]
         name = "" if old is None else str(old.name)
         values = self._constant(f"{name}.int8", quantized.values)

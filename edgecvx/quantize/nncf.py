@@ -22,7 +22,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from edgecvx.errors import EdgecvxError, missing_package
-from edgecvx.export.rewrite import constant_of, is_constant, name_of, shape_of
+from edgecvx.export.rewrite import constant_of, is_constant, name_of, reads_picture, shape_of
 from edgecvx.onboard.settings import without_openvino_telemetry
 from edgecvx.quantize.decide import Decisions, decide
 from edgecvx.quantize.plan import LayerPlan, TensorPlan
@@ -56,6 +56,9 @@ def decide_with_nncf(graph: ir.Model, pictures: Iterable[Array], stats: Statisti
     before, after = (_Constants(ir.from_proto(model)) for model in (float_model, quantized))
     seen = decide(graph, stats, estimator="minmax", refinements=())
     layers = {name: _layer(name, plan, before, after) for name, plan in seen.layers.items()}
+    for name in (name_of(node.outputs[0]) for node in graph.graph if node.op_type in LAYERS and reads_picture(node)):
+        # NNCF takes back what its own rounding does to the mean; ours (``edgecvx.quantize.pictures``) leaves it alone.
+        layers[name] = dataclasses.replace(layers[name], bias_correction=())
     return dataclasses.replace(seen, layers=layers)
 
 
@@ -85,7 +88,7 @@ def _quantized(model: onnx.ModelProto, pictures: Iterable[Array], count: int, im
             target_device=nncf.TargetDevice.ANY,
             ignored_scope=nncf.IgnoredScope(types=others, validate=False),
             advanced_parameters=nncf.AdvancedQuantizationParameters(
-                overflow_fix=nncf.OverflowFix.DISABLE,  # for processors without VNNI; no runtime of ours is told so
+                overflow_fix=nncf.OverflowFix.DISABLE,  # it halves all weights; `insert` treats the pairs that need it
                 activations_quantization_params=QuantizationParameters(per_channel=False),
                 # Its default takes the mean of the pictures' ranges, which cuts off what is loud in some of them.
                 activations_range_estimator_params=RangeEstimatorParametersSet.MINMAX,

@@ -7,6 +7,7 @@ and stands for ``(q - zero_point) * scale``. Zero is always on it, exactly: padd
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecvx.errors import EdgecvxError
+from edgecvx.quantize.pairs import Pairs, room_for_pairs
+from edgecvx.quantize.pictures import rounded_for_pictures
 
 Array = NDArray[Any]
 
@@ -112,12 +115,29 @@ def weight_scales(weight: Array) -> NDArray[np.float32]:
     return np.asarray(np.maximum(largest / WEIGHT_LIMIT, SMALLEST_SCALE), np.float32)
 
 
-def quantize_weight(weight: Array, scales: NDArray[np.float32] | None = None) -> Weight:
-    """Rounds weights to int8 on the given scales, or on those their largest values ask for."""
+def quantize_weight(
+    weight: Array, scales: NDArray[np.float32] | None = None, pairs: Sequence[Pairs] = (), *, of_picture: bool = False
+) -> Weight:
+    """Rounds weights to int8 on the given scales, or on those their largest values ask for.
+
+    Args:
+        weight: Output channels first.
+        scales: One per output channel; those whose pairs would not fit grow.
+        pairs: Weights that some kernels multiply and add two by two, in every order they do it in: no result overflows
+            (``edgecvx.quantize.pairs``).
+        of_picture: Whether these weights read a picture, and are rounded for one (``edgecvx.quantize.pictures``).
+    """
     scales = weight_scales(weight) if scales is None else np.asarray(scales, np.float32)
-    steps = np.rint(weight.astype(np.float64) / _by_channel(scales.astype(np.float64), weight.ndim))
-    values = np.clip(steps, -WEIGHT_LIMIT, WEIGHT_LIMIT).astype(np.int8)
-    return Weight(values=values, scales=scales)
+    exact = weight.astype(np.float64)
+    if pairs:
+        room = room_for_pairs(exact / _by_channel(scales.astype(np.float64), weight.ndim), pairs)
+        scales = np.asarray(scales * room, np.float32)
+    steps = exact / _by_channel(scales.astype(np.float64), weight.ndim)
+    if of_picture:
+        values = rounded_for_pictures(steps, WEIGHT_LIMIT, pairs)
+    else:
+        values = np.clip(np.rint(steps), -WEIGHT_LIMIT, WEIGHT_LIMIT)
+    return Weight(values=values.astype(np.int8), scales=scales)
 
 
 def room_for_bias(scales: NDArray[np.float32], bias: Array, input_scale: float) -> NDArray[np.float32]:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import enum
 import fnmatch
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from edgecvx.errors import EdgecvxError
+from edgecvx.quantize.pairs import PairOrder, Pairs, pairs_of
 
 
 class Role(str, enum.Enum):
@@ -63,6 +65,9 @@ class Scheme:
     """Whether only the weights are quantized in the file and the activations' scales are found at run time."""
     keep_float: tuple[str, ...] = ()
     """Patterns (``stages.0.*.conv_dw``) of layers that stay float."""
+    pairs: tuple[PairOrder, ...] = ()
+    """In which orders the runtime's kernels add products two by two, on some processors in int16; none where they are
+    exact for any weights."""
 
     def __post_init__(self) -> None:
         if self.dynamic and (self.outputs or self.activations):
@@ -78,6 +83,15 @@ class Scheme:
         """Whether that layer's output is quantized too."""
         return self.quantizes(layer) and role_of(layer) in self.outputs
 
+    def pairs_in(self, layer: str, shape: Sequence[int]) -> tuple[Pairs, ...]:
+        """The pairs in a layer's weights of this shape; none in a depthwise convolution, whose kernels make none."""
+        role = role_of(layer)
+        if role is Role.DEPTHWISE:
+            return ()
+        # Only the stem's pixels lie in maps; what stands behind a LayerNorm is read in rows.
+        orders = [order for order in self.pairs if order is not PairOrder.COLUMNS or role is Role.STEM]
+        return tuple(pairs_of(shape, order) for order in orders)
+
     def told(self) -> dict[str, str]:
         """The scheme in words, for the manifest."""
         words = {
@@ -88,8 +102,10 @@ class Scheme:
             "outputs in int8": _listed(self.outputs),
             "activation function in int8": "yes" if self.activations else "no",
             "kept float": " ".join(self.keep_float) or "none",
+            "pairs of weights": "fit into int16 whatever they are multiplied with",
         }
-        return {key: text for key, text in words.items() if not (self.dynamic and key == "zero points")}
+        unsaid = {"zero points": self.dynamic, "pairs of weights": not self.pairs}
+        return {key: text for key, text in words.items() if not unsaid.get(key, False)}
 
 
 def _listed(roles: frozenset[Role]) -> str:

@@ -35,6 +35,9 @@ class Target:
     """``module:class`` of its options."""
     reads_ops: str
     """``module:function`` that lists a file's ops."""
+    reads_products: str = ""
+    """``module:function`` that lists the layers whose int8 weights the runtime's kernels read in pairs; none where
+    products are exact for any weights."""
     extra: str
     """What to install: ``pip install 'edgecvx[extra]'``."""
     floats: tuple[Precision, ...] = (Precision.FP32, Precision.FP16)

@@ -1,5 +1,6 @@
 """ONNX, for ONNX Runtime."""
 
+from edgecvx.quantize.pairs import PairOrder
 from edgecvx.quantize.scheme import Role, Scheme
 from edgecvx.spec import Precision
 from edgecvx.targets.base import Target
@@ -7,6 +8,9 @@ from edgecvx.targets.base import Target
 FLOAT_DEPTHWISE = ("stages.[01].*.conv_dw", "stages.2.blocks.[1-9].conv_dw", "stages.2.blocks.??.conv_dw")
 """A 7x7 depthwise convolution is slower in integers than in float; least so where maps are small. Those of the last
 stage and one more are enough to have 95% of atto's multiply-accumulates in INT8, and its file below 0.28 of FP32's."""
+
+PAIRS = (PairOrder.ROWS, PairOrder.COLUMNS)
+"""On x86 processors with AVX2 or AVX-512 and without VNNI; the stem of the form in rows is read by columns."""
 
 TARGET = Target(
     name="onnx",
@@ -17,10 +21,11 @@ TARGET = Target(
     lower="edgecvx.export.onnx:lower",
     options="edgecvx.export.onnx:OnnxOptions",
     reads_ops="edgecvx.export.onnx:read_ops",
+    reads_products="edgecvx.export.onnx:read_products",
     extra="onnx",
     schemes={
-        Precision.INT8: Scheme(outputs=frozenset([Role.DEPTHWISE]), keep_float=FLOAT_DEPTHWISE),
-        Precision.INT8_DYNAMIC: Scheme(inputs=frozenset(Role) - {Role.DEPTHWISE}, dynamic=True),
+        Precision.INT8: Scheme(outputs=frozenset([Role.DEPTHWISE]), keep_float=FLOAT_DEPTHWISE, pairs=PAIRS),
+        Precision.INT8_DYNAMIC: Scheme(inputs=frozenset(Role) - {Role.DEPTHWISE}, dynamic=True, pairs=PAIRS),
     },
     note="Linux, Windows, macOS, Android; x86 and Arm",
 )

@@ -1,5 +1,6 @@
 """OpenVINO IR."""
 
+from edgecvx.quantize.pairs import PairOrder
 from edgecvx.quantize.scheme import Scheme
 from edgecvx.spec import Precision
 from edgecvx.targets.base import Target
@@ -8,6 +9,9 @@ FLOAT_DEPTHWISE = ("stages.0.*.conv_dw", "stages.1.*.conv_dw")
 """The CPU plugin's int8 depthwise kernel is no faster than its float one, and its input has to be rounded first. Those
 of the later stages are in int8 for their weights, which are most of the depthwise ones, and so that atto has 95% of its
 multiply-accumulates in INT8."""
+
+PAIRS = (PairOrder.CHANNELS,)
+"""On x86 processors without VNNI, from SSE4.2 to AVX-512."""
 
 TARGET = Target(
     name="openvino",
@@ -18,7 +22,8 @@ TARGET = Target(
     lower="edgecvx.export.openvino:lower",
     options="edgecvx.export.openvino:OpenVINOOptions",
     reads_ops="edgecvx.export.openvino_inspection:read_ops",
+    reads_products="edgecvx.export.openvino_inspection:read_products",
     extra="openvino",
-    schemes={Precision.INT8: Scheme(keep_float=FLOAT_DEPTHWISE)},
+    schemes={Precision.INT8: Scheme(keep_float=FLOAT_DEPTHWISE, pairs=PAIRS)},
     note="Intel CPUs, GPUs and NPUs; also Arm CPUs",
 )
