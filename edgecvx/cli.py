@@ -243,6 +243,7 @@ def inspect(
                 **({"int8_share": found.int8_share} if found.manifest.quantized else {}),
                 **({"gpu_delegate": to_json(opinion)} if opinion else {}),
                 **({} if found.rules_broken is None else {"rules_broken": list(found.rules_broken)}),
+                **({} if found.pairs is None else {"pairs": to_json(found.pairs)}),
             }
         )
         return

@@ -209,6 +209,7 @@ def _quantized_rows(found: Inspection, quantized: Quantized) -> dict[str, str]:
         "int8": f"{found.int8_share:.1%} of the multiply-accumulates; weights and all else take "
         f"{found.total_bytes / quantized.fp32_bytes:.2f} of the float32 weights' size",
         "scheme": "; ".join(f"{what}: {how}" for what, how in quantized.scheme.items()),
+        **({} if found.pairs is None else {"pairs of weights": str(found.pairs)}),
         "scales by": quantized.engine,
     }
     if (c := quantized.calibration) is not None:

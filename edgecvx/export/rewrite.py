@@ -154,6 +154,13 @@ def affine_after(norm: ir.Node, shown: Collection[str]) -> tuple[ir.Node | None,
     return found[0], found[1]
 
 
+def reads_picture(layer: ir.Node) -> bool:
+    """Whether a convolution's input is the picture itself, normalized or in bytes."""
+    source = layer.inputs[0]
+    below = None if source is None else source.producer()
+    return layer.op_type == "Conv" and (below is None or below.op_type == "Cast")
+
+
 def check_taps(graph: ir.Model, taps: Sequence[str]) -> tuple[str, ...]:
     """Returns the taps without those that are outputs anyway.
 

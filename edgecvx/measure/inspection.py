@@ -9,6 +9,7 @@ from pathlib import Path
 from edgecvx.errors import missing_package
 from edgecvx.export.opinfo import OpInfo
 from edgecvx.manifest import Manifest, locate, read_manifest, verify_files
+from edgecvx.quantize.pairs import PairCheck, check_pairs
 from edgecvx.targets import get_target
 from edgecvx.targets.base import Target, load_attribute
 
@@ -37,6 +38,8 @@ class Inspection:
     total_bytes: int
     rules_broken: tuple[str, ...] | None = None
     """What in the file breaks a rule of its runtime's compiler, in words; None where the target has no such rules."""
+    pairs: PairCheck | None = None
+    """Whether every processor can add what the weights are multiplied with; None where no kernel adds in int16."""
 
     @property
     def macs(self) -> int:
@@ -67,7 +70,13 @@ def inspect(path: Path) -> Inspection:
         groups=group_ops(read_ops(artifact)),
         total_bytes=sum(entry.bytes for entry in manifest.files),
         rules_broken=load_attribute(target.rules)(artifact) if target.rules else None,
+        pairs=pairs_in(target, artifact) if manifest.precision.quantized else None,
     )
+
+
+def pairs_in(target: Target, artifact: Path) -> PairCheck | None:
+    """A look at every pair of a file's int8 weights; None for a target whose runtime makes no pairs."""
+    return check_pairs(load_attribute(target.reads_products)(artifact)) if target.reads_products else None
 
 
 def _reader(target: Target) -> Callable[[Path], tuple[OpInfo, ...]]:

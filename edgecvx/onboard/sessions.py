@@ -176,14 +176,13 @@ class _Onnx(_Plain):
         self.version = str(self._rt.__version__)
         self._provider = options.get("provider", settings.ONNX_CPU)
         self._fallback = options.get("fallback", "refuse")
-        self._exact_sums = settings.onnx_sums_overflow(self._rt)
 
     def open(self, path: Path, artifact: Artifact) -> Session:
         rt = self._rt
         if self._provider not in rt.get_available_providers():
             known = ", ".join(rt.get_available_providers())
             raise Refused(f"this ONNX Runtime has no provider {self._provider!r}, only {known}")
-        wanted = settings.onnx_session_options(rt, threads=artifact.threads, exact_sums=self._exact_sums)
+        wanted = settings.onnx_session_options(rt, threads=artifact.threads)
         settings.onnx_hold_to(wanted, self._provider, self._fallback)
         try:
             session = rt.InferenceSession(str(path), wanted, providers=[self._provider])

@@ -6,7 +6,6 @@ accuracy was measured.
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import importlib
 import os
@@ -72,15 +71,13 @@ def tflite_interpreter(module: Any, path: str, *, threads: int | None, plain: bo
     return interpreter
 
 
-def onnx_session_options(rt: Any, *, threads: int | None, exact_sums: bool) -> Any:
+def onnx_session_options(rt: Any, *, threads: int | None) -> Any:
     """ONNX Runtime's session options: one run at a time, every optimization, ``threads`` inside an operation."""
     settings = rt.SessionOptions()
     settings.execution_mode = rt.ExecutionMode.ORT_SEQUENTIAL
     settings.graph_optimization_level = rt.GraphOptimizationLevel.ORT_ENABLE_ALL
     settings.log_severity_level = _ONNX_ERRORS
     settings.inter_op_num_threads = 1
-    if exact_sums:
-        settings.add_session_config_entry(*_EXACT_SUMS)
     if threads is not None:
         settings.intra_op_num_threads = threads
     return settings
@@ -105,16 +102,6 @@ def onnx_placed(session: Any) -> dict[str, list[str]] | None:
     return placed
 
 
-def onnx_sums_overflow(rt: Any) -> bool:
-    """Whether this processor's kernel adds products of uint8 and int8 in int16: tried, for no table knows them all."""
-    import numpy as np
-
-    session = rt.InferenceSession(_LARGEST_PRODUCTS, providers=[ONNX_CPU])
-    factors = {"a": np.full((4, 64), 255, np.uint8), "b": np.full((64, 16), 127, np.int8)}
-    (sums,) = session.run(None, factors)
-    return bool((sums != 64 * 255 * 127).any())
-
-
 def openvino_properties(*, threads: int | None, precision: str) -> dict[str, str]:
     """OpenVINO's properties: one stream for one run at a time, and the precision set rather than left to the device."""
     properties = {"PERFORMANCE_HINT": "LATENCY", "NUM_STREAMS": "1", "INFERENCE_PRECISION_HINT": precision}
@@ -128,13 +115,3 @@ _ONNX_RECORD = ("session.record_ep_graph_assignment_info", "1")
 
 _ONNX_ERRORS = 3
 """ONNX Runtime's log level for errors; its warnings are about its own optimizer."""
-
-_EXACT_SUMS = ("session.x64quantprecision", "1")
-"""Lets x86 processors without VNNI take a slower kernel, whose sums of products of uint8 and int8 do not overflow.
-ONNX Runtime would take it on processors with VNNI too, where INT8 files then run half as fast."""
-
-_LARGEST_PRODUCTS = base64.b64decode(
-    "CAgSB2VkZ2Vjdng6XAoYCgFhCgFiEgFjIg1NYXRNdWxJbnRlZ2VyEgFwWhMKAWESDgoMCAISCAoCCAQKAghAWhMKAWISDgoMCAMSCAoCCEAKAggQ"
-    "YhMKAWMSDgoMCAYSCAoCCAQKAggQQgQKABAK"
-)
-"""An ONNX model: MatMulInteger of uint8 ``a`` [4, 64] and int8 ``b`` [64, 16]."""

@@ -21,7 +21,7 @@ from edgecvx.quantize.pairs import PAIR_LIMIT, Pairs
 Array = NDArray[Any]
 
 ALIKE = 16.0
-"""Pixels over which the correlation of two falls to 1/e: 0.94 next to each other, where drawn pictures have 0.99. Half of
+"""Pixels over which the correlation of two falls to 1/e: 0.94 next to each other; drawn pictures have 0.99. Half of
 this length changes what is won by 0.5 dB."""
 COLOURS = 0.8
 """Correlation of two colours of a pixel; 0.83 in the drawn pictures."""

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -25,7 +24,6 @@ from edgecvx.onboard.settings import (
     onnx_hold_to,
     onnx_placed,
     onnx_session_options,
-    onnx_sums_overflow,
 )
 from edgecvx.runtimes.base import Array, check_batch, dtype_of
 from edgecvx.spec import Layout, TensorSpec
@@ -64,7 +62,7 @@ def open_session(
         raise one_of("fallback of onnxruntime", fallback, FALLBACKS)
     if not path.is_file():
         raise RuntimeFailedError(f"there is no file {path.name}")
-    settings = onnx_session_options(rt, threads=threads, exact_sums=_sums_overflow())
+    settings = onnx_session_options(rt, threads=threads)
     onnx_hold_to(settings, provider, fallback)
     try:
         session = rt.InferenceSession(path, settings, providers=[provider])
@@ -115,11 +113,6 @@ def _elsewhere(session: Any, provider: str) -> tuple[str, ...]:
         for name, nodes in placed.items()
         if name != provider
     )
-
-
-@lru_cache(maxsize=1)
-def _sums_overflow() -> bool:
-    return onnx_sums_overflow(_load())
 
 
 def _load() -> Any:
