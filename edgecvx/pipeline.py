@@ -24,8 +24,9 @@ from numpy.typing import NDArray
 from edgecvx import __version__
 from edgecvx.data.preprocess import as_input, normalize
 from edgecvx.data.probe import probe_pictures
-from edgecvx.errors import UsageError, missing_package, one_of
+from edgecvx.errors import SelfCheckError, UsageError, missing_package, one_of
 from edgecvx.manifest import Manifest, Quantized, SelfCheck, entries_of, publish, staged, write_atomically
+from edgecvx.measure.inspection import pairs_in
 from edgecvx.measure.selfcheck import closeness, self_check
 from edgecvx.quantize.plan import dump_plan
 from edgecvx.quantize.request import USUAL_REFINEMENTS, PlanRequest
@@ -366,6 +367,7 @@ def _write(asked: _Asked, target: Target, network: _Network, sources: Sources, s
     steps.next(f"{target.name}: self-check and writing")
     name = network.stem + target.suffix
     with staged(asked.out, network.stem, lowered.files) as folder:
+        _check_pairs(asked, target, folder / name)
         check, cosine = _check(asked, target, folder / name, lowered, network, source)
         quantized = _quantized(asked, target, network, source.plan, cosine)
         manifest = _manifest(asked, target, network, lowered, check, quantized)
@@ -375,6 +377,13 @@ def _write(asked: _Asked, target: Target, network: _Network, sources: Sources, s
 
 def _options(target: Target, precision: Precision) -> Any:
     return load_attribute(target.options)(precision=precision, **target.settings)
+
+
+def _check_pairs(asked: _Asked, target: Target, path: Path) -> None:
+    """Proves what no run on this processor can show: that the staged file's integer sums fit on every other."""
+    found = pairs_in(target, path) if asked.precision.quantized else None
+    if found is not None and found.overflowing:
+        raise SelfCheckError(f"{path.name} is not handed over: of its pairs of int8 weights {found}")
 
 
 def _check(
