@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import math
 import os
 import shutil
 import signal
@@ -21,9 +22,10 @@ from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from edgecvx.errors import ArtifactError, EdgecvxError
+from edgecvx.onboard.proof import SAMPLES, Expected, Proof
 from edgecvx.spec import Calibration, InputKind, ModelSpec, Precision, Task, TensorSpec, from_json, to_json
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 SUFFIX = ".edgecvx.json"
 _TEMPORARY = ".edgecvx-writing-"
 
@@ -98,6 +100,8 @@ class Manifest:
     """Op -> why it stays in a higher precision than the file's."""
     tools: Mapping[str, str]
     self_check: SelfCheck
+    proof: Proof
+    """Where that was, and what the file answered there: elsewhere it is asked again."""
     quantized: Quantized | None = None
     """None for a file of floats."""
     files: tuple[FileEntry, ...]
@@ -115,11 +119,29 @@ class Manifest:
                 f"the manifest names {self.model.num_classes} classes and an output of shape "
                 f"{list(self.outputs[0].shape)}: export the model again"
             )
+        if [output.name for output in self.proof.outputs] != [spec.name for spec in self.outputs]:
+            raise ArtifactError("the manifest was proved with other outputs than it names: export the model again")
+        for spec, output in zip(self.outputs, self.proof.outputs, strict=True):
+            _check_expected(output, probes=self.self_check.probes, values=math.prod(spec.shape[1:]))
 
     @property
     def artifact_name(self) -> str:
         """The name of the file or folder a runtime opens."""
         return PurePosixPath(self.files[0].path).parts[0]
+
+
+def _check_expected(output: Expected, *, probes: int, values: int) -> None:
+    """Refuses what no proof writes: more or fewer values than there are, and numbers nothing can be compared with."""
+    if [len(row) for row in output.values] != [min(values, SAMPLES)] * probes:
+        raise ArtifactError(
+            f"the manifest's proof holds other numbers of values of {output.name!r} than {min(values, SAMPLES)} for "
+            f"each of {probes} pictures: export the model again"
+        )
+    numbers = (output.low, output.high, output.noise, *(value for row in output.values for value in row))
+    if not all(map(math.isfinite, numbers)) or output.low > output.high or output.noise < 0:
+        raise ArtifactError(
+            f"the manifest's proof holds numbers for {output.name!r} that no file computes: export the model again"
+        )
 
 
 def manifest_path(artifact: Path) -> Path:

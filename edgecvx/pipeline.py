@@ -31,6 +31,8 @@ from edgecvx.measure.selfcheck import closeness, self_check
 from edgecvx.quantize.plan import dump_plan
 from edgecvx.quantize.request import USUAL_REFINEMENTS, PlanRequest
 from edgecvx.runtimes import availability, open_session, runtime_module
+from edgecvx.runtimes.base import run_batches
+from edgecvx.runtimes.proof import prove
 from edgecvx.spec import CALIBRATION_PICTURES, InputKind, ModelSpec, Precision, PreprocessSpec, Task
 from edgecvx.targets import get_target
 from edgecvx.targets.base import Target, load_attribute
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
     from edgecvx.export.lowered import Lowered
     from edgecvx.models.convnext import ConvNeXt
     from edgecvx.models.load import LoadedModel
+    from edgecvx.onboard.proof import Proof
     from edgecvx.quantize.estimators import Estimator
     from edgecvx.quantize.plan import Engine, QuantPlan
     from edgecvx.quantize.planning import Planned
@@ -368,9 +371,9 @@ def _write(asked: _Asked, target: Target, network: _Network, sources: Sources, s
     name = network.stem + target.suffix
     with staged(asked.out, network.stem, lowered.files) as folder:
         _check_pairs(asked, target, folder / name)
-        check, cosine = _check(asked, target, folder / name, lowered, network, source)
-        quantized = _quantized(asked, target, network, source.plan, cosine)
-        manifest = _manifest(asked, target, network, lowered, check, quantized)
+        checked = _check(asked, target, folder / name, lowered, network, source)
+        quantized = _quantized(asked, target, network, source.plan, checked.cosine)
+        manifest = _manifest(asked, target, network, lowered, checked, quantized)
         path = publish(folder, asked.out, manifest, name)
     return Exported(target=target.name, path=path, manifest=manifest, seconds=time.perf_counter() - began)
 
@@ -386,28 +389,39 @@ def _check_pairs(asked: _Asked, target: Target, path: Path) -> None:
         raise SelfCheckError(f"{path.name} is not handed over: of its pairs of int8 weights {found}")
 
 
-def _check(
-    asked: _Asked, target: Target, path: Path, lowered: Lowered, network: _Network, source: Source
-) -> tuple[SelfCheck, float | None]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Checked:
+    """What came of proving a file."""
+
+    check: SelfCheck
+    proof: Proof
+    cosine: float | None
+    """To FP32 on calibration pictures; None for a file that was not calibrated."""
+
+
+def _check(asked: _Asked, target: Target, path: Path, lowered: Lowered, network: _Network, source: Source) -> _Checked:
     """Opens the staged file in its runtime; compares it with its reference, and calibration pictures with FP32."""
     session = open_session(target.checked_in, path, threads=1)
     try:
+        pictures = as_input(network.probes, network.spec.preprocess, lowered.inputs[0])
+        answers = run_batches(session, pictures)
         check = self_check(
-            session,
+            answers,
             runtime=f"{target.checked_in} {availability(target.checked_in).version}",
             outputs=lowered.outputs,
-            pictures=as_input(network.probes, network.spec.preprocess, lowered.inputs[0]),
             expected=source.expected,
             precision=asked.precision,
             against=source.against,
             note=_note(target),
         )
+        proof = prove(answers, lowered.outputs, source.expected, target.checked_in)
         if not source.kept:
-            return check, None
+            return _Checked(check=check, proof=proof, cosine=None)
         kept = np.stack(source.kept)
         if lowered.inputs[0].layout == "NHWC":
             kept = np.ascontiguousarray(kept.transpose(0, 2, 3, 1))
-        return check, closeness(session, lowered.outputs, kept, source.exact)
+        cosine = closeness(session, lowered.outputs, kept, source.exact)
+        return _Checked(check=check, proof=proof, cosine=cosine)
     finally:
         session.close()
 
@@ -449,7 +463,7 @@ def _doubt(artifact: Exported) -> str | None:
 
 
 def _manifest(
-    asked: _Asked, target: Target, network: _Network, lowered: Lowered, check: SelfCheck, quantized: Quantized | None
+    asked: _Asked, target: Target, network: _Network, lowered: Lowered, checked: _Checked, quantized: Quantized | None
 ) -> Manifest:
     classifies = asked.task is Task.CLASSIFY
     return Manifest(
@@ -466,7 +480,8 @@ def _manifest(
         passes=lowered.passes,
         kept_float=lowered.kept_float,
         tools=_tools(target),
-        self_check=check,
+        self_check=checked.check,
+        proof=checked.proof,
         quantized=quantized,
         files=entries_of(network.stem, lowered.files),
     )

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from proofs import a_proof
 from support import SMALL
 
 from edgecvx.manifest import SUFFIX, FileEntry, Manifest, SelfCheck, read_manifest
@@ -102,6 +103,8 @@ def write_artifact(
     folder: Path, name: str = "model-fp32.tflite", content: bytes = b"not a model", **changes: Any
 ) -> Path:
     """A file with a sound manifest, by default with a content no runtime would take."""
+    outputs = (TensorSpec(name="logits", shape=(1, len(LABELS)), dtype="float32", layout="NC"),)
+    changes.setdefault("proof", a_proof(changes.get("outputs", outputs), changes.get("runtime", "tflite"), probes=1))
     manifest = Manifest(
         model=ModelSpec(
             arch=SMALL,
@@ -118,12 +121,13 @@ def write_artifact(
         precision=Precision.FP32,
         input_kind=InputKind.UINT8,
         input=TensorSpec(name="image", shape=(1, 32, 32, 3), dtype="uint8", layout="NHWC"),
-        outputs=(TensorSpec(name="logits", shape=(1, len(LABELS)), dtype="float32", layout="NC"),),
+        outputs=outputs,
         folds=(),
         passes=(),
         kept_float={},
         tools={},
         self_check=SelfCheck(runtime="tflite", probes=1, max_error=0.0, limit=1e-3, cosine=1.0),
+        proof=a_proof(outputs, "tflite", probes=1),
         files=(FileEntry(path=name, sha256=hashlib.sha256(content).hexdigest(), bytes=len(content)),),
     )
     folder.mkdir(parents=True, exist_ok=True)

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
+from proofs import a_proof
 
 from edgecvx.errors import ArtifactError
 from edgecvx.manifest import (
@@ -28,6 +32,7 @@ from edgecvx.manifest import (
     write_atomically,
 )
 from edgecvx.models.variants import VARIANTS
+from edgecvx.onboard.proof import SAMPLES
 from edgecvx.spec import InputKind, ModelSpec, Precision, PreprocessSpec, Task, TensorSpec, WeightsSource
 
 FILES = {".xml": b"<net/>", ".bin": b"\x00" * 64}
@@ -38,6 +43,7 @@ def a_manifest(files: dict[str, bytes] | None = None, stem: str = "m") -> Manife
     model = ModelSpec(
         arch=VARIANTS["convnextv2_atto"], tag="random", num_classes=10, preprocess=PreprocessSpec(), weights=weights
     )
+    outputs = (TensorSpec(name="logits", shape=(1, 10), dtype="float32", layout="NC"),)
     return Manifest(
         model=model,
         task=Task.CLASSIFY,
@@ -47,12 +53,13 @@ def a_manifest(files: dict[str, bytes] | None = None, stem: str = "m") -> Manife
         precision=Precision.FP32,
         input_kind=InputKind.FLOAT,
         input=TensorSpec(name="image", shape=(1, 3, 224, 224), dtype="float32", layout="NCHW"),
-        outputs=(TensorSpec(name="logits", shape=(1, 10), dtype="float32", layout="NC"),),
+        outputs=outputs,
         folds=("layernorm",),
         passes=(),
         kept_float={},
         tools={"edgecvx": "0"},
         self_check=SelfCheck(runtime="openvino 0", probes=5, max_error=1e-6, limit=1e-3, cosine=1.0),
+        proof=a_proof(outputs, "openvino"),
         files=entries_of(stem, FILES if files is None else files),
     )
 
@@ -115,7 +122,7 @@ def test_another_version_is_named(tmp_path: Path) -> None:
     artifact = put(tmp_path)
     path = manifest_path(artifact)
     path.write_text(path.read_text().replace(f'"schema_version": {SCHEMA_VERSION}', '"schema_version": 99'))
-    with pytest.raises(ArtifactError, match="manifest version 99, this edgecvx reads version 1"):
+    with pytest.raises(ArtifactError, match="manifest version 99, this edgecvx reads version 2"):
         read_manifest(artifact)
 
 
@@ -137,6 +144,56 @@ def test_a_changed_manifest_is_refused(tmp_path: Path, damage: object, says: str
     path.write_text(json.dumps(damage(json.loads(path.read_text()))))  # type: ignore[operator]
     with pytest.raises(ArtifactError, match=says):
         read_manifest(artifact)
+
+
+def expected(**changes: object) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    """Changes what a manifest says its first output was at the proof."""
+
+    def damage(data: dict[str, Any]) -> dict[str, Any]:
+        first, *rest = data["proof"]["outputs"]
+        return data | {"proof": data["proof"] | {"outputs": [first | changes, *rest]}}
+
+    return damage
+
+
+@pytest.mark.parametrize(
+    ("damage", "says"),
+    [
+        (lambda d: {k: v for k, v in d.items() if k != "proof"}, "missing proof"),
+        (lambda d: d | {"proof": d["proof"] | {"outputs": []}}, "proved with other outputs"),
+        (lambda d: d | {"proof": d["proof"] | {"outputs": d["proof"]["outputs"] * 2}}, "proved with other outputs"),
+        (lambda d: d | {"proof": d["proof"] | {"processor": "AVX2"}}, r"proof\.processor: expected an object"),
+        (lambda d: d | {"proof": d["proof"] | {"engine": 3}}, r"proof\.engine: expected str"),
+        (expected(name="answers"), "proved with other outputs"),
+        (expected(values=[]), "other numbers of values of 'logits' than 10 for each of 5 pictures"),
+        (expected(values=[[0.0] * 10] * 6), "other numbers of values"),
+        (expected(values=[[0.0] * 10] * 4 + [[0.0] * 11]), "other numbers of values"),
+        (expected(values=[["0"] * 10] * 5), "expected float"),
+        (expected(values=[[math.nan] * 10] * 5), "numbers for 'logits' that no file computes"),
+        (expected(low=math.inf), "numbers for 'logits' that no file computes"),
+        (expected(low=1.0, high=-1.0), "numbers for 'logits' that no file computes"),
+        (expected(noise=-0.1), "numbers for 'logits' that no file computes"),
+        (expected(high=10**400), "too large"),
+    ],
+)
+def test_a_proof_that_no_export_writes_is_refused(
+    tmp_path: Path, damage: Callable[[dict[str, Any]], dict[str, Any]], says: str
+) -> None:
+    artifact = put(tmp_path)
+    path = manifest_path(artifact)
+    path.write_text(json.dumps(damage(json.loads(path.read_text()))))
+    with pytest.raises(ArtifactError, match=says):
+        read_manifest(artifact)
+
+
+def test_of_a_large_output_a_few_values_are_kept(tmp_path: Path) -> None:
+    """A manifest is for people, too: a stage's map has a hundred thousand values a picture."""
+    maps = (TensorSpec(name="feature0", shape=(1, 40, 56, 56), dtype="float32", layout="NCHW"),)
+    described = a_manifest()
+    weights = dataclasses.replace(described, task=Task.FEATURES, outputs=maps, proof=a_proof(maps, "openvino"))
+    assert sum(map(len, weights.proof.outputs[0].values)) == 5 * SAMPLES
+    with pytest.raises(ArtifactError, match="than 27 for each of 5 pictures"):
+        dataclasses.replace(weights, outputs=(dataclasses.replace(maps[0], shape=(1, 3, 3, 3)),))
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe", b"[1]", b"[" * 100_000, b"1" * 5000])

@@ -15,10 +15,11 @@ from edgecvx.errors import ArtifactError, EdgecvxError, RuntimeFailedError
 from edgecvx.manifest import Manifest
 from edgecvx.measure.inputpath import InputPath
 from edgecvx.measure.outcome import Finding
-from edgecvx.measure.selfcheck import channels_first, run_batches
+from edgecvx.measure.selfcheck import channels_first
 from edgecvx.measure.stand_in import measured_in
 from edgecvx.runtimes import open_session
-from edgecvx.runtimes.base import Session
+from edgecvx.runtimes.base import Session, run_batches
+from edgecvx.runtimes.proof import check
 from edgecvx.spec import TensorSpec
 
 Array = NDArray[Any]
@@ -28,15 +29,18 @@ class FedArtifact:
     """An artifact in its runtime; a context manager.
 
     Raises:
-        ArtifactError: The file does not take what its manifest says.
+        ArtifactError: The file does not take what its manifest says, or computes something else here than where it was
+            proved.
         RuntimeFailedError: The runtime refuses the file.
     """
 
     def __init__(self, path: Path, manifest: Manifest, threads: int | None) -> None:
         self._name, self._manifest = path.name, manifest
-        self._session: Session = open_session(measured_in(manifest), path, threads=threads)
+        runtime = measured_in(manifest)
+        self._session: Session = open_session(runtime, path, threads=threads)
         try:
             _check_declared(self._name, manifest.input, self._session.inputs[0])
+            self.recheck = check(self._session, manifest, self._name, runtime=runtime)
         except EdgecvxError:
             self._session.close()
             raise

@@ -20,7 +20,7 @@ from edgecvx.errors import CheckpointError, EdgecvxError, missing_package
 from edgecvx.manifest import Manifest
 from edgecvx.measure.cache import RowStore, picture_key
 from edgecvx.measure.outcome import ReferenceInfo
-from edgecvx.measure.selfcheck import run_batches
+from edgecvx.runtimes.base import run_batches
 from edgecvx.spec import ModelSpec, PreprocessSpec, Task, to_json
 
 if TYPE_CHECKING:

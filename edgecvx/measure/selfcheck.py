@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-import numpy as np
 from numpy.typing import NDArray
 
 from edgecvx.errors import SelfCheckError
 from edgecvx.manifest import SelfCheck
 from edgecvx.measure.metrics import max_error_of_range, min_cosine
-from edgecvx.runtimes.base import Session, batches
+from edgecvx.runtimes.base import Session, run_batches
 from edgecvx.spec import Layout, Precision, TensorSpec
 
 Array = NDArray[Any]
@@ -27,23 +26,21 @@ LIMITS: Mapping[Precision, float] = {
 
 
 def self_check(
-    session: Session,
+    actual: Mapping[str, Array],
     *,
     runtime: str,
     outputs: Sequence[TensorSpec],
-    pictures: Array,
     expected: Sequence[Array],
     precision: Precision,
     against: Literal["fp32", "plan"] = "fp32",
     note: str = "",
 ) -> SelfCheck:
-    """Runs the probe pictures through an open file and compares.
+    """Compares what a file made of the probe pictures with its reference.
 
     Args:
-        session: The file, open in its own runtime.
+        actual: What the file returned for them in its own runtime, by the outputs' names.
         runtime: The runtime's name and version, for the manifest.
         outputs: What the lowering says the file returns.
-        pictures: The probe pictures in the file's own layout and dtype.
         expected: The reference's outputs for them, in the order of ``outputs``, in NCHW.
         precision: Decides the limit.
         against: What the reference is.
@@ -52,7 +49,6 @@ def self_check(
     Raises:
         SelfCheckError: An output is missing, misshapen, or off by more than the limit.
     """
-    actual = run_batches(session, pictures)
     worst, cosine, limit = 0.0, 1.0, LIMITS[precision]
     for spec, reference in zip(outputs, expected, strict=True):
         if spec.name not in actual:
@@ -73,7 +69,7 @@ def self_check(
     return SelfCheck(
         against=against,
         runtime=runtime,
-        probes=len(pictures),
+        probes=len(expected[0]),
         max_error=float(f"{worst:.1e}"),
         limit=limit,
         cosine=round(cosine, 6),
@@ -95,15 +91,6 @@ def closeness(session: Session, outputs: Sequence[TensorSpec], pictures: Array, 
         (channels_first(actual[spec.name], spec.layout), array) for spec, array in zip(outputs, exact, strict=True)
     )
     return min(min_cosine(ours, array) for ours, array in pairs)
-
-
-def run_batches(session: Session, pictures: Array) -> dict[str, Array]:
-    """Runs any number of pictures through a session of fixed batch size; the last batch is filled up and cut."""
-    parts: dict[str, list[Array]] = {}
-    for part, kept in batches(pictures, session.inputs[0].shape[0]):
-        for name, array in session.run(np.stack(part)).items():
-            parts.setdefault(name, []).append(array[:kept])
-    return {name: np.concatenate(arrays) for name, arrays in parts.items()}
 
 
 def channels_first(array: Array, layout: Layout) -> Array:

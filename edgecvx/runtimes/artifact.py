@@ -10,10 +10,11 @@ from types import TracebackType
 import numpy as np
 
 from edgecvx.data.preprocess import Source, prepare_batch
-from edgecvx.errors import ArtifactError, UsageError
+from edgecvx.errors import ArtifactError, EdgecvxError, UsageError
 from edgecvx.manifest import Manifest, locate, read_manifest, verify_files
 from edgecvx.runtimes import NO_OPTIONS, open_session
 from edgecvx.runtimes.base import Array, Session, batches
+from edgecvx.runtimes.proof import check
 from edgecvx.spec import Task
 
 
@@ -83,6 +84,8 @@ def load(
 ) -> Artifact:
     """Opens an artifact after checking that its files are the ones that were proved.
 
+    On a class of processors it was not proved on, and in another runtime, it is given the probe pictures first, once.
+
     Args:
         path: The file ``edgecvx export`` wrote, or its manifest.
         threads: How many threads the runtime may use.
@@ -90,7 +93,8 @@ def load(
         isolated: Whether the runtime lives in a process of its own (see ``edgecvx.runtimes``).
 
     Raises:
-        ArtifactError: The artifact or its manifest is missing, damaged, or the manifest of another file.
+        ArtifactError: The artifact or its manifest is missing, damaged, or the manifest of another file; or the file
+            computes something else here than where it was proved.
         RuntimeUnavailableError: Its runtime is not installed.
         RuntimeFailedError: Its runtime refuses it.
     """
@@ -100,7 +104,8 @@ def load(
     session = open_session(manifest.runtime, artifact, threads=threads, options=options, isolated=isolated)
     try:
         _check_described(session, manifest, artifact.name)
-    except ArtifactError:
+        check(session, manifest, artifact.name, options=options)
+    except EdgecvxError:
         session.close()
         raise
     return Artifact(manifest, artifact, session)

@@ -68,6 +68,15 @@ def batches(pictures: Iterable[T], size: int) -> Iterator[tuple[list[T], int]]:
         yield part + [part[-1]] * (size - len(part)), len(part)
 
 
+def run_batches(session: Session, pictures: Array) -> dict[str, Array]:
+    """Runs any number of pictures through a session of fixed batch size; the last batch is filled up and cut."""
+    parts: dict[str, list[Array]] = {}
+    for part, kept in batches(pictures, session.inputs[0].shape[0]):
+        for name, array in session.run(np.stack(part)).items():
+            parts.setdefault(name, []).append(array[:kept])
+    return {name: np.concatenate(arrays) for name, arrays in parts.items()}
+
+
 def dtype_of(name: str) -> Any:
     """The ``TensorSpec`` name of a runtime's own name for a type, or a clear refusal."""
     known = {"float32": "float32", "f32": "float32", "float": "float32", "float16": "float16", "f16": "float16"}

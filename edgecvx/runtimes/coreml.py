@@ -23,6 +23,8 @@ Array = NDArray[Any]
 NATIVE = sys.platform == "darwin"
 CHECK_NOTE = "" if NATIVE else KIND
 """What a self-check in this runtime should say of itself."""
+ENGINE = "coreml" if NATIVE else "coreml's reference executor"
+"""What runs a file here, where nothing is said."""
 OPTIONS = ("compute_units", "executor", "fp16")
 
 

@@ -63,9 +63,13 @@ def test_a_manifest_that_describes_another_input_is_refused(
 def test_a_manifest_that_describes_another_output_is_refused(artifact: Path) -> None:
     path = manifest_path(artifact)
     facts = json.loads(path.read_text())
-    path.write_text(json.dumps(facts | {"outputs": [facts["outputs"][0] | {"name": "answers"}]}))
+    ((output,), proof) = facts["outputs"], facts["proof"]
+    renamed = {"name": "answers"}
+    proved = proof | {"outputs": [proof["outputs"][0] | renamed]}
+    path.write_text(json.dumps(facts | {"outputs": [output | renamed], "proof": proved}))
     with pytest.raises(ArtifactError, match=r"'logits'.*does not describe"):
         load(artifact)
-    path.write_text(json.dumps(facts | {"outputs": facts["outputs"] * 2}))
+    proved = proof | {"outputs": proof["outputs"] * 2}
+    path.write_text(json.dumps(facts | {"outputs": [output] * 2, "proof": proved}))
     with pytest.raises(ArtifactError, match="not in the file"):
         load(artifact)
