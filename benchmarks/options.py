@@ -30,7 +30,7 @@ from edgecvx.measure.metrics import row_cosines
 from edgecvx.models.convnext import Block, ConvNeXt, LayerNorm2d, Stage
 from edgecvx.models.load import load_model
 from edgecvx.quantize.calibrate import calibrate
-from edgecvx.quantize.decide import decide
+from edgecvx.quantize.decide import Decisions, decide
 from edgecvx.quantize.estimators import Estimator
 from edgecvx.quantize.insert import insert
 from edgecvx.quantize.plan import QuantPlan
@@ -135,7 +135,11 @@ def _statistics(variant: str, scaled: bool, folds: tuple[str, ...] | None, sampl
 
 
 def _plan(graph: ir.Model, stats: Statistics, choice: Choice) -> QuantPlan:
-    decisions = decide(graph, stats, estimator=choice.estimator, refinements=choice.refinements)
+    return plan_of(decide(graph, stats, estimator=choice.estimator, refinements=choice.refinements))
+
+
+def plan_of(decisions: Decisions) -> QuantPlan:
+    """Decisions as a plan."""
     return QuantPlan(
         model="benchmark",
         weights_sha256="0" * 64,

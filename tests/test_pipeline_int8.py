@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -15,13 +16,14 @@ from safetensors.torch import save_file
 
 from edgecvx import cli
 from edgecvx.data.demo import picture
-from edgecvx.errors import EdgecvxError, UsageError
+from edgecvx.errors import EdgecvxError, SelfCheckError, UsageError
 from edgecvx.manifest import read_manifest
 from edgecvx.measure.accuracy import validate
 from edgecvx.measure.inspection import inspect
 from edgecvx.pipeline import ExportResult, Step, export
 from edgecvx.quantize.plan import read_plan
 from edgecvx.spec import Precision
+from edgecvx.targets import get_target
 
 TARGETS = ("onnx", "openvino", "tflite", "coreml")
 PLAN = "convnextv2_atto.demo-64-int8.plan.json"
@@ -268,3 +270,32 @@ def test_the_command_line(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> 
     assert "of the multiply-accumulates" in shown and "32 drawn pictures" in shown
     assert cli.run([*arguments, "--int8", "--fp16"]) == 2
     assert "a file has one precision, not fp16 and int8" in capfd.readouterr().err
+
+
+def test_a_file_with_a_pair_that_can_overflow_is_not_handed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would pass every run on a processor with VNNI, and compute other numbers on one without."""
+    target = get_target("onnx")
+    careless = dataclasses.replace(target.schemes[Precision.INT8], pairs=())
+    monkeypatch.setattr("edgecvx.targets.onnx.TARGET", dataclasses.replace(target, schemes={Precision.INT8: careless}))
+    with pytest.raises(
+        SelfCheckError, match=r"not handed over: of its pairs.* overflow .*in output channel \d+ the nei"
+    ):
+        atto(tmp_path, target="onnx")
+    assert list(tmp_path.glob("*.onnx")) == []
+
+
+def test_inspect_says_that_every_pair_fits(
+    exported: tuple[Path, ExportResult], capfd: pytest.CaptureFixture[str]
+) -> None:
+    _, result = exported
+    for artifact in result.artifacts:
+        pairs = inspect(artifact.path).pairs
+        if artifact.target in ("tflite", "coreml"):  # whose products are exact whatever the weights
+            assert pairs is None
+        else:
+            assert pairs is not None and pairs.pairs > 1_500_000 and not pairs.overflowing
+    path = next(a.path for a in result.artifacts if a.target == "openvino")
+    assert cli.run(["inspect", str(path), "--json"]) == 0
+    assert json.loads(capfd.readouterr().out)["pairs"]["overflowing"] == 0

@@ -121,7 +121,7 @@ def files(kind: str, folder: Path, scheme: Scheme | None = None) -> dict[str, Pa
     for form in ("rows", "plain"):
         inner = folder / form
         inner.mkdir()
-        lowered = onnx.lower(quantized(graph, scheme or ONNX), OnnxOptions(precision=Precision.INT8, form=form))  # type: ignore[arg-type]
+        lowered = onnx.lower(quantized(graph, scheme or ONNX), OnnxOptions(precision=Precision.INT8, form=form))
         found[form] = written(lowered, inner)
     return found
 

@@ -28,7 +28,7 @@ def patches(size: int = 4) -> np.ndarray:
     """What a stem's kernel sees of some drawn pictures, flattened as its weights are."""
     drawn = np.stack([picture(i, size=64)[0] for i in range(12)]).astype(np.float64) / 255 - 0.45
     cut = drawn.reshape(12, 64 // size, size, 64 // size, size, 3).transpose(0, 1, 3, 5, 2, 4)
-    return cut.reshape(-1, 3 * size * size)
+    return np.asarray(cut.reshape(-1, 3 * size * size))
 
 
 def loss_db(rounded: np.ndarray, exact: np.ndarray, seen: np.ndarray) -> float:
