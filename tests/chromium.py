@@ -6,13 +6,12 @@ import base64
 import json
 import shutil
 import subprocess
-import time
-from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from waiting import PATIENCE, WEBSOCKET, wait_until
 from websockets.sync.client import connect
 
 BINARY = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -29,8 +28,6 @@ FLAGS = (
     "--disable-sync",
     "--hide-scrollbars",
 )
-PATIENCE = 60.0
-"""Seconds until something that should happen has not: a limit for broken code, not a measurement."""
 
 
 class Browser:
@@ -48,7 +45,8 @@ class Browser:
         try:
             wait_until(lambda: told.exists() and told.read_text().count("\n") >= 1, "the browser starts")
             port, path = told.read_text().splitlines()[:2]
-            self._connection = self._ending.enter_context(connect(f"ws://127.0.0.1:{port}{path}", max_size=None))
+            address = f"ws://127.0.0.1:{port}{path}"
+            self._connection = self._ending.enter_context(connect(address, max_size=None, **WEBSOCKET))
         except BaseException:
             self._ending.close()
             raise
@@ -63,6 +61,7 @@ class Browser:
         tab = self._tabs[session] = Tab(self, session, context)
         for domain in ("Page", "Runtime", "Log", "Network"):
             tab.call(f"{domain}.enable")
+        tab.call("Performance.enable", timeDomain="threadTicks")
         tab.resize(width, height)
         features = [
             {"name": "prefers-color-scheme", "value": "dark" if dark else "light"},
@@ -147,7 +146,12 @@ class Tab:
             except AssertionError:
                 return None
 
-        return wait_until(look, f"{script}; the page says: {look_at(self)}")
+        return wait_until(look, lambda: f"{script}; the page says: {look_at(self)}")
+
+    def worked(self) -> float:
+        """Seconds of a processor that the page took so far, however long it waited for one."""
+        metrics = {metric["name"]: metric["value"] for metric in self.call("Performance.getMetrics")["metrics"]}
+        return float(metrics["TaskDuration"])
 
     def resize(self, width: int, height: int) -> None:
         """The size of the window; under 600 pixels it is a phone."""
@@ -168,13 +172,22 @@ class Tab:
             self.call("Input.dispatchKeyEvent", type=kind, key=key, windowsVirtualKeyCode=codes[key], **more)
 
     def click(self, selector: str) -> None:
-        """Clicks as a hand would: on whatever lies uppermost at the middle of an element."""
+        """Clicks as a hand would: on whatever lies uppermost at the middle of an element.
+
+        And as a hand would once more, where the page has moved meanwhile and the click met something else.
+        """
         element = f"document.querySelector({json.dumps(selector)})"
-        self.run(f"{element}.scrollIntoView({{block: 'center'}})")
-        box = self.run(f"{element}.getBoundingClientRect().toJSON()")
-        x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
-        for kind in ("mousePressed", "mouseReleased"):
-            self.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
+        heed = f"{element}.addEventListener('click', () => (window.met = true), {{capture: true, once: true}})"
+
+        def meets() -> bool:
+            self.run(f"window.met = false; {heed}; {element}.scrollIntoView({{block: 'center'}})")
+            box = self.run(f"{element}.getBoundingClientRect().toJSON()")
+            x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+            for kind in ("mousePressed", "mouseReleased"):
+                self.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
+            return bool(self.run("window.met"))
+
+        wait_until(meets, f"a click meets {selector}")
 
     def save_downloads(self, folder: Path) -> None:
         """Where files that the page offers are put."""
@@ -198,12 +211,3 @@ def look_at(tab: Tab) -> str:
         return str(tab.run("document.body ? document.body.innerText.slice(0, 400) : ''"))
     except AssertionError as error:
         return str(error)
-
-
-def wait_until(look: Callable[[], Any], what: str) -> Any:
-    """Waits for something to become true; what that was is the message if it does not."""
-    end = time.monotonic() + PATIENCE
-    while not (found := look()):
-        assert time.monotonic() < end, f"waited in vain: {what}"
-        time.sleep(0.05)
-    return found

@@ -1,4 +1,4 @@
-"""What holds for every test: one thread, no network, no user's cache, quiet frameworks."""
+"""What holds for every test: one thread, no network, no user's cache, quiet frameworks, and an end for what hangs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -32,6 +32,7 @@ os.environ["HF_HUB_CACHE"] = os.path.join(os.environ["HF_HOME"], "hub")  # noqa:
 atexit.register(shutil.rmtree, os.environ["HF_HOME"], ignore_errors=True)
 
 import support  # noqa: E402 (after the environment is set)
+import waiting  # noqa: E402
 
 if TYPE_CHECKING:
     import numpy as np
@@ -62,6 +63,25 @@ def _refuse_network(event: str, args: tuple[Any, ...]) -> None:
 
 
 sys.addaudithook(_refuse_network)
+waiting.hand_on_signals()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup() -> Generator[None, object, object]:
+    with waiting.last_resort():
+        return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call() -> Generator[None, object, object]:
+    with waiting.last_resort():
+        return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown() -> Generator[None, object, object]:
+    with waiting.last_resort():
+        return (yield)
 
 
 @pytest.fixture(autouse=True)

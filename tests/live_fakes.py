@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from proofs import a_proof
 from support import SMALL
+from waiting import PATIENCE
 
 from edgecvx.manifest import SUFFIX, FileEntry, Manifest, SelfCheck, read_manifest
 from edgecvx.spec import (
@@ -27,12 +28,11 @@ from edgecvx.spec import (
     WeightsSource,
     to_json,
 )
-from edgecvx_live.sources.base import Picture, SourceLostError
+from edgecvx_live.sources.base import Picture, Source, SourceLostError
+from edgecvx_live.sources.pipe import PipeSource
 from edgecvx_live.values import Pixels
 
 LABELS = ("red star", "blue disc", "green ring")
-PATIENCE = 30.0
-"""Seconds a test waits for something that comes at once: only a failing one takes them."""
 
 
 def grey(level: int, side: int = 64) -> Pixels:
@@ -80,6 +80,13 @@ class ScriptedSource:
         """Adds to the script, and waits until all before it was taken in by whoever reads."""
         assert self._read.acquire(timeout=PATIENCE), "nobody reads the source"
         self.script.put(entry)
+
+
+def patient(source: Source) -> Source:
+    """The same, and it waits for a camera's program on a busy machine as the tests do."""
+    if isinstance(source, PipeSource):
+        source._first = source._following = PATIENCE
+    return source
 
 
 class FakeArtifact:

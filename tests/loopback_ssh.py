@@ -15,11 +15,11 @@ import signal
 import socket
 import subprocess
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
+from waiting import wait_until
 
 from edgecvx.measure.devices.ssh_address import Address
 
@@ -48,6 +48,8 @@ class Board:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = int(self._listener.getsockname()[1])
         self._open: list[subprocess.Popen[bytes]] = []
+        self._lock = threading.Lock()
+        """Held where connections come and go: one that is counted is one that can be cut."""
         self.connections = 0
         self.trust()
         self.client = folder / "client_config"
@@ -81,19 +83,22 @@ class Board:
 
     def cut(self) -> None:
         """Ends every connection at once, as a pulled cable or a crashed sshd does."""
-        while self._open:
-            process = self._open.pop()
-            for child in _sshd_children(process.pid):
-                with contextlib.suppress(psutil.NoSuchProcess):
-                    child.kill()
-            process.kill()
-            process.wait()
+        with self._lock:
+            while self._open:
+                process = self._open.pop()
+                for child in _sshd_children(process.pid):
+                    with contextlib.suppress(psutil.NoSuchProcess):
+                        child.kill()
+                process.kill()
+                process.wait()
 
     def freeze(self) -> None:
         """Lets every connection fall silent, as a lost network does: neither side is told."""
-        for process in self._open:
-            for p in (process.pid, *(child.pid for child in _sshd_children(process.pid))):
-                os.kill(p, signal.SIGSTOP)
+        with self._lock:
+            for process in self._open:
+                for p in (process.pid, *(child.pid for child in _sshd_children(process.pid))):
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(p, signal.SIGSTOP)
 
     def close(self) -> None:
         """Answers no more."""
@@ -102,8 +107,11 @@ class Board:
         self._listener.close()
         self.cut()
 
-    def leftovers(self) -> list[str]:
-        """What is on the board that was not there before: files, and processes that name its disk."""
+    def wait_until_tidy(self) -> None:
+        """Waits until nothing is on the board that was not there before: files, and processes that name its disk."""
+        wait_until(lambda: not self._leftovers(), lambda: f"what is left on the board goes away: {self._leftovers()}")
+
+    def _leftovers(self) -> list[str]:
         files = [str(p.relative_to(self.disk)) for p in self.disk.iterdir()]
         return files + [f"process {p.pid}" for p in processes_of(self.disk)]
 
@@ -124,6 +132,7 @@ class Board:
             "PasswordAuthentication no",
             "KbdInteractiveAuthentication no",
             "PermitRootLogin yes",
+            "LoginGraceTime 0",  # a busy machine may take its time
             "LogLevel ERROR",
         ]
         (self.folder / "sshd_config").write_text("\n".join(lines) + "\n")
@@ -133,11 +142,10 @@ class Board:
         with contextlib.suppress(OSError):
             while True:
                 connection, _ = listener.accept()
-                self.connections += 1
-                with connection:
+                with connection, self._lock:
                     end = connection.fileno()
-                    process = subprocess.Popen(command, stdin=end, stdout=end, stderr=subprocess.DEVNULL)
-                self._open.append(process)
+                    self._open.append(subprocess.Popen(command, stdin=end, stdout=end, stderr=subprocess.DEVNULL))
+                    self.connections += 1
 
 
 def _sshd_children(pid: int) -> Iterator[psutil.Process]:
@@ -153,13 +161,3 @@ def processes_of(folder: Path) -> list[psutil.Process]:
             if any(str(folder) in word for word in process.cmdline()):
                 found.append(process)
     return found
-
-
-def eventually(condition: Callable[[], bool], *, within: float = 30.0) -> bool:
-    """Whether something becomes true."""
-    deadline = time.monotonic() + within
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.05)
-    return True

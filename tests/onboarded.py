@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
+from waiting import PATIENCE
 
 from edgecvx.measure.runner import runner_bytes
 from edgecvx.spec import PreprocessSpec, to_json
@@ -62,7 +63,7 @@ class Interpreter:
             print("the last words", file=sys.stderr, flush=True)
             os.kill(os.getpid(), signal.SIGSEGV)
         elif what == "hang":
-            time.sleep(600)
+            time.sleep(3600)
         elif what == "refuse":
             raise ValueError("this model is not\\nto my liking")
         elif what == "talk":
@@ -127,8 +128,8 @@ def write_order(folder: Path, artifacts: Sequence[Mapping[str, Any]], **changes:
         "first_round": 0,
         "skip": {},
         "remove": False,
-        "lifeline_seconds": 60,
-        "patience_seconds": 60,
+        "lifeline_seconds": PATIENCE,
+        "patience_seconds": PATIENCE,
         **changes,
     }
     path = folder / "ORDER.json"
@@ -207,4 +208,4 @@ def turns(events: Sequence[Mapping[str, Any]], kind: str = "model") -> list[str]
 def end(process: subprocess.Popen[bytes], number: int = signal.SIGTERM) -> int:
     """Sends a signal and waits for the end."""
     process.send_signal(number)
-    return process.wait(timeout=20)
+    return process.wait()

@@ -12,6 +12,7 @@ from dataclasses import replace
 
 import numpy as np
 from PIL import Image
+from waiting import PATIENCE
 
 from edgecvx.errors import UsageError
 from edgecvx_live.broadcast import Engine as Shown
@@ -147,5 +148,5 @@ def served(engine: Shown, *, port: int = 0, token: str | None = None, viewers: i
         yield server
     finally:
         server.stop()
-        thread.join(30)
+        thread.join(PATIENCE)
         assert not thread.is_alive(), "the server does not end"

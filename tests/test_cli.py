@@ -341,13 +341,30 @@ def test_a_manifest_of_another_version_is_refused(
     assert "manifest version 99" in fails(["inspect", str(copy)], capfd)
 
 
-def export_command(checkpoint: Path, out: Path) -> list[str]:
-    return program("export", str(checkpoint), "-t", "onnx,openvino", "--image-size", "64", "--out", str(out))
+HELD = """
+import contextlib, sys, time
+from edgecvx import __main__, show
 
+step, progress = int(sys.argv.pop(1)), show.progress
 
-def as_from_a_terminal() -> None:
-    """A suite that runs in the background has SIGINT ignored, and a child would inherit that."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+def hold(*_):
+    time.sleep(3600)
+
+@contextlib.contextmanager
+def held():
+    with progress() as tell:
+        def tell_until(at):
+            if at.index == step and not at.part:
+                hold()
+            tell(at)
+            if at.index + 1 == step:
+                sys.modules["edgecvx.pipeline"].publish = hold
+        yield tell_until
+
+show.progress = held
+__main__.main()
+"""
+"""The command, which neither ends a step nor publishes in it, however late the signal comes that stops it there."""
 
 
 @pytest.mark.parametrize(
@@ -361,16 +378,15 @@ def test_a_stopped_export_leaves_what_was_there(
     out = tmp_path / "out"
     out.mkdir()
     (out / "convnextv2_custom.birds-64-fp32.onnx").write_bytes(b"from an earlier export")
-    process = subprocess.Popen(
-        export_command(checkpoint, out), stderr=subprocess.PIPE, text=True, preexec_fn=as_from_a_terminal
-    )
+    words = ["export", str(checkpoint), "-t", "onnx,openvino", "--image-size", "64", "--out", str(out)]
+    process = subprocess.Popen([sys.executable, "-c", HELD, str(step), *words], stderr=subprocess.PIPE, text=True)
     assert process.stderr is not None
     while not (line := process.stderr.readline()).startswith(f"[{step}/6]"):
         assert line, "ended before it got there"
     process.send_signal(sent)
     last = process.stderr.read().splitlines()[-1]
     process.stderr.close()
-    assert process.wait(timeout=60) == 2
+    assert process.wait() == 2
     assert last.startswith("error: stopped")
     left = contents(out)
     if step < 6:  # by step 6 the ONNX file is proved and published

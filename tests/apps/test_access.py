@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import httpx
 import pytest
 from pretended import Pretended, served
+from waiting import PATIENCE, WEBSOCKET
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 from websockets.typing import Origin
@@ -41,7 +42,7 @@ def unlocked(engine: Pretended) -> Iterator[Server]:
 
 
 def client(server: Server, **headers: str) -> httpx.Client:
-    return httpx.Client(base_url=f"http://127.0.0.1:{server.port}", headers=headers, timeout=60)
+    return httpx.Client(base_url=f"http://127.0.0.1:{server.port}", headers=headers, timeout=PATIENCE)
 
 
 def live(server: Server) -> str:
@@ -107,7 +108,7 @@ def test_nearly_the_token_is_not_the_token(locked: Server, headers: dict[str, st
     headers = {name: value.format(port=locked.port) for name, value in headers.items()}
     with client(locked, **headers) as visitor:
         assert visitor.get("/api/status").status_code == 401
-    with pytest.raises(InvalidStatus) as refused, connect(live(locked), additional_headers=headers):
+    with pytest.raises(InvalidStatus) as refused, connect(live(locked), additional_headers=headers, **WEBSOCKET):
         pass
     assert refused.value.response.status_code == 401
 
@@ -144,8 +145,8 @@ def test_the_link_lets_in_and_is_left_at_once(locked: Server) -> None:
         assert page.status_code == 200
         assert "<title>edgecvx live</title>" in page.text
         header = {"cookie": cookie[0]}
-    with connect(live(locked), additional_headers=header) as socket:
-        assert '"status"' in str(socket.recv(60))
+    with connect(live(locked), additional_headers=header, **WEBSOCKET) as socket:
+        assert '"status"' in str(socket.recv(PATIENCE))
 
 
 def test_a_program_may_bring_it_in_a_header(locked: Server) -> None:
@@ -179,14 +180,14 @@ def test_other_names_lead_nowhere(unlocked: Server, name: str) -> None:
     "origin", ["http://evil.example", "null", "http://127.0.0.1", "http://127.0.0.1:1", "file://", "http://localhost"]
 )
 def test_a_page_of_another_site_gets_no_connection(unlocked: Server, origin: str) -> None:
-    with pytest.raises(InvalidStatus) as refused, connect(live(unlocked), origin=Origin(origin)):
+    with pytest.raises(InvalidStatus) as refused, connect(live(unlocked), origin=Origin(origin), **WEBSOCKET):
         pass
     assert refused.value.response.status_code == 403
 
 
 def test_our_own_page_does(unlocked: Server) -> None:
-    with connect(live(unlocked), origin=Origin(f"http://127.0.0.1:{unlocked.port}")) as socket:
-        assert '"status"' in str(socket.recv(60))
+    with connect(live(unlocked), origin=Origin(f"http://127.0.0.1:{unlocked.port}"), **WEBSOCKET) as socket:
+        assert '"status"' in str(socket.recv(PATIENCE))
 
 
 def test_nothing_takes_a_body(unlocked: Server) -> None:

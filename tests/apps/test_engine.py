@@ -13,9 +13,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from live_fakes import PATIENCE, FakeArtifact, ScriptedSource, fake_load, grey, write_artifact
+from live_fakes import FakeArtifact, ScriptedSource, fake_load, grey, write_artifact
 from numpy.typing import NDArray
 from PIL import Image
+from waiting import PATIENCE, wait_until
 
 import edgecvx_live.engine
 from edgecvx.errors import ArtifactError, EdgecvxError, RuntimeFailedError, UsageError
@@ -49,6 +50,13 @@ def brightness(batch: NDArray[Any]) -> Sequence[float]:
     return (8.0, 0.0, 0.0) if batch.mean() < 128 else (0.0, 0.0, 8.0)
 
 
+@pytest.fixture(autouse=True)
+def unhurried_frames(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No frame is late or past because this machine is busy; the tests of those two say what is."""
+    for limit in ("_FRESH", "_PAST"):
+        monkeypatch.setattr(edgecvx_live.engine, limit, PATIENCE)
+
+
 @pytest.fixture
 def source() -> ScriptedSource:
     return ScriptedSource()
@@ -76,23 +84,23 @@ def next_result(engine: Engine, after: int = 0) -> tuple[int, Result]:
     return got
 
 
-def wait_until(condition: Callable[[], bool]) -> None:
-    """Looks again until it holds; a test that never gets there fails after PATIENCE."""
-    for _ in range(int(PATIENCE / 0.01)):
-        if condition():
-            return
-        threading.Event().wait(0.01)
-    pytest.fail("it never came")
+def wait_for_frame(engine: Engine, number: int) -> None:
+    """Waits until this frame is what the model would be given next."""
+    wait_until(lambda: (newest := engine.frames.latest()) is not None and newest.number == number, f"frame {number}")
+
+
+def wait_for_result(engine: Engine, frame: int) -> None:
+    """Waits until what was said last is about this frame."""
+    wait_until(lambda: (newest := engine.results.latest()) is not None and newest.frame == frame, f"result {frame}")
 
 
 def test_a_slow_model_takes_the_newest_frame_and_skips_the_rest(
-    make: Callable[..., Engine], source: ScriptedSource, monkeypatch: pytest.MonkeyPatch
+    make: Callable[..., Engine], source: ScriptedSource
 ) -> None:
     """Capture goes on while the model is at work, and what is started next is always the last frame that came.
 
     So no frame is older, when it is started, than the inference before it took and the camera's own period.
     """
-    monkeypatch.setattr(edgecvx_live.engine, "_FRESH", PATIENCE)  # this test's machine may be a slow one
     model = SlowModel()
     engine = make(fake_load(model))
     source.give(grey(0))
@@ -100,35 +108,41 @@ def test_a_slow_model_takes_the_newest_frame_and_skips_the_rest(
     for burst in range(1, 6):
         for level in range(40 * burst, 40 * burst + 30):  # thirty frames during one inference
             source.give(grey(level))
-        wait_until(lambda n=30 * burst + 1: engine.source_state().frames == n)  # type: ignore[misc]
+        wait_for_frame(engine, 30 * burst)
         model.may_end.release()
         assert model.began.acquire(timeout=PATIENCE)
     model.may_end.release()
     assert model.levels == [0, 69, 109, 149, 189, 229]
-    wait_until(lambda: (newest := engine.results.latest()) is not None and newest.frame == 150)
+    wait_for_result(engine, 150)
     assert engine.source_state().dropped == 151 - 6
 
 
 def test_a_frame_that_is_past_is_not_started(make: Callable[..., Engine], source: ScriptedSource) -> None:
     """Of a camera that stopped while a file was being opened, the last frame must not be shown as what is there now."""
     engine = make(fake_load(brightness))
-    stale = Frame(number=99, captured=time.monotonic() - 60, capture_ms=0.0, pixels=grey(10))
+    stale = Frame(number=99, captured=time.monotonic() - 3 * PATIENCE, capture_ms=0.0, pixels=grey(10))
     serial = engine.frames.put(stale)
-    wait_until(lambda: engine.frames.replaced == 0 and engine._is_past(stale))
+    wait_until(lambda: engine.frames.replaced == 0 and engine._is_past(stale), "the frame is past")
     source.give(grey(20))
     _, result = next_result(engine)
     assert (serial, result.frame) == (1, 0)
 
 
-def test_no_frame_is_started_that_would_be_older_than_two_inferences(make: Callable[..., Engine]) -> None:
+def test_no_frame_is_started_that_would_be_older_than_two_inferences(
+    make: Callable[..., Engine], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """One that waited longer than a frame takes is left for the next; not for ever, where all are late.
 
     The cheapest recent frame decides, and a bit less than it: what this one will cost is known only afterwards.
     """
     engine = make(fake_load(brightness))
-    engine._costs.extend([60.0] * 14 + [20.0])  # seconds: no machine is so slow that it blurs this
+    for limit in ("_FRESH", "_PAST"):
+        monkeypatch.setattr(edgecvx_live.engine, limit, 1.0)
+    second = PATIENCE  # no machine is so slow that it blurs this
+    engine._costs.extend([60.0 * second] * 14 + [20.0 * second])
+    ages = [age * second for age in (0.0, 10.0, 18.0, 600.0)]
     now = time.monotonic()
-    frames = [Frame(number=0, captured=now - age, capture_ms=0.0, pixels=grey(10)) for age in (0.0, 10.0, 18.0, 600.0)]
+    frames = [Frame(number=0, captured=now - age, capture_ms=0.0, pixels=grey(10)) for age in ages]
     assert [engine._is_late(frame) for frame in frames] == [False, False, True, True]
     engine._skipped = 3
     assert not any(map(engine._is_late, frames))
@@ -141,16 +155,15 @@ def test_the_last_picture_before_a_quiet_spell_is_answered(
     """A motion sensor gives two pictures and then none: the second waited for too long, but nothing newer comes."""
     model = SlowModel()
     engine = make(fake_load(model))
-    monkeypatch.setattr(edgecvx_live.engine, "_PAST", PATIENCE)  # this test's machine may be a slow one
     source.give(grey(10))
     assert model.began.acquire(timeout=PATIENCE)
     source.give(grey(20))
-    wait_until(lambda: engine.source_state().frames == 2)
+    wait_for_frame(engine, 1)
     monkeypatch.setattr(engine, "_is_late", lambda frame: True)
     model.may_end.release()
     assert model.began.acquire(timeout=PATIENCE)
     model.may_end.release()
-    wait_until(lambda: (newest := engine.results.latest()) is not None and newest.frame == 1)
+    wait_for_result(engine, 1)
     assert model.levels == [10, 20]
 
 
@@ -159,7 +172,7 @@ def test_what_frames_cost_is_learned_anew_for_another_model(make: Callable[..., 
     engine = make(fake_load(brightness), files=2)
     engine._costs.extend([20.0] * 15)
     engine.select(["model1.tflite"])
-    wait_until(lambda: not engine._costs)
+    wait_until(lambda: not engine._costs, "the costs are forgotten")
 
 
 def test_a_pause_stops_the_model_and_not_the_camera(make: Callable[..., Engine], source: ScriptedSource) -> None:
@@ -176,7 +189,7 @@ def test_a_pause_stops_the_model_and_not_the_camera(make: Callable[..., Engine],
     assert engine.status().paused
     for level in (20, 30, 40):
         source.give(grey(level))
-    wait_until(lambda: engine.source_state().frames == 4)
+    wait_for_frame(engine, 3)
     engine.pause(False)
     next_result(engine, serial)
     assert levels == [10, 40]
@@ -224,9 +237,9 @@ def test_what_is_not_chosen_is_closed(make: Callable[..., Engine], source: Scrip
         return opened[-1]
 
     engine = make(load, files=2)
-    wait_until(lambda: len(opened) == 1)
+    wait_until(lambda: len(opened) == 1, "the first file is opened")
     engine.select(["model1.tflite"])
-    wait_until(lambda: len(opened) == 2 and opened[0].closed)
+    wait_until(lambda: len(opened) == 2 and opened[0].closed, "the second is opened, the first closed")
     assert engine.status().active == ("model1.tflite",)
     assert not opened[1].closed
     engine.stop()
@@ -267,7 +280,7 @@ def test_a_runtime_that_dies_once_is_opened_again_and_nobody_is_troubled(
     engine = make(mortal.load)
     for level in (10, 20, 30):
         source.give(grey(level))
-    wait_until(lambda: mortal.loads == 2)
+    wait_until(lambda: mortal.loads == 2, "the file is opened again")
     source.give(grey(40))
     next_result(engine)
     assert engine.error() is None
@@ -279,13 +292,19 @@ def test_a_runtime_that_dies_twice_is_told_and_the_other_goes_on(
     mortal = Mortal(deaths=1000)
     engine = make(mortal.load, files=2)
     engine.select(["model0.tflite", "model1.tflite"])
-    level = 0
-    while engine.error() is None and level < 200:
-        source.give(grey(level := level + 1))
-    assert "SIGSEGV" in str(engine.error())
-    assert "in a row" in str(engine.error())
+
+    def told() -> str | None:
+        source.give(grey(1))
+        return engine.error()
+
+    error = wait_until(told, "the deaths are told")
+    assert "SIGSEGV" in str(error)
+    assert "in a row" in str(error)
     source.give(grey(240))
-    wait_until(lambda: (r := engine.results.latest()) is not None and r.readings[0].top[0].label == "green ring")
+    wait_until(
+        lambda: (r := engine.results.latest()) is not None and r.readings[0].top[0].label == "green ring",
+        "the answer of the other to the bright picture",
+    )
     _, result = next_result(engine)
     assert [reading.model for reading in result.readings] == ["model1.tflite"]
 
@@ -306,7 +325,7 @@ def test_a_missing_camera_is_told_and_taken_up_when_it_comes(
 ) -> None:
     source.refusals = [SourceMissingError("there is no camera: plug it in")]
     engine = make(fake_load(brightness))
-    wait_until(lambda: engine.source_state().state == "missing")
+    wait_until(lambda: engine.source_state().state == "missing", "the camera is told to be missing")
     assert engine.source_state().sentence == "there is no camera: plug it in"
     source.give(grey(1))
     next_result(engine)
@@ -319,8 +338,8 @@ def test_a_lost_camera_comes_back_and_its_frames_count_on(make: Callable[..., En
     source.give(grey(1))
     serial, first = next_result(engine)
     source.give(SourceLostError("pulled out"))
-    wait_until(lambda: engine.source_state().state == "lost")
-    wait_until(lambda: source.opened == 2)
+    wait_until(lambda: engine.source_state().state == "lost", "the camera is told to be lost")
+    wait_until(lambda: source.opened == 2, "the camera is opened again")
     source.script.put(grey(2))
     _, second = next_result(engine, serial)
     assert (first.frame, second.frame) == (0, 1)
@@ -435,7 +454,7 @@ def test_an_answer_that_is_no_number_is_told_and_not_averaged(
     source.give(grey(20))
     serial, _ = next_result(engine)
     source.give(grey(5))
-    wait_until(lambda: "answers NaN or infinity" in (engine.error() or ""))
+    wait_until(lambda: "answers NaN or infinity" in (engine.error() or ""), "the NaN is told")
     source.give(grey(20))
     _, result = next_result(engine, serial)
     assert result.readings[0].top[0].probability > 0.9

@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
+from live_fakes import patient
+from waiting import wait_for_end
 
 from edgecvx_live.sources import open_source
 from edgecvx_live.sources.base import Source, SourceEndedError, SourceMissingError
@@ -23,7 +25,7 @@ SIZE = (160, 120)
 @pytest.fixture(autouse=True)
 def no_process_is_left() -> Iterator[None]:
     yield
-    assert not [p for p in psutil.Process().children(recursive=True) if p.status() != psutil.STATUS_ZOMBIE]
+    wait_for_end(psutil.Process().children(recursive=True))
 
 
 @pytest.fixture(scope="module")
@@ -36,10 +38,14 @@ def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
         f"compositor name=c sink_1::xpos=160 ! video/x-raw,width=320,height=180 ! jpegenc ! qtmux ! filesink "
         f"location={path} {picture.format('ff0000', size)} ! c.sink_0 {picture.format('0000ff', size)} ! c.sink_1"
     )
-    made = subprocess.run([PROGRAM, "--quiet", *text.split()], capture_output=True, text=True, check=False, timeout=60)
+    made = subprocess.run([PROGRAM, "--quiet", *text.split()], capture_output=True, text=True, check=False)
     if made.returncode:
         pytest.skip(f"this GStreamer makes no video: {made.stderr[:200]}")
     return path
+
+
+def opened(text: str, *, loop: bool = True) -> Source:
+    return patient(open_source(text, size=SIZE, loop=loop))
 
 
 def read(source: Source, count: int) -> list[np.ndarray[tuple[int, ...], np.dtype[np.uint8]]]:
@@ -51,14 +57,14 @@ def read(source: Source, count: int) -> list[np.ndarray[tuple[int, ...], np.dtyp
 
 
 def test_the_test_picture_moves() -> None:
-    frames = read(open_source("test", size=SIZE), 3)
+    frames = read(opened("test"), 3)
     assert {frame.shape for frame in frames} == {(120, 160, 3)}
     assert not np.array_equal(frames[0], frames[2])
 
 
 def test_a_video_is_cut_to_our_shape_and_its_colours_are_right(video: Path) -> None:
     """16:9 into 4:3: the middle is kept, nothing is squeezed, nothing is black; red is red and not blue."""
-    (frame,) = read(open_source(f"file:{video}", size=SIZE), 1)
+    (frame,) = read(opened(f"file:{video}"), 1)
     left, right = frame[60, 20].astype(int), frame[60, 140].astype(int)
     assert left[0] > 200 > 80 > left[2]
     assert right[2] > 200 > 80 > right[0]
@@ -68,8 +74,8 @@ def test_a_video_is_cut_to_our_shape_and_its_colours_are_right(video: Path) -> N
 
 
 def test_a_video_goes_round_and_ends_where_it_is_shown_once(video: Path) -> None:
-    assert len(read(open_source(f"file:{video}", size=SIZE), 20)) == 20, "it has fifteen"
-    once = open_source(f"file:{video}", size=SIZE, loop=False)
+    assert len(read(opened(f"file:{video}"), 20)) == 20, "it has fifteen"
+    once = opened(f"file:{video}", loop=False)
     once.open()
     with pytest.raises(SourceEndedError):
         while True:
@@ -85,7 +91,7 @@ def test_a_hostile_file_name_is_a_file_name(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     shutil.copy(video, tmp_path / name)
-    assert len(read(open_source(f"file:{name}", size=SIZE), 1)) == 1
+    assert len(read(opened(f"file:{name}"), 1)) == 1
     assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
@@ -94,16 +100,16 @@ def test_what_is_no_video_is_told(tmp_path: Path) -> None:
         path = tmp_path / "notes.mp4"
         path.write_bytes(content)
         with pytest.raises(SourceMissingError, match=r"notes\.mp4 gives no picture"):
-            read(open_source(f"file:{path}", size=SIZE), 1)
+            read(opened(f"file:{path}"), 1)
 
 
 def test_cameras_that_are_not_there_are_told() -> None:
     with pytest.raises(SourceMissingError, match="there is no /dev/video99: plug the camera in"):
-        read(open_source("v4l2:/dev/video99", size=SIZE), 1)
+        read(opened("v4l2:/dev/video99"), 1)
     with pytest.raises(SourceMissingError, match=r"rtsp://127\.0\.0\.1:9/x gives no picture: Could not open"):
-        read(open_source("rtsp://u:secret@127.0.0.1:9/x", size=SIZE), 1)
+        read(opened("rtsp://u:secret@127.0.0.1:9/x"), 1)
     with pytest.raises(SourceMissingError, match=r'CSI camera 0 gives no picture: .*"nvarguscamerasrc"'):
-        read(open_source("csi:0", size=SIZE), 1)
+        read(opened("csi:0"), 1)
 
 
 @pytest.mark.parametrize("pipeline", [v4l2("/dev/video0"), csi(0), rtsp("rtsp://host/a?b=c&d=[e]"), TEST])

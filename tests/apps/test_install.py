@@ -25,7 +25,6 @@ def install(board: str, *arguments: str | Path, path: str | None = None) -> subp
         text=True,
         check=False,
         stdin=subprocess.DEVNULL,
-        timeout=120,
     )
 
 

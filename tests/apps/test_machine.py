@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from live_fakes import PATIENCE
 
 from edgecvx_live import machine
 
@@ -47,4 +46,4 @@ def test_memory_is_that_of_the_children_too() -> None:
         assert machine.memory_bytes() - before > 60 << 20
         child.stdin.write("\n")
         child.stdin.close()
-        child.wait(PATIENCE)
+        child.wait()

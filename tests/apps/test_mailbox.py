@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from live_fakes import PATIENCE
+from waiting import PATIENCE
 
 from edgecvx_live.mailbox import Newest
 

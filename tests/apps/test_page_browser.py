@@ -9,9 +9,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from chromium import BINARY, Browser, Tab, wait_until
+from chromium import BINARY, Browser, Tab
 from PIL import Image
 from pretended import LABELS, Pretended, served
+from waiting import wait_until
 
 from edgecvx_live.server import Server
 
@@ -62,9 +63,9 @@ def test_the_picture_moves_and_the_bars_change(browser: Browser, server: Server)
     tab.wait(f"document.querySelector('.bars').innerText !== {json.dumps(shares)}")
     tab.wait(f"document.querySelector('.winner b').innerText !== {json.dumps(winner)}")
     assert text(tab, ".winner b") in LABELS
-    assert text(tab, "#state-text") == "Live from drawn pictures"
+    tab.wait("document.querySelector('#state-text').innerText === 'Live from drawn pictures'")
     tab.wait("document.querySelectorAll('.fact svg path').length >= 8")  # line and band in each of the four
-    assert text(tab, "#fact-infer .value") == "50 ms"
+    tab.wait("document.querySelector('#fact-infer .value').innerText === '50 ms'")
     assert text(tab, "#celsius") == "51 °C"
     assert text(tab, "#memory") == "158 MB"
     assert tab.console == []
@@ -98,7 +99,7 @@ def test_an_answer_that_is_not_of_now_is_shown_as_past(browser: Browser, server:
     """The camera's picture moves on beside it: of a file that fails, or that is not chosen any more."""
     past = "document.querySelector('#answer').classList.contains('past')"
     tab = opened(browser, server)
-    assert tab.run(past) is False
+    tab.wait(f"!{past}")
     engine.halted = True
     engine.error = "fp32: it is left alone now"
     tab.wait(past)
@@ -213,7 +214,7 @@ def test_the_app_is_killed_and_started_again(browser: Browser, engine: Pretended
         tab.wait("!document.querySelector('#veil').checkVisibility()")
         before = tab.run(SUM)
         tab.wait(f"{SUM} !== {before}")
-        assert text(tab, "#state-text") == "Live from drawn pictures"
+        tab.wait("document.querySelector('#state-text').innerText === 'Live from drawn pictures'")
         # That nobody answered is said by the browser itself; the page has no complaint of its own.
         assert [line for line in tab.console if "ERR_CONNECTION" not in line] == []
         tab.close()

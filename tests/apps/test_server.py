@@ -2,28 +2,33 @@
 
 from __future__ import annotations
 
+import asyncio
+import functools
 import io
 import json
 import math
 import re
 import socket
 import struct
-import time
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import anyio
 import httpx
 import pytest
-from chromium import wait_until
 from live_fakes import write_artifact
 from PIL import Image
 from pretended import Pretended, served
+from waiting import PATIENCE, WEBSOCKET, wait_until
 from websockets.exceptions import ConnectionClosed
-from websockets.sync.client import ClientConnection, connect
+from websockets.sync import client
+from websockets.sync.client import ClientConnection
 
 from edgecvx.errors import UsageError
 from edgecvx_live import patience, viewer
@@ -32,8 +37,7 @@ from edgecvx_live.server import Server, page_files, with_comment
 from edgecvx_live.sources import open_source
 from edgecvx_live.values import Result
 
-PATIENCE = 60.0
-"""Seconds until broken code is called broken."""
+connect = functools.partial(client.connect, **WEBSOCKET)
 
 
 @pytest.fixture
@@ -318,7 +322,8 @@ def test_text_that_is_none(engine: Pretended, server: Server) -> None:
     assert get(server, "/api/status").status_code == 200
 
 
-def test_too_many_commands(engine: Pretended, server: Server) -> None:
+def test_too_many_commands(engine: Pretended, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(viewer, "time", SimpleNamespace(monotonic=lambda: 0.0))  # or a slow machine has time for all
     with connect(url(server)) as live, pytest.raises(ConnectionClosed) as closed:
         for _ in range(500):
             live.send('{"pause": false}')
@@ -330,9 +335,15 @@ def test_too_many_commands(engine: Pretended, server: Server) -> None:
 
 def test_one_who_never_reads_is_sent_away(engine: Pretended, monkeypatch: pytest.MonkeyPatch) -> None:
     """The others are served meanwhile; afterwards the seat is free again."""
-    monkeypatch.setattr(viewer, "PATIENCE", 0.5)
-    monkeypatch.setattr(patience, "GOODBYE", 0.1)
+    clock = Clock()
+    monkeypatch.setattr(viewer, "anyio", clock)
     with served(engine, viewers=2) as server, connect(url(server)) as other, stubborn(server) as raw:
+
+        def waits_for_long() -> anyio.CancelScope | None:
+            """The wait that began before a view was made and is not over when everybody else has seen that one."""
+            before = list(clock.running)
+            receive_until(other, engine.step().frame)
+            return next((wait for wait in before if wait in clock.running), None)
 
         def is_free() -> bool:
             receive_until(other, engine.step().frame)
@@ -342,8 +353,13 @@ def test_one_who_never_reads_is_sent_away(engine: Pretended, monkeypatch: pytest
                 except ConnectionClosed:
                     return False
 
+        late = wait_until(waits_for_long, "the server waits for one who never reads")
+        assert late is not None
+        with monkeypatch.context() as patched:
+            patched.setattr(patience, "GOODBYE", 0.1)
+            clock.end(late)
+            wait_until(lambda: is_reset(raw), "the connection is ended for both sides, though nothing was read")
         wait_until(is_free, "the seat of one who never reads is free again")
-        wait_until(lambda: is_reset(raw), "the connection is ended for both sides, though nothing was read")
         receive_until(other, engine.step().frame)
 
 
@@ -351,11 +367,10 @@ def test_one_who_never_reads_costs_two_views(engine: Pretended, server: Server) 
     with connect(url(server)) as other, stubborn(server) as raw:
         for _ in range(30):
             receive_until(other, engine.step().frame)
-        raw.settimeout(0.5)
+        raw.sendall(b"\x89\x8c\x00\x00\x00\x00" + b"is that all?")  # a ping: its answer comes after all that was sent
         got = b""
-        with suppress(TimeoutError):
-            while chunk := raw.recv(65536):
-                got += chunk
+        while b"\x8a\x0cis that all?" not in got:
+            got += raw.recv(65536)
         assert got.count(b'"serial"') == viewer.AHEAD
 
 
@@ -364,23 +379,35 @@ def test_one_who_asks_and_never_reads(engine: Pretended, server: Server, monkeyp
     monkeypatch.setattr(patience, "UNREAD", 4096)
     ping = b"\x89\xfd" + b"\x00\x00\x00\x00" + b"x" * 125
     with stubborn(server) as raw, pytest.raises(ConnectionError):
-        end = time.monotonic() + PATIENCE
-        while time.monotonic() < end:
+        while True:
             raw.sendall(ping * 100)
     assert get(server, "/").status_code == 200
 
 
 def test_one_who_speaks_slowly(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(patience, "LIFE", 0.5)
-    with socket.create_connection(("127.0.0.1", server.port), PATIENCE) as raw, pytest.raises(ConnectionError):
-        end = time.monotonic() + PATIENCE
-        while time.monotonic() < end:
+    began, is_known = patience.Http.connection_made, threading.Event()
+    connections: list[patience.Http] = []
+
+    def connection_made(self: patience.Http, transport: asyncio.Transport) -> None:
+        began(self, transport)
+        connections.append(self)
+        is_known.set()
+
+    monkeypatch.setattr(patience.Http, "connection_made", connection_made)
+    with monkeypatch.context() as patched:
+        patched.setattr(patience, "LIFE", 0.1)
+        raw = socket.create_connection(("127.0.0.1", server.port), PATIENCE)
+        is_known.wait()
+    with raw, pytest.raises(ConnectionError):
+        while True:
             raw.sendall(b"G")
             assert get(server, "/").status_code == 200
     with connect(url(server)) as live:  # a WebSocket lives longer
-        receive(live)
-        time.sleep(0.8)
         seen(live, receive(live))
+        connections[-1].loop.call_soon_threadsafe(connections[-1].end)  # its time is over
+        assert get(server, "/").status_code == 200  # and what was called soon has been
+        for _ in range(3):
+            seen(live, receive(live))
 
 
 def test_a_crowd_of_those(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -479,6 +506,31 @@ def test_an_engine_that_breaks_ends_the_server_and_is_not_hidden(
 def is_reset(raw: socket.socket) -> bool:
     """Whether the other side has ended the connection, asked without reading."""
     return raw.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) != 0
+
+
+class Clock:
+    """Stands where the server finds anyio: a wait is over when the test says so, and not after so many seconds."""
+
+    move_on_after = staticmethod(anyio.move_on_after)
+
+    def __init__(self) -> None:
+        self.running: list[anyio.CancelScope] = []
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    @contextmanager
+    def fail_after(self, _seconds: float) -> Iterator[None]:
+        self._loop = asyncio.get_running_loop()
+        with anyio.fail_after(None) as scope:
+            self.running.append(scope)
+            try:
+                yield
+            finally:
+                self.running.remove(scope)
+
+    def end(self, wait: anyio.CancelScope) -> None:
+        """Says that the time for this wait is over."""
+        assert self._loop is not None
+        self._loop.call_soon_threadsafe(setattr, wait, "deadline", -math.inf)
 
 
 class stubborn:  # noqa: N801 - reads as a verb of the test

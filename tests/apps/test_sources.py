@@ -12,14 +12,15 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
-from live_fakes import PATIENCE
+from live_fakes import patient
 from PIL import Image
+from waiting import PATIENCE, wait_for_end
 
 from edgecvx.errors import UsageError
 from edgecvx_live.capture import Capture
 from edgecvx_live.mailbox import Newest
 from edgecvx_live.sources import open_source, pipe
-from edgecvx_live.sources.base import SourceEndedError, SourceLostError, SourceMissingError
+from edgecvx_live.sources.base import Source, SourceEndedError, SourceLostError, SourceMissingError
 from edgecvx_live.sources.demo import HOLD, DemoSource, frame
 from edgecvx_live.sources.folder import FolderSource
 from edgecvx_live.sources.picamera2 import open_picamera2
@@ -35,8 +36,13 @@ def no_process_is_left() -> Iterator[None]:
     """Whatever a test does to its source, no child is there afterwards."""
     before = set(psutil.Process().children(recursive=True))
     yield
-    left = set(psutil.Process().children(recursive=True)) - before
-    assert not {p.pid for p in left if p.is_running() and p.status() != psutil.STATUS_ZOMBIE}
+    wait_for_end(set(psutil.Process().children(recursive=True)) - before)
+
+
+@pytest.fixture(autouse=True)
+def polite(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A program that ends by itself may take its time for it on a busy machine."""
+    monkeypatch.setattr(pipe, "_POLITE", PATIENCE)
 
 
 def camera(
@@ -50,7 +56,7 @@ def camera(
             while data: data = data[os.write(pipe, data):]
         def frame(level): send(bytes([level]) * {BYTES})
         def say(text): print(text, file=sys.stderr, flush=True)
-        def hang(): time.sleep(600)
+        def hang(): time.sleep(3600)
     """
     text = textwrap.dedent(head) + textwrap.dedent(code)
     program = Program(
@@ -62,7 +68,7 @@ def camera(
     return PipeSource("fake", "the camera", program, SIZE, first=first, following=following)
 
 
-def levels(source: PipeSource, count: int) -> list[int]:
+def levels(source: Source, count: int) -> list[int]:
     return [int(source.read().pixels[0, 0, 0]) for _ in range(count)]
 
 
@@ -129,7 +135,7 @@ def test_a_camera_that_ignores_a_polite_end_is_killed(monkeypatch: pytest.Monkey
 
 def test_a_camera_that_nothing_ends_is_not_waited_for_and_not_started_twice(monkeypatch: pytest.MonkeyPatch) -> None:
     """As a driver that hangs holds a process in the kernel. Nobody may wait for it, the end of the program least."""
-    source = camera("frame(1)\ntime.sleep(600)")
+    source = camera("frame(1)\ntime.sleep(3600)")
     source.open()
     source.read()
     child = source._child
@@ -155,7 +161,7 @@ def test_closing_from_another_thread_ends_a_read() -> None:
     closer.start()
     with pytest.raises(SourceLostError):
         source.read()
-    closer.join(PATIENCE)
+    closer.join()
     source.close()
 
 
@@ -296,7 +302,7 @@ def picamera2(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_the_raspberrys_camera_is_read_and_its_end_is_noticed(picamera2: Path) -> None:
     assert picamera2.exists()
-    source = open_picamera2("", SIZE)
+    source = patient(open_picamera2("", SIZE))
     source.open()
     assert levels(source, 3) == [1, 2, 3]
     with pytest.raises(SourceLostError, match=r"camera 0 stopped: .*the camera went away"):
@@ -305,7 +311,7 @@ def test_the_raspberrys_camera_is_read_and_its_end_is_noticed(picamera2: Path) -
 
 def test_a_raspberry_without_a_camera_says_so(picamera2: Path) -> None:
     picamera2.write_text(FAKE_PICAMERA2.replace('[{"Model": "imx708"}]', "[]"))
-    source = open_picamera2("", SIZE)
+    source = patient(open_picamera2("", SIZE))
     source.open()
     with pytest.raises(SourceMissingError, match=r"0 cameras are connected.*rpicam-hello"):
         source.read()
@@ -313,7 +319,7 @@ def test_a_raspberry_without_a_camera_says_so(picamera2: Path) -> None:
 
 def test_a_system_without_picamera2_says_how_to_get_it(picamera2: Path) -> None:
     picamera2.write_text("raise ImportError('no libcamera')")
-    source = open_picamera2("", SIZE)
+    source = patient(open_picamera2("", SIZE))
     source.open()
     with pytest.raises(SourceMissingError, match="sudo apt install python3-picamera2"):
         source.read()

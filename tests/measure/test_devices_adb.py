@@ -10,12 +10,12 @@ import math
 import os
 import shlex
 import threading
-import time
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
+from waiting import PATIENCE, wait_for_end, wait_until
 
 from edgecvx.errors import DeviceError, UsageError
 from edgecvx.measure.collect import Collector
@@ -116,7 +116,7 @@ def job(first: str = "tflite") -> Job:
         for i, runtime in (("a0", first), ("a1", "tflite"))
     ]
     asked = {"runs": 100, "seconds": None, "rounds": 2, "first_round": 0, "memory": True, "end_to_end": True}
-    rest = {"artifacts": artifacts, "sustained_minutes": 0, "patience_seconds": 60}
+    rest = {"artifacts": artifacts, "sustained_minutes": 0, "patience_seconds": PATIENCE}
     return Job(order={**asked, **rest}, files={"a0/model": b"one", "a1/model": b"two"})
 
 
@@ -228,11 +228,10 @@ def test_stopping_ends_what_runs_there(phone: Path) -> None:
         target=lambda: AdbDevice("adb://ABC123", "ABC123", phone / "binary").measure(asked, collector, stop=stop)
     )
     work.start()
-    while not list((phone / "tmp").glob("*/pid")):
-        assert work.is_alive()
+    wait_until(lambda: list((phone / "tmp").glob("*/pid")) or not work.is_alive(), "the tool runs")
+    assert work.is_alive()
     stop.set()
-    work.join(timeout=60)
-    assert not work.is_alive()
+    work.join()
     assert list((phone / "tmp").iterdir()) == []
 
 
@@ -321,10 +320,7 @@ def test_a_phone_that_prints_without_end_is_given_up(phone: Path) -> None:
         measure(phone)
     with contextlib.suppress(psutil.NoSuchProcess):
         left = psutil.Process(int(printing.read_text()))
-        until = time.monotonic() + 30
-        while left.status() != psutil.STATUS_ZOMBIE:  # ended, and its parent may take its time to notice
-            assert time.monotonic() < until
-            time.sleep(0.01)
+        wait_for_end([left])
 
 
 def test_a_phone_that_tells_nothing_is_unknown() -> None:

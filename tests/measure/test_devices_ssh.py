@@ -10,13 +10,15 @@ import subprocess
 import sys
 import threading
 import time
+import traceback
 import venv
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from loopback_ssh import SSHD, Board, eventually
+from loopback_ssh import SSHD, Board
+from waiting import PATIENCE, wait_until
 
 from edgecvx.errors import DeviceError, UsageError
 from edgecvx.measure.benchmark import benchmark
@@ -34,7 +36,9 @@ from edgecvx.spec import Task, WeightsSource
 
 pytestmark = pytest.mark.skipif(SSHD is None, reason="no sshd on this machine")
 
-LIMITS = Limits(connect=20, step=60, check=120, reconnect=60)
+LIMITS = Limits(
+    connect=PATIENCE, step=PATIENCE, check=PATIENCE, copy_bytes_per_second=1, silence=PATIENCE, reconnect=PATIENCE
+)
 
 # A runner of a few lines: what is under test here is the way to it. Each round waits for a file where one is named.
 RUNNER = """
@@ -155,7 +159,7 @@ def measure(board: Board, job_: Job | None = None, **how: Any) -> Collector:
     try:
         device(board, **how).measure(asked, gathered, stop=threading.Event())
     finally:
-        assert eventually(lambda: not board.leftovers()), board.leftovers()
+        board.wait_until_tidy()
     return gathered
 
 
@@ -246,32 +250,36 @@ class Measuring:
         self.gate.touch()
         asked = job()
         self.gathered, self.stop, self.error = collector(asked, board), threading.Event(), ""
-        self._work = threading.Thread(target=self._measure, args=(device(board, limits=limits), asked))
+        self.device = device(board, limits=limits)
+        self._work = threading.Thread(target=self._measure, args=(asked,), daemon=True)
         self._work.start()
-        assert eventually(lambda: self.gathered._rounds_over >= hold or not self._work.is_alive())
+        wait_until(lambda: self.gathered._rounds_over >= hold or not self._work.is_alive(), f"{hold} rounds are over")
 
-    def _measure(self, device: SshDevice, job: Job) -> None:
+    def _measure(self, job: Job) -> None:
         try:
-            device.measure(job, self.gathered, stop=self.stop)
+            self.device.measure(job, self.gathered, stop=self.stop)
         except DeviceError as error:
             self.error = str(error)
 
+    def limit(self, **seconds: float) -> None:
+        """Sets limits for what comes, which would have been too short for what has been on a busy machine."""
+        self.device._limits = dataclasses.replace(LIMITS, **seconds)
+
     def over(self) -> Collector:
-        self._work.join(timeout=60)
-        assert not self._work.is_alive()
+        self._work.join()
         return self.gathered
 
 
 def test_a_cut_in_the_middle_is_taken_up_again(board: Board) -> None:
     measuring = Measuring(board, hold=1)
     board.cut()
-    assert eventually(lambda: board.connections > 1)
+    wait_until(lambda: board.connections > 1, "it connects again")
     measuring.gate.unlink()
     gathered = measuring.over()
     assert measuring.error == ""
     assert rounds_of(gathered) == [0, 1, 2]
     assert gathered.result().interruptions == 1
-    assert eventually(lambda: not board.leftovers()), board.leftovers()
+    board.wait_until_tidy()
 
 
 def test_a_line_that_falls_silent_is_taken_up_again(board: Board) -> None:
@@ -279,33 +287,35 @@ def test_a_line_that_falls_silent_is_taken_up_again(board: Board) -> None:
     measuring = Measuring(board, hold=1, limits=dataclasses.replace(LIMITS, silence=1))
     (old,) = board.disk.iterdir()
     board.freeze()
-    assert eventually(lambda: not old.exists())
+    measuring.limit()  # the next line does not fall silent
+    wait_until(lambda: not old.exists(), "the folder of before is removed")
     measuring.gate.unlink()
     assert rounds_of(measuring.over()) == [0, 1, 2]
     assert measuring.gathered.interruptions == 1
     board.cut()  # ends the frozen processes, too
-    assert eventually(lambda: not board.leftovers()), board.leftovers()
+    board.wait_until_tidy()
 
 
 def test_a_cut_for_good_keeps_what_was_measured(board: Board) -> None:
-    measuring = Measuring(board, hold=2, limits=Limits(connect=5, reconnect=2))
+    measuring = Measuring(board, hold=2)
+    measuring.limit(reconnect=2)
     board.close()
     gathered = measuring.over()
     assert "after 2 of 3 rounds" in measuring.error
     assert rounds_of(gathered) == [0, 1]
-    assert eventually(lambda: not board.leftovers()), board.leftovers()
+    board.wait_until_tidy()
 
 
 def test_a_device_that_cuts_again_and_again_is_given_up(board: Board, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ssh, "_FRUITLESS", 2)
     measuring = Measuring(board, hold=0)
-    for count in (1, 2):
-        assert eventually(lambda: any(board.disk.glob("*/pid")))
+    begun: set[Path] = set()
+    for _ in range(2):
+        begun |= wait_until(lambda: set(board.disk.glob("*/pid")) - begun, "a runner begins")  # noqa: B023
         board.cut()
-        assert eventually(lambda: board.connections > count or bool(measuring.error))  # noqa: B023
     measuring.over()
     assert "broke 2 times within one round" in measuring.error
-    assert eventually(lambda: not board.leftovers()), board.leftovers()
+    board.wait_until_tidy()
 
 
 def test_stopping_leaves_nothing_there(board: Board) -> None:
@@ -313,14 +323,13 @@ def test_stopping_leaves_nothing_there(board: Board) -> None:
     measuring.stop.set()
     assert rounds_of(measuring.over()) == [0]
     assert measuring.error == ""
-    assert eventually(lambda: not board.leftovers()), board.leftovers()
+    board.wait_until_tidy()
 
 
 HOST = """
-import signal, sys, threading, types
+import sys, threading, types
 from pathlib import Path
 import test_devices_ssh as tests
-signal.signal(signal.SIGINT, signal.default_int_handler)  # who runs tests in the background ignores it
 runner, name, client = sys.argv[1:]
 tests.ssh.runner_bytes = Path(runner).read_bytes
 board = types.SimpleNamespace(name=name, address=tests.parse_address(name), client=Path(client))
@@ -339,11 +348,11 @@ def test_a_host_that_dies_leaves_nothing_there(board: Board, how: signal.Signals
     paths = os.pathsep.join(map(str, (tests / "measure", tests, tests.parent)))
     command = [sys.executable, str(tmp_path / "host.py"), str(tmp_path / "runner"), board.name, str(board.client)]
     host = subprocess.Popen(command, env={**os.environ, "PYTHONPATH": paths}, stderr=subprocess.DEVNULL)
-    assert eventually(lambda: any(board.disk.glob("*/pid")) or host.poll() is not None)
+    wait_until(lambda: any(board.disk.glob("*/pid")) or host.poll() is not None, "the runner begins")
     assert host.poll() is None
     host.send_signal(how)
-    host.wait(timeout=60)
-    assert eventually(lambda: not board.leftovers()), board.leftovers()
+    host.wait()
+    board.wait_until_tidy()
 
 
 # Boards that lack something.
@@ -390,7 +399,8 @@ def test_two_boards_side_by_side(make_board: Callable[..., Board]) -> None:
     for measuring in both:
         measuring.gate.unlink()
     assert [rounds_of(m.over()) for m in both] == [[0, 1, 2]] * 2
-    assert not any(board.leftovers() for board in boards)
+    for board in boards:
+        board.wait_until_tidy()
 
 
 def test_a_login_script_that_prints_does_not_disturb(make_board: Callable[..., Board]) -> None:
@@ -500,7 +510,7 @@ def test_a_real_benchmark_is_cut_and_taken_up_again(board: Board, small_classifi
     assert bench.interruptions == len(cuts) == 1
     assert [turn.round for turn in measured.model] == list(range(8))
     assert bench.fingerprint.name == board.name
-    assert eventually(lambda: not board.leftovers()), board.leftovers()
+    board.wait_until_tidy()
 
 
 def test_what_is_missing_there_is_told_with_the_command_that_installs_it(
@@ -511,20 +521,25 @@ def test_what_is_missing_there_is_told_with_the_command_that_installs_it(
     python = str(tmp_path / "bare" / "bin" / "python")
     with pytest.raises(DeviceError, match=rf"numpy, onnxruntime is missing there: {python} -m pip install"):
         benchmark(small_classifier.path, devices=[device(board, python=python)])
-    assert eventually(lambda: not board.leftovers()), board.leftovers()
+    board.wait_until_tidy()
 
 
 def test_ctrl_c_waits_until_every_device_is_tidy(small_classifier: Any) -> None:
     """An interrupted ``Thread.join`` takes the thread for ended, and the process would be gone before the board is."""
+
+    def host_waits() -> bool:
+        stack = traceback.extract_stack(sys._current_frames()[threading.main_thread().ident or 0])
+        return [frame.name for frame in stack[-3:-1]] == ["_measure", "wait"]
 
     class Slow:
         name = "slow"
         tidy = False
 
         def measure(self, job: Job, collector: Collector, *, stop: threading.Event) -> None:
-            threading.Timer(0.5, signal.raise_signal, [signal.SIGINT]).start()
-            assert stop.wait(60)
-            time.sleep(1)
+            wait_until(host_waits, "the host waits for its devices")
+            signal.raise_signal(signal.SIGINT)
+            assert stop.wait(PATIENCE)
+            time.sleep(1)  # takes its time to tidy up
             self.tidy = True
 
     slow = Slow()

@@ -138,13 +138,15 @@ def test_hostile_text_does_nothing(browser: Browser, tmp_path: Path) -> None:
 
 
 def test_two_hundred_artifacts_open_and_unfold(browser: Browser, tmp_path: Path) -> None:
-    """Limits for a page that is broken, not a measurement of this machine: a desk opens it in a blink."""
+    """Limits for a page that is broken, not a measurement of this machine: a desk opens it in a blink.
+
+    Of the processor's time, and of nobody else's: another program that keeps the page waiting does not count.
+    """
     validation, benchmark = sample.many(200)
     tab = opened(browser, saved(tmp_path, dossier.page([validation], [benchmark])))
     assert tab.run("document.querySelectorAll('*').length") < 40_000
     assert tab.run("document.documentElement.scrollHeight") < 16_000, "what is folded takes no room"
-    timing = "performance.getEntriesByType('navigation')[0].domComplete"
-    assert tab.run(timing) < 20_000
+    assert 0 < tab.worked() < 20
     tab.run(UNFOLD)
     assert tab.run(SIDEWAYS) <= 0 and tab.console == []
     tab.close()

@@ -6,14 +6,22 @@ import importlib.util
 from pathlib import Path
 
 import pytest
+from waiting import PATIENCE
 
 from edgecvx.errors import RuntimeFailedError
+from edgecvx.measure import gpu_delegate
 from edgecvx.measure.gpu_delegate import gpu_opinion, read_opinion
 from edgecvx.pipeline import export
 
 needs_tensorflow = pytest.mark.skipif(
     importlib.util.find_spec("tensorflow") is None, reason="TensorFlow is not installed"
 )
+
+
+@pytest.fixture(autouse=True)
+def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """TensorFlow takes its time to load, on a busy machine any time."""
+    monkeypatch.setattr(gpu_delegate, "_PATIENCE", PATIENCE)
 
 
 @needs_tensorflow

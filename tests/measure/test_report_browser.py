@@ -33,7 +33,7 @@ def browse(tmp_path: Path) -> Browse:
         file.write_text(page, encoding="utf-8")
         profile = tmp_path / "profile"
         command = [str(BINARY), *FLAGS, "--enable-logging=stderr", f"--user-data-dir={profile}", *flags, file.as_uri()]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=180, check=True)
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
         shutil.rmtree(profile, ignore_errors=True)
         return done.stdout, [line for line in done.stderr.splitlines() if "CONSOLE" in line]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import http.server
+import importlib
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 import safetensors.torch
 import torch
+from waiting import PATIENCE
 
 from edgecvx.errors import CheckpointError
 from edgecvx.models import hub
@@ -19,6 +21,8 @@ from edgecvx.models.load import load_model
 from edgecvx.models.variants import VARIANTS
 
 huggingface_hub = pytest.importorskip("huggingface_hub")
+for part in ("constants", "file_download"):  # attributes of it only after somebody has imported them
+    importlib.import_module(f"huggingface_hub.{part}")
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 ATTO = "convnextv2_atto.fcmae_ft_in1k"
@@ -112,6 +116,8 @@ def test_offline_and_not_cached_is_an_error_of_its_own(cache: Path) -> None:
 def online(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As on a machine where nobody set the offline mode; the hub is then wherever ``endpoint`` points."""
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(hub, "_TIMEOUT_S", PATIENCE)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_DOWNLOAD_TIMEOUT", PATIENCE)
 
 
 def endpoint(monkeypatch: pytest.MonkeyPatch, address: str) -> None:

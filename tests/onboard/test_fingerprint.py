@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
+from waiting import PATIENCE
 
 from edgecvx.measure.latency import Conditions, Fingerprint
 from edgecvx.onboard import conditions as moment
@@ -271,7 +272,8 @@ def test_this_processor_is_real() -> None:
     assert board.emulated(ROOT) is None
 
 
-def test_other_commands_are_never_asked_about_another_tree(tmp_path: Path) -> None:
+def test_other_commands_are_never_asked_about_another_tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edgecvx.onboard.board._PATIENCE", PATIENCE)
     assert command(tmp_path, [sys.executable, "-c", "print(1)"]) is None
     assert command(ROOT, [sys.executable, "-c", "print(1)"]) == "1"
     assert command(ROOT, [sys.executable, "-c", "import sys; sys.exit('no')"]) is None
