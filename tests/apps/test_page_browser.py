@@ -220,6 +220,31 @@ def test_the_app_is_killed_and_started_again(browser: Browser, engine: Pretended
         tab.close()
 
 
+def test_a_view_that_is_shown_late_does_not_hide_that_the_app_is_gone(browser: Browser, engine: Pretended) -> None:
+    """Its picture was still being decoded when the connection was lost."""
+    with served(engine) as server:
+        tab = opened(browser, server)
+        tab.run(
+            """{
+              const decode = createImageBitmap;
+              window.createImageBitmap = async (jpeg) => {
+                await new Promise((goOn) => (window.goOn = goOn));
+                const bitmap = await decode(jpeg);
+                window.decoded = true;
+                return bitmap;
+              };
+            }"""
+        )
+        tab.wait("!!window.goOn")
+    veil = "document.querySelector('#veil')"
+    tab.wait(f"{veil}.checkVisibility()")
+    tab.run(f"new MutationObserver(() => (window.unveiled ||= {veil}.hidden)).observe({veil}, {{attributes: true}})")
+    tab.run("goOn()")
+    tab.wait("!!window.decoded")
+    assert tab.run(f"!window.unveiled && {veil}.checkVisibility()")
+    tab.close()
+
+
 def test_a_link_that_has_become_invalid(browser: Browser, engine: Pretended) -> None:
     """A token is made anew at every start; the page says so instead of trying for ever."""
     with served(engine, token="the-first-token-of-all") as first:

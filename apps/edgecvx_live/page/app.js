@@ -25,6 +25,7 @@ const connection = new Connection({
   onState: showConnection,
   async onView(view, jpeg) {
     const bitmap = jpeg === null || document.hidden ? null : await createImageBitmap(new Blob([jpeg], { type: "image/jpeg" }));
+    if (!connection.isOpen) return bitmap?.close(); // lost while the picture was decoded: what is shown now says so
     if (bitmap) drawPicture(bitmap); // only now the answer: both are of the same frame
     status = view.status;
     if (view.result !== null && (result === null || view.result.frame !== result.frame)) {

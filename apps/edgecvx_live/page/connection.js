@@ -22,6 +22,10 @@ export class Connection {
     addEventListener("online", () => this.#socket || this.now());
   }
 
+  get isOpen() {
+    return this.#isOpen;
+  }
+
   now() {
     clearTimeout(this.#waiting);
     this.#drop();
