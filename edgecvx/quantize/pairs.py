@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 Array = NDArray[Any]
 Pairs = NDArray[np.intp]
-"""``[n, 2]``: places in the flattened weights of one output channel; no place stands in two pairs."""
+"""``[n, 2]``: places in the flattened weights of one output channel."""
 
 PAIR_LIMIT = 128
 """What two neighbours of one sign may reach together: 255 * 128 fits into int16, 255 * 129 does not."""
@@ -34,13 +34,14 @@ EXAMPLES = 5
 
 
 class PairOrder(str, enum.Enum):
-    """How kernels walk the weights ``[in, height, width]`` of an output channel; pairs are first and second, and so on.
+    """How kernels walk the weights ``[in, height, width]`` of an output channel, or ``[in]`` of a product's.
 
-    For products of matrices all three are the same.
+    A pair is the first and the second of them, the third and the fourth, and so on.
     """
 
     CHANNELS = "channels"
-    """At each position of the kernel its channels: OpenVINO, which fills an odd number of them up with a zero."""
+    """At each position of the kernel its channels: OpenVINO, which fills an odd number of them up with a zero. It may
+    cut a product of matrices into two halves: unless four divide its length, the second can begin at an odd place."""
     ROWS = "rows"
     """Height, width, channels, in one run: ONNX Runtime's convolutions."""
     COLUMNS = "columns"
@@ -50,6 +51,8 @@ class PairOrder(str, enum.Enum):
 def pairs_of(shape: Sequence[int], order: PairOrder) -> Pairs:
     """The pairs in weights of a shape, ``[out, in]`` or ``[out, in per group, height, width]``."""
     channels, height, width = (*shape[1:], 1, 1) if len(shape) == 2 else shape[1:]
+    if order is PairOrder.CHANNELS and len(shape) == 2 and channels % 4:
+        return np.stack([np.arange(channels - 1), np.arange(1, channels)], axis=1)
     places = np.arange(channels * height * width, dtype=np.intp).reshape(channels, height, width)
     if order is PairOrder.CHANNELS:
         places = places[: channels // 2 * 2].transpose(1, 2, 0)

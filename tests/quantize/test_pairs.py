@@ -42,6 +42,8 @@ def test_two_weights_of_one_sign_may_reach_128_together() -> None:
         # Three channels of a 1x2 kernel, flattened as they lie in the weights: [c0 left, c0 right, c1 left, …].
         ((4, 3, 1, 2), PairOrder.CHANNELS, [(0, 2), (1, 3)]),  # the third channel's neighbour is a zero
         ((4, 3, 1, 2), PairOrder.ROWS, [(0, 2), (4, 1), (3, 5)]),  # the run goes on into the next column
+        ((4, 5), PairOrder.CHANNELS, [(0, 1), (1, 2), (2, 3), (3, 4)]),  # a product that may be cut at any place
+        ((4, 4), PairOrder.CHANNELS, [(0, 1), (2, 3)]),
         ((4, 2, 2, 1), PairOrder.ROWS, [(0, 2), (1, 3)]),
         ((4, 2, 2, 1), PairOrder.COLUMNS, [(0, 1), (2, 3)]),  # the rows of a column stand side by side
     ],
