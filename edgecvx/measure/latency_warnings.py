@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 
 from edgecvx.measure import latency_statistics as statistics
 from edgecvx.measure.figures import counted
-from edgecvx.measure.latency import Conditions, DeviceBench, Fingerprint, Measured
+from edgecvx.measure.latency import Conditions, DeviceBench, Fingerprint, Measured, Ratio
 
 _BUSY = 0.5
 """Load per core, before anything was measured, from which on others are using the machine."""
@@ -17,6 +17,8 @@ _INT8_ARM = ("asimddp", "i8mm")
 _PARTLY = re.compile(r"(\d{1,6}) of (\d{1,6}) nodes")
 _ON_GPU = "tensorrt"
 """The runtime to which neither threads nor the processor's instructions mean anything."""
+_GAINS = 0.95
+"""Part of FP32's time below which INT8 gains something: less is not worth a file whose answers differ."""
 _NAMED = 3
 """Of the operators that stay in floats."""
 
@@ -86,20 +88,38 @@ def _of_threads(device: DeviceBench) -> Iterator[str]:
 
 
 def _of_int8(device: DeviceBench) -> Iterator[str]:
-    """INT8 files that are slower than FP32 ones of the same network in the same runtime, and why as far as known."""
+    """INT8 files that gain nothing over FP32 ones of the same network and runtime, why, and which form gains."""
     for m in device.measured:
-        base = baseline(device.measured, m)
-        if base is None or not m.identity.precision.startswith("int8"):
-            continue
-        ratio = statistics.between(device.ratios, m.id, base.id)
-        if ratio is None or ratio.interval is None or ratio.interval.low <= 1:
+        base, ratio = _against_fp32(device, m)
+        if base is None or ratio is None or ratio.interval is None or ratio.interval.low <= _GAINS:
             continue
         reasons = list(_why_int8_is_slow(device.fingerprint, m))
         why = "; ".join(reasons) if reasons else "why is not known"
         yield (
             f"{m.identity.file} takes {ratio.value:.2f} times as long as {base.identity.file} "
-            f"(95% interval {ratio.interval.low:.2f} to {ratio.interval.high:.2f}): INT8 is slower here; {why}"
+            f"(95% interval {ratio.interval.low:.2f} to {ratio.interval.high:.2f}): "
+            f"INT8 {'is slower' if ratio.interval.low > 1 else 'gains nothing'} here; {why}{_which_gains(device, m)}"
         )
+
+
+def _which_gains(device: DeviceBench, of: Measured) -> str:
+    """The INT8 file of the same network that gains most on this device, where one does."""
+    found = []
+    for m in device.measured:
+        _, ratio = _against_fp32(device, m)
+        same = (m.identity.model, m.identity.task, m.threads) == (of.identity.model, of.identity.task, of.threads)
+        if same and ratio is not None and ratio.interval is not None and ratio.interval.high < _GAINS:
+            found.append((ratio.value, m))
+    if not found:
+        return ""
+    value, best = min(found, key=lambda pair: pair[0])
+    return f"; {best.identity.file} gains, in {best.identity.runtime}: {value:.2f} times the time of its FP32 file"
+
+
+def _against_fp32(device: DeviceBench, m: Measured) -> tuple[Measured | None, Ratio | None]:
+    """The FP32 file an INT8 file is compared with, and their ratio; for any other file neither."""
+    base = baseline(device.measured, m) if m.identity.precision.startswith("int8") else None
+    return base, None if base is None else statistics.between(device.ratios, m.id, base.id)
 
 
 def _why_int8_is_slow(fingerprint: Fingerprint, m: Measured) -> Iterator[str]:

@@ -387,6 +387,24 @@ def test_int8_that_is_slower_is_told_with_what_is_known_about_why() -> None:
     assert "only 50% of its multiply-accumulates are INT8" in told[0]
 
 
+def test_int8_that_gains_nothing_is_told_with_the_form_that_gains() -> None:
+    """As on x86 without VNNI: TFLite's INT8 takes as long as its FP32 there, other runtimes' does not."""
+    entrants = [scripted.entrant(f"a{i}", precision=precision) for i, precision in enumerate(["fp32", "int8"] * 2)]
+    entrants[2:] = [
+        dataclasses.replace(e, identity=dataclasses.replace(e.identity, file=f"{e.id}.xml", runtime="openvino"))
+        for e in entrants[2:]
+    ]
+    latency = scripted.noisy({"a1": 1.0, "a2": 1.2, "a3": 0.84}, seed=0, spread=0.005)
+    device = scripted.ScriptedDevice(latency=latency, fingerprint={"machine": "x86_64", "features": ["avx2"]})
+    names = [e.id for e in entrants]
+    gathered = Collector(scripted.job(*names), entrants, device=device.name)
+    device.measure(scripted.job(*names), gathered, stop=threading.Event())
+    (told,) = (w for w in warnings_of([gathered.result()]) if "INT8" in w)
+    assert told.startswith("scripted: a1-int8.tflite takes ") and "INT8 gains nothing here" in told
+    assert "none of the instructions that multiply bytes fast (avx512_vnni" in told
+    assert told.endswith("; a3.xml gains, in openvino: 0.70 times the time of its FP32 file")
+
+
 def test_one_machine_under_two_names_is_told() -> None:
     devices = (*run("a0").devices, *run("a0").devices)
     assert any("one and the same device" in w for w in warnings_of(devices))
