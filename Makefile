@@ -13,7 +13,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help setup test lint format demo live clean
+.PHONY: help setup test lint format demo live board emulated clean
 
 help:
 	@echo "make setup    the environment in $(VENV), with the pinned versions of constraints.txt"
@@ -22,6 +22,8 @@ help:
 	@echo "make format   let ruff format and fix what it can"
 	@echo "make demo     femto in FP32 and INT8: exported, asked, validated and timed on drawn pictures: demo/report.html"
 	@echo "make live     the same femto, live on a page of this machine, FP32 beside INT8"
+	@echo "make board    an Arm board in build/board, emulated, on which tests then run; on Debian, with qemu-user"
+	@echo "make emulated the demo files on every processor that can be emulated here: build/emulated/answers.md"
 	@echo "make clean    remove the environment, the caches and ./demo"
 
 setup: $(READY)
@@ -83,6 +85,17 @@ live: $(READY)
 	$(EXPORT) --target tflite
 	$(EXPORT) --target tflite --int8
 	$(BIN)/edgecvx-live $(STEM)-fp32.tflite $(STEM)-int8.tflite --side-by-side
+
+# Debian for arm64 and the runtimes' aarch64 wheels, for qemu-user: a minute or two, half a gigabyte, no root.
+board: $(READY)
+	PYTHON=$(BIN)/python tools/processors/board.sh build/board
+
+# PICTURES go through the real processor with instructions hidden from it; an emulator, a hundred times slower, gets as
+# many as `make emulated SLOW=…` says.
+PICTURES ?= 24
+SLOW ?= 1
+emulated: $(READY)
+	$(BIN)/python tools/processors/compare.py --pictures $(PICTURES) --slow-pictures $(SLOW)
 
 clean:
 	rm -rf $(VENV) $(DEMO) build dist *.egg-info apps/*.egg-info apps/build .mypy_cache .pytest_cache .ruff_cache

@@ -1,8 +1,8 @@
 """Our files on an emulated 64-bit Arm board: instructions per inference, and whether it answers as this machine does.
 
-    benchmarks/arm64/setup.sh ROOT                  # once, as root: Debian for arm64 with the real aarch64 wheels
-    python benchmarks/arm64.py ROOT                 # as root: femto INT8 on both processors, into benchmarks/out/
-    python benchmarks/arm64.py ROOT --precision fp32 --rivals --pictures 0
+    make board                                      # once: Debian for arm64 with the real aarch64 wheels
+    python benchmarks/arm64.py                      # femto INT8 on both processors, into benchmarks/out/
+    python benchmarks/arm64.py --precision fp32 --rivals --pictures 0
 
 Instructions are those of one inference on one thread: a run with two inferences minus one with one. The number is
 exact and the same on any day, so two files compare exactly, but it is no latency: instructions take unequal time, and
@@ -13,9 +13,10 @@ from __future__ import annotations
 
 import argparse
 import json
-import shutil
+import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice
@@ -28,51 +29,8 @@ from numpy.typing import NDArray
 from paths import HERE, OUT
 from rivals import rivals_of
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Core:
-    """A processor to emulate, by QEMU's name, and what its /proc/cpuinfo says."""
-
-    name: str
-    board: str
-    target: str
-    """Ours for this board."""
-    part: str
-    features: str
-
-    @property
-    def cpuinfo(self) -> str:
-        """Of the board with four of them; the runtimes choose their kernels by it."""
-        lines = {
-            "BogoMIPS": "108.00",
-            "Features": self.features,
-            "CPU implementer": "0x41",
-            "CPU architecture": "8",
-            "CPU variant": "0x0",
-            "CPU part": self.part,
-            "CPU revision": "1",
-        }
-        told = "".join(f"{key}\t: {value}\n" for key, value in lines.items())
-        return "".join(f"processor\t: {cpu}\n{told}\n" for cpu in range(4)) + f"Model\t\t: {self.board}\n"
-
-
-_ARMV8 = "fp asimd evtstrm aes pmull sha1 sha2 crc32"
-CORES = (
-    Core(
-        name="cortex-a76",
-        board="Raspberry Pi 5 Model B Rev 1.0",
-        target="raspberrypi5",
-        part="0xd0b",
-        features=f"{_ARMV8} atomics fphp asimdhp cpuid asimdrdm lrcpc dcpop asimddp",
-    ),
-    Core(
-        name="cortex-a72",
-        board="Raspberry Pi 4 Model B Rev 1.4",
-        target="raspberrypi4",
-        part="0xd08",
-        features=_ARMV8,
-    ),
-)
+TARGETS = {"cortex-a76": "raspberrypi5", "cortex-a72": "raspberrypi4"}
+"""Processors to emulate, by QEMU's name -> ours for the board that has them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,24 +52,24 @@ class OnBoard:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("root", type=Path, help="the board that benchmarks/arm64/setup.sh has built")
+    parser.add_argument("--board", type=Path, default=HERE.parent / "build" / "board", help="where it was made")
     parser.add_argument("--precision", choices=("fp32", "int8", "int8-dynamic"), default="int8")
     parser.add_argument("--variants", nargs="+", default=("femto",), choices=VARIANTS)
-    parser.add_argument("--cores", nargs="+", default=[c.name for c in CORES], choices=[c.name for c in CORES])
+    parser.add_argument("--cores", nargs="+", default=list(TARGETS), choices=list(TARGETS))
     parser.add_argument("--pictures", type=int, default=20, help="whose answers are compared; each takes seconds")
     parser.add_argument("--rivals", action="store_true", help="other tools' TFLite files too")
     parser.add_argument("--name", default="arm64", help="of the two files written to benchmarks/out/")
     options = parser.parse_args(arguments)
-    if not (options.root / "qemu" / "qemu-aarch64").exists():
-        raise SystemExit(f"{options.root} is no board: build it with {HERE / 'arm64' / 'setup.sh'}")
+    if not (options.board / ".ready").exists():
+        raise SystemExit(f"{options.board} is no board: make board")
 
     found: list[OnBoard] = []
     print("\n".join(HEAD))
-    for core in (c for c in CORES if c.name in options.cores):
-        board = Board(options.root, core)
+    for core in options.cores:
+        board = Board(options.board, core)
         for variant in options.variants:
             network = network_for(variant, options.precision)
-            for tool, target, path in candidates(network, core, options):
+            for tool, target, path in candidates(network, board, options):
                 found.append(on_board(board, network, tool, target, path, options.pictures))
                 print(row(found[-1]), flush=True)
     OUT.mkdir(exist_ok=True)
@@ -124,47 +82,44 @@ def main(arguments: Sequence[str] | None = None) -> int:
 class Board:
     """The emulated board, as one processor."""
 
-    def __init__(self, root: Path, core: Core) -> None:
-        self._root, self._core = root, core
-        (root / "proc" / "cpuinfo").write_text(core.cpuinfo)
-        shutil.copy(HERE / "arm64" / "on_board.py", root / "tmp")
+    def __init__(self, folder: Path, core: str) -> None:
+        self.core = core
+        self._python = folder / core / "python"
+        self._site = folder / "root" / "site"
+        self._counter = OUT / "libicount.so"
+        self._counter.parent.mkdir(exist_ok=True)
+        source = HERE / "arm64" / "icount.c"
+        subprocess.run(["gcc", "-O2", "-shared", "-fPIC", "-o", self._counter, source], check=True)
 
-    @property
-    def core(self) -> str:
-        """The processor's name."""
-        return self._core.name
+    def has(self, package: str) -> bool:
+        """Whether a Python package is installed there."""
+        return (self._site / package).is_dir()
 
     def run(self, path: Path, inputs: NDArray[np.generic], runs: int) -> tuple[NDArray[np.generic], int]:
         """The outputs of a file for the first inputs, and the instructions of the whole program."""
-        tmp = self._root / "tmp"
-        model, counted = tmp / f"model{path.suffix}", tmp / "icount"
-        shutil.copy(path, model)
-        np.save(tmp / "inputs.npy", inputs)
-        counted.unlink(missing_ok=True)
-        # The emulator is a program of this machine; it brings its own loader and libraries into the board.
-        emulator = ["/qemu/ld-linux-x86-64.so.2", "--library-path", "/qemu", "/qemu/qemu-aarch64"]
-        emulator += ["-cpu", self._core.name, "-plugin", "/qemu/libicount.so"]
-        emulator += ["-E", "PYTHONPATH=/site", "-E", "OPENBLAS_NUM_THREADS=1", "-E", "PYTHONHASHSEED=0"]
-        program = ["/usr/bin/python3.11", "/tmp/on_board.py", f"/tmp/{model.name}"]
-        program += ["/tmp/inputs.npy", "/tmp/outputs.npy", str(runs)]
-        chroot = shutil.which("chroot", path="/usr/sbin:/usr/bin:/sbin:/bin") or "chroot"
-        command = [chroot, str(self._root), *emulator, *program]
-        done = subprocess.run(command, env={}, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise SystemExit(f"{path.name} failed on {self.core}:\n{done.stderr[-1000:]}")
-        return np.load(tmp / "outputs.npy"), int(counted.read_text())
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            np.save(folder / "inputs.npy", inputs)
+            program = [HERE / "arm64" / "on_board.py", path, folder / "inputs.npy", folder / "outputs.npy", str(runs)]
+            environment = {"PATH": os.environ["PATH"], "PYTHONPATH": "/site", "PYTHONHASHSEED": "0"}
+            environment |= {"OPENBLAS_NUM_THREADS": "1", "QEMU_PLUGIN": f"{self._counter},out={folder / 'count'}"}
+            done = subprocess.run(
+                [self._python, *program], env=environment, capture_output=True, text=True, check=False
+            )
+            if done.returncode:
+                raise SystemExit(f"{path.name} failed on {self.core}:\n{done.stderr[-1000:]}")
+            return np.load(folder / "outputs.npy"), int((folder / "count").read_text())
 
 
-def candidates(network: Network, core: Core, options: argparse.Namespace) -> Iterator[tuple[str, str, Path]]:
+def candidates(network: Network, board: Board, options: argparse.Namespace) -> Iterator[tuple[str, str, Path]]:
     """Tool, target and file of everything to run on a processor."""
-    root: Path = options.root
     folder = network.folder()
-    packages = {core.target: "ai_edge_litert", "onnx": "onnxruntime"}
+    packages = {TARGETS[board.core]: "ai_edge_litert", "onnx": "onnxruntime"}
     for target, package in packages.items():
-        if (root / "site" / package).is_dir() and options.precision in precisions(target):
+        if board.has(package) and options.precision in precisions(target):
             paths = our_files(folder, [target], options.precision, OUT / "ours" / target)
             yield f"edgecvx, {options.precision}", target, paths[target]
-    if options.rivals and (root / "site" / "ai_edge_litert").is_dir():
+    if options.rivals and board.has("ai_edge_litert"):
         pictures = calibration_pictures(network.calibration_count)
         for rival in rivals_of("tflite", options.precision):
             yield rival.name, rival.target, rival.make(folder, pictures)

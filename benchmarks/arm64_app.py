@@ -1,11 +1,13 @@
 """The live app on an emulated 64-bit Arm board: installed by the board's own script, and does it see what we see?
 
-    benchmarks/arm64/setup.sh ROOT                            # once, as root
-    python benchmarks/arm64_app.py ROOT model-int8.tflite     # as root: about ten minutes, most of it pip
+    tools/processors/board.sh BOARD '?essential' python3-venv # once: a board that can be entered
+    python benchmarks/arm64_app.py BOARD model-int8.tflite    # as root: about ten minutes, most of it pip
 
-The board is a copy of ROOT. It gets aarch64 wheels and the checkout's tracked files, has neither a compiler nor an
-index to install from, and runs ``apps/raspberry_pi/install.sh``. Then ``edgecvx-live`` classifies drawn frames there,
-and the same file classifies the same frames here: each frame is known by its number.
+What is installed there starts programs by their names, so the kernel has to know the emulator: Debian's packages
+qemu-user-static and binfmt-support. The board is a copy of BOARD's files. It gets aarch64 wheels and the checkout's
+tracked files, has neither a compiler nor an index to install from, and runs ``apps/raspberry_pi/install.sh``. Then
+``edgecvx-live`` classifies drawn frames there, and the same file classifies the same frames here: each frame is known
+by its number.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from arm64 import CORES, Core
+from arm64 import TARGETS
 from paths import HERE
 
 import edgecvx
@@ -33,7 +35,8 @@ WHEELS = (
 _GLIBC = ("2014", "_2_17", "_2_27", "_2_28", "_2_31", "_2_34", "_2_35")
 _JAIL = """
 set -eu
-mount -t proc proc "$0/proc"                    # for this program alone: it has a mount namespace of its own
+mount --rbind /dev "$0/dev"                     # for this program alone: it has a mount namespace of its own
+mount -t proc proc "$0/proc"
 mount --bind "$0/tmp/cpuinfo" "$0/proc/cpuinfo"
 exec chroot "$0" "$@"
 """
@@ -41,15 +44,15 @@ exec chroot "$0" "$@"
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("root", type=Path, help="the board that benchmarks/arm64/setup.sh has built")
+    parser.add_argument("board", type=Path, help="what tools/processors/board.sh has built")
     parser.add_argument("artifact", type=Path, help="a .tflite of the demo weights, its manifest beside it")
     parser.add_argument("--frames", type=int, default=6, help="each takes up to twenty seconds")
-    parser.add_argument("--core", choices=[core.name for core in CORES], default=CORES[0].name)
+    parser.add_argument("--core", choices=list(TARGETS), default=next(iter(TARGETS)))
     options = parser.parse_args(arguments)
-    (core,) = (core for core in CORES if core.name == options.core)
-    board = options.root.with_name(f"{options.root.name}-app")
+    board, core = options.board.with_name(f"{options.board.name}-app"), options.core
     if not board.exists():
-        subprocess.run(["cp", "-a", str(options.root), str(board)], check=True)
+        subprocess.run(["cp", "-a", str(options.board / "root"), str(board)], check=True)
+    shutil.copy(options.board / core / "proc" / "cpuinfo", board / "tmp")
     prepare(board, options.artifact)
     script = "/src/apps/raspberry_pi/install.sh"
     on_board(board, core, [script, "--no-apt", "--no-service", "--prefix", PREFIX, f"/src/{options.artifact.name}"])
@@ -77,10 +80,9 @@ def prepare(board: Path, artifact: Path) -> None:
         raise SystemExit(f"{board} has a compiler ({found[0]}): it proves nothing about a board without one")
 
 
-def on_board(board: Path, core: Core, command: Sequence[str]) -> str:
+def on_board(board: Path, core: str, command: Sequence[str]) -> str:
     """Runs a command on the board; what it wrote to standard output."""
-    (board / "tmp" / "cpuinfo").write_text(core.cpuinfo)
-    environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", "LANG": "C.UTF-8", "QEMU_CPU": core.name}
+    environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", "LANG": "C.UTF-8", "QEMU_CPU": core}
     environment |= {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": "/wheels", "OPENBLAS_NUM_THREADS": "1"}
     jail = ["unshare", "--mount", "--propagation", "private", "sh", "-c", _JAIL]
     done = subprocess.run(

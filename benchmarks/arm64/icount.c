@@ -1,8 +1,10 @@
-/* A QEMU plug-in that counts the instructions its guest executes and writes the number to /tmp/icount at exit.
+/* A QEMU plug-in that counts the instructions its guest executes and writes the number to a file at exit:
+   -plugin libicount.so,out=FILE, or QEMU_PLUGIN=libicount.so,out=FILE in the environment.
    Declared here is the little it needs of QEMU's plug-in interface, whose header few distributions ship. */
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <string.h>
 
 typedef uint64_t qemu_plugin_id_t;
 typedef struct {
@@ -18,6 +20,7 @@ void qemu_plugin_register_atexit_cb(qemu_plugin_id_t, void (*)(qemu_plugin_id_t,
 
 __attribute__((visibility("default"))) int qemu_plugin_version = 1;
 static uint64_t executed;
+static char path[4096];
 
 static void on_block(qemu_plugin_id_t id, struct qemu_plugin_tb *block)
 {
@@ -26,7 +29,7 @@ static void on_block(qemu_plugin_id_t id, struct qemu_plugin_tb *block)
 
 static void at_end(qemu_plugin_id_t id, void *data)
 {
-    FILE *out = fopen("/tmp/icount", "w");
+    FILE *out = fopen(path, "w");
     if (out) {
         fprintf(out, "%llu\n", (unsigned long long)executed);
         fclose(out);
@@ -36,6 +39,9 @@ static void at_end(qemu_plugin_id_t id, void *data)
 __attribute__((visibility("default")))
 int qemu_plugin_install(qemu_plugin_id_t id, const qemu_info_t *info, int argc, char **argv)
 {
+    if (argc != 1 || strncmp(argv[0], "out=", 4) != 0 || strlen(argv[0]) >= sizeof path)
+        return 1;
+    strcpy(path, argv[0] + 4);
     qemu_plugin_register_vcpu_tb_trans_cb(id, on_block);
     qemu_plugin_register_atexit_cb(id, at_end, 0);
     return 0;

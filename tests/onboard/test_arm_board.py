@@ -1,17 +1,16 @@
-"""A whole measurement on an emulated Arm board with the runtimes' aarch64 wheels (benchmarks/README.md makes one)."""
+"""A whole measurement on an emulated Arm board with the runtimes' aarch64 wheels, which ``make board`` makes."""
 
 from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from emulated import BOARD, PROCESSORS, why_not
 from onboarded import names, turns, write_order, write_pictures
 from support import network
 
@@ -19,30 +18,17 @@ from edgecvx.export.canonical import build_canonical
 from edgecvx.export.fold import fold
 from edgecvx.spec import Precision, PreprocessSpec, Task, to_json
 
-BOARD = os.environ.get("EDGECVX_ARM_BOARD")
-pytestmark = pytest.mark.skipif(BOARD is None, reason="EDGECVX_ARM_BOARD names no emulated board")
+A76 = next(processor for processor in PROCESSORS if processor.name == "cortex-a76")
 SIZE = 64
-
-
-@pytest.fixture
-def folder() -> Iterator[Path]:
-    """A folder on the board; its path as this machine sees it."""
-    path = Path(str(BOARD)) / "tmp" / "edgecvx-run"
-    shutil.rmtree(path, ignore_errors=True)
-    path.mkdir()
-    yield path
-    shutil.rmtree(path)
 
 
 def on_board(folder: Path, verb: str) -> list[dict[str, Any]]:
     """Starts the runner on the board; every line it answers."""
-    chroot = shutil.which("chroot", path="/usr/sbin:/usr/bin:/sbin:/bin") or "chroot"
-    there = "/" + str(folder.relative_to(str(BOARD)))
     process = subprocess.Popen(
-        [chroot, str(BOARD), "/usr/bin/python3", f"{there}/edgecvx-runner.pyz", verb, f"{there}/ORDER.json"],
+        [BOARD / A76.name / "python", folder / "edgecvx-runner.pyz", verb, folder / "ORDER.json"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        env={"PATH": "/usr/bin:/bin", "HOME": "/root", "PYTHONPATH": "/site", "QEMU_CPU": "cortex-a76"},
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": "/site"},
     )
     assert process.stdin is not None
     assert process.stdout is not None
@@ -83,7 +69,10 @@ def files(folder: Path) -> list[dict[str, Any]]:
     return artifacts
 
 
-def test_a_whole_measurement_is_marked_as_emulated(folder: Path) -> None:
+def test_a_whole_measurement_is_marked_as_emulated(tmp_path: Path) -> None:
+    if reason := why_not(A76):
+        pytest.skip(reason)
+    folder = tmp_path
     write_pictures(folder)
     # An emulator is slow and the host says nothing here: the lifeline is off.
     write_order(folder, files(folder), end_to_end=True, memory=True, runs=2, lifeline_seconds=None)

@@ -153,6 +153,11 @@ CANNOT = 97
 def _why_not_hidden(processor: Processor) -> str | None:
     if shutil.which("gcc") is None:
         return "gcc is not installed, which builds hide.c"
+    headers = subprocess.run(
+        ["gcc", "-E", "-x", "c", "-"], input=b"#include <stdio.h>\n", capture_output=True, check=False
+    )
+    if headers.returncode:
+        return "gcc finds no headers of the C library: apt-get install libc6-dev"
     tried = subprocess.run(["/bin/true"], env=_environment(processor), stderr=subprocess.PIPE, text=True, check=False)
     if tried.returncode in (0, CANNOT):
         return tried.stderr.strip() or None
