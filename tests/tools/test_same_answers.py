@@ -114,8 +114,10 @@ def answers_on(processor: Processor, files: tuple[File, ...], folder: Path) -> A
     images = np.concatenate([probe(seed=seed) for seed in range(PICTURES)])
     np.save(folder / "images.npy", images)
     paths = [file.path for file in files]
-    run(processor, HERE / "answers.py", folder / "answers.npz", folder / "images.npy", str(PICTURES), *paths)
-    with np.load(folder / "answers.npz") as found:
+    out = folder / "answers.npz"
+    refused = run(processor, HERE / "answers.py", out, folder / "images.npy", str(PICTURES), *paths)
+    assert not refused
+    with np.load(out) as found:
         return dict(found)
 
 
