@@ -40,7 +40,7 @@ HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 BUILD = ROOT / "build"
 BOARD = Path(os.environ.get("EDGECVX_ARM_BOARD", BUILD / "board"))
-"""Where ``make board`` has put the Arm board."""
+"""Where ``make board`` puts the Arm board, or where there is another one."""
 
 
 class Way(str, enum.Enum):
