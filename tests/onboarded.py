@@ -18,6 +18,7 @@ from PIL import Image
 from waiting import PATIENCE
 
 from edgecvx.measure.runner import runner_bytes
+from edgecvx.onboard import PROTOCOL
 from edgecvx.spec import PreprocessSpec, to_json
 
 SIZE = 32
@@ -113,7 +114,7 @@ def write_pictures(folder: Path) -> None:
 
 def write_order(folder: Path, artifacts: Sequence[Mapping[str, Any]], **changes: Any) -> Path:
     order = {
-        "protocol": 1,
+        "protocol": PROTOCOL,
         "artifacts": list(artifacts),
         "pictures": ["pictures/0.jpg", "pictures/1.jpg"],
         "rounds": 2,

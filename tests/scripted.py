@@ -14,6 +14,7 @@ from edgecvx.measure.collect import Collector
 from edgecvx.measure.job import Job
 from edgecvx.measure.latency import Measured
 from edgecvx.measure.outcome import ArtifactIdentity
+from edgecvx.onboard import PROTOCOL
 from edgecvx.spec import Task, WeightsSource
 
 Latency = Callable[[str, int, int], int]
@@ -138,7 +139,7 @@ def events(
 ) -> Iterator[dict[str, Any]]:
     """Everything a runner tells about an order, in its order."""
     state = {**CONDITIONS, **(conditions or {})}
-    yield {"event": "hello", "protocol": 1, "runner": "0", "python": "3.11.2", "numpy": "2.0.0"}
+    yield {"event": "hello", "protocol": PROTOCOL, "runner": "0", "python": "3.11.2", "numpy": "2.0.0"}
     yield {"event": "fingerprint", "fingerprint": {**FINGERPRINT, **(fingerprint or {})}}
     yield {"event": "before", "conditions": state}
     names = [a["id"] for a in order["artifacts"]]

@@ -23,11 +23,12 @@ from edgecvx.errors import SelfCheckError, UsageError
 from edgecvx.export.lowered import Lowered
 from edgecvx.manifest import manifest_path
 from edgecvx.measure.metrics import max_error_of_range
-from edgecvx.measure.selfcheck import channels_first, run_batches
+from edgecvx.measure.selfcheck import channels_first
 from edgecvx.models.convnext import outputs_of
 from edgecvx.models.load import load_model
 from edgecvx.pipeline import Exported, Step, export
 from edgecvx.runtimes.artifact import load
+from edgecvx.runtimes.base import run_batches
 
 TARGETS = ("onnx", "openvino", "tflite", "coreml")
 LIMITS = {"fp32": 1e-3, "fp16": 1e-2}

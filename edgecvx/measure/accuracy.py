@@ -10,7 +10,6 @@ from __future__ import annotations
 import dataclasses
 import importlib.util
 import json
-import platform
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -44,7 +43,9 @@ from edgecvx.measure.outcome import (
 from edgecvx.measure.reference import Reference, rebuild
 from edgecvx.measure.stand_in import measured_in, said_of
 from edgecvx.measure.statistics import gate
+from edgecvx.onboard.processors import this_processor
 from edgecvx.runtimes import RUNTIMES, availability, check_threads
+from edgecvx.runtimes.proof import Recheck, question
 from edgecvx.spec import Task, to_json
 
 Array = NDArray[Any]
@@ -249,9 +250,9 @@ class _Run:
                 f"{identity.file}: its manifest prepares pictures with another {', '.join(names)} than its weights "
                 "want; on the first pictures that made no difference"
             )
-        samples, rows = measured
+        samples, rows, recheck = measured
         info = reference.info(from_cache=len(samples) - (reference.computed - known))
-        return evidence.summarize(
+        outcome = evidence.summarize(
             rows,
             identity=identity,
             reference=info,
@@ -262,6 +263,7 @@ class _Run:
             class_name=self._name_of_class(job.manifest),
             rule=self._rule,
         )
+        return dataclasses.replace(outcome, recheck=recheck)
 
     def close(self) -> None:
         for reference, _ in self._references.values():
@@ -292,8 +294,10 @@ class _Run:
         reference: Reference,
         input_path: InputPath,
         tell: Callable[[int], None],
-    ) -> tuple[list[Sample], Array] | Finding:
+    ) -> tuple[list[Sample], Array, Recheck | None] | Finding:
         """Every readable picture and its row, or the mistake that would make rows meaningless."""
+        asked = question(job.manifest, runtime=measured_in(job.manifest))
+        recheck = asked.remembered() if asked.arises else None
         all_samples, prepared = self._data.samples, job.manifest.model.preprocess
         truths = {s.name: s.label if job.classifies else None for s in all_samples}
         keys = {s.name: picture_key(s.sha256, truths[s.name]) for s in all_samples}
@@ -302,8 +306,9 @@ class _Run:
             pending = [s for s in all_samples if keys[s.name] not in store and s.name not in self.unreadable]
             done = len(all_samples) - len(pending)
             tell(done)
-            if pending:
+            if pending or (asked.arises and recheck is None):
                 with FedArtifact(job.path, job.manifest, self._threads) as artifact:
+                    recheck = artifact.recheck
                     if finding := artifact.explained(input_path):
                         return finding
                     specs = (prepared, reference.preprocess)
@@ -317,7 +322,7 @@ class _Run:
             samples = [s for s in all_samples if keys[s.name] in store]
             if not samples:
                 raise ImageError(f"none of the {len(all_samples)} pictures can be decoded")
-            return samples, store.get([keys[s.name] for s in samples])
+            return samples, store.get([keys[s.name] for s in samples]), recheck
 
     def _name_of_class(self, manifest: Manifest) -> Callable[[int], str]:
         labels, classes = manifest.model.labels, self._data.classes
@@ -326,11 +331,13 @@ class _Run:
 
 def _what(job: _Job, identity: ArtifactIdentity, reference: Reference) -> dict[str, Any]:
     """Everything the rows of an artifact depend on beside the picture."""
-    manifest = job.manifest
+    manifest, processor = job.manifest, this_processor()
     return {
         "version": evidence.VERSION,
         "artifact": identity.sha256,
-        "runtime": f"{identity.runtime} {identity.runtime_version} {platform.machine()}",
+        "runtime": f"{identity.runtime} {identity.runtime_version}",
+        # A home may be shared between machines: answers are those of one class of processors.
+        "processor": [processor.machine, processor.kind or processor.name],
         "input": to_json(manifest.input),
         "outputs": to_json(manifest.outputs),
         "preprocess": to_json(manifest.model.preprocess),

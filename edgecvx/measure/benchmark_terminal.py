@@ -101,6 +101,8 @@ def _device(device: DeviceBench, gates: Sequence[GateResult]) -> Iterator[Any]:
         yield Text(line, style="dim")
     if any(m.model_summary or m.told for m in device.measured):
         yield _times(device)
+    for line in dict.fromkeys(f"{label(m)}: {m.recheck.sentence}" for m in device.measured if m.recheck is not None):
+        yield Text(line, style="dim")
     for m in device.measured:
         if m.error is not None:
             yield Text(f"! {_named(device, m)}: {m.error}", style="red")

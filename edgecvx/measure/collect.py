@@ -31,6 +31,8 @@ from edgecvx.measure.latency import (
     WarmUp,
 )
 from edgecvx.onboard import PROTOCOL
+from edgecvx.onboard.proof import read_proof
+from edgecvx.runtimes.proof import Recheck
 from edgecvx.spec import from_json
 
 T = TypeVar("T")
@@ -54,6 +56,7 @@ class _Gathered:
 
     entrant: Measured
     opened: Mapping[str, Any] | None = None
+    recheck: Recheck | None = None
     warm_up: WarmUp | None = None
     model: list[Turn] = field(default_factory=list)
     end_to_end: list[Turn] = field(default_factory=list)
@@ -228,7 +231,19 @@ class Collector:
         if event.get("threads") is not None and _read(int, event["threads"], "threads") < 1:
             raise EdgecvxError(f"threads is {event['threads']}")
         gathered.opened = gathered.opened or dict(event)
+        gathered.recheck = self._rechecked(gathered.entrant, event.get("recheck"))
         self._say(f"warming up {gathered.entrant.identity.file}")
+
+    def _rechecked(self, entrant: Measured, told: object) -> Recheck | None:
+        """What the device says of the file's proof, beside what it was held to."""
+        if told is None:
+            return None
+        (proved,) = [a.get("proved") for a in self._job.order["artifacts"] if a["id"] == entrant.id]
+        found = _read(_Rechecked, told, "recheck")
+        if proved is None or (found.error is not None and not 0 <= found.error <= proved["limit"]):
+            raise EdgecvxError(f"a file that is off by {found.error} was not to be measured")
+        there = read_proof(proved["proof"]).there(entrant.identity.runtime, entrant.options)
+        return Recheck(proved=there, here=found.here, error=found.error, limit=proved["limit"])
 
     def _warm(self, event: Mapping[str, Any]) -> None:
         gathered = self._of(event)
@@ -343,6 +358,7 @@ class Collector:
             load_ns=opened.get("load_ns"),
             first_ns=opened.get("first_ns"),
             error=error,
+            recheck=gathered.recheck,
             warm_up=gathered.warm_up,
             model=tuple(gathered.model),
             end_to_end=tuple(gathered.end_to_end),
@@ -393,6 +409,12 @@ NOTHING_READ = Conditions(
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _OptionalText:
     text: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Rechecked:
+    here: str
+    error: float | None
 
 
 def _read(kind: type[T], data: object, where: str) -> T:

@@ -223,6 +223,7 @@ def run_facts(row: Row) -> Pairs:
         "runtime": f"{row.identity.runtime} {row.identity.runtime_version or UNKNOWN}",
         "backend": m.backend or UNKNOWN,
         "floats computed in": m.arithmetic,
+        "proof": None if m.recheck is None else m.recheck.sentence,
         "threads, batch": f"{row.threads}, batch {m.batch}",
         "options": ", ".join(f"{name}={value}" for name, value in m.options.items()),
         "opening the file": milliseconds(m.load_ns / 1e6) if m.load_ns is not None else None,

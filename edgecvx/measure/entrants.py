@@ -39,6 +39,8 @@ from edgecvx.onboard.settings import (
     TFLITE_INTERPRETERS,
 )
 from edgecvx.runtimes import check_threads
+from edgecvx.runtimes.base import Array
+from edgecvx.runtimes.proof import limit_of, probes_for, remedy
 from edgecvx.spec import PreprocessSpec, Task, to_json
 
 PICTURES = 8
@@ -206,13 +208,14 @@ def make_job(
         path, parts = contestant.files(f"a{index}")
         files |= parts
         array = _array_of(contestant.manifest, pictures, arrays, files)
+        probes = _probes_of(contestant.manifest, arrays, files)
         share = _int8_share(contestant)
         options = [c.options for c in choices if c.runtime == contestant.manifest.runtime] or [{}]
         for chosen in options:
             for n in threads:
                 entrant = _measured(f"a{len(measured)}", contestant, identity, n, chosen, share)
                 measured.append(entrant)
-                orders.append(_order_of(entrant, contestant.manifest, path, array))
+                orders.append(_order_of(entrant, contestant.manifest, path, array, probes))
     return Job(order=_order(orders, pictures, protocol), files=files), tuple(measured)
 
 
@@ -237,7 +240,7 @@ def _order(artifacts: Sequence[Mapping[str, Any]], pictures: Pictures, protocol:
     }
 
 
-def _order_of(entrant: Measured, manifest: Manifest, path: str, array: str) -> dict[str, Any]:
+def _order_of(entrant: Measured, manifest: Manifest, path: str, array: str, probes: str) -> dict[str, Any]:
     return {
         "id": entrant.id,
         "runtime": manifest.runtime,
@@ -248,6 +251,12 @@ def _order_of(entrant: Measured, manifest: Manifest, path: str, array: str) -> d
         "array": array,
         "preprocess": to_json(manifest.model.preprocess),
         "logits": manifest.outputs[0].name if manifest.task is Task.CLASSIFY else None,
+        "proved": {
+            "proof": to_json(manifest.proof),
+            "probes": probes,
+            "limit": limit_of(manifest, manifest.runtime, entrant.options),
+            "remedy": remedy(manifest),
+        },
     }
 
 
@@ -260,11 +269,24 @@ def _array_of(manifest: Manifest, pictures: Pictures, known: dict[str, str], fil
     if key not in known:
         contents = list(pictures.files.values())
         batch = [contents[i % len(contents)] for i in range(manifest.input.shape[0])]
-        with io.BytesIO() as stream:
-            np.save(stream, prepare_batch(batch, manifest.model.preprocess, manifest.input), allow_pickle=False)
-            known[key] = f"inputs/{len(known)}.npy"
-            files[known[key]] = stream.getvalue()
+        known[key] = f"inputs/{len(known)}.npy"
+        files[known[key]] = _saved(prepare_batch(batch, manifest.model.preprocess, manifest.input))
     return known[key]
+
+
+def _probes_of(manifest: Manifest, known: dict[str, str], files: dict[str, Path | bytes]) -> str:
+    """The name of the array of the probe pictures, as a device gives them to a file that was not proved on its like."""
+    key = json.dumps(["probes", to_json(manifest.input), to_json(manifest.model.preprocess)])
+    if key not in known:
+        known[key] = f"inputs/{len(known)}.npy"
+        files[known[key]] = _saved(probes_for(manifest))
+    return known[key]
+
+
+def _saved(array: Array) -> bytes:
+    with io.BytesIO() as stream:
+        np.save(stream, array, allow_pickle=False)
+        return stream.getvalue()
 
 
 def _measured(

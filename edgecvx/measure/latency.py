@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from edgecvx.measure.outcome import ArtifactIdentity, Interval
+from edgecvx.runtimes.proof import Recheck
 from edgecvx.spec import Calibration, WeightsSource
 
 SCHEMA_VERSION = 1
@@ -202,6 +203,8 @@ class Measured:
     """How many threads the runtime says it took; OpenVINO takes no more than there are cores, whatever it is given."""
     error: str | None = None
     """Why there are no figures, or not all of them."""
+    recheck: Recheck | None = None
+    """What came of asking the file again on this device, where it was not proved on such a processor or runtime."""
     load_ns: int | None = None
     first_ns: int | None = None
     warm_up: WarmUp | None = None

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from edgecvx.runtimes.proof import Recheck
 from edgecvx.spec import PreprocessSpec, Task, WeightsSource
 
 SCHEMA_VERSION = 1
@@ -300,6 +301,8 @@ class ArtifactOutcome:
     """Mistakes of the input path. With one, the numbers below are left out: they would measure the mistake."""
     error: str | None = None
     """Why the artifact could not be run to the end; the numbers below are left out then."""
+    recheck: Recheck | None = None
+    """What came of asking it again, where it was not proved on this class of processors, or not in this runtime."""
     top1: Paired | None = None
     """None without labels, and for ``features`` and ``embed``."""
     top5: Paired | None = None

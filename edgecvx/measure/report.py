@@ -141,6 +141,8 @@ def _remarks(o: ArtifactOutcome) -> Iterator[RenderableType]:
             yield Text(f"  {told}", style="red")
     if line := agreement(o):
         yield Text(f"  {line}", style="dim")
+    if o.recheck is not None:
+        yield Text(f"  {o.recheck.sentence}", style="dim")
     if o.worst_classes:
         yield Text("  worst classes: " + "; ".join(_class_lines(o)), style="dim")
     if o.losses:
@@ -223,6 +225,8 @@ def markdown(validation: Validation) -> str:
         lines += [f"\n**{literal(sentence(text))}**" for text in (o.error, *(f.sentence for f in o.findings)) if text]
         if line := agreement(o):
             lines += ["", literal(line) + "."]
+        if o.recheck is not None:
+            lines += ["", literal(sentence(o.recheck.sentence))]
         if o.layers:
             lines += ["", *_layer_lines(o.layers)]
         if o.worst_classes:

@@ -207,9 +207,10 @@ def _layers_told(layers: Sequence[LayerError], found: Sequence[LayerError]) -> s
 def _described(o: ArtifactOutcome) -> str:
     i = o.identity
     version = f" {i.runtime_version}" if i.runtime_version else ""
+    where = "" if o.recheck is None else f" {sentence(o.recheck.sentence)}"
     return (
         f"{i.model}, {i.precision} for {i.target}, run in {i.runtime}{version}; {megabytes(i.bytes)}, "
-        f"{counted(o.pictures, 'picture')}."
+        f"{counted(o.pictures, 'picture')}.{where}"
     )
 
 

@@ -10,7 +10,7 @@ when the host falls silent, the runner ends itself, its workers and, where told 
 
 from __future__ import annotations
 
-PROTOCOL = 1
+PROTOCOL = 2
 """Of the order and the events; a runner refuses an order of another."""
 
 MARK = ".edgecvx-run"

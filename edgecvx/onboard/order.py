@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from edgecvx.onboard import MARK, PROTOCOL
+from edgecvx.onboard.proof import Proof, read_proof
 
 SKIPPABLE = ("memory", "end_to_end", "sustained")
 _REQUIRED = object()
@@ -29,6 +30,19 @@ class Tensor:
 
 
 @dataclass(frozen=True)
+class Proved:
+    """Where a file was proved, and what it is held to elsewhere."""
+
+    proof: Proof
+    probes: str
+    """A ``.npy`` file with the probe pictures, in the file's own layout and dtype."""
+    limit: float
+    """How far its answers may be from those of the proof."""
+    remedy: str
+    """What to do where they are further off."""
+
+
+@dataclass(frozen=True)
 class Artifact:
     """One file in one runtime."""
 
@@ -44,6 +58,8 @@ class Artifact:
     preprocess: Mapping[str, Any] | None
     logits: str | None
     """The output whose largest values are the answer."""
+    proved: Proved | None = None
+    """None for a file that nothing is known of: it is timed as it is."""
 
 
 @dataclass(frozen=True)
@@ -179,12 +195,31 @@ def _artifact(data: Any, where: str) -> Artifact:
         array=_inside(keys.take("array", str), where),
         preprocess=keys.take("preprocess", (dict, type(None)), None),
         logits=keys.take("logits", (str, type(None)), None),
+        proved=_proved(keys.take("proved", (dict, type(None)), None), where),
     )
     tensor.none_left()
     keys.none_left()
     if artifact.threads is not None and artifact.threads < 1:
         raise OrderError(f"{where}: {artifact.threads} threads do not work: it must be at least 1")
     return artifact
+
+
+def _proved(data: Any, where: str) -> Proved | None:
+    if data is None:
+        return None
+    keys = _Keys(data, f"{where}, proved")
+    try:
+        proof = read_proof(keys.take("proof", dict))
+    except (KeyError, TypeError) as error:
+        raise OrderError(f"{where}: the proof is none: {error}") from error
+    proved = Proved(
+        proof=proof,
+        probes=_inside(keys.take("probes", str), where),
+        limit=keys.take("limit", (int, float)),
+        remedy=keys.take("remedy", str),
+    )
+    keys.none_left()
+    return proved
 
 
 def _warm_up(data: Any) -> WarmUp:

@@ -22,7 +22,9 @@ from typing import Any
 
 from edgecvx.onboard import memory, sessions
 from edgecvx.onboard.end_to_end import EndToEnd, Unsuited
-from edgecvx.onboard.order import Artifact, Tensor
+from edgecvx.onboard.order import Artifact, Proved, Tensor
+from edgecvx.onboard.processors import this_processor
+from edgecvx.onboard.proof import difference, read_proof, refusal, run_probes
 
 SETTLING = 2
 """Runs at the start of a turn that do not count: the caches still belong to the artifact before. With three artifacts
@@ -121,7 +123,26 @@ class Job:
             "backend": session.backend,
             "arithmetic": session.arithmetic,
             "threads": session.threads,
+            "recheck": self._recheck(session),
         }
+
+    def _recheck(self, session: sessions.Session) -> dict[str, Any] | None:
+        """Holds the file to what it computed where it was proved; None where that was on such a processor."""
+        artifact, proved = self._artifact, self._artifact.proved
+        where = (this_processor().kind, artifact.runtime, artifact.options)
+        if proved is None or proved.proof.holds(*where):
+            return None
+        import numpy as np
+
+        probes = np.load(self._folder / proved.probes, allow_pickle=False)
+        with _told("running the probe pictures"):
+            answers = run_probes(session.run, session.outputs, probes, artifact.input.shape[0])
+        output, off = difference(proved.proof, answers)
+        here, there = proved.proof.here(*where), proved.proof.there(*where[1:])
+        if not off <= proved.limit:
+            told = refusal("it", here, there, output, off, proved.limit)
+            raise sessions.Refused(f"{told}; {proved.remedy}")
+        return {"here": here, "error": off}
 
     def _warm(self, request: Mapping[str, Any]) -> dict[str, Any]:
         session, batch = self._opened(), self._batch
@@ -245,7 +266,9 @@ def _repeat(sample: Callable[[], int], runs: int | None, seconds: float | None) 
 def _artifact(data: Mapping[str, Any]) -> Artifact:
     tensor: Mapping[str, Any] = data["input"]
     shape: Sequence[int] = tensor["shape"]
-    return Artifact(**{**data, "input": Tensor(**{**tensor, "shape": tuple(shape)})})
+    proved: Mapping[str, Any] | None = data.get("proved")
+    read = None if proved is None else Proved(**{**proved, "proof": read_proof(proved["proof"])})
+    return Artifact(**{**data, "input": Tensor(**{**tensor, "shape": tuple(shape)}), "proved": read})
 
 
 def _end_with(parent: int) -> None:

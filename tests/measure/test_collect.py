@@ -169,7 +169,7 @@ def test_another_device_under_the_same_name_is_refused() -> None:
     ("event", "why"),
     [
         ({"event": "surprise"}, "no runner of this version sends it"),
-        ({"event": "hello", "protocol": 2}, "it speaks protocol 2"),
+        ({"event": "hello", "protocol": 99}, "it speaks protocol 99"),
         ({"event": "hello"}, "'protocol' is missing"),
         ({"event": "turn", "id": "a9", "kind": "model", "turn": {}}, "there is no artifact 'a9'"),
         ({"event": "turn", "id": "a0", "kind": "model", "turn": {"round": 0}}, "turn: missing"),

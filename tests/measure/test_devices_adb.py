@@ -15,6 +15,7 @@ from typing import Any
 
 import psutil
 import pytest
+from proofs import a_proof
 from waiting import PATIENCE, wait_for_end, wait_until
 
 from edgecvx.errors import DeviceError, UsageError
@@ -24,7 +25,7 @@ from edgecvx.measure.devices.adb import BINARY_VARIABLE, AdbDevice, open_adb
 from edgecvx.measure.job import Job
 from edgecvx.measure.latency import Measured
 from edgecvx.measure.outcome import ArtifactIdentity
-from edgecvx.spec import Task, WeightsSource
+from edgecvx.spec import Task, WeightsSource, to_json
 
 RECORDED = """STARTING!
 Log parameter values verbosely: [0]
@@ -167,6 +168,33 @@ def test_the_whole_way(phone: Path) -> None:
     assert (result.fingerprint.soc, result.fingerprint.os, result.fingerprint.cores) == ("EX9000", "Android 14", 8)
     assert result.before.celsius == {"CPU0": 36.5}
     assert result.before.throttled == ("thermal status light",)
+
+
+def test_a_file_that_was_proved_elsewhere_cannot_be_asked_again(phone: Path) -> None:
+    """The tool takes no pictures and tells no answers: that is said, and nothing is made up."""
+    proof = to_json(a_proof((), "tflite"))
+    elsewhere = proof | {"processor": proof["processor"] | {"kind": "AMX"}}
+    both = [
+        artifact | {"proved": {"proof": elsewhere, "probes": "x", "limit": 0.01, "remedy": "-"}}
+        for artifact in job().order["artifacts"]
+    ]
+    first = measure(phone, job().with_order(artifacts=both)).result().measured[0]
+    assert first.recheck is not None and (first.recheck.proved, first.recheck.error) == ("AMX", None)
+    assert "so it was not checked again" in first.recheck.sentence
+    assert first.told is not None
+
+
+@pytest.mark.parametrize(
+    ("machine", "features", "kind"),
+    [
+        ("aarch64", ["asimd", "asimddp"], "dotprod"),
+        ("x86_64", ["sse4_2", "avx2"], "AVX2"),  # an emulator's
+        ("aarch64", None, None),
+        ("armv8l", [], None),
+    ],
+)
+def test_a_phone_is_of_a_class_of_processors_too(machine: str, features: list[str] | None, kind: str | None) -> None:
+    assert adb._kind({"machine": machine, "features": features}) == kind
 
 
 def test_files_take_turns_and_memory_has_calls_of_its_own(phone: Path) -> None:

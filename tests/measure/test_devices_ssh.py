@@ -32,6 +32,7 @@ from edgecvx.measure.job import Job
 from edgecvx.measure.latency import Measured
 from edgecvx.measure.outcome import ArtifactIdentity
 from edgecvx.measure.runner import runner_bytes
+from edgecvx.onboard import PROTOCOL
 from edgecvx.spec import Task, WeightsSource
 
 pytestmark = pytest.mark.skipif(SSHD is None, reason="no sshd on this machine")
@@ -59,7 +60,7 @@ order = json.load(open(sys.argv[2]))
 artifacts = order["artifacts"]
 for a in artifacts:
     assert os.path.getsize(os.path.join(folder, a["path"])) > 0
-say(event="hello", protocol=1, runner="test", python="3", numpy="2")
+say(event="hello", protocol=order["protocol"], runner="test", python="3", numpy="2")
 opened = {"load_ns": 1, "first_ns": 2, "runtime_version": "r 1", "backend": None, "arithmetic": None, "threads": 1}
 for a in artifacts:
     say(event="opened", id=a["id"], **opened)
@@ -108,7 +109,7 @@ def device(board: Board, *, python: str = BARE, limits: Limits = LIMITS) -> SshD
 
 def job(file: Path | bytes = b"a model", rounds: int = 3) -> Job:
     order = {
-        "protocol": 1,
+        "protocol": PROTOCOL,
         "artifacts": [{"id": "a0", "runtime": "tflite", "path": "a0/model.tflite"}],
         "rounds": rounds,
         "runs": None,

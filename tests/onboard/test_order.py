@@ -54,6 +54,43 @@ def test_what_an_artifact_says_wrong(changes: dict[str, Any], sentence: str, tmp
         read_order(write_order(tmp_path, [artifact("a0", **changes)]))
 
 
+PROVED: dict[str, Any] = {
+    "proof": {
+        "processor": {"name": "A PC", "machine": "x86_64", "kind": "AVX2", "instructions": ["avx2"]},
+        "engine": "tflite",
+        "outputs": [{"name": "logits", "low": -1.0, "high": 1.0, "noise": 0.001, "values": [[0.5, -0.5]]}],
+    },
+    "probes": "inputs/1.npy",
+    "limit": 0.002,
+    "remedy": "export it again",
+}
+
+
+def test_an_artifact_may_say_where_it_was_proved(tmp_path: Path) -> None:
+    (known,) = read_order(write_order(tmp_path, [artifact("a0", proved=PROVED)])).artifacts
+    assert known.proved is not None
+    assert known.proved.proof.processor.kind == "AVX2"
+    assert known.proved.proof.outputs[0].values == ((0.5, -0.5),)
+    (unknown,) = read_order(write_order(tmp_path, [artifact("a0")])).artifacts
+    assert unknown.proved is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"proof": {}}, "artifact 0: the proof is none: 'processor'"),
+        ({"proof": {**PROVED["proof"], "outputs": [{"name": "logits"}]}}, "artifact 0: the proof is none: "),
+        ({"probes": "../x.npy"}, "does not lie in the order's folder"),
+        ({"limit": "none"}, "'limit' cannot be 'none'"),
+        ({"margin": 3}, "artifact 0, proved has the unknown key 'margin'"),
+    ],
+)
+def test_what_is_said_wrong_about_a_proof(changes: dict[str, Any], sentence: str, tmp_path: Path) -> None:
+    with pytest.raises(OrderError) as caught:
+        read_order(write_order(tmp_path, [artifact("a0", proved={**PROVED, **changes})]))
+    assert sentence in str(caught.value)
+
+
 def test_two_artifacts_of_one_name_are_refused(tmp_path: Path) -> None:
     with pytest.raises(OrderError, match="an id of its own"):
         read_order(write_order(tmp_path, [artifact("a0"), artifact("a0")]))

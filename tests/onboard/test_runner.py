@@ -23,7 +23,7 @@ from waiting import PATIENCE, wait_for_end
 
 import edgecvx
 from edgecvx.measure.latency import Conditions, Fingerprint, Memory, Turn
-from edgecvx.onboard import MARK, crew, memory
+from edgecvx.onboard import MARK, PROTOCOL, crew, memory
 from edgecvx.onboard.coordinator import Measurement
 from edgecvx.onboard.crew import Worker, WorkerError
 from edgecvx.onboard.host import Host
@@ -44,7 +44,7 @@ def test_a_whole_measurement_tells_everything_in_order(tmp_path: Path) -> None:
         *(*turn, "round"),
         *("after", "done"),
     ]
-    assert events[0]["protocol"] == 1
+    assert events[0]["protocol"] == PROTOCOL
     opened = events[5]
     assert opened["load_ns"] > 0 < opened["first_ns"]
     assert opened["threads"] == 1
@@ -383,7 +383,7 @@ def test_without_being_told_to_nothing_is_removed(tmp_path: Path) -> None:
     [
         ("{", "cannot be read"),
         ("[]", "must be an object, not list"),
-        ('{"protocol": 9}', "speaks protocol 1, the order 9"),
+        ('{"protocol": 9}', f"speaks protocol {PROTOCOL}, the order 9"),
     ],
 )
 def test_a_wrong_order_is_one_clear_event(content: str, sentence: str, tmp_path: Path) -> None:

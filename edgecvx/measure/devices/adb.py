@@ -27,6 +27,8 @@ from edgecvx.measure.devices.programs import Stopped, complete, last_line, progr
 from edgecvx.measure.job import Job, place
 from edgecvx.onboard import PROTOCOL
 from edgecvx.onboard.order import runs_of_turn
+from edgecvx.onboard.processors import kind_of
+from edgecvx.onboard.proof import read_proof
 from edgecvx.spec import to_json
 
 BINARY_VARIABLE = "EDGECVX_ANDROID_BENCHMARK"
@@ -90,10 +92,11 @@ class AdbDevice:
             answers = phone.ask(android.QUESTIONS)
             self._check_machine(machine, android.abi(answers))
             collector.add({"event": "hello", "protocol": PROTOCOL})
-            collector.add({"event": "fingerprint", "fingerprint": android.fingerprint(answers, self._serial)})
+            fingerprint = android.fingerprint(answers, self._serial)
+            collector.add({"event": "fingerprint", "fingerprint": fingerprint})
             collector.add({"event": "before", "conditions": android.conditions(phone.ask(android.MOMENT))})
             with phone.folder() as folder:
-                _Turns(phone, folder, job, collector).run(self._binary)
+                _Turns(phone, folder, job, collector, _kind(fingerprint)).run(self._binary)
             collector.add({"event": "after", "conditions": android.conditions(phone.ask(android.MOMENT))})
             collector.add({"event": "done"})
         except Stopped:
@@ -120,8 +123,10 @@ class AdbDevice:
 class _Turns:
     """One job on its way: the order of calls, and what is told of each."""
 
-    def __init__(self, phone: _Phone, folder: str, job: Job, collector: Collector) -> None:
+    def __init__(self, phone: _Phone, folder: str, job: Job, collector: Collector, kind: str | None) -> None:
         self._phone, self._folder, self._job, self._collector = phone, folder, job, collector
+        self._kind = kind
+        """The phone's class of processors."""
         self._alive: list[Mapping[str, Any]] = []
         self._rounds: dict[str, list[benchmark_model.Round]] = {}
 
@@ -182,9 +187,18 @@ class _Turns:
         if len(gathered) == 1:
             opened = {"runtime_version": None, "backend": found.backend, "arithmetic": None}
             times = {"load_ns": max(1, round(found.load * 1e3)), "first_ns": max(1, round(found.first * 1e3))}
-            self._collector.add({"event": "opened", "id": artifact["id"], **opened, **times})
+            proof = {"recheck": self._recheck(artifact)}
+            self._collector.add({"event": "opened", "id": artifact["id"], **opened, **times, **proof})
         told = to_json(benchmark_model.told(gathered))
         self._collector.add({"event": "told", "id": artifact["id"], "told": told})
+
+    def _recheck(self, artifact: Mapping[str, Any]) -> dict[str, Any] | None:
+        """That a file could not be asked again: the tool takes no pictures and tells no answers."""
+        proved, options = artifact.get("proved"), artifact.get("options", {})
+        proof = None if proved is None else read_proof(proved["proof"])
+        if proof is None or proof.holds(self._kind, artifact["runtime"], options):
+            return None
+        return {"here": proof.here(self._kind, artifact["runtime"], options), "error": None}
 
     def _call(
         self, artifact: Mapping[str, Any], *, runs: int, seconds: float | None, memory: bool = False
@@ -211,6 +225,12 @@ class _Turns:
             self._alive = [a for a in self._alive if a["id"] != artifact["id"]]
             self._collector.add({"event": "error", "id": artifact["id"], "sentence": str(error)})
             return None
+
+
+def _kind(fingerprint: Mapping[str, Any]) -> str | None:
+    """A phone's class of processors."""
+    features = fingerprint["features"]
+    return None if features is None else kind_of(features, arm="86" not in fingerprint["machine"])
 
 
 class _Phone:
