@@ -20,9 +20,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import NoReturn, TypeVar
 
+import edgecvx
 from edgecvx.errors import EdgecvxError, UsageError
+from edgecvx.manifest import read_manifest
+from edgecvx.runtimes.proof import question
 from edgecvx_live import __version__
-from edgecvx_live.engine import Engine
+from edgecvx_live.engine import Engine, recommended_threads
 from edgecvx_live.headless import follow, narrate, plain, printer, tell
 from edgecvx_live.machine import process_start
 from edgecvx_live.settings import Settings, over, read_settings
@@ -87,7 +90,13 @@ def _live(settings: Settings, options: argparse.Namespace) -> int:
     if options.once and source.kind in ("file", "folder"):
         _try(source)
     stopping = threading.Event()
-    with _stop_on_signals(stopping), engine:
+    with _stop_on_signals(stopping):
+        _ask_again(settings)
+        return _run(engine, settings, options, stopping)
+
+
+def _run(engine: Engine, settings: Settings, options: argparse.Namespace, stopping: threading.Event) -> int:
+    with engine:
         narrator = threading.Thread(
             target=narrate, args=(engine, stopping, sys.stderr), kwargs={"since": process_start()}, daemon=True
         )
@@ -97,7 +106,7 @@ def _live(settings: Settings, options: argparse.Namespace) -> int:
         if options.seconds:
             timer.start()
         try:
-            if terminal:
+            if options.headless or options.json_lines:
                 show = printer(sys.stdout, as_lines=options.json_lines)
                 return 0 if follow(engine, show, stopping, frames=options.frames) else 1
             _serve(engine, settings, stopping)
@@ -105,6 +114,22 @@ def _live(settings: Settings, options: argparse.Namespace) -> int:
         finally:
             stopping.set()
             timer.cancel()
+
+
+def _ask_again(settings: Settings) -> None:
+    """Checks the files that were not proved on this class of processors, before anything starts.
+
+    One that computes something else here ends the command, where the engine would try to open it again and again. What
+    comes of it is remembered.
+    """
+    for path in map(Path, settings.artifacts):
+        asked = question(read_manifest(path))
+        if asked.arises and asked.remembered() is None:
+            kind = asked.processor.kind or "unknown"
+            tell(
+                sys.stderr, f"{plain(path.name)} was not proved on this class of processors ({kind}): checking it once"
+            )
+            edgecvx.load(path, threads=settings.threads or recommended_threads(path)).close()
 
 
 def _try(source: Source) -> None:
