@@ -30,10 +30,10 @@ def artifact(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return export(tmp_path / "small.safetensors", target="onnx", image_size=64, out=tmp_path).artifacts[0].path
 
 
-def live(artifact: Path, *options: str) -> tuple[int, str]:
+def live(*artifacts: Path) -> tuple[int, str]:
     """The exit code and standard error of a short run."""
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()) as said:
-        code = run([str(artifact), "--headless", "--frames", "1", *options])
+        code = run([*map(str, artifacts), "--headless", "--frames", "1"])
     return code, said.getvalue()
 
 
@@ -64,6 +64,6 @@ def test_a_file_that_computes_something_else_ends_the_command(
         shutil.copy(path, wrong.parent)
     proved_elsewhere(wrong, off=0.2)
     files = [wrong, artifact] if place == "first" else [artifact, wrong]
-    code, said = live(files[0], str(files[1]))
+    code, said = live(*files)
     assert code == 2
     assert f"edgecvx-live: {artifact.name} computes something else on this processor" in said
