@@ -70,10 +70,13 @@ class _Inserter:
         if plan is not None:
             weight = self._smooth(node, weight, plan.smoothing)
             scales = _vector(plan.weight_scales, weight.shape[0], f"{name}: weight_scales")
-        self._weight(node, weight, scales, self._scheme.pairs_in(name, weight.shape))
+        rounded = self._weight(node, weight, scales, self._scheme.pairs_in(name, weight.shape))
         if plan is None:
             return
-        self._correct(node, plan.bias_correction)
+        if plan.bias_correction:
+            # It takes back what one rounding does: a channel that is rounded on another scale than the plan's has none.
+            added = _vector(plan.bias_correction, weight.shape[0], f"{name}: bias_correction")
+            self._correct(node, np.where(rounded == scales, added, np.float32(0)))
         self._input(node, plan.input.grid(symmetric=self._scheme.symmetric))
         if self._scheme.quantizes_output(name):
             self.output(node, plan.output.grid(symmetric=self._scheme.symmetric))
@@ -120,7 +123,8 @@ class _Inserter:
         weight: NDArray[np.float32],
         scales: NDArray[np.float32] | None,
         pairs: Sequence[Pairs],
-    ) -> None:
+    ) -> NDArray[np.float32]:
+        """Puts the weights into int8; their scales, some of which the pairs may have made coarser."""
         quantized = quantize_weight(weight, scales, pairs, of_picture=reads_picture(node))
         old = node.inputs[1]
         name = "" if old is None else str(old.name)
@@ -135,13 +139,10 @@ class _Inserter:
         self._graph.insert_before(node, dequantize)
         node.replace_input_with(1, value)
         self._drop(old)
+        return quantized.scales
 
-    def _correct(self, node: ir.Node, correction: tuple[float, ...]) -> None:
+    def _correct(self, node: ir.Node, added: NDArray[np.float32]) -> None:
         """Adds the plan's correction to the bias, which is made where there was none."""
-        if not correction:
-            return
-        channels = shape_of(node.outputs[0])[1]
-        added = _vector(correction, channels, f"{name_of(node.outputs[0])}: bias_correction")
         if len(node.inputs) > 2 and node.inputs[2] is not None:
             self._replace(node, 2, str(node.inputs[2].name), array_of(node.inputs[2]) + added)
             return

@@ -65,9 +65,9 @@ class Scheme:
     """Whether only the weights are quantized in the file and the activations' scales are found at run time."""
     keep_float: tuple[str, ...] = ()
     """Patterns (``stages.0.*.conv_dw``) of layers that stay float."""
-    pairs: tuple[PairOrder, ...] = ()
-    """In which orders the runtime's kernels add products two by two, on some processors in int16; none where they are
-    exact for any weights."""
+    pairs: tuple[PairOrder, ...] = tuple(PairOrder)
+    """In which orders the runtime's kernels may add products two by two, on some processors in int16: every order where
+    nothing is said, none for a runtime whose sums are exact whatever the weights."""
 
     def __post_init__(self) -> None:
         if self.dynamic and (self.outputs or self.activations):

@@ -4,7 +4,7 @@ from edgecvx.quantize.scheme import Role, Scheme
 from edgecvx.spec import Precision
 from edgecvx.targets.base import Target
 
-INT8 = Scheme(outputs=frozenset(Role) - {Role.CLASSIFIER}, symmetric=True)
+INT8 = Scheme(outputs=frozenset(Role) - {Role.CLASSIFIER}, symmetric=True, pairs=())
 """As Core ML Tools' own quantizer writes it, which knows what the Neural Engine takes as one: every layer stands
 between two quantize-dequantize pairs, and zero points are 0 (docs/coreml.md). Only the logits are not put on a grid."""
 

@@ -8,6 +8,7 @@ INT8 = Scheme(
     inputs=frozenset(Role) - {Role.STEM},
     outputs=frozenset([Role.DEPTHWISE]),
     symmetric=True,
+    pairs=(),  # a GPU's sums are in int32; ONNX Runtime, which proves these files, computes them in float
 )
 """By TensorRT's rules of explicit quantization (docs/tensorrt.md): zero points are 0; what stands before a LayerNorm is
 quantized, so that the convolution returns INT8; the stem's three channels have no kernel, and bytes no zero point."""

@@ -24,12 +24,13 @@ TARGET = Target(
         Precision.INT8: Scheme(
             outputs=LAYERS - {Role.CLASSIFIER},
             keep_float=("stages.0.*.conv_dw", "stages.[12].blocks.[!0]*.conv_dw"),
+            pairs=(),  # XNNPACK widens to int32, or to int16 before it multiplies, on every processor
         ),
         # XNNPACK finds scales at run time in convolutions, not in depthwise ones. One written as the other has zeros to
         # multiply, and gains nothing; without any, 94.7% of atto's multiply-accumulates would be INT8. So it is one:
         # right behind a downsample, where its input has no outliers yet, and where its weights are few.
         Precision.INT8_DYNAMIC: Scheme(
-            dynamic=True, keep_float=("stages.[!1].*.conv_dw", "stages.1.blocks.[!0]*.conv_dw")
+            dynamic=True, keep_float=("stages.[!1].*.conv_dw", "stages.1.blocks.[!0]*.conv_dw"), pairs=()
         ),
     },
     note="Android, Raspberry Pi and other boards, through XNNPACK",

@@ -267,7 +267,10 @@ def test_gelu_as_a_table_is_exact(act: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("scheme", [STATIC, TABLE])
 def test_inner_tensors_of_an_int8_file_can_be_looked_at(scheme: Scheme, tmp_path: Path) -> None:
-    """Under their canonical names and in float, also those the file never turns into floats itself."""
+    """Under their canonical names and in float, also those the file never turns into floats itself.
+
+    Single pixels of a map may be steps apart, so whole maps are compared.
+    """
     graph = quantized_network(scheme)
     path = written(lowered(graph), tmp_path)
     names = [
@@ -285,7 +288,8 @@ def test_inner_tensors_of_an_int8_file_can_be_looked_at(scheme: Scheme, tmp_path
     assert np.array_equal(values["logits"], plain["logits"])
     expected = run_onnx(graph, probe(), names)
     for name in names:
-        assert relative_error(nchw(values[own[name]]), expected[name]) < CLOSE, name
+        difference = nchw(values[own[name]]) - expected[name]
+        assert np.linalg.norm(difference) < CLOSE * np.linalg.norm(expected[name]), name
 
 
 def test_another_network_would_be_noticed(tmp_path: Path) -> None:

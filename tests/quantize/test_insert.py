@@ -24,6 +24,8 @@ from edgecvx.spec import ArchSpec, PreprocessSpec, Task
 ARCH = ArchSpec(name="small", depths=(1, 1, 1, 1), dims=(8, 8, 16, 16))
 BLOCK = "stages.1.blocks.0"
 DYNAMIC = Scheme(dynamic=True)
+FREE = Scheme(pairs=())
+"""Weights on the plan's own scales."""
 
 
 def graph_of(task: Task = Task.CLASSIFY, preprocess: PreprocessSpec | None = None) -> ir.Model:
@@ -66,7 +68,7 @@ def test_the_graph_that_was_given_is_left_alone(graph: ir.Model, plan: QuantPlan
 
 
 def test_a_lowering_reads_weights_grids_and_sources(graph: ir.Model, plan: QuantPlan) -> None:
-    model = insert(graph, Scheme(outputs=frozenset([Role.FC1]), activations=True), plan)
+    model = insert(graph, Scheme(outputs=frozenset([Role.FC1]), activations=True, pairs=()), plan)
     fc1 = node_of(model, f"{BLOCK}.mlp.fc1")
     weight = weight_of(fc1.inputs[1])
     assert weight is not None
@@ -121,13 +123,13 @@ def test_smoothing_changes_no_float(graph: ir.Model, plan: QuantPlan, layer: str
     """The input is divided channel by channel, the weights are multiplied, and up to there nothing else differs."""
     scales = tuple(float(s) for s in 2.0 ** np.random.default_rng(0).integers(-3, 4, channels))
     image = images_of(graph)[0]
-    smoothed = insert(graph, Scheme(), changed(plan, layer, smoothing=scales))
+    smoothed = insert(graph, FREE, changed(plan, layer, smoothing=scales))
     below = node_of(smoothed, layer).inputs[0]
     source = quantized_input(below)
     assert source is not None
     name = str(source[0].name)
     original = str(node_of(graph, layer).inputs[0].name)  # type: ignore[union-attr]
-    plain = insert(graph, Scheme(), plan)
+    plain = insert(graph, FREE, plan)
     before, after = (run_onnx(m, image, [v])[v] for m, v in ((plain, original), (smoothed, name)))
     column = np.reshape(scales, (1, -1, *[1] * (before.ndim - 2)))
     np.testing.assert_allclose(after * column, before, rtol=1e-5, atol=1e-6)
@@ -139,10 +141,24 @@ def test_smoothing_changes_no_float(graph: ir.Model, plan: QuantPlan, layer: str
     np.testing.assert_allclose(weight.dequantize(), wanted, atol=float(limit.max()) / 250)
 
 
+def test_a_channel_on_another_scale_than_the_plans_is_not_corrected(graph: ir.Model, plan: QuantPlan) -> None:
+    """A correction takes back the mean of one rounding's errors, and pairs ask for another rounding."""
+    layer = f"{BLOCK}.mlp.fc1"
+    size = len(plan.layers[layer].weight_scales)
+    corrected = changed(plan, layer, bias_correction=(0.5,) * size)
+    safe = insert(graph, Scheme(), corrected)
+    weight = weight_of(node_of(safe, layer).inputs[1])
+    assert weight is not None
+    kept = weight.scales == np.asarray(plan.layers[layer].weight_scales, np.float32)
+    assert 0 < kept.sum() < size
+    old, new = (array_of(node_of(m, layer).inputs[2]) for m in (insert(graph, Scheme(), plan), safe))
+    np.testing.assert_allclose(new - old, np.where(kept, 0.5, 0.0), rtol=1e-6)
+
+
 def test_a_bias_correction_is_added_also_where_there_was_no_bias(graph: ir.Model, plan: QuantPlan) -> None:
     for layer in ("stem.0", f"{BLOCK}.mlp.fc1"):
         size = len(plan.layers[layer].weight_scales)
-        model = insert(graph, Scheme(), changed(plan, layer, bias_correction=(0.5,) * size))
+        model = insert(graph, FREE, changed(plan, layer, bias_correction=(0.5,) * size))
         old, new = node_of(graph, layer).inputs[2:], node_of(model, layer).inputs[2]
         before = old[0].const_value.numpy() if old else np.zeros(size)  # type: ignore[union-attr]
         np.testing.assert_allclose(new.const_value.numpy(), before + 0.5, rtol=1e-6)  # type: ignore[union-attr]

@@ -104,7 +104,7 @@ def test_every_kind_of_graph(build: Callable[[], ir.Model]) -> None:
 def test_a_corrected_bias_corrects(graph: ir.Model, decisions: Decisions) -> None:
     """With one layer in INT8, its mean per channel comes nearer to the float one than without the correction."""
     name = "stages.2.blocks.1.mlp.fc2"
-    scheme = Scheme(keep_float=tuple(layer for layer in decisions.layers if layer != name))
+    scheme = Scheme(keep_float=tuple(layer for layer in decisions.layers if layer != name), pairs=())
     plan = plan_with(graph, decisions)
     bare = replace(plan, layers={**plan.layers, name: replace(plan.layers[name], bias_correction=())})
     exact, corrected, plain = (

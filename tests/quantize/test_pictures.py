@@ -14,6 +14,7 @@ from edgecvx.export.rewrite import array_of, reads_picture
 from edgecvx.quantize.pairs import PairOrder, Product, check_pairs, pairs_of
 from edgecvx.quantize.pictures import covariance, rounded_for_pictures
 from edgecvx.quantize.qparams import quantize_weight, weight_scales
+from edgecvx.quantize.scheme import Scheme
 from edgecvx.spec import PreprocessSpec
 
 SHAPE = (24, 3, 4, 4)
@@ -72,7 +73,7 @@ def test_the_layer_that_reads_the_picture_is_the_only_one(preprocess: Preprocess
     graph = canonical(network(), preprocess=preprocess)
     (stem,) = (node for node in graph.graph if node.op_type == "Conv" and reads_picture(node))
     weight = array_of(stem.inputs[1])
-    for node in quantized(graph).graph:
+    for node in quantized(graph, Scheme(pairs=())).graph:
         if node.op_type == "Conv" and node.outputs[0].name == stem.outputs[0].name:
             found = weight_of(node.inputs[1])
             assert found is not None

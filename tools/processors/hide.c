@@ -117,6 +117,8 @@ static void on_fault(int number, siginfo_t *info, void *context)
         theirs.sa_handler(number);
     } else {
         next_sigaction(SIGSEGV, &(struct sigaction){.sa_handler = SIG_DFL}, NULL); /* it faults again, and ends */
+        if (info->si_code <= 0)
+            raise(number); /* but a signal that somebody sent comes only once */
     }
 }
 
