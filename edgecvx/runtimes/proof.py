@@ -32,7 +32,7 @@ LEAST: Mapping[Precision, float] = {
     Precision.INT8_DYNAMIC: 2e-3,
 }
 """What any file may be off by: the root mean square over the probes, as a part of the output's range."""
-NOISE: Mapping[Precision, float] = {Precision.INT8: 1.5, Precision.INT8_DYNAMIC: 0.75}
+NOISE: Mapping[Precision, float] = {Precision.INT8: 1.8, Precision.INT8_DYNAMIC: 0.9}
 """What an INT8 file may be off by, as a part of what it was off from its reference when it was proved.
 
 A calibrated file differs from its plan, computed operation by operation, because a number halfway between two steps
@@ -41,10 +41,10 @@ the first, by about as much. A file with scales found at run time is proved agai
 quantization does.
 
 Measured with 16 networks (trained, and random of every size) in ONNX Runtime, OpenVINO and TFLite, proved on AMX, on
-five other classes of x86, and some of them on an emulated Cortex-A72 and A76. Sums that hold: at most 1.04 times the
+five other classes of x86, and some of them on an emulated Cortex-A72 and A76. Sums that hold: at most 1.06 times the
 noise (of 94 files, as far as they differed at all), dynamic 0.51 (42). Sums that overflow in 16 bits, as on AVX2
-without the care of ``quantize.pairs``: from 2.2 times on (72 files), dynamic from 1.10 on (16). The limits lie in the
-geometric middle.
+without the care of ``quantize.pairs``: from 2.2 times on (72 files), dynamic from 1.10 on (16). The limits lie nearer
+to these: files that overflow are not written any more, and one that is refused for nothing would be of no use.
 """
 
 HALF_AS_FINE = ("precision", "provider", "device", "compute_units", "fp16")
