@@ -173,7 +173,7 @@ def megabytes(size: int) -> str:
 def manifest_table(found: Inspection) -> Table:
     """The facts of a manifest."""
     m = found.manifest
-    check, pre = m.self_check, m.model.preprocess
+    check, pre, processor = m.self_check, m.model.preprocess, m.proof.processor
     table = Table(show_header=False, title=escape(found.path.name), **PLAIN)
     rows = {
         "model": f"{m.model.name}, {m.model.num_classes} classes" + (", labelled" if m.model.labels else ""),
@@ -191,6 +191,7 @@ def manifest_table(found: Inspection) -> Table:
         "self-check": f"error {check.max_error:.1e} of {check.limit:g} allowed, cosine {check.cosine:.6f}, against "
         + ("its plan" if check.against == "plan" else "FP32 PyTorch"),
         "checked in": check.runtime,
+        "checked on": f"{processor.name or processor.machine} ({processor.kind or 'unknown class'})",
         **({} if found.rules_broken is None else {"rules": "; ".join(found.rules_broken) or "all kept"}),
         "files": f"{len(m.files)}, {megabytes(found.total_bytes)}, SHA-256 verified",
         **({} if m.quantized is None else _quantized_rows(found, m.quantized)),

@@ -24,6 +24,7 @@ from safetensors.torch import save_file
 from edgecvx import cli
 from edgecvx.data.probe import probe_pictures
 from edgecvx.manifest import manifest_path
+from edgecvx.onboard.processors import this_processor
 from edgecvx.quantize.estimators import ESTIMATORS
 from edgecvx.quantize.plan import Engine
 
@@ -117,7 +118,9 @@ def test_inspect_tells_what_is_in_the_file(exported: Path, capfd: pytest.Capture
     found = json.loads(capfd.readouterr().out)
     assert found["macs"] == sum(group["macs"] for group in found["ops"]) > 0
     assert cli.run(["inspect", str(exported)]) == 0
-    assert "SHA-256 verified" in capfd.readouterr().out
+    shown = capfd.readouterr().out
+    assert "SHA-256 verified" in shown
+    assert f"({this_processor().kind})" in shown  # where it was proved
 
 
 @pytest.mark.parametrize("command", ["models", "targets", "doctor"])
