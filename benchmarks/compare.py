@@ -50,6 +50,7 @@ from paths import OUT
 from rivals import rivals_of, versions
 
 from edgecvx.measure.metrics import row_cosines
+from edgecvx.onboard.processors import this_processor
 from edgecvx.runtimes import availability
 from edgecvx.targets import get_target
 
@@ -165,6 +166,7 @@ def line_up(network: Network, targets: Sequence[str], precision: str) -> dict[st
         theirs = [
             Entrant(name=r.name, path=r.make(folder, pictures), precision=r.precision, ours=False, options=r.options)
             for r in rivals_of(target, precision)
+            if r.precision != "bf16" or "avx512_bf16" in this_processor().instructions
         ]
         entrants[target] = [*ours, *theirs]
     return entrants

@@ -28,6 +28,7 @@ from edgecvx.errors import SelfCheckError, UsageError, missing_package, one_of
 from edgecvx.manifest import Manifest, Quantized, SelfCheck, entries_of, publish, staged, write_atomically
 from edgecvx.measure.inspection import pairs_in
 from edgecvx.measure.selfcheck import closeness, self_check
+from edgecvx.onboard.processors import this_processor
 from edgecvx.quantize.plan import dump_plan
 from edgecvx.quantize.request import USUAL_REFINEMENTS, PlanRequest
 from edgecvx.runtimes import availability, open_session, runtime_module
@@ -36,6 +37,7 @@ from edgecvx.runtimes.proof import prove
 from edgecvx.spec import CALIBRATION_PICTURES, InputKind, ModelSpec, Precision, PreprocessSpec, Task
 from edgecvx.targets import get_target
 from edgecvx.targets.base import Target, load_attribute
+from edgecvx.targets.gains import gains_nothing
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -165,7 +167,10 @@ def export(
     planned = _plan(asked, network, steps) if asked.precision is Precision.INT8 else None
     sources = _sources(network, planned)
     artifacts = tuple(_write(asked, t, network, sources, steps) for t in asked.targets)
-    told = (*loaded.warnings, *(planned.warnings if planned else ()), *filter(None, map(_doubt, artifacts)))
+    kind = this_processor().kind
+    useless = (gains_nothing(t.name, asked.precision, kind) for t in asked.targets)
+    doubts = (*map(_doubt, artifacts), *useless)
+    told = (*loaded.warnings, *(planned.warnings if planned else ()), *filter(None, doubts))
     return ExportResult(artifacts=artifacts, warnings=told)
 
 
