@@ -121,7 +121,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             for row in rows_of(network, processor, there, pictures.labels):
                 rows.append(row)
                 print(markdown(row), flush=True)
-    write(rows, refused)
+            write(rows, refused)  # what is there by now: the whole takes long
+    for line in refused:
+        print(f"refused: {line}")
+    print(f"written: {OUT / 'answers.md'} and .json")
     return 0
 
 
@@ -229,9 +232,6 @@ def write(rows: Sequence[Row], refused: Sequence[str]) -> None:
     (OUT / "answers.md").write_text(table, encoding="utf-8")
     found = {"about": {**versions, "processor": processor.name, "class": processor.kind}, "refused": list(refused)}
     (OUT / "answers.json").write_text(json.dumps({**found, "rows": [asdict(r) for r in rows]}, indent=2) + "\n")
-    for line in refused:
-        print(f"refused: {line}")
-    print(f"written: {OUT / 'answers.md'} and .json")
 
 
 if __name__ == "__main__":
