@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import support
 import torch
+from proofs import a_proof
 
 from edgecvx.data import demo
 from edgecvx.data.dataset import open_data
@@ -25,7 +26,8 @@ from edgecvx.spec import ModelSpec, PreprocessSpec, Task
 def manifest(exported: Any, spec: ModelSpec) -> Manifest:
     (logits,) = exported.manifest.outputs
     outputs = (dataclasses.replace(logits, shape=(1, spec.num_classes)),)
-    changed: Manifest = dataclasses.replace(exported.manifest, model=spec, outputs=outputs)
+    proof = a_proof(outputs, "onnxruntime")
+    changed: Manifest = dataclasses.replace(exported.manifest, model=spec, outputs=outputs, proof=proof)
     return changed
 
 
