@@ -66,7 +66,8 @@ def last_resort(seconds: float = LONGEST) -> Iterator[None]:
         raise AssertionError(f"the test hangs: this was not over after {seconds:.0f} s")
 
     before = signal.signal(signal.SIGALRM, give_up)
-    running = signal.setitimer(signal.ITIMER_REAL, seconds, seconds)
+    # The second time not before a minute is over: on a busy machine the way out of here takes a while too.
+    running = signal.setitimer(signal.ITIMER_REAL, seconds, max(seconds, 60.0))
     try:
         yield
     finally:
