@@ -69,7 +69,7 @@ def test_one_call_writes_every_target_from_one_plan(exported: tuple[Path, Export
         assert quantized.calibration == plan.calibration
         assert artifact.manifest.self_check.against == "plan"
         assert quantized.cosine is not None and quantized.cosine > 0.99, artifact.target
-    assert not result.warnings
+    assert not [w for w in result.warnings if "gains next to nothing" not in w]  # which depends on the processor
 
 
 def test_a_file_tells_what_of_it_is_int8(exported: tuple[Path, ExportResult]) -> None:

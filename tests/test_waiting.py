@@ -5,13 +5,12 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-import threading
 from pathlib import Path
 
 import psutil
 import pytest
 import waiting
-from waiting import LONGEST, last_resort, wait_for_end, wait_until
+from waiting import LONGEST, wait_for_end, wait_until
 
 
 def test_what_comes_is_found() -> None:
@@ -39,14 +38,22 @@ def test_the_end_of_a_process_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_what_hangs_is_ended_and_told() -> None:
-    """In a lock, and in a process that does not end."""
+    """In a lock, and in a process that does not end; in a Python of its own, whose alarm clock is nobody else's."""
+    code = """
+import subprocess, sys, threading
+import pytest
+from waiting import last_resort
+with pytest.raises(AssertionError, match="the test hangs"), last_resort(0.05):
+    threading.Event().wait()
+with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
     with pytest.raises(AssertionError, match="the test hangs"), last_resort(0.05):
-        threading.Event().wait()
-    hanging = [sys.executable, "-c", "input()"]
-    with subprocess.Popen(hanging, stdin=subprocess.PIPE) as process:
-        with pytest.raises(AssertionError, match="the test hangs"), last_resort(0.05):
-            process.wait()
-        process.kill()
+        process.wait()
+    process.kill()
+print("both ended")
+"""
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=True)
+    assert done.stdout == "both ended\n"
 
 
 def test_every_test_has_a_last_resort() -> None:
