@@ -65,10 +65,14 @@ def largest_sums(rows: Array, pairs: Sequence[Pairs]) -> NDArray[np.float64]:
     """What two neighbours of one sign reach together at most, for each row of weights; 0 where there are none."""
     largest = np.zeros(len(rows))
     for pair in pairs:
-        first, second = rows[:, pair[:, 0]], rows[:, pair[:, 1]]
-        sums = np.where((first > 0) == (second > 0), np.abs(first + second), 0.0)
-        largest = np.maximum(largest, sums.max(axis=1, initial=0.0))
+        largest = np.maximum(largest, sums_of(rows, pair).max(axis=1, initial=0.0))
     return largest
+
+
+def sums_of(rows: Array, pairs: Pairs) -> Array:
+    """What the neighbours of each pair reach together, row by row: nothing where their signs differ."""
+    first, second = rows[:, pairs[:, 0]], rows[:, pairs[:, 1]]
+    return np.where((first > 0) == (second > 0), np.abs(first + second), 0)
 
 
 def room_for_pairs(steps: Array, pairs: Sequence[Pairs]) -> NDArray[np.float64]:
@@ -138,8 +142,7 @@ def check_pairs(products: Iterable[Product]) -> PairCheck:
     for product in products:
         places = pairs_of(product.values.shape, product.order)
         rows = product.values.reshape(len(product.values), -1).astype(np.int64)
-        first, second = rows[:, places[:, 0]], rows[:, places[:, 1]]
-        over = ((first > 0) == (second > 0)) & (np.abs(first + second) > PAIR_LIMIT)
+        over = sums_of(rows, places) > PAIR_LIMIT
         pairs, overflowing = pairs + over.size, overflowing + int(over.sum())
         for channel, index in np.argwhere(over)[: EXAMPLES - len(examples)]:
             a, b = (np.unravel_index(place, product.values.shape[1:]) for place in places[index])
@@ -148,7 +151,7 @@ def check_pairs(products: Iterable[Product]) -> PairCheck:
                     layer=product.name,
                     channel=int(channel),
                     places=(tuple(map(int, a)), tuple(map(int, b))),
-                    weights=(int(first[channel, index]), int(second[channel, index])),
+                    weights=(int(rows[channel, places[index, 0]]), int(rows[channel, places[index, 1]])),
                 )
             )
     return PairCheck(pairs=pairs, overflowing=overflowing, examples=tuple(examples))
