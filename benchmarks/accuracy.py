@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from paths import OUT
 from rivals import rivals_of, versions
 
-from edgecvx.measure.metrics import row_cosines
+from edgecvx.proof.metrics import row_cosines
 from edgecvx.runtimes import availability
 from edgecvx.targets import get_target
 

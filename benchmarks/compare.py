@@ -49,8 +49,8 @@ from numpy.typing import NDArray
 from paths import OUT
 from rivals import rivals_of, versions
 
-from edgecvx.measure.metrics import row_cosines
-from edgecvx.onboard.processors import this_processor
+from edgecvx.board.device.processors import this_processor
+from edgecvx.proof.metrics import row_cosines
 from edgecvx.runtimes import availability
 from edgecvx.targets import get_target
 

@@ -57,7 +57,7 @@ def tflite(products: tuple[Product, ...], path: Path, threads: int) -> Run:
     """As 1x1 convolutions with int8 outputs: what XNNPACK makes its products of."""
     from ai_edge_litert.interpreter import Interpreter
 
-    from edgecvx.export.tflite_writer import Quantization, Writer
+    from edgecvx.export.tflite.writer import Quantization, Writer
 
     writer, draw = Writer(), np.random.default_rng(0)
     one = Quantization(scales=(SCALE,), zero_points=(0,))

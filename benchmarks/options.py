@@ -24,20 +24,20 @@ from numpy.typing import NDArray
 from paths import OUT
 from torch import nn
 
-from edgecvx.export.canonical import build_canonical
-from edgecvx.export.fold import fold
-from edgecvx.measure.metrics import row_cosines
+from edgecvx.graph.canonical import build_canonical
+from edgecvx.graph.fold import fold
+from edgecvx.graph.run import execute
 from edgecvx.models.convnext import Block, ConvNeXt, LayerNorm2d, Stage
 from edgecvx.models.load import load_model
+from edgecvx.proof.metrics import row_cosines
 from edgecvx.quantize.calibrate import calibrate
 from edgecvx.quantize.decide import Decisions, decide
 from edgecvx.quantize.estimators import Estimator
 from edgecvx.quantize.insert import insert
+from edgecvx.quantize.observed import Statistics
 from edgecvx.quantize.plan import QuantPlan
 from edgecvx.quantize.request import REFINEMENTS
 from edgecvx.quantize.scheme import Role, Scheme
-from edgecvx.quantize.simulate import simulate
-from edgecvx.quantize.statistics import Statistics
 from edgecvx.spec import CALIBRATION_PICTURES, Calibration, InputKind
 
 INPUTS = Scheme()
@@ -157,7 +157,7 @@ def plan_of(decisions: Decisions) -> QuantPlan:
 def _logits(graph: ir.Model, pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
     def parts() -> Iterator[NDArray[np.float32]]:
         for start in range(0, len(pictures), CHUNK):
-            yield simulate(graph, [image[0] for image in images(pictures[start : start + CHUNK])])[0]
+            yield execute(graph, [image[0] for image in images(pictures[start : start + CHUNK])])[0]
 
     return np.concatenate(list(parts()))
 

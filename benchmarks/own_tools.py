@@ -21,7 +21,7 @@ from pathlib import Path
 
 import edgecvx
 from edgecvx.manifest import read_manifest
-from edgecvx.measure import latency_statistics as statistics
+from edgecvx.results import statistics
 from edgecvx.runtimes import availability
 
 LOOP = """

@@ -23,18 +23,18 @@ from numpy.typing import NDArray
 from options import plan_of
 from paths import OUT
 
-from edgecvx.export.canonical import build_canonical
-from edgecvx.export.fold import fold
-from edgecvx.export.onnx import OnnxOptions, lower
-from edgecvx.export.qdq import weight_of
-from edgecvx.export.rewrite import array_of, name_of
+from edgecvx.export.onnx.lower import OnnxOptions, lower
+from edgecvx.graph.canonical import build_canonical
+from edgecvx.graph.fold import fold
+from edgecvx.graph.grids import Weight, quantize_weight, weight_scales
+from edgecvx.graph.pairs import PAIR_LIMIT, Pairs
+from edgecvx.graph.qdq import weight_of
+from edgecvx.graph.rewrite import array_of, name_of
 from edgecvx.models.load import load_model
 from edgecvx.quantize import insert
 from edgecvx.quantize.calibrate import calibrate
 from edgecvx.quantize.decide import decide
-from edgecvx.quantize.pairs import PAIR_LIMIT, Pairs
 from edgecvx.quantize.plan import QuantPlan
-from edgecvx.quantize.qparams import Weight, quantize_weight, weight_scales
 from edgecvx.quantize.scheme import Role, Scheme, role_of
 from edgecvx.spec import CALIBRATION_PICTURES, Precision
 from edgecvx.targets import get_target

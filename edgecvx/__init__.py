@@ -13,8 +13,8 @@ __version__ = "0.1.0"
 __all__ = ["__version__", "benchmark", "export", "load", "validate"]
 
 if TYPE_CHECKING:
-    from edgecvx.measure.accuracy import validate as validate
-    from edgecvx.measure.benchmark import benchmark as benchmark
+    from edgecvx.accuracy.validate import validate as validate
+    from edgecvx.latency.bench import benchmark as benchmark
     from edgecvx.pipeline import export as export
     from edgecvx.runtimes.artifact import load as load
 
@@ -25,11 +25,11 @@ def __getattr__(name: str) -> Any:
 
         return load
     if name == "validate":
-        from edgecvx.measure.accuracy import validate
+        from edgecvx.accuracy.validate import validate
 
         return validate
     if name == "benchmark":
-        from edgecvx.measure.benchmark import benchmark
+        from edgecvx.latency.bench import benchmark
 
         return benchmark
     if name == "export":

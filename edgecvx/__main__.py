@@ -10,7 +10,7 @@ from pathlib import Path
 
 def main() -> None:
     """Runs the command line."""
-    start("edgecvx.cli", "error: stopped")
+    start("edgecvx.cli.main", "error: stopped")
 
 
 def start(module: str, stopped: str) -> None:

@@ -21,8 +21,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
+from edgecvx.board.proof import SAMPLES, Expected, Proof
 from edgecvx.errors import ArtifactError, EdgecvxError
-from edgecvx.onboard.proof import SAMPLES, Expected, Proof
 from edgecvx.spec import Calibration, InputKind, ModelSpec, Precision, Task, TensorSpec, from_json, to_json
 
 SCHEMA_VERSION = 2

@@ -22,13 +22,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecvx import __version__
+from edgecvx.board.device.processors import this_processor
 from edgecvx.data.preprocess import as_input, normalize
 from edgecvx.data.probe import probe_pictures
 from edgecvx.errors import SelfCheckError, UsageError, missing_package, one_of
+from edgecvx.inspection.artifact import pairs_in
 from edgecvx.manifest import Manifest, Quantized, SelfCheck, entries_of, publish, staged, write_atomically
-from edgecvx.measure.inspection import pairs_in
-from edgecvx.measure.selfcheck import closeness, self_check
-from edgecvx.onboard.processors import this_processor
+from edgecvx.proof.selfcheck import closeness, self_check
 from edgecvx.quantize.plan import dump_plan
 from edgecvx.quantize.request import USUAL_REFINEMENTS, PlanRequest
 from edgecvx.runtimes import availability, open_session, runtime_module
@@ -42,10 +42,10 @@ from edgecvx.targets.gains import gains_nothing
 if TYPE_CHECKING:
     import onnx_ir as ir
 
-    from edgecvx.export.lowered import Lowered
+    from edgecvx.board.proof import Proof
+    from edgecvx.export.base import Lowered
     from edgecvx.models.convnext import ConvNeXt
     from edgecvx.models.load import LoadedModel
-    from edgecvx.onboard.proof import Proof
     from edgecvx.quantize.estimators import Estimator
     from edgecvx.quantize.plan import Engine, QuantPlan
     from edgecvx.quantize.planning import Planned
@@ -127,7 +127,7 @@ def export(
         out: The folder for the artifacts.
         dump: A folder for the canonical graph, and each target's quantized one, for those who want to look.
         seed: For ``random`` weights.
-        folds: Exact folds to apply (``edgecvx.export.fold.FOLDS``); all of them by default.
+        folds: Exact folds to apply (``edgecvx.graph.fold.FOLDS``); all of them by default.
         calib: For ``int8``: a folder of pictures like those the network will see, or ``demo`` for drawn ones.
         calib_samples: How many of them.
         plan: A plan of an earlier export, used instead of calibrating.
@@ -309,8 +309,8 @@ def _need_torch() -> None:
 
 def _network(asked: _Asked, loaded: LoadedModel, folds: Sequence[str] | None) -> _Network:
     """Folds the network and writes its canonical graph; before that it is asked what is right."""
-    from edgecvx.export.canonical import build_canonical, metadata_of
-    from edgecvx.export.fold import fold, fold_uint8_input
+    from edgecvx.graph.canonical import build_canonical, metadata_of
+    from edgecvx.graph.fold import fold, fold_uint8_input
 
     spec, stem = loaded.spec, asked.stem(loaded.spec)
     probes = probe_pictures(spec.preprocess.size)

@@ -31,6 +31,8 @@ os.environ["HF_HOME"] = tempfile.mkdtemp(prefix="edgecvx-tests-hub-")
 os.environ["HF_HUB_CACHE"] = os.path.join(os.environ["HF_HOME"], "hub")  # noqa: PTH118 (a string for the environment)
 atexit.register(shutil.rmtree, os.environ["HF_HOME"], ignore_errors=True)
 
+pytest_plugins = ["small_classifier"]
+
 import support  # noqa: E402 (after the environment is set)
 import waiting  # noqa: E402
 

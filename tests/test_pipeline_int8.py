@@ -14,12 +14,12 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from edgecvx import cli
+from edgecvx.accuracy.validate import validate
+from edgecvx.cli import main as cli
 from edgecvx.data.demo import picture
 from edgecvx.errors import EdgecvxError, SelfCheckError, UsageError
+from edgecvx.inspection.artifact import inspect
 from edgecvx.manifest import read_manifest
-from edgecvx.measure.accuracy import validate
-from edgecvx.measure.inspection import inspect
 from edgecvx.pipeline import ExportResult, Step, export
 from edgecvx.quantize.plan import read_plan
 from edgecvx.spec import Precision

@@ -10,7 +10,7 @@ import pytest
 pytest.importorskip("onnxruntime")
 
 from edgecvx import export
-from edgecvx.measure.inspection import inspect
+from edgecvx.inspection.artifact import inspect
 from edgecvx.targets import TARGETS, get_target
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import psutil
 import pytest
 import waiting
+from support import ROOT
 from waiting import LONGEST, wait_for_end, wait_until
 
 
@@ -52,7 +52,7 @@ with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) 
 print("both ended")
 """
     command = [sys.executable, "-c", code]
-    done = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=True)
+    done = subprocess.run(command, cwd=ROOT / "tests/support", capture_output=True, text=True, check=True)
     assert done.stdout == "both ended\n"
 
 
@@ -73,5 +73,5 @@ def test_a_child_can_be_stopped_though_the_suite_is_in_the_background(ignored: s
         f"subprocess.run([sys.executable, '-c', {child!r}], check=True)\n"
     )
     command = ["sh", "-c", f"trap '' {ignored}; exec \"$@\"", "sh", sys.executable, "-c", code]
-    done = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=True)
+    done = subprocess.run(command, cwd=ROOT / "tests/support", capture_output=True, text=True, check=True)
     assert done.stdout == "[False, False]\n"

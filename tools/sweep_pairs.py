@@ -20,16 +20,18 @@ import numpy as np
 import onnx_ir as ir
 import torch
 
-from edgecvx.export import onnx, openvino, openvino_inspection
-from edgecvx.export.canonical import build_canonical
-from edgecvx.export.fold import fold
-from edgecvx.export.lowered import Lowered
+from edgecvx.export.base import Lowered
+from edgecvx.export.onnx import lower as onnx
+from edgecvx.export.openvino import lower as openvino
+from edgecvx.export.openvino import reader as openvino_inspection
+from edgecvx.graph.canonical import build_canonical
+from edgecvx.graph.fold import fold
+from edgecvx.graph.grids import as_float32, grid_of_range, room_for_bias, weight_scales
+from edgecvx.graph.pairs import PairCheck, check_pairs
 from edgecvx.models.convnext import ConvNeXt, initialize
 from edgecvx.models.variants import VARIANTS
 from edgecvx.quantize.insert import insert
-from edgecvx.quantize.pairs import PairCheck, check_pairs
 from edgecvx.quantize.plan import LayerPlan, QuantPlan, TensorPlan
-from edgecvx.quantize.qparams import as_float32, grid_of_range, room_for_bias, weight_scales
 from edgecvx.quantize.scheme import ACTIVATION
 from edgecvx.spec import ArchSpec, Calibration, InputKind, Precision, Task
 from edgecvx.targets import get_target

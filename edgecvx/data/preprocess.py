@@ -5,7 +5,7 @@ centre crop, division by 255, mean and standard deviation in float32. Two differ
 in a picture rather than in the last bit: a photo is first turned the way its EXIF says (``PreprocessSpec.exif``), and
 16-bit grey keeps its high byte, where ``convert`` would clip nearly every pixel to white.
 
-What touches pixels is in ``edgecvx.onboard.pictures``, which also runs where this package is not installed.
+What touches pixels is in ``edgecvx.board.pictures``, which also runs where this package is not installed.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from edgecvx.board import pictures
+from edgecvx.board.pictures import MAX_PIXELS
 from edgecvx.errors import EdgecvxError, ImageError
-from edgecvx.onboard import pictures
-from edgecvx.onboard.pictures import MAX_PIXELS
 from edgecvx.spec import PreprocessSpec, TensorSpec
 
 Source = Path | str | bytes | Image.Image | npt.NDArray[np.uint8]

@@ -35,7 +35,7 @@ class GlobalResponseNorm(nn.Module):
     """ConvNeXt V2's GRN: ``x * (1 + weight * N) + bias``, ``N = G / (mean_c(G) + eps)``, ``G`` the L2 norm over pixels.
 
     ``form == "rms"`` takes the root *mean* square instead and ``eps / sqrt(H * W)``: the same N, and nothing that
-    grows with the picture (see ``edgecvx.export.fold``). ``base`` holds what stands in place of the 1.
+    grows with the picture (see ``edgecvx.graph.fold``). ``base`` holds what stands in place of the 1.
     """
 
     def __init__(self, channels: int, eps: float) -> None:

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgecvx.graph.grids import Grid, Weight
 from edgecvx.quantize.estimators import rounded
-from edgecvx.quantize.qparams import Grid, Weight
-from edgecvx.quantize.statistics import Floats, PointStatistics
+from edgecvx.quantize.observed import Floats, PointStatistics
 
 Array = NDArray[Any]
 

@@ -17,8 +17,8 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from edgecvx.errors import EdgecvxError
-from edgecvx.export.rewrite import name_of, shape_of
-from edgecvx.quantize.statistics import HalfStatistics, PointStatistics, Statistics
+from edgecvx.graph.rewrite import name_of, shape_of
+from edgecvx.quantize.observed import HalfStatistics, PointStatistics, Statistics
 from edgecvx.runtimes.onnxruntime import open_session
 
 if TYPE_CHECKING:

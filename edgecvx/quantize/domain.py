@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from edgecvx.quantize.statistics import Statistics
+from edgecvx.quantize.observed import Statistics
 from edgecvx.runtimes.artifact import softmax
 from edgecvx.spec import ModelSpec
 

@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecvx.errors import one_of
-from edgecvx.quantize.qparams import Grid, Weight, grid_of_range
-from edgecvx.quantize.statistics import PointStatistics
+from edgecvx.graph.grids import Grid, Weight, grid_of_range
+from edgecvx.quantize.observed import PointStatistics
 
 Array = NDArray[Any]
 Estimator = Literal["minmax", "percentile", "mse", "auto"]

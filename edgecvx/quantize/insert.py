@@ -14,11 +14,11 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from edgecvx.errors import EdgecvxError, UsageError
-from edgecvx.export.canonical import DOMAIN, QUANTIZED_OPS, check_canonical
-from edgecvx.export.rewrite import array_of, name_of, reads_picture, shape_of
-from edgecvx.quantize.pairs import Pairs
+from edgecvx.graph.canonical import DOMAIN, QUANTIZED_OPS, check_canonical
+from edgecvx.graph.grids import BYTES, Grid, quantize_weight
+from edgecvx.graph.pairs import Pairs
+from edgecvx.graph.rewrite import array_of, name_of, reads_picture, shape_of
 from edgecvx.quantize.plan import LayerPlan, QuantPlan
-from edgecvx.quantize.qparams import BYTES, Grid, quantize_weight
 from edgecvx.quantize.scheme import ACTIVATION, Scheme
 
 

@@ -21,13 +21,13 @@ import onnx.inliner
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from edgecvx.board.engines.settings import without_openvino_telemetry
 from edgecvx.errors import EdgecvxError, missing_package
-from edgecvx.export.rewrite import constant_of, is_constant, name_of, reads_picture, shape_of
-from edgecvx.onboard.settings import without_openvino_telemetry
+from edgecvx.graph.grids import Grid, as_float32, grid_of_range, room_for_bias
+from edgecvx.graph.rewrite import constant_of, is_constant, name_of, reads_picture, shape_of
 from edgecvx.quantize.decide import Decisions, decide
+from edgecvx.quantize.observed import Statistics
 from edgecvx.quantize.plan import LayerPlan, TensorPlan
-from edgecvx.quantize.qparams import Grid, as_float32, grid_of_range, room_for_bias
-from edgecvx.quantize.statistics import Statistics
 
 Array = NDArray[Any]
 
@@ -57,7 +57,7 @@ def decide_with_nncf(graph: ir.Model, pictures: Iterable[Array], stats: Statisti
     seen = decide(graph, stats, estimator="minmax", refinements=())
     layers = {name: _layer(name, plan, before, after) for name, plan in seen.layers.items()}
     for name in (name_of(node.outputs[0]) for node in graph.graph if node.op_type in LAYERS and reads_picture(node)):
-        # NNCF takes back what its own rounding does to the mean; ours (``edgecvx.quantize.pictures``) leaves it alone.
+        # NNCF takes back what its own rounding does to the mean; ours (``edgecvx.graph.rounding``) leaves it alone.
         layers[name] = dataclasses.replace(layers[name], bias_correction=())
     return dataclasses.replace(seen, layers=layers)
 

@@ -18,7 +18,7 @@ from typing import Literal
 import numpy as np
 
 from edgecvx.errors import EdgecvxError, UsageError
-from edgecvx.quantize.qparams import Grid, is_scale
+from edgecvx.graph.grids import Grid, is_scale
 from edgecvx.spec import Calibration, InputKind, ModelSpec, from_json, to_json
 
 SCHEMA_VERSION = 1

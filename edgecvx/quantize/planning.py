@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 
 from edgecvx.data.calibration import CalibrationFeed, open_calibration
 from edgecvx.data.dataset import DEMO
-from edgecvx.export.rewrite import spec_of
+from edgecvx.graph.rewrite import spec_of
 from edgecvx.quantize.calibrate import calibrate
 from edgecvx.quantize.decide import Decisions, decide
 from edgecvx.quantize.domain import domain_warning
+from edgecvx.quantize.observed import Statistics
 from edgecvx.quantize.plan import QuantPlan, read_plan
 from edgecvx.quantize.request import PlanRequest
 from edgecvx.quantize.stability import stability, stability_warning
-from edgecvx.quantize.statistics import Statistics
 from edgecvx.spec import InputKind, ModelSpec
 
 Array = NDArray[Any]

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from edgecvx.errors import EdgecvxError
-from edgecvx.quantize.pairs import PairOrder, Pairs, pairs_of
+from edgecvx.graph.pairs import PairOrder, Pairs, pairs_of
 
 
 class Role(str, enum.Enum):

@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgecvx.graph.grids import grid_of_range, quantize_weight
 from edgecvx.quantize.estimators import output_error
-from edgecvx.quantize.qparams import grid_of_range, quantize_weight
-from edgecvx.quantize.statistics import Floats, HalfStatistics, PointStatistics
+from edgecvx.quantize.observed import Floats, HalfStatistics, PointStatistics
 
 Array = NDArray[Any]
 

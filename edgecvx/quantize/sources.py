@@ -10,12 +10,12 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from edgecvx.data.preprocess import as_input
-from edgecvx.export.rewrite import spec_of
+from edgecvx.graph.rewrite import spec_of
+from edgecvx.graph.run import execute
 from edgecvx.quantize.insert import insert
 from edgecvx.quantize.plan import QuantPlan
 from edgecvx.quantize.planning import Planned
 from edgecvx.quantize.scheme import Scheme
-from edgecvx.quantize.simulate import simulate
 from edgecvx.spec import PreprocessSpec
 
 Array = NDArray[Any]
@@ -76,10 +76,10 @@ class Sources:
         graph = insert(self._graph, scheme, planned.plan)
         probes = as_input(self._pictures, self._preprocess, spec_of(graph.graph.inputs[0]))
         if self._exact is None:
-            self._exact = simulate(self._graph, planned.kept) if planned.kept else ()
+            self._exact = execute(self._graph, planned.kept) if planned.kept else ()
         return Source(
             graph=graph,
-            expected=simulate(graph, list(probes)),
+            expected=execute(graph, list(probes)),
             against="plan",
             kept=planned.kept,
             exact=self._exact,

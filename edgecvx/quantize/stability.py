@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from edgecvx.quantize.observed import HalfStatistics, Statistics
 from edgecvx.quantize.plan import Agreement
-from edgecvx.quantize.statistics import HalfStatistics, Statistics
 
 DISAGREE = 2.0
 """Ratio of two halves' ranges from which on a user is told: one of the eight bits depends on who was in the set."""

@@ -9,11 +9,12 @@ from types import TracebackType
 
 import numpy as np
 
+from edgecvx.board.batches import in_batches
 from edgecvx.data.preprocess import Source, prepare_batch
 from edgecvx.errors import ArtifactError, EdgecvxError, UsageError
 from edgecvx.manifest import Manifest, locate, read_manifest, verify_files
 from edgecvx.runtimes import NO_OPTIONS, open_session
-from edgecvx.runtimes.base import Array, Session, batches
+from edgecvx.runtimes.base import Array, Session
 from edgecvx.runtimes.proof import check
 from edgecvx.spec import Task
 
@@ -42,13 +43,8 @@ class Artifact:
 
     def run_pictures(self, pictures: Sequence[Source]) -> dict[str, Array]:
         """Preprocesses pictures as the manifest says and runs them; any number, filled up to the file's batch."""
-        spec = self.manifest.input
-        parts: dict[str, list[Array]] = {}
-        for part, kept in batches(pictures, spec.shape[0]):
-            batch = prepare_batch(part, self.manifest.model.preprocess, spec)
-            for name, array in self.session.run(batch).items():
-                parts.setdefault(name, []).append(array[:kept])
-        return {name: np.concatenate(arrays) for name, arrays in parts.items()}
+        spec, preprocess = self.manifest.input, self.manifest.model.preprocess
+        return in_batches(lambda part: self.run(prepare_batch(part, preprocess, spec)), pictures, spec.shape[0])
 
     def predict(self, pictures: Sequence[Source], *, top: int = 5) -> list[tuple[Ranked, ...]]:
         """The ``top`` classes of each picture, most likely first.

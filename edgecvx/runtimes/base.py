@@ -6,19 +6,18 @@ way, so what is measured and compared is what runs on the device.
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edgecvx.board.batches import in_batches
 from edgecvx.errors import RuntimeFailedError
 from edgecvx.spec import TensorSpec
 
 Array = NDArray[Any]
-T = TypeVar("T")
 
 
 class Session(Protocol):
@@ -61,20 +60,9 @@ def check_batch(batch: Array, expected: TensorSpec) -> Array:
     return np.ascontiguousarray(batch)
 
 
-def batches(pictures: Iterable[T], size: int) -> Iterator[tuple[list[T], int]]:
-    """Full batches for a file of fixed batch size, and how many of each count: the last one is filled up."""
-    rest = iter(pictures)
-    while part := list(itertools.islice(rest, size)):
-        yield part + [part[-1]] * (size - len(part)), len(part)
-
-
 def run_batches(session: Session, pictures: Array) -> dict[str, Array]:
     """Runs any number of pictures through a session of fixed batch size; the last batch is filled up and cut."""
-    parts: dict[str, list[Array]] = {}
-    for part, kept in batches(pictures, session.inputs[0].shape[0]):
-        for name, array in session.run(np.stack(part)).items():
-            parts.setdefault(name, []).append(array[:kept])
-    return {name: np.concatenate(arrays) for name, arrays in parts.items()}
+    return in_batches(lambda part: session.run(np.stack(part)), pictures, session.inputs[0].shape[0])
 
 
 def dtype_of(name: str) -> Any:

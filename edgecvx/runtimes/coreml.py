@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgecvx.board.engines.settings import COREML_UNITS as COMPUTE_UNITS
 from edgecvx.errors import RuntimeFailedError, UsageError, missing_package, one_of
-from edgecvx.onboard.settings import COREML_UNITS as COMPUTE_UNITS
 from edgecvx.runtimes.base import Session, check_batch
-from edgecvx.runtimes.mil import KIND, ReferenceSession
+from edgecvx.runtimes.mil.executor import KIND, ReferenceSession
 from edgecvx.spec import TensorSpec
 
 Array = NDArray[Any]
@@ -82,7 +82,7 @@ class NativeSession:
     kind = "Core ML"
 
     def __init__(self, path: Path, compute_units: str) -> None:
-        from edgecvx.export.coreml_import import import_coremltools, quiet
+        from edgecvx.export.coreml.importing import import_coremltools, quiet
 
         described = ReferenceSession(path)
         self.inputs: tuple[TensorSpec, ...] = described.inputs

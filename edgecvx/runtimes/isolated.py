@@ -22,8 +22,8 @@ from typing import IO, Any
 import numpy as np
 
 from edgecvx import errors
+from edgecvx.board.ending import chatter_file, ending, shorten
 from edgecvx.errors import EdgecvxError, RuntimeFailedError
-from edgecvx.onboard.ending import chatter_file, ending, shorten
 from edgecvx.runtimes.base import Array, check_batch
 from edgecvx.spec import TensorSpec, from_json
 

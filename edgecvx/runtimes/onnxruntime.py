@@ -16,15 +16,15 @@ from typing import Any
 
 import numpy as np
 
-from edgecvx.errors import RuntimeFailedError, UsageError, missing_package, one_of
-from edgecvx.onboard.settings import ONNX_CPU as CPU
-from edgecvx.onboard.settings import ONNX_FALLBACKS as FALLBACKS
-from edgecvx.onboard.settings import (
+from edgecvx.board.engines.settings import ONNX_CPU as CPU
+from edgecvx.board.engines.settings import ONNX_FALLBACKS as FALLBACKS
+from edgecvx.board.engines.settings import (
     import_onnxruntime,
     onnx_hold_to,
     onnx_placed,
     onnx_session_options,
 )
+from edgecvx.errors import RuntimeFailedError, UsageError, missing_package, one_of
 from edgecvx.runtimes.base import Array, check_batch, dtype_of
 from edgecvx.spec import Layout, TensorSpec
 

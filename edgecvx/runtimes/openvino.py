@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 
+from edgecvx.board.engines.settings import OPENVINO_PRECISIONS as PRECISIONS
+from edgecvx.board.engines.settings import import_openvino, openvino_properties
 from edgecvx.errors import RuntimeFailedError, UsageError, missing_package, one_of
-from edgecvx.onboard.settings import OPENVINO_PRECISIONS as PRECISIONS
-from edgecvx.onboard.settings import import_openvino, openvino_properties
 from edgecvx.runtimes.base import Array, check_batch, dtype_of
 from edgecvx.spec import Layout, TensorSpec
 

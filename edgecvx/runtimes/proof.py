@@ -1,7 +1,7 @@
 """A file is asked again where it was not proved: once on each class of processors, and in each other runtime.
 
 ``check`` is the one place where that happens on this machine; a benchmark does the same on the device it runs on, with
-the same arithmetic (``edgecvx.onboard.proof``).
+the same arithmetic (``edgecvx.board.proof``).
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from edgecvx.board.device.processors import Processor, this_processor
+from edgecvx.board.places import cache_folder
+from edgecvx.board.proof import Proof, difference, expected, refusal
 from edgecvx.data.preprocess import as_input
 from edgecvx.data.probe import probe_pictures
 from edgecvx.errors import ArtifactError
 from edgecvx.manifest import Manifest, write_atomically
-from edgecvx.onboard.places import cache_folder
-from edgecvx.onboard.processors import Processor, this_processor
-from edgecvx.onboard.proof import Proof, difference, expected, refusal
 from edgecvx.runtimes import NO_OPTIONS, runtime_module
 from edgecvx.runtimes.base import Array, Session, run_batches
 from edgecvx.spec import Precision, TensorSpec, to_json

@@ -18,9 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgecvx.errors import ArtifactError, RuntimeFailedError, RuntimeUnavailableError, UsageError
-from edgecvx.manifest import file_sha256, locate, read_manifest, verify_files, write_atomically
-from edgecvx.onboard.engines import (
+from edgecvx.board.engines.nvidia import Absent, Driver, Failed
+from edgecvx.board.engines.tensorrt import (
     EngineKey,
     Unreadable,
     build,
@@ -31,7 +30,8 @@ from edgecvx.onboard.engines import (
     short,
     short_line,
 )
-from edgecvx.onboard.nvidia import Absent, Driver, Failed
+from edgecvx.errors import ArtifactError, RuntimeFailedError, RuntimeUnavailableError, UsageError
+from edgecvx.manifest import file_sha256, locate, read_manifest, verify_files, write_atomically
 
 TRTEXEC = Path("/usr/src/tensorrt/bin/trtexec")
 """Where JetPack and NVIDIA's packages put it."""

@@ -4,7 +4,7 @@ They are the same interpreter at different ages, so one session serves all three
 ``delegate=none`` leaves it out and runs the plain kernels.
 
 The interpreter maps the file and follows its offsets without checking them, so a damaged file can crash the process.
-It is therefore read in Python first (``edgecvx.export.tflite_schema``), which finds every broken offset, index and
+It is therefore read in Python first (``edgecvx.export.tflite.schema``), which finds every broken offset, index and
 length; what native code does with a file that is consistent and still wrong is for a process of its own to survive.
 """
 
@@ -23,6 +23,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from edgecvx.board.engines.settings import TFLITE_DELEGATES as DELEGATES
+from edgecvx.board.engines.settings import TFLITE_INTERPRETERS as INTERPRETERS
+from edgecvx.board.engines.settings import tflite_interpreter
 from edgecvx.errors import (
     ArtifactError,
     RuntimeFailedError,
@@ -31,10 +34,7 @@ from edgecvx.errors import (
     missing_package,
     one_of,
 )
-from edgecvx.export.tflite_schema import read_bytes, read_file
-from edgecvx.onboard.settings import TFLITE_DELEGATES as DELEGATES
-from edgecvx.onboard.settings import TFLITE_INTERPRETERS as INTERPRETERS
-from edgecvx.onboard.settings import tflite_interpreter
+from edgecvx.export.tflite.schema import read_bytes, read_file
 from edgecvx.runtimes.base import Array, check_batch, dtype_of
 from edgecvx.spec import TensorSpec
 

@@ -1,6 +1,6 @@
 """ONNX, for ONNX Runtime."""
 
-from edgecvx.quantize.pairs import PairOrder
+from edgecvx.graph.pairs import PairOrder
 from edgecvx.quantize.scheme import Role, Scheme
 from edgecvx.spec import Precision
 from edgecvx.targets.base import Target
@@ -18,10 +18,10 @@ TARGET = Target(
     format="onnx",
     suffix=".onnx",
     runtime="onnxruntime",
-    lower="edgecvx.export.onnx:lower",
-    options="edgecvx.export.onnx:OnnxOptions",
-    reads_ops="edgecvx.export.onnx:read_ops",
-    reads_products="edgecvx.export.onnx:read_products",
+    lower="edgecvx.export.onnx.lower:lower",
+    options="edgecvx.export.onnx.lower:OnnxOptions",
+    reads_ops="edgecvx.export.onnx.lower:read_ops",
+    reads_products="edgecvx.export.onnx.lower:read_products",
     extra="onnx",
     schemes={
         Precision.INT8: Scheme(outputs=frozenset([Role.DEPTHWISE]), keep_float=FLOAT_DEPTHWISE, pairs=PAIRS),

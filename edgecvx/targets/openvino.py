@@ -1,6 +1,6 @@
 """OpenVINO IR."""
 
-from edgecvx.quantize.pairs import PairOrder
+from edgecvx.graph.pairs import PairOrder
 from edgecvx.quantize.scheme import Scheme
 from edgecvx.spec import Precision
 from edgecvx.targets.base import Target
@@ -19,10 +19,10 @@ TARGET = Target(
     format="openvino",
     suffix=".xml",
     runtime="openvino",
-    lower="edgecvx.export.openvino:lower",
-    options="edgecvx.export.openvino:OpenVINOOptions",
-    reads_ops="edgecvx.export.openvino_inspection:read_ops",
-    reads_products="edgecvx.export.openvino_inspection:read_products",
+    lower="edgecvx.export.openvino.lower:lower",
+    options="edgecvx.export.openvino.lower:OpenVINOOptions",
+    reads_ops="edgecvx.export.openvino.reader:read_ops",
+    reads_products="edgecvx.export.openvino.reader:read_products",
     extra="openvino",
     schemes={Precision.INT8: Scheme(keep_float=FLOAT_DEPTHWISE, pairs=PAIRS)},
     note="Intel CPUs, GPUs and NPUs; Arm CPUs in FP32 (OpenVINO 2026.4 does not open INT8 files of V2 there)",

@@ -12,9 +12,9 @@ TARGET = Target(
     format="tflite",
     suffix=".tflite",
     runtime="tflite",
-    lower="edgecvx.export.tflite:lower",
-    options="edgecvx.export.tflite:TFLiteOptions",
-    reads_ops="edgecvx.export.tflite_inspection:read_ops",
+    lower="edgecvx.export.tflite.lower:lower",
+    options="edgecvx.export.tflite.lower:TFLiteOptions",
+    reads_ops="edgecvx.export.tflite.reader:read_ops",
     extra="tflite",
     schemes={
         # TFLite's int8 kernels return int8; the classifier finds its scale at run time and returns floats. Depthwise

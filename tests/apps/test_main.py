@@ -39,9 +39,9 @@ ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (ROOT, ROOT 
 def artifact(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The small network in ONNX, seeded and not trained: a real file in a real runtime."""
     pytest.importorskip("onnxruntime")
-    from edgecvx.export.canonical import build_canonical
-    from edgecvx.export.fold import fold
-    from edgecvx.export.onnx import OnnxOptions, lower
+    from edgecvx.export.onnx.lower import OnnxOptions, lower
+    from edgecvx.graph.canonical import build_canonical
+    from edgecvx.graph.fold import fold
 
     network = fold(support.network(len(LABELS)), task=Task.CLASSIFY).module
     lowered = lower(build_canonical(network, task=Task.CLASSIFY, image_size=64), OnnxOptions())

@@ -11,8 +11,8 @@ import pytest
 import support
 from proofs import proved_elsewhere
 
+from edgecvx.board.device.processors import this_processor
 from edgecvx.manifest import manifest_path, read_manifest
-from edgecvx.onboard.processors import this_processor
 from edgecvx.runtimes.proof import question
 from edgecvx_live import main
 from edgecvx_live.main import run

@@ -14,7 +14,8 @@ PROGRAM = """
 import hashlib, sys
 from lowerings import canonical
 from support import network
-from edgecvx.export import onnx, openvino
+from edgecvx.export.onnx import lower as onnx
+from edgecvx.export.openvino import lower as openvino
 from edgecvx.spec import Precision
 from quantized import quantized
 
@@ -26,7 +27,7 @@ for lower, options in ((onnx.lower, onnx.OnnxOptions), (openvino.lower, openvino
             print(lower.__module__, precision.value, suffix, hashlib.sha256(content).hexdigest())
             assert sys.argv[1].encode() not in content, "the file names a folder of this machine"
 int8 = onnx.lower(quantized(graph), onnx.OnnxOptions(precision=Precision.INT8)).files[".onnx"]
-print("edgecvx.export.onnx int8", hashlib.sha256(int8).hexdigest())
+print("edgecvx.export.onnx.lower int8", hashlib.sha256(int8).hexdigest())
 """
 
 

@@ -7,9 +7,9 @@ import pytest
 from calibrated import point_of
 from numpy.typing import NDArray
 
+from edgecvx.graph.grids import grid_of_range, quantize_weight
 from edgecvx.quantize.bias import bias_correction
 from edgecvx.quantize.estimators import rounded
-from edgecvx.quantize.qparams import grid_of_range, quantize_weight
 
 Floats = NDArray[np.float64]
 

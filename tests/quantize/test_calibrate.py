@@ -16,10 +16,10 @@ from quantized import images_of, run_onnx
 from support import network
 
 from edgecvx.errors import EdgecvxError, UsageError
-from edgecvx.export.canonical import build_canonical
-from edgecvx.export.fold import fold, fold_uint8_input
+from edgecvx.graph.canonical import build_canonical
+from edgecvx.graph.fold import fold, fold_uint8_input
 from edgecvx.quantize.calibrate import ROWS, calibrate, half_of, points_of
-from edgecvx.quantize.statistics import PointStatistics
+from edgecvx.quantize.observed import PointStatistics
 from edgecvx.spec import InputKind, PreprocessSpec
 
 Array = NDArray[Any]

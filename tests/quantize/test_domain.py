@@ -9,7 +9,7 @@ import pytest
 from calibrated import point_of
 
 from edgecvx.quantize.domain import domain_warning
-from edgecvx.quantize.statistics import Statistics
+from edgecvx.quantize.observed import Statistics
 from edgecvx.spec import ArchSpec, ModelSpec, PreprocessSpec, WeightsSource
 
 SPEC = ModelSpec(

@@ -8,8 +8,8 @@ from calibrated import point_of
 from numpy.typing import NDArray
 
 from edgecvx.errors import UsageError
+from edgecvx.graph.grids import Grid, grid_of_range, quantize_weight
 from edgecvx.quantize.estimators import choose_range, output_error, rounded
-from edgecvx.quantize.qparams import Grid, grid_of_range, quantize_weight
 
 
 def heavy_tailed(seed: int = 0) -> NDArray[np.float32]:

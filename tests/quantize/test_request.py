@@ -7,7 +7,7 @@ from typing import get_args
 
 import pytest
 
-from edgecvx import cli
+from edgecvx.cli import main as cli
 from edgecvx.errors import UsageError
 from edgecvx.quantize.estimators import ESTIMATORS
 from edgecvx.quantize.plan import Engine

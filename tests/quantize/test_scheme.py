@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from edgecvx.errors import EdgecvxError
-from edgecvx.export.canonical import build_canonical
-from edgecvx.export.fold import fold
+from edgecvx.graph.canonical import build_canonical
+from edgecvx.graph.fold import fold
 from edgecvx.models.convnext import ConvNeXt, initialize
 from edgecvx.models.variants import VARIANTS
 from edgecvx.quantize.scheme import Role, Scheme, role_of

@@ -15,10 +15,10 @@ from quantized import plan_of
 
 from edgecvx.data.preprocess import normalize
 from edgecvx.data.probe import probe_pictures
-from edgecvx.export.qdq import is_quantized
+from edgecvx.graph.qdq import is_quantized
+from edgecvx.graph.run import execute
 from edgecvx.quantize.planning import Planned
 from edgecvx.quantize.scheme import Role, Scheme
-from edgecvx.quantize.simulate import simulate
 from edgecvx.quantize.sources import Sources
 from edgecvx.spec import PreprocessSpec
 
@@ -37,7 +37,7 @@ def graph() -> ir.Model:
 @pytest.fixture(scope="module")
 def expected(graph: ir.Model) -> list[NDArray[Any]]:
     """What the exact network returns for the probe pictures."""
-    return simulate(graph, IMAGES)
+    return execute(graph, IMAGES)
 
 
 def sources(graph: ir.Model, expected: Sequence[NDArray[Any]], planned: Planned | None) -> Sources:
@@ -57,7 +57,7 @@ def test_a_static_file_is_held_to_its_plan(graph: ir.Model, expected: list[NDArr
     assert is_quantized(source.graph) and source.against == "plan" and source.plan is planned.plan
     error = support.relative_error(source.expected[0], expected[0])
     assert 1e-4 < error < 0.2, "near the exact network, and not the same"
-    np.testing.assert_array_equal(source.exact[0], simulate(graph, planned.kept)[0])
+    np.testing.assert_array_equal(source.exact[0], execute(graph, planned.kept)[0])
 
 
 def test_targets_of_one_scheme_share_a_source(graph: ir.Model, expected: list[NDArray[Any]]) -> None:

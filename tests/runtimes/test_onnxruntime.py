@@ -15,8 +15,8 @@ pytest.importorskip("onnxruntime")
 import onnxruntime
 
 from edgecvx.errors import RuntimeFailedError, UsageError
-from edgecvx.export.onnx import OnnxOptions, lower
-from edgecvx.quantize.pairs import PAIR_LIMIT
+from edgecvx.export.onnx.lower import OnnxOptions, lower
+from edgecvx.graph.pairs import PAIR_LIMIT
 from edgecvx.runtimes import open_session as isolated
 from edgecvx.runtimes.onnxruntime import open_session, version
 

@@ -12,7 +12,7 @@ from support import network, probe, relative_error
 pytest.importorskip("openvino")
 
 from edgecvx.errors import RuntimeFailedError, UsageError
-from edgecvx.export.openvino import OpenVINOOptions, lower
+from edgecvx.export.openvino.lower import OpenVINOOptions, lower
 from edgecvx.runtimes.openvino import open_session, version
 
 

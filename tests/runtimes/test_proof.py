@@ -16,10 +16,10 @@ import support
 from proofs import ELSEWHERE, proved_elsewhere
 from safetensors.torch import save_file
 
+from edgecvx.board.device.processors import Processor, this_processor
 from edgecvx.data.probe import NAMES, probe_pictures
 from edgecvx.errors import ArtifactError
 from edgecvx.manifest import Manifest, manifest_path, read_manifest
-from edgecvx.onboard.processors import Processor, this_processor
 from edgecvx.pipeline import export
 from edgecvx.runtimes import artifact as opening
 from edgecvx.runtimes import coreml, onnxruntime, open_session, proof

@@ -18,10 +18,10 @@ from support import network, probe
 
 pytest.importorskip("onnxruntime")
 
+from edgecvx.board.engines.nvidia import Device
+from edgecvx.board.engines.tensorrt import EngineKey, engines_folder, short
 from edgecvx.errors import ArtifactError, RuntimeFailedError, RuntimeUnavailableError, UsageError
-from edgecvx.export.tensorrt import TensorRTOptions, lower
-from edgecvx.onboard.engines import EngineKey, engines_folder, short
-from edgecvx.onboard.nvidia import Device
+from edgecvx.export.tensorrt.lower import TensorRTOptions, lower
 from edgecvx.runtimes import availability, onnxruntime, tensorrt_engine
 from edgecvx.runtimes.tensorrt import open_session, version
 from edgecvx.runtimes.tensorrt_engine import TrtexecBuilder, build_file

@@ -12,8 +12,8 @@ import pytest
 pytest.importorskip("ai_edge_litert")
 
 from edgecvx.errors import RuntimeFailedError, RuntimeUnavailableError, UsageError
-from edgecvx.export.tflite_schema import load_schema
-from edgecvx.export.tflite_writer import Writer, pack
+from edgecvx.export.tflite.schema import load_schema
+from edgecvx.export.tflite.writer import Writer, pack
 from edgecvx.runtimes import tflite
 from edgecvx.runtimes.tflite import open_session, version
 from edgecvx.spec import TensorSpec

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from edgecvx import cli
+from edgecvx.accuracy.validate import validate
+from edgecvx.cli import main as cli
 from edgecvx.errors import UsageError
-from edgecvx.measure.accuracy import validate
 from edgecvx.runtimes import MOST_THREADS, RUNTIMES, open_session
 
 

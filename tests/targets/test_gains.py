@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from edgecvx.onboard.processors import KINDS, Processor
+from edgecvx.board.device.processors import KINDS, Processor
 from edgecvx.pipeline import export
 from edgecvx.spec import Precision
 from edgecvx.targets import TARGETS, get_target

@@ -13,7 +13,7 @@ from emulated import THIS, Processor, Way
 from lowerings import canonical
 from support import network, probe
 
-from edgecvx.export.onnx import OnnxOptions, lower
+from edgecvx.export.onnx.lower import OnnxOptions, lower
 from edgecvx.spec import Precision
 
 OTHER = Processor(name="Other", way=Way.QEMU, kind="AVX2")

@@ -11,9 +11,9 @@ from emulated import PROCESSORS, THIS, EmulationError, Processor, Way, hiding_li
 
 KIND = """
 import subprocess, sys
-from edgecvx.onboard.processors import this_processor
+from edgecvx.board.device.processors import this_processor
 print(this_processor().kind)
-child = "from edgecvx.onboard.processors import this_processor; print(this_processor().kind)"
+child = "from edgecvx.board.device.processors import this_processor; print(this_processor().kind)"
 print(subprocess.run([sys.executable, "-c", child], capture_output=True, text=True, check=True).stdout.strip())
 """
 FEATURES = """

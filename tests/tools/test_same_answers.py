@@ -1,7 +1,7 @@
 """A file computes on every processor what it computes here, as far as those can be emulated.
 
 x86 processors without VNNI add products of uint8 and int8 in pairs, in int16, where large ones saturate. Our weights
-are made so that they cannot (``edgecvx.quantize.pairs``); here that is seen from outside, in the runtimes' own kernels.
+are made so that they cannot (``edgecvx.graph.pairs``); here that is seen from outside, in the runtimes' own kernels.
 """
 
 from __future__ import annotations

@@ -24,12 +24,12 @@ import numpy as np
 from emulated import BUILD, HERE, PROCESSORS, THIS, Processor, run, why_not
 from numpy.typing import NDArray
 
+from edgecvx.board.device.processors import this_processor
 from edgecvx.data import demo
 from edgecvx.data.preprocess import normalize
-from edgecvx.measure.metrics import max_error_of_range, row_cosines, row_powers, sqnr_db
 from edgecvx.models.load import demo_variants, load_model
-from edgecvx.onboard.processors import this_processor
 from edgecvx.pipeline import export
+from edgecvx.proof.metrics import max_error_of_range, row_cosines, row_powers, sqnr_db
 from edgecvx.runtimes import availability
 from edgecvx.runtimes.torch import TorchSession
 from edgecvx.spec import PreprocessSpec

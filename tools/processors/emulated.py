@@ -60,7 +60,7 @@ class Processor:
     name: str
     way: Way
     kind: str
-    """Its class, one of ``edgecvx.onboard.processors.KINDS``; empty for this machine's own."""
+    """Its class, one of ``edgecvx.board.device.processors.KINDS``; empty for this machine's own."""
     family: str = ""
     """What /proc/cpuinfo says of it where ``QEMU`` emulates it."""
     flags: str = ""

@@ -19,8 +19,8 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from edgecvx.onboard.settings import import_onnxruntime, import_openvino, openvino_properties
-from edgecvx.quantize.pairs import PairOrder, pairs_of
+from edgecvx.board.engines.settings import import_onnxruntime, import_openvino, openvino_properties
+from edgecvx.graph.pairs import PairOrder, pairs_of
 
 Array = NDArray[Any]
 Kernel = Callable[["Layer", Array, Array], Array]

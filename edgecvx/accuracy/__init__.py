@@ -1,0 +1,1 @@
+"""How much worse a file is than FP32 PyTorch, on pictures."""

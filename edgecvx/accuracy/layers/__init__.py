@@ -1,0 +1,1 @@
+"""Where in the network the error of a file is born."""

@@ -1,0 +1,181 @@
+"""The reference of an artifact: FP32 PyTorch, unfolded, made again from where the manifest says the weights came from.
+
+Its answers are kept on the disk by the hash of picture, weights and preprocessing, so that ten artifacts of one model
+cost one run of it, and so does the eleventh tomorrow.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgecvx.accuracy.cache import RowStore, picture_key
+from edgecvx.data.dataset import Sample
+from edgecvx.data.preprocess import normalize
+from edgecvx.errors import CheckpointError, EdgecvxError, missing_package
+from edgecvx.manifest import Manifest
+from edgecvx.results.accuracy import ReferenceInfo
+from edgecvx.runtimes.base import run_batches
+from edgecvx.spec import ModelSpec, PreprocessSpec, Task, to_json
+
+if TYPE_CHECKING:
+    from edgecvx.models.load import LoadedModel
+
+Array = NDArray[Any]
+
+CACHED_BYTES = 64 << 10
+"""The most that is kept of one picture: logits and vectors always, feature maps never; those are computed again."""
+_VERSION = 1
+"""Of what a row means."""
+
+
+def rebuild(manifest: Manifest, checkpoints: Sequence[Path] = ()) -> LoadedModel:
+    """The network that an artifact was exported from, with its weights.
+
+    For published, demo and random weights the preprocessing is found anew with them, so that a manifest that was
+    changed cannot change the reference too. A file of weights carries none that could be relied on: there the
+    manifest's holds.
+
+    Args:
+        manifest: The artifact's.
+        checkpoints: Files to look through, where the weights came from a file.
+
+    Raises:
+        RuntimeUnavailableError: PyTorch is not installed.
+        CheckpointError: The weights cannot be found, or are not those of the artifact.
+    """
+    try:
+        from edgecvx.models.load import load_model
+    except ModuleNotFoundError as error:
+        raise missing_package(f"{error.name}, which the FP32 reference needs,", "onnx") from error
+    spec = manifest.model
+    source, size = spec.weights, spec.preprocess.size
+    if source.kind == "file":
+        return _from_file(spec, checkpoints)
+    if source.kind == "imagenet":
+        loaded = load_model(source.ref, weights="imagenet", image_size=size)
+    elif source.kind == "demo":
+        loaded = load_model(spec.arch.name, weights="demo", image_size=size)
+    else:
+        seed = int(source.ref.removeprefix("seed "))
+        loaded = load_model(spec.arch.name, weights="random", image_size=size, seed=seed)
+    if loaded.spec.weights.sha256 != source.sha256:
+        raise CheckpointError(
+            f"the {source.kind} weights {source.ref} are not those of this artifact any more (SHA-256 "
+            f"{loaded.spec.weights.sha256[:12]}… instead of {source.sha256[:12]}…): export it again"
+        )
+    return loaded
+
+
+def _from_file(spec: ModelSpec, checkpoints: Sequence[Path]) -> LoadedModel:
+    """The network out of the one file that has the manifest's hash; the architecture is the manifest's."""
+    from edgecvx.models.checkpoints import build, read_checkpoint
+    from edgecvx.models.load import LoadedModel
+    from edgecvx.models.weightfile import read_weight_file
+
+    source = spec.weights
+    for path in checkpoints:
+        names = ("model.safetensors", "pytorch_model.bin")
+        path = next((path / name for name in names if (path / name).is_file()), path)
+        file = read_weight_file(path)
+        if file.sha256 == source.sha256:
+            arch = spec.arch
+            found = read_checkpoint(file, variant=arch, act=arch.act, head_norm_eps=arch.head_norm_eps)
+            # A layout that leaves no trace of activation and epsilons must not lose what the manifest knows of them.
+            found = dataclasses.replace(found, arch=arch)
+            return LoadedModel(module=build(found), spec=spec, warnings=())
+    if not checkpoints:
+        raise CheckpointError(f"the reference needs the weights this artifact came from: --checkpoint {source.ref}")
+    raise CheckpointError(
+        f"no checkpoint given has the SHA-256 {source.sha256[:12]}… of {source.ref}, which this artifact came from"
+    )
+
+
+class Reference:
+    """FP32 PyTorch over pictures, with a memory.
+
+    Args:
+        loaded: The network.
+        task: What it returns.
+        cache: The cache folder.
+        batch: Pictures per run.
+        threads: How many threads PyTorch may use; None leaves it to PyTorch.
+    """
+
+    def __init__(self, loaded: LoadedModel, *, task: Task, cache: Path, batch: int, threads: int | None) -> None:
+        from edgecvx.runtimes import torch
+
+        self.spec = loaded.spec
+        self.preprocess: PreprocessSpec = loaded.spec.preprocess
+        size = self.preprocess.size
+        # Always whole batches, filled up: a picture's answer then does not depend on where it came in the order.
+        self._session = torch.TorchSession(loaded.module, task=task, image_size=size, batch=batch, threads=threads)
+        self._torch = torch.version()
+        self._shapes = [spec.shape[1:] for spec in self._session.outputs]
+        self._sizes = [int(np.prod(shape)) for shape in self._shapes]
+        self.what = {
+            "version": _VERSION,
+            "reference": self._torch,
+            "weights": self.spec.weights.sha256,
+            "arch": to_json(self.spec.arch),
+            "preprocess": to_json(self.preprocess),
+            "task": task.value,
+        }
+        """Everything its answers depend on beside the picture."""
+        row = np.dtype((np.float32, (sum(self._sizes),)))
+        self._store = RowStore(cache, self.what, row) if row.itemsize <= CACHED_BYTES else None
+        self.computed = 0
+        """Answers that were not in the cache."""
+
+    def info(self, from_cache: int) -> ReferenceInfo:
+        """What a report says of it, of whose answers so many were known."""
+        return ReferenceInfo(
+            model=self.spec.name,
+            weights=self.spec.weights,
+            preprocess=self.preprocess,
+            torch=self._torch,
+            from_cache=from_cache,
+        )
+
+    def answer(self, samples: Sequence[Sample], pixels: Array) -> list[Array]:
+        """The outputs for pictures, one array per output, NCHW or NC.
+
+        Args:
+            samples: Which pictures.
+            pixels: What the network sees of them, before normalization, bytes in NHWC.
+        """
+        if self._store is None:
+            self.computed += len(samples)
+            return self.run(self._normalized(pixels))
+        keys = [picture_key(sample.sha256) for sample in samples]
+        new = [i for i, key in enumerate(keys) if key not in self._store]
+        self.computed += len(new)
+        if new:
+            outputs = self.run(self._normalized(pixels[new]))
+            rows = np.concatenate([output.reshape(len(new), -1) for output in outputs], axis=1)
+            self._store.add([keys[i] for i in new], rows)
+        rows = self._store.get(keys)
+        ends = np.cumsum(self._sizes)[:-1]
+        parts = np.split(rows, ends, axis=1)
+        return [part.reshape(len(keys), *shape) for part, shape in zip(parts, self._shapes, strict=True)]
+
+    def run(self, images: Array) -> list[Array]:
+        """The outputs for any number of inputs, float32 NCHW; nothing is remembered."""
+        outputs = list(run_batches(self._session, images).values())
+        if not all(np.isfinite(output).all() for output in outputs):
+            raise EdgecvxError(f"the reference {self.spec.name} itself gives NaN or infinite values on these pictures")
+        return outputs
+
+    def _normalized(self, pixels: Array) -> Array:
+        images = np.stack([normalize(picture, self.preprocess) for picture in pixels])
+        return np.ascontiguousarray(images.transpose(0, 3, 1, 2))
+
+    def close(self) -> None:
+        """Closes the files of the cache."""
+        if self._store is not None:
+            self._store.close()

@@ -1,0 +1,372 @@
+"""How much worse than FP32 PyTorch a file is: the same pictures through both, picture by picture.
+
+Every artifact runs in its own runtime, in a process of its own, on pictures prepared as its manifest says. Pictures are
+streamed: a batch is decoded while the one before it runs, and what is kept of it is a row of figures on the disk. A run
+that was stopped goes on behind its last row, and a second identical one only reads rows.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+import json
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from edgecvx import __version__
+from edgecvx.accuracy import rows as evidence
+from edgecvx.accuracy.cache import RowStore, opened_cache, picture_key
+from edgecvx.accuracy.feeding import FedArtifact
+from edgecvx.accuracy.inputpath import PICTURES, InputPath, differences
+from edgecvx.accuracy.reference import Reference, rebuild
+from edgecvx.accuracy.runtime_used import measured_in, said_of
+from edgecvx.board.device.processors import this_processor
+from edgecvx.data.dataset import DEMO, NO_TRUTH, TWICE, Dataset, Sample, content_hashes, decoded, open_data
+from edgecvx.data.folder import Skipped, told, unexpected
+from edgecvx.errors import EdgecvxError, ImageError, UsageError, missing_package
+from edgecvx.manifest import Manifest, locate, read_manifest, verify_files
+from edgecvx.results.accuracy import (
+    SKIPPED_NAMED,
+    ArtifactIdentity,
+    ArtifactOutcome,
+    DataInfo,
+    Finding,
+    Gate,
+    SkippedPicture,
+    Validation,
+    Verdict,
+)
+from edgecvx.results.figures import counted
+from edgecvx.results.identity import identity_of, told_apart
+from edgecvx.results.intervals import gate
+from edgecvx.runtimes import RUNTIMES, availability, check_threads
+from edgecvx.runtimes.proof import Recheck, question
+from edgecvx.spec import Task, to_json
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """How far the validation of one artifact is."""
+
+    artifact: str
+    index: int
+    """Of the artifact, from 0."""
+    artifacts: int
+    done: int
+    """Pictures, those known from an earlier run included."""
+    total: int
+
+
+def validate(
+    artifacts: str | Path | Sequence[str | Path],
+    *,
+    data: str | Path = DEMO,
+    truth: str | Path | None = None,
+    limit: int | None = None,
+    seed: int = 0,
+    min_ratio: float | None = None,
+    max_drop: float | None = None,
+    batch: int = 8,
+    threads: int | None = None,
+    checkpoints: Sequence[str | Path] = (),
+    exclude: str | Path | Collection[str] = (),
+    cache_dir: Path | None = None,
+    on_progress: Callable[[Progress], None] | None = None,
+) -> Validation:
+    """Measures how much worse than FP32 PyTorch artifacts are, and how sure that is.
+
+    Args:
+        artifacts: Files that ``edgecvx export`` wrote.
+        data: A folder of pictures, or ``demo`` for drawn ones; see ``edgecvx.data.dataset``.
+        truth: A label file, or ``none`` to compare answers only.
+        limit: The most pictures to take, balanced over the classes.
+        seed: Of the pictures' order.
+        min_ratio: The gate: the artifact's top-1 over the reference's, 0.99 where nothing is said.
+        max_drop: The gate instead of that: percentage points of top-1.
+        batch: Pictures per run of the reference, and per step; an artifact runs in its own batch.
+        threads: How many threads the runtimes and PyTorch may use.
+        checkpoints: Weights files, for artifacts that were exported from a file.
+        exclude: A folder of pictures, or SHA-256 of content, to leave out; the pictures that any of the artifacts was
+            calibrated on are left out in any case, for all of them, because all are measured on the same pictures.
+        cache_dir: In place of the platform's cache folder.
+        on_progress: Called after each batch.
+
+    Returns:
+        An outcome for each artifact. An artifact that cannot be run has an error there and stops no other.
+
+    Raises:
+        EdgecvxError: The request itself cannot be carried out: no such artifact, no pictures, labels that do not fit.
+    """
+    if importlib.util.find_spec("torch") is None:
+        raise missing_package("PyTorch, which computes the reference of validate,", "onnx")
+    rule = gate(min_ratio, max_drop)
+    if batch < 1:
+        raise UsageError(f"--batch {batch} does not work: it must be at least 1")
+    check_threads(threads)
+    for path in checkpoints:
+        if not Path(path).exists():
+            raise UsageError(f"--checkpoint {path} does not work: there is no such file")
+    paths = [artifacts] if isinstance(artifacts, str | Path) else list(artifacts)
+    jobs = _jobs([Path(path) for path in paths])
+    if not jobs:
+        raise UsageError("no artifact given")
+    excluded = content_hashes(Path(exclude)) if isinstance(exclude, str | Path) else frozenset(exclude)
+    excluded |= {sha256 for job in jobs for sha256 in job.calibrated_on}
+    classes, labels = _classes(jobs, truth)
+    pictures = open_data(
+        data, num_classes=classes, labels=labels, truth=truth, limit=limit, seed=seed, exclude=excluded
+    )
+    with opened_cache(cache_dir) as (cache, note):
+        run = _Run(
+            data=pictures,
+            rule=rule,
+            batch=batch,
+            threads=threads,
+            cache=cache,
+            checkpoints=tuple(Path(c) for c in checkpoints),
+            tell=on_progress,
+        )
+        try:
+            outcomes = tuple(run.outcome(job, i, len(jobs)) for i, job in enumerate(jobs))
+        finally:
+            run.close()
+    return Validation(
+        edgecvx=__version__,
+        data=_described(pictures, run.unreadable, limit, seed),
+        gate=rule,
+        artifacts=outcomes,
+        warnings=tuple(
+            dict.fromkeys((*pictures.notes, *_left_out(pictures, run.unreadable), *run.warnings, *filter(None, [note])))
+        ),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Job:
+    """One artifact to be measured."""
+
+    path: Path
+    name: str
+    """What tells it apart from the others."""
+    manifest: Manifest
+
+    @property
+    def classifies(self) -> bool:
+        return self.manifest.task is Task.CLASSIFY
+
+    @property
+    def calibrated_on(self) -> tuple[str, ...]:
+        """The content hashes of the pictures its scales come from."""
+        quantized = self.manifest.quantized
+        return () if quantized is None or quantized.calibration is None else quantized.calibration.pictures
+
+    @property
+    def reference_key(self) -> str:
+        """The same for artifacts that share a reference."""
+        return json.dumps([to_json(self.manifest.model), self.manifest.task.value])
+
+    def identity(self) -> ArtifactIdentity:
+        runtime = measured_in(self.manifest)
+        version = availability(runtime).version if runtime in RUNTIMES else None
+        identity = identity_of(self.path, self.manifest, version)
+        return dataclasses.replace(identity, file=self.name, runtime=runtime)
+
+
+def _jobs(paths: Sequence[Path]) -> list[_Job]:
+    found = [locate(path)[0] for path in paths]
+    names = told_apart(found)
+    return [_Job(path=p, name=name, manifest=read_manifest(p)) for p, name in zip(found, names, strict=True)]
+
+
+def _classes(jobs: Sequence[_Job], truth: str | Path | None) -> tuple[int, tuple[str, ...] | None]:
+    """How many classes the artifacts tell apart, and their names; all must agree, to share one set of labels."""
+    kinds = {(job.manifest.model.num_classes, job.manifest.model.labels): job for job in jobs if job.classifies}
+    if not kinds:
+        return 0, None
+    if len(kinds) > 1 and truth != NO_TRUTH:
+        first, second = list(kinds.values())[:2]
+        raise UsageError(f"{first.name} and {second.name} do not tell the same classes apart: validate them one by one")
+    return next(iter(kinds))
+
+
+class _Run:
+    """One call: what its artifacts share."""
+
+    def __init__(
+        self,
+        *,
+        data: Dataset,
+        rule: Gate,
+        batch: int,
+        threads: int | None,
+        cache: Path,
+        checkpoints: Sequence[Path],
+        tell: Callable[[Progress], None] | None,
+    ) -> None:
+        self._data, self._rule, self._batch, self._threads = data, rule, batch, threads
+        self._cache, self._checkpoints, self._tell = cache, checkpoints, tell
+        self._references: dict[str, tuple[Reference, InputPath]] = {}
+        self.unreadable: dict[str, str] = {}
+        """Pictures that could not be decoded, by name, and why."""
+        self.warnings: list[str] = []
+
+    def outcome(self, job: _Job, index: int, total: int) -> ArtifactOutcome:
+        """Measures one artifact; what goes wrong with it alone becomes part of its outcome."""
+
+        def tell(done: int) -> None:
+            if self._tell is not None:
+                pictures = len(self._data.samples)
+                self._tell(Progress(artifact=job.name, index=index, artifacts=total, done=done, total=pictures))
+
+        identity = job.identity()
+        tell(0)
+        try:
+            verify_files(job.manifest, job.path.parent)
+            reference, input_path = self._reference(job)
+            known = reference.computed
+            measured = self._measured(job, identity, reference, input_path, tell)
+        except EdgecvxError as error:
+            verdict = Verdict(kind="error", reason=f"not measured to the end: {error}")
+            return ArtifactOutcome(identity=identity, verdict=verdict, pictures=0, error=str(error))
+        if isinstance(measured, Finding):
+            return ArtifactOutcome(
+                identity=identity,
+                verdict=Verdict(kind="fail", reason=measured.sentence),
+                pictures=0,
+                reference=reference.info(from_cache=0),
+                findings=(measured,),
+            )
+        if stood_in := said_of(job.manifest, identity.file):
+            self.warnings.append(stood_in)
+        if names := differences(reference.preprocess, job.manifest.model.preprocess):
+            self.warnings.append(
+                f"{identity.file}: its manifest prepares pictures with another {', '.join(names)} than its weights "
+                "want; on the first pictures that made no difference"
+            )
+        samples, rows, recheck = measured
+        info = reference.info(from_cache=len(samples) - (reference.computed - known))
+        outcome = evidence.summarize(
+            rows,
+            identity=identity,
+            reference=info,
+            outputs=[spec.name for spec in job.manifest.outputs],
+            pictures=[s.name for s in samples],
+            truths=[s.label for s in samples] if self._data.labelled else None,
+            classes=job.manifest.model.num_classes,
+            class_name=self._name_of_class(job.manifest),
+            rule=self._rule,
+        )
+        return dataclasses.replace(outcome, recheck=recheck)
+
+    def close(self) -> None:
+        for reference, _ in self._references.values():
+            reference.close()
+
+    def _reference(self, job: _Job) -> tuple[Reference, InputPath]:
+        if job.reference_key not in self._references:
+            loaded = rebuild(job.manifest, self._checkpoints)
+            self.warnings += loaded.warnings
+            reference = Reference(
+                loaded, task=job.manifest.task, cache=self._cache, batch=self._batch, threads=self._threads
+            )
+            first: list[Sample] = []
+            for chunk, _ in decoded(self._data.samples, (reference.preprocess,), self._batch, self.unreadable):
+                first += chunk
+                if len(first) >= PICTURES:
+                    break
+            input_path = InputPath(reference, first)
+            if job.classifies and loaded.spec.weights.kind == "file" and (doubt := input_path.doubt()):
+                self.warnings.append(doubt)
+            self._references[job.reference_key] = reference, input_path
+        return self._references[job.reference_key]
+
+    def _measured(
+        self,
+        job: _Job,
+        identity: ArtifactIdentity,
+        reference: Reference,
+        input_path: InputPath,
+        tell: Callable[[int], None],
+    ) -> tuple[list[Sample], Array, Recheck | None] | Finding:
+        """Every readable picture and its row, or the mistake that would make rows meaningless."""
+        asked = question(job.manifest, runtime=measured_in(job.manifest))
+        recheck = asked.remembered() if asked.arises else None
+        all_samples, prepared = self._data.samples, job.manifest.model.preprocess
+        truths = {s.name: s.label if job.classifies else None for s in all_samples}
+        keys = {s.name: picture_key(s.sha256, truths[s.name]) for s in all_samples}
+        dtype = evidence.row_type(len(job.manifest.outputs), classify=job.classifies)
+        with RowStore(self._cache, _what(job, identity, reference), dtype) as store:
+            pending = [s for s in all_samples if keys[s.name] not in store and s.name not in self.unreadable]
+            done = len(all_samples) - len(pending)
+            tell(done)
+            if pending or (asked.arises and recheck is None):
+                with FedArtifact(job.path, job.manifest, self._threads) as artifact:
+                    recheck = artifact.recheck
+                    if finding := artifact.explained(input_path):
+                        return finding
+                    specs = (prepared, reference.preprocess)
+                    for chunk, (pixels, seen) in decoded(pending, specs, self._batch, self.unreadable):
+                        expected = reference.answer(chunk, seen)
+                        actual = artifact.run(chunk, pixels)
+                        of_chunk = [truths[s.name] for s in chunk] if job.classifies else None
+                        store.add([keys[s.name] for s in chunk], evidence.rows_of(actual, expected, of_chunk))
+                        done += len(chunk)
+                        tell(done)
+            samples = [s for s in all_samples if keys[s.name] in store]
+            if not samples:
+                raise ImageError(f"none of the {len(all_samples)} pictures can be decoded")
+            return samples, store.get([keys[s.name] for s in samples]), recheck
+
+    def _name_of_class(self, manifest: Manifest) -> Callable[[int], str]:
+        labels, classes = manifest.model.labels, self._data.classes
+        return lambda index: labels[index] if labels is not None else classes.get(index, f"class {index}")
+
+
+def _what(job: _Job, identity: ArtifactIdentity, reference: Reference) -> dict[str, Any]:
+    """Everything the rows of an artifact depend on beside the picture."""
+    manifest, processor = job.manifest, this_processor()
+    return {
+        "version": evidence.VERSION,
+        "artifact": identity.sha256,
+        "runtime": f"{identity.runtime} {identity.runtime_version}",
+        # A home may be shared between machines: answers are those of one class of processors.
+        "processor": [processor.machine, processor.kind or processor.name],
+        "input": to_json(manifest.input),
+        "outputs": to_json(manifest.outputs),
+        "preprocess": to_json(manifest.model.preprocess),
+        "reference": reference.what,
+    }
+
+
+def _left_out(data: Dataset, unreadable: Mapping[str, str]) -> Iterator[str]:
+    """What the figures lack and the user may not know of; a copy of a picture that counts is no loss."""
+    found = [s for s in data.skipped if not s.reason.startswith(TWICE)]
+    found += [Skipped(name=name, reason=reason) for name, reason in sorted(unreadable.items())]
+    if lost := unexpected(found):
+        yield f"{data.name}: {counted(len(lost), 'entry', 'entries')} left out of the validation: {told(lost)}"
+
+
+def _described(data: Dataset, unreadable: Mapping[str, str], limit: int | None, seed: int) -> DataInfo:
+    data = dataclasses.replace(data, samples=tuple(s for s in data.samples if s.name not in unreadable))
+    skipped = [SkippedPicture(name=s.name, reason=s.reason) for s in data.skipped]
+    skipped += [SkippedPicture(name=name, reason=reason) for name, reason in unreadable.items()]
+    reasons = Counter(s.reason for s in skipped)
+    return DataInfo(
+        kind=data.kind,
+        name=data.name,
+        available=data.available,
+        chosen=len(data.samples),
+        limit=limit,
+        seed=seed,
+        excluded_calibration=data.excluded,
+        skipped=tuple(sorted(skipped, key=lambda s: s.name)[:SKIPPED_NAMED]),
+        skipped_reasons=dict(sorted(reasons.items(), key=lambda item: (-item[1], item[0]))),
+        sha256=data.sha256,
+    )

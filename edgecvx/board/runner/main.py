@@ -1,0 +1,96 @@
+"""The runner's verbs: ``measure ORDER``, ``check ORDER``, ``fingerprint``."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import platform
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from edgecvx import __version__
+from edgecvx.board import PROTOCOL
+from edgecvx.board.device.fingerprint import fingerprint
+from edgecvx.board.runner.check import check
+from edgecvx.board.runner.coordinator import Measurement
+from edgecvx.board.runner.host import Cut, Host, cut_on_signals, ignore_signals
+from edgecvx.board.runner.order import OrderError, read_order, removable
+
+USAGE = "usage: measure ORDER.json | check ORDER.json | fingerprint"
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Does what the first argument says; 0: done, 1: cut short, 2: the order or the command makes no sense."""
+    if len(arguments) == 2 and arguments[0] == "measure":
+        return measure(Path(arguments[1]))
+    if len(arguments) == 2 and arguments[0] == "check":
+        return _print_check(Path(arguments[1]))
+    if list(arguments) == ["fingerprint"]:
+        sys.stdout.write(json.dumps(fingerprint()) + "\n")
+        return 0
+    sys.stderr.write(USAGE + "\n")
+    return 2
+
+
+def measure(path: Path) -> int:
+    """Measures one order; events on standard output, the lifeline on standard input."""
+    cut_on_signals()
+    folder: Path | None = None
+    try:
+        folder = removable(path)
+        return _measure(path)
+    except Cut as cut:
+        ignore_signals()
+        sys.stderr.write(f"edgecvx runner: {cut}\n")
+        return 1
+    finally:
+        ignore_signals()
+        if folder is not None:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _measure(path: Path) -> int:
+    try:
+        order = read_order(path)
+    except OrderError as error:
+        Host(None).send("error", id=None, sentence=str(error))
+        return 2
+    host = Host(order.lifeline_seconds)
+    host.send(
+        "hello", protocol=PROTOCOL, runner=__version__, python=platform.python_version(), numpy=installed("numpy")
+    )
+    host.send("fingerprint", fingerprint=fingerprint())
+    measurement = Measurement(order, host)
+    try:
+        measurement.run()
+    finally:
+        ignore_signals()
+        measurement.stop()
+    host.send("done")
+    return 0
+
+
+def installed(distribution: str) -> str | None:
+    """The version of an installed package, without importing it."""
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _print_check(path: Path) -> int:
+    try:
+        answer = check(read_order(path))
+    except OrderError as error:
+        answer = {
+            "python": platform.python_version(),
+            "ok": False,
+            "missing": [],
+            "install": None,
+            "notes": [str(error)],
+        }
+    sys.stdout.write(json.dumps(answer) + os.linesep)
+    return 0 if answer["ok"] else 2

@@ -1,0 +1,135 @@
+"""``edgecvx bench``: how long files take, on this machine or on the device they are for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from edgecvx.cli import show
+from edgecvx.errors import UsageError
+
+if TYPE_CHECKING:
+    from edgecvx.results.latency import Benchmark
+
+
+def bench(
+    artifacts: Annotated[list[Path], typer.Argument(metavar="ARTIFACT…", help="Files edgecvx export wrote.")],
+    device: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="DEVICE", help="local, ssh://user@host\\[:port] or adb://SERIAL; several are measured side by side."
+        ),
+    ] = None,
+    threads: Annotated[
+        str | None,
+        typer.Option(metavar="LIST", help="Numbers of threads, such as 1,2,4; the runtime's own by default."),
+    ] = None,
+    runs: Annotated[int | None, typer.Option(metavar="N", help="Samples of each artifact (default 200).")] = None,
+    seconds: Annotated[
+        float | None, typer.Option(metavar="S", help="Instead: how long each artifact is run, all in all.")
+    ] = None,
+    rounds: Annotated[int, typer.Option(metavar="N", help="How many turns they are spread over.")] = 20,
+    end_to_end: Annotated[
+        bool, typer.Option("--end-to-end/--no-end-to-end", help="Also measure from picture file to classes.")
+    ] = True,
+    memory: Annotated[bool, typer.Option("--memory/--no-memory", help="Also measure memory.")] = True,
+    sustained: Annotated[
+        float, typer.Option(metavar="MINUTES", help="Also run each without a pause, to see it throttle.")
+    ] = 0,
+    data: Annotated[str, typer.Option(metavar="DIR|demo", help="A folder of pictures, or drawn ones.")] = "demo",
+    runtime: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME[:KEY=VALUE,…]",
+            help="Open a runtime's files with these options; once more for each other choice, as "
+            "tflite and tflite:delegate=none.",
+        ),
+    ] = None,
+    python: Annotated[str | None, typer.Option(metavar="COMMAND", help="The Python of the device.")] = None,
+    adb_benchmark: Annotated[
+        str | None, typer.Option(metavar="FILE", help="adb: LiteRT's benchmark_model, for the phone's processor.")
+    ] = None,
+    max_p50: Annotated[
+        float | None, typer.Option(metavar="MS", help="A gate: the most the median of the model alone may take.")
+    ] = None,
+    max_ratio: Annotated[
+        float | None, typer.Option(metavar="R", help="A gate: the most times as long as --against.")
+    ] = None,
+    against: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="The artifact for --max-ratio; measured in turn with the others."),
+    ] = None,
+    seed: Annotated[int, typer.Option(metavar="N", help="Of the choice of pictures.")] = 0,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", metavar="FILE", help="Write every sample as JSON; - for standard output.")
+    ] = None,
+    html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write one self-contained page.")] = None,
+    markdown: Annotated[Path | None, typer.Option(metavar="FILE", help="Write Markdown.")] = None,
+) -> int:
+    """Measure latency, memory and throughput, artifacts in turn, and say how sure every figure is.
+
+    Exit code 0: measured, every gate passed; 1: a gate failed, or could not be decided; 2: an error.
+    """
+    from edgecvx.latency.bench import as_json, benchmark
+    from edgecvx.report.latency_terminal import errors_of, terminal
+    from edgecvx.results.outputs import check_outputs
+
+    check_outputs(json=json_file, html=html, markdown=markdown)
+    with show.benchmarking() as on_progress:
+        result = benchmark(
+            artifacts,
+            devices=device or ("local",),
+            threads=None if threads is None else _numbers(threads),
+            runs=runs,
+            seconds=seconds,
+            rounds=rounds,
+            end_to_end=end_to_end,
+            memory=memory,
+            sustained_minutes=sustained,
+            data=data,
+            runtimes=runtime or (),
+            python=python,
+            adb_benchmark=adb_benchmark,
+            max_p50=max_p50,
+            max_ratio=max_ratio,
+            against=against,
+            seed=seed,
+            on_progress=on_progress,
+        )
+    show.warnings(result.warnings)
+    # What took an hour to measure must not be lost with a disk that is full by now, nor with a terminal that is gone.
+    try:
+        with show.for_whoever_reads():
+            if json_file is None or str(json_file) != "-":
+                show.out.print(terminal(result))
+            else:
+                typer.echo(as_json(result), nl=False)
+                for sentence in errors_of(result):
+                    show.error(sentence)
+    finally:
+        _write(result, json_file=json_file, html=html, markdown=markdown)
+    return result.exit_code
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise UsageError(f"--threads {text} does not work: it is numbers with commas between, as 1,2,4") from None
+
+
+def _write(result: Benchmark, *, json_file: Path | None, html: Path | None, markdown: Path | None) -> None:
+    from edgecvx.latency.bench import as_json
+    from edgecvx.manifest import write_atomically
+
+    if json_file is not None and str(json_file) != "-":
+        write_atomically(json_file, as_json(result).encode())
+    if html is not None or markdown is not None:
+        from edgecvx.report import write as dossier
+
+        if html is not None:
+            write_atomically(html, dossier.page([], [result]).encode())
+        if markdown is not None:
+            write_atomically(markdown, dossier.markdown([], [result]).encode())

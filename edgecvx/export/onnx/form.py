@@ -1,0 +1,91 @@
+"""What the ONNX forms share: a rule for each operation of the graph, floats of one type, and outputs by name."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Callable, Mapping, Sequence
+from typing import ClassVar
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from edgecvx.errors import UsageError
+from edgecvx.graph.canonical import IR_VERSION, OPSET
+from edgecvx.graph.half import is_added, to_half
+from edgecvx.graph.qdq import QUANTIZE, weight_of
+from edgecvx.graph.rewrite import Writer, array_of, check_taps, name_of, shape_of
+
+FLOAT, HALF = ir.DataType.FLOAT, ir.DataType.FLOAT16
+
+
+class Form(abc.ABC):
+    """Writes a canonical or a quantized graph anew; ``model`` is the result, ``passes`` what was done."""
+
+    RULES: ClassVar[Mapping[tuple[str, str], Callable[..., None]]]
+    """For every operation of the graph, by domain and name, what writes it."""
+    PASS: ClassVar[str]
+    """What every file of this form has had done."""
+    VERSIONS: ClassVar[tuple[int, int]] = OPSET, IR_VERSION
+
+    def __init__(self, graph: ir.Model, *, half: bool, taps: Sequence[str]) -> None:
+        """Writes everything.
+
+        Raises:
+            ExportError: A weight does not fit into float16, or the ONNX checker refuses the result.
+            UsageError: A tap names no value of the graph, or one that is no float in the file.
+        """
+        self._type = HALF if half else FLOAT
+        self._write = Writer()
+        self._absorbed: set[str] = set()
+        """Values that became part of an operation written earlier."""
+        self._shown = (*map(name_of, graph.graph.outputs), *check_taps(graph, taps))
+        self._passes: dict[str, None] = {self.PASS: None}
+        image = self._door(graph.graph.inputs[0])
+        for node in graph.graph:
+            name = name_of(node.outputs[0])
+            if name in taps and (node.op_type == QUANTIZE or weight_of(node.outputs[0]) is not None):
+                raise UsageError(f"{name!r} cannot be shown: it is no float in this file")
+            if name not in self._absorbed:
+                self.RULES[node.domain, node.op_type](self, node)
+        outputs = [self._window(name) for name in self._shown]
+        opset, ir_version = self.VERSIONS
+        self.model = self._write.model(image, outputs, graph.metadata_props, opset=opset, ir_version=ir_version)
+        self.passes = tuple(self._passes)
+
+    @abc.abstractmethod
+    def _enter(self, value: ir.Value, x: ir.Value) -> None:
+        """Takes note of the graph's input, which is ``x`` in the file."""
+
+    @abc.abstractmethod
+    def _leave(self, name: str) -> ir.Value:
+        """A value of the graph, in the graph's own layout."""
+
+    def _door(self, value: ir.Value) -> ir.Value:
+        """The input: the graph's own, so that FP16 files take the same arrays as FP32 files."""
+        name = name_of(value)
+        image = ir.Value(name=name, shape=ir.Shape(shape_of(value)), type=value.type)
+        self._enter(value, self._cast(image, self._type, f"{name}.half") if image.dtype is FLOAT else image)
+        return image
+
+    def _window(self, name: str) -> ir.Value:
+        """An output: float32, under its own name."""
+        value = self._leave(name)
+        return value if value.name == name else self._cast(value, FLOAT, name)
+
+    def _cast(self, x: ir.Value, dtype: ir.DataType, name: str) -> ir.Value:
+        if x.dtype is dtype:
+            return x
+        return self._write.op("Cast", [x], {"to": int(dtype)}, name=name, shape=shape_of(x), dtype=dtype)
+
+    def _parameter(self, value: ir.Value | None) -> ir.Value:
+        return self._constant(name_of(value), array_of(value), added=is_added(value))
+
+    def _vector(self, value: ir.Value | None) -> ir.Value:
+        """A constant per channel, without the axes it has beside that in maps."""
+        return self._constant(name_of(value), array_of(value).reshape(-1), added=is_added(value))
+
+    def _constant(self, name: str, array: NDArray[np.floating], *, added: bool = False) -> ir.Value:
+        """A constant in the form's own type."""
+        floats = to_half(name, array, added=added) if self._type is HALF else array.astype(np.float32)
+        return self._write.constant(name, floats)

@@ -1,0 +1,62 @@
+"""The canonical graph as it is, with its functions written out: standard operations that every reader of ONNX has.
+
+Quantized, it is the exchange format of INT8: QuantizeLinear and DequantizeLinear around each layer, int8 throughout.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+from onnx_ir.passes.common import InlinePass
+
+from edgecvx.errors import ExportError
+from edgecvx.graph.canonical import DOMAIN
+from edgecvx.graph.qdq import DEQUANTIZE
+from edgecvx.graph.rewrite import check_taps, name_of, shape_of
+
+
+def plain_form(graph: ir.Model, taps: Sequence[str] = ()) -> ir.Model:
+    """A copy without functions, every value with its type and shape.
+
+    Raises:
+        ExportError: The ONNX checker refuses the result.
+        UsageError: A tap names no value of the graph.
+    """
+    added = check_taps(graph, taps)
+    model = InlinePass()(ir.serde.deserialize_model(ir.serde.serialize_model(graph))).model
+    values = {name_of(value): value for node in model.graph for value in node.outputs}
+    model.graph.outputs.extend(values[name] for name in added)
+    model.opset_imports.pop(DOMAIN, None)
+    _write_zero_points(model)
+    try:
+        proto = onnx.shape_inference.infer_shapes(ir.to_proto(model), strict_mode=True)
+        onnx.checker.check_model(proto, full_check=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        raise ExportError(f"the written out graph is not valid ONNX: {error}") from error
+    return ir.from_proto(proto)
+
+
+def _write_zero_points(model: ir.Model) -> None:
+    """Gives the weights the zero points that the quantized graph leaves out, being zero.
+
+    ONNX Runtime needs them where it makes uint8 of int8 weights, for x86 processors without VNNI.
+    """
+    for node in model.graph:
+        if node.op_type != DEQUANTIZE or len(node.inputs) != 2:
+            continue
+        shape, name = shape_of(_scale(node)), f"{name_of(_scale(node)).removesuffix('.scale')}.zero_point"
+        zeros = ir.tensor(np.zeros(shape, np.int8), name=name)
+        value = ir.Value(name=name, shape=ir.Shape(shape), type=ir.TensorType(zeros.dtype), const_value=zeros)
+        model.graph.initializers[name] = value
+        node.resize_inputs(3)
+        node.replace_input_with(2, value)
+
+
+def _scale(node: ir.Node) -> ir.Value:
+    value = node.inputs[1]
+    if value is None:
+        raise ExportError(f"{node.name} has no scale")
+    return value

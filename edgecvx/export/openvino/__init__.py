@@ -1,0 +1,1 @@
+"""OpenVINO IR: an ``.xml`` and its ``.bin``."""

@@ -1,0 +1,1 @@
+"""ONNX files in the form that TensorRT compiles best."""

@@ -1,0 +1,93 @@
+"""How TensorRT's rules walk a graph: its pairs of Q and DQ, its layers, who gives a value and who reads it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from edgecvx.errors import ExportError
+from edgecvx.graph.qdq import DEQUANTIZE, QUANTIZE
+from edgecvx.graph.rewrite import is_constant, name_of
+
+WEIGHTED = ("Conv", "Gemm")
+MOVES = ("Transpose", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity", "Cast")
+"""What changes the place or the type of numbers and computes nothing."""
+POINTWISE = ("Add", "Div", "Mul", "Sub")
+CURVES = ("Erf", "Tanh", "Sigmoid")
+"""What makes a chain of pointwise operations an activation function."""
+
+
+def label(node: ir.Node) -> str:
+    """What a node is called by."""
+    return node.name or name_of(node.outputs[0])
+
+
+def pairs(model: ir.Model) -> Iterator[ir.Node]:
+    """Every Q and every DQ."""
+    return (node for node in model.graph if node.op_type in (QUANTIZE, DEQUANTIZE))
+
+
+def layers(model: ir.Model) -> Iterator[ir.Node]:
+    """Every node with weights."""
+    return (node for node in model.graph if node.op_type in WEIGHTED)
+
+
+def type_of(value: ir.Value | None) -> ir.DataType | None:
+    """A constant's own type; what a file says of its constants beside them may be wrong."""
+    if value is None:
+        return None
+    return value.const_value.dtype if value.const_value is not None else value.dtype
+
+
+def is_weight(node: ir.Node) -> bool:
+    """Whether this is the DQ of constant weights."""
+    return node.op_type == DEQUANTIZE and is_constant(node.inputs[0])
+
+
+def is_quantized(node: ir.Node) -> bool:
+    """Whether both inputs of a layer are behind DQ."""
+    return all(producer(value, DEQUANTIZE) is not None for value in node.inputs[:2])
+
+
+def producer(value: ir.Value | None, op_type: str | None = None) -> ir.Node | None:
+    """The node that gives a value, if it is of this operation."""
+    node = None if value is None else value.producer()
+    return node if node is not None and op_type in (None, node.op_type) else None
+
+
+def readers(value: ir.Value, op_types: tuple[str, ...]) -> list[ir.Node]:
+    """Who reads a value, of these operations."""
+    return [use.node for use in value.uses() if use.node.op_type in op_types]
+
+
+def shifts(node: ir.Node) -> bool:
+    """Whether a node only adds or multiplies by a constant, as a bias that is no input of its convolution does."""
+    return node.op_type in POINTWISE and len(node.inputs) == 2 and is_constant(node.inputs[1])
+
+
+def reaches_curve(value: ir.Value) -> bool:
+    """Whether a chain of pointwise operations on one tensor leads from a value to an activation function's curve."""
+    if readers(value, CURVES):
+        return True
+    return any(
+        reaches_curve(node.outputs[0])
+        for node in readers(value, POINTWISE)
+        if all(v is value or (is_constant(v) and numbers(v).size == 1) for v in node.inputs)
+    )
+
+
+def scale_of(node: ir.Node) -> float:
+    """The scale of a Q or DQ that has one; NaN otherwise."""
+    value = node.inputs[1]
+    return float(numbers(value).flat[0]) if is_constant(value) and numbers(value).size == 1 else math.nan
+
+
+def numbers(value: ir.Value | None) -> NDArray[Any]:
+    """The numbers of a constant."""
+    if value is None or value.const_value is None:
+        raise ExportError(f"{name_of(value)!r} should be a constant and is not")
+    return value.const_value.numpy()

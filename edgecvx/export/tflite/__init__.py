@@ -1,0 +1,1 @@
+"""TFLite files, written straight as flatbuffers."""

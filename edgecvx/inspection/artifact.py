@@ -1,0 +1,102 @@
+"""What is in a file: its ops as the file has them, counted and weighed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgecvx.errors import missing_package
+from edgecvx.export.opinfo import OpInfo
+from edgecvx.graph.pairs import PairCheck, check_pairs
+from edgecvx.manifest import Manifest, locate, read_manifest, verify_files
+from edgecvx.targets import get_target
+from edgecvx.targets.base import Target, load_attribute
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpGroup:
+    """All ops of one kind and element type."""
+
+    op: str
+    dtype: str
+    count: int
+    const_bytes: int
+    macs: int
+    int8: bool = False
+    """Whether the multiply-accumulates are of int8 numbers."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inspection:
+    """An artifact, its files verified, and its ops read from the file itself."""
+
+    path: Path
+    manifest: Manifest
+    groups: tuple[OpGroup, ...]
+    """Heaviest first."""
+    total_bytes: int
+    rules_broken: tuple[str, ...] | None = None
+    """What in the file breaks a rule of its runtime's compiler, in words; None where the target has no such rules."""
+    pairs: PairCheck | None = None
+    """Whether every processor can add what the weights are multiplied with; None where no kernel adds in int16."""
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates of one run."""
+        return sum(group.macs for group in self.groups)
+
+    @property
+    def int8_share(self) -> float:
+        """The part of them that is done on int8 numbers."""
+        return sum(group.macs for group in self.groups if group.int8) / max(self.macs, 1)
+
+
+def inspect(path: Path) -> Inspection:
+    """Reads an artifact without running it.
+
+    Raises:
+        ArtifactError: The artifact or its manifest is missing or damaged.
+        RuntimeUnavailableError: What reads this format is not installed.
+    """
+    artifact, _ = locate(path)
+    manifest = read_manifest(artifact)
+    verify_files(manifest, artifact.parent)
+    target = get_target(manifest.target)
+    read_ops = _reader(target)
+    return Inspection(
+        path=artifact,
+        manifest=manifest,
+        groups=group_ops(read_ops(artifact)),
+        total_bytes=sum(entry.bytes for entry in manifest.files),
+        rules_broken=load_attribute(target.rules)(artifact) if target.rules else None,
+        pairs=pairs_in(target, artifact) if manifest.precision.quantized else None,
+    )
+
+
+def pairs_in(target: Target, artifact: Path) -> PairCheck | None:
+    """A look at every pair of a file's int8 weights; None for a target whose runtime makes no pairs."""
+    return check_pairs(load_attribute(target.reads_products)(artifact)) if target.reads_products else None
+
+
+def _reader(target: Target) -> Callable[[Path], tuple[OpInfo, ...]]:
+    """What lists the ops of a target's files; on a board not every format's packages are there."""
+    try:
+        read_ops: Callable[[Path], tuple[OpInfo, ...]] = load_attribute(target.reads_ops)
+    except ModuleNotFoundError as error:
+        raise missing_package(f"{error.name}, which reads {target.suffix} files,", target.extra) from error
+    return read_ops
+
+
+def group_ops(ops: Iterable[OpInfo]) -> tuple[OpGroup, ...]:
+    """Ops summed by kind, element type and arithmetic; the heaviest first, then the most frequent."""
+    sums: dict[tuple[str, str, bool], tuple[int, int, int]] = {}
+    for op in ops:
+        key = (op.op, op.dtype, op.int8)
+        count, const_bytes, macs = sums.get(key, (0, 0, 0))
+        sums[key] = (count + 1, const_bytes + op.const_bytes, macs + op.macs)
+    groups = [
+        OpGroup(op=op, dtype=dtype, int8=int8, count=count, const_bytes=const_bytes, macs=macs)
+        for (op, dtype, int8), (count, const_bytes, macs) in sums.items()
+    ]
+    return tuple(sorted(groups, key=lambda g: (-g.macs, -g.count, g.op, g.dtype, g.int8)))

@@ -1,0 +1,1 @@
+"""How long a file takes on a device."""

@@ -1,0 +1,84 @@
+"""This machine: the same runner as on a board, in a folder of its own that is gone afterwards."""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+import sys
+import tempfile
+import threading
+from pathlib import Path
+
+from edgecvx.board import MARK
+from edgecvx.errors import DeviceError, UsageError
+from edgecvx.latency.devices.base import PATIENCE, answer, check_told, follow, longest_line, longest_silence
+from edgecvx.latency.devices.collect import Collector
+from edgecvx.latency.devices.job import ORDER_FILE, RUNNER_FILE, Job, place
+from edgecvx.latency.devices.runner import runner_bytes
+from edgecvx.results.untrusted import plain
+
+
+class LocalDevice:
+    """This machine."""
+
+    name = "local"
+
+    def __init__(self, *, python: str | None = None) -> None:
+        self._python = [sys.executable] if python is None else _words(python)
+        self._told = python or "this Python"
+
+    def measure(self, job: Job, collector: Collector, *, stop: threading.Event) -> None:
+        """Runs the job here. The runner removes the folder too, should this process be killed.
+
+        Raises:
+            DeviceError: A runtime is missing, or the runner ended before its time.
+        """
+        with tempfile.TemporaryDirectory(prefix="edgecvx-bench-", ignore_cleanup_errors=True) as name:
+            folder = Path(name)
+            ordered = job.with_order(remove=True)
+            beside = {RUNNER_FILE: runner_bytes(), ORDER_FILE: ordered.order_bytes, MARK: b""}
+            for file, content in {**ordered.files, **beside}.items():
+                place(content, folder / file)
+            self._check(folder, stop)
+            if stop.is_set():
+                return
+            runner = self._start(folder, "measure")
+            ended = follow(runner, collector, stop=stop, silence=longest_silence(job), longest=longest_line(job))
+        if not ended.done and not stop.is_set():
+            said = f": {ended.said}" if ended.said else ""
+            raise DeviceError(f"the runner on this machine ended before it was done (exit code {ended.code}){said}")
+
+    def _check(self, folder: Path, stop: threading.Event) -> None:
+        """Asks the runner what is missing here; returns early when stopped."""
+        told = answer(self._start(folder, "check"), stop=stop, patience=PATIENCE)
+        if stop.is_set():
+            return
+        if told is None:
+            raise DeviceError(f"{plain(self._told)} did not say within {PATIENCE:.0f} s what is installed")
+        if not told.printed:
+            raise DeviceError(f"{plain(self._told)} could not run the runner: {told.said or 'it said nothing'}")
+        check_told(told.printed, "this machine")
+
+    def _start(self, folder: Path, command: str) -> subprocess.Popen[bytes]:
+        try:
+            return subprocess.Popen(
+                [*self._python, str(folder / RUNNER_FILE), command, str(folder / ORDER_FILE)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                start_new_session=True,  # Ctrl-C is this process's; the runner is ended in good order
+            )
+        except OSError as error:
+            raise DeviceError(f"{self._told} cannot be started: {error.strerror}") from error
+
+
+def _words(command: str) -> list[str]:
+    """The words of a command, as a shell reads them; a Python behind an emulator has several."""
+    try:
+        first, *others = shlex.split(command)
+    except ValueError:
+        raise UsageError(f"--python {command!r} is no command") from None
+    try:
+        return [str(Path(first).expanduser()), *others]
+    except RuntimeError:
+        raise UsageError(f"--python {command!r}: there is no such user's home folder here") from None

@@ -1,0 +1,98 @@
+"""The check every file passes before it is handed over: its own runtime against the reference, on probe pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+from numpy.typing import NDArray
+
+from edgecvx.errors import SelfCheckError
+from edgecvx.manifest import SelfCheck
+from edgecvx.proof.metrics import max_error_of_range, min_cosine
+from edgecvx.runtimes.base import Session, run_batches
+from edgecvx.spec import Layout, Precision, TensorSpec
+
+Array = NDArray[Any]
+
+LIMITS: Mapping[Precision, float] = {
+    Precision.FP32: 1e-3,  # orders of summation differ from runtime to runtime: 1e-6 to 1e-5 is usual
+    Precision.FP16: 1e-2,  # 11 bits of mantissa through 14 to 16 blocks: 1e-3 to 3e-3 is usual
+    # Against its own plan: a number halfway between two steps may be rounded either way, and 14 blocks carry that on.
+    Precision.INT8: 1e-1,
+    Precision.INT8_DYNAMIC: 1e-1,  # against FP32: 8 bits for each weight and activation
+}
+"""Largest error a file may have, as a fraction of the range of the reference's output."""
+
+
+def self_check(
+    actual: Mapping[str, Array],
+    *,
+    runtime: str,
+    outputs: Sequence[TensorSpec],
+    expected: Sequence[Array],
+    precision: Precision,
+    against: Literal["fp32", "plan"] = "fp32",
+    note: str = "",
+) -> SelfCheck:
+    """Compares what a file made of the probe pictures with its reference.
+
+    Args:
+        actual: What the file returned for them in its own runtime, by the outputs' names.
+        runtime: The runtime's name and version, for the manifest.
+        outputs: What the lowering says the file returns.
+        expected: The reference's outputs for them, in the order of ``outputs``, in NCHW.
+        precision: Decides the limit.
+        against: What the reference is.
+        note: What a reader of the figures has to know about the runtime.
+
+    Raises:
+        SelfCheckError: An output is missing, misshapen, or off by more than the limit.
+    """
+    worst, cosine, limit = 0.0, 1.0, LIMITS[precision]
+    for spec, reference in zip(outputs, expected, strict=True):
+        if spec.name not in actual:
+            raise SelfCheckError(
+                f"the file has no output {spec.name!r}, only {', '.join(actual)}; it is not handed over"
+            )
+        array = channels_first(actual[spec.name], spec.layout)
+        if array.shape != reference.shape:
+            raise SelfCheckError(f"output {spec.name!r} has shape {array.shape}, the reference has {reference.shape}")
+        error = max_error_of_range(array, reference)
+        if not error <= limit:
+            raise SelfCheckError(
+                f"output {spec.name!r} is off by {error:.2e} of the reference's range in {runtime}, "
+                f"allowed is {limit:g}: the file is not handed over"
+            )
+        worst, cosine = max(worst, error), min(cosine, min_cosine(array, reference))
+    # Two digits: enough to judge by, and the same on every run and every machine of a kind.
+    return SelfCheck(
+        against=against,
+        runtime=runtime,
+        probes=len(expected[0]),
+        max_error=float(f"{worst:.1e}"),
+        limit=limit,
+        cosine=round(cosine, 6),
+        note=note,
+    )
+
+
+def closeness(session: Session, outputs: Sequence[TensorSpec], pictures: Array, exact: Sequence[Array]) -> float:
+    """The smallest cosine, over outputs and pictures, between an open file and what FP32 returns.
+
+    Args:
+        session: The file.
+        outputs: What it returns.
+        pictures: In its own layout and dtype.
+        exact: FP32's outputs for them, in NCHW.
+    """
+    actual = run_batches(session, pictures)
+    pairs = (
+        (channels_first(actual[spec.name], spec.layout), array) for spec, array in zip(outputs, exact, strict=True)
+    )
+    return min(min_cosine(ours, array) for ours, array in pairs)
+
+
+def channels_first(array: Array, layout: Layout) -> Array:
+    """An output in NCHW, whatever layout its file has."""
+    return array.transpose(0, 3, 1, 2) if layout == "NHWC" else array

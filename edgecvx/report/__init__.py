@@ -1,0 +1,1 @@
+"""One report over every result: read, joined, said in words, drawn."""

@@ -1,0 +1,294 @@
+"""Plots as inline SVG: numbers in, markup out, nothing to load and nothing to run.
+
+Colours, fonts and line widths are the page's (``assets/report.css.j2``): an element here only says what it is, by its
+class, so that one plot serves both colour schemes and the printer. Every plot carries a title and a sentence that says
+what it shows; text is escaped where it enters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from edgecvx.report import svg
+from edgecvx.results.accuracy import ClassResult, Histogram, Interval, LayerError, RunningDelta, VerdictKind
+from edgecvx.results.figures import MINUS, counted, decibels, percent, points, signed, span
+from edgecvx.results.texts import shorten
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForestRow:
+    """One artifact of a forest plot."""
+
+    label: str
+    verdict: VerdictKind
+    delta: float
+    interval: Interval
+    allowed_drop: float | None
+    """As a positive fraction."""
+
+
+def forest(rows: Sequence[ForestRow], *, width: int = svg.WIDE) -> str:
+    """Each artifact's change in top-1 with its 95% interval, against what is allowed.
+
+    An interval is what decides: all of it right of the allowed drop passes, all of it left fails.
+    """
+    beside = width >= 600
+    left = min(300.0, 24 + svg.CHARACTER * max(len(row.label) for row in rows)) if beside else 12.0
+    pitch, top = (38, 14) if beside else (56, 14)
+    bottom = top + pitch * len(rows)
+    scale = svg.Scale(**_forest_range(rows), start=left, end=width - (130 if beside else 14))
+    parts = list(svg.x_axis(scale, top, bottom, lambda v: points(v).removesuffix(".00"), ticks=6 if beside else 4))
+    parts.append(svg.line(scale(0), top, scale(0), bottom, "zero"))
+    for i, row in enumerate(rows):
+        parts.extend(_forest_row(row, scale, top + i * pitch, pitch, beside, width))
+    parts.append(
+        svg.text((scale.start + scale.end) / 2, bottom + 36, "change in top-1, percentage points", "axis-name")
+    )
+    told = "; ".join(f"{r.label}: {points(r.delta)} {span(r.interval)}, {r.verdict}" for r in rows)
+    return svg.figure(width, bottom + 44, "Change in top-1 accuracy", told, parts)
+
+
+def _forest_range(rows: Sequence[ForestRow]) -> dict[str, float]:
+    """Far enough for the allowed drops and most intervals; what lies beyond is drawn as an arrow."""
+    allowed = max((row.allowed_drop or 0.0 for row in rows), default=0.0)
+    low = min(-1.6 * allowed, *(row.interval.low for row in rows), -0.002)
+    high = max(0.5 * allowed, *(row.interval.high for row in rows), 0.002)
+    reach = 8 * max(allowed, 0.01)
+    pad = 0.04 * (min(high, reach) - max(low, -reach))
+    return {"low": max(low, -reach) - pad, "high": min(high, reach) + pad}
+
+
+def _forest_row(row: ForestRow, scale: svg.Scale, top: float, pitch: float, beside: bool, width: int) -> Iterator[str]:
+    y = top + pitch / 2 if beside else top + pitch - 15
+    if row.allowed_drop is not None:
+        x = scale.clamp(-row.allowed_drop)
+        yield svg.rect(scale.start, top, x - scale.start, pitch, "forbidden")
+        yield svg.line(x, top, x, top + pitch, "allowed")
+    low, high, middle = scale.clamp(row.interval.low), scale.clamp(row.interval.high), scale.clamp(row.delta)
+    yield svg.line(low, y, high, y, f"whisker {row.verdict}")
+    for x, value, out in ((low, row.interval.low, -1), (high, row.interval.high, 1)):
+        if scale.low <= value <= scale.high:
+            yield svg.line(x, y - 5, x, y + 5, f"whisker {row.verdict}")
+        else:
+            yield svg.path(
+                f"M{svg.n(x - 6 * out)} {svg.n(y - 5)}L{svg.n(x)} {svg.n(y)}L{svg.n(x - 6 * out)} {svg.n(y + 5)}",
+                f"whisker {row.verdict}",
+            )
+    yield svg.rect(middle - 5, y - 5, 10, 10, f"centre {row.verdict}", radius=2)
+    label = row.label
+    figures = f"{points(row.delta)} {span(row.interval)}"
+    if beside:
+        yield svg.text(scale.start - 14, y + 4, shorten(label, 42), "label end")
+        yield svg.text(width, y + 4, figures, "value end")
+    else:
+        yield svg.text(scale.start, top + 18, shorten(label, 34), "label")
+        yield svg.text(scale.end, top + 18, points(row.delta), "value end")
+
+
+def running(steps: Sequence[RunningDelta], allowed_drop: float | None, *, width: int = svg.NARROW) -> str:
+    """How the delta and its interval settle as pictures are added."""
+    top, bottom, left = 12, 190, 46
+    low = min(min(s.interval.low for s in steps[len(steps) // 6 :]), -1.3 * (allowed_drop or 0.0), -0.002)
+    high = max(max(s.interval.high for s in steps[len(steps) // 6 :]), 0.002)
+    x = svg.Scale(low=0, high=max(s.pictures for s in steps), start=left, end=width - 18)
+    y = svg.Scale(low=low, high=high, start=bottom, end=top)
+    parts = list(svg.y_axis(y, left, width - 18, lambda v: points(v).removesuffix(".00"), ticks=4))
+    parts += svg.x_labels(x, bottom, lambda v: f"{v:g}", ticks=4 if width < 600 else 8)
+    upper = [f"{svg.n(x(s.pictures))} {svg.n(y.clamp(s.interval.high))}" for s in steps]
+    lower = [f"{svg.n(x(s.pictures))} {svg.n(y.clamp(s.interval.low))}" for s in steps]
+    parts.append(svg.path("M" + "L".join([*upper, *reversed(lower)]) + "Z", "band"))
+    if allowed_drop is not None:
+        parts.append(svg.line(left, y(-allowed_drop), width - 18, y(-allowed_drop), "allowed"))
+        parts.append(svg.text(width - 20, y(-allowed_drop) - 5, "allowed drop", "note end"))
+    parts.append(svg.line(left, y(0), width - 18, y(0), "zero"))
+    parts.append(svg.path("M" + "L".join(f"{svg.n(x(s.pictures))} {svg.n(y.clamp(s.delta))}" for s in steps), "curve"))
+    parts.append(svg.text((left + width) / 2, bottom + 36, "pictures", "axis-name"))
+    last = steps[-1]
+    change = f"{points(last.delta)} {span(last.interval)}"
+    told = f"After {counted(last.pictures, 'picture')} the change in top-1 is {change} points."
+    return svg.figure(width, bottom + 44, "How the change settles, percentage points", told, parts)
+
+
+def cosine_histogram(histogram: Histogram, *, width: int = svg.NARROW) -> str:
+    """How far each picture's output turned away from the reference's; edges are decimal logarithms of 1 - cosine."""
+    total = sum(histogram.counts)
+    close = sum(c for c, end in zip(histogram.counts, histogram.edges[1:], strict=True) if end <= -4 + 1e-9)
+    told = (
+        f"{percent(close / total if total else 0, 1)} of {counted(total, 'picture')} have a cosine of at least 0.9999."
+    )
+    return _bars(
+        histogram,
+        title="Distance of the outputs, 1 − cosine",
+        told=told,
+        axis="1 − cosine, logarithmic; further left is closer",
+        tick=lambda v: "10" + svg.superscript(round(v)),
+        edge=lambda v: f"{10**v:.1e}",
+        whole_ticks=True,
+        width=width,
+    )
+
+
+def confidence_histogram(histogram: Histogram, *, width: int = svg.NARROW) -> str:
+    """How much more or less sure the artifact is of the class that the reference puts first."""
+    total = sum(histogram.counts)
+    told = f"Over {counted(total, 'picture')}; left of zero the artifact is less sure of the reference's answer."
+    return _bars(
+        histogram,
+        title="Change in confidence",
+        told=told,
+        axis="change in probability of the reference's answer",
+        tick=lambda v: signed(v, 2),
+        edge=lambda v: signed(v, 3),
+        whole_ticks=False,
+        width=width,
+    )
+
+
+def _bars(
+    histogram: Histogram,
+    *,
+    title: str,
+    told: str,
+    axis: str,
+    tick: Callable[[float], str],
+    edge: Callable[[float], str],
+    whole_ticks: bool,
+    width: int,
+) -> str:
+    """A histogram, cut to the bins that hold something, with two empty ones on either side and never fewer than ten."""
+    filled = [i for i, c in enumerate(histogram.counts) if c]
+    if not filled:
+        return ""
+    around = max(2, (11 - (filled[-1] - filled[0])) // 2)
+    first = max(0, filled[0] - around)
+    last = min(len(histogram.counts), max(filled[-1] + around + 1, first + 10))
+    counts, edges = histogram.counts[first:last], histogram.edges[first : last + 1]
+    top, bottom, left = 12, 190, 46
+    x = svg.Scale(low=edges[0], high=edges[-1], start=left, end=width - 18)
+    y = svg.Scale(low=0, high=max(counts) * 1.06, start=bottom, end=top)
+    parts = list(svg.y_axis(y, left, width - 18, lambda v: f"{v:g}", ticks=4))
+    for value, low, high in zip(counts, edges, edges[1:], strict=False):
+        if value:
+            # A bin with one picture among thousands must still be seen.
+            height = max(1.5, bottom - y(value))
+            tip = f"{edge(low)} to {edge(high)}: {counted(value, 'picture')}"
+            parts.append(
+                svg.rect(x(low) + 0.75, bottom - height, max(1.0, x(high) - x(low) - 1.5), height, "bar", tip=tip)
+            )
+    parts += svg.x_labels(x, bottom, tick, ticks=6, whole=whole_ticks)
+    if edges[0] < 0 < edges[-1] and not whole_ticks:
+        parts.append(svg.line(x(0), top, x(0), bottom, "zero"))
+    parts.append(svg.text((left + width) / 2, bottom + 36, axis, "axis-name"))
+    return svg.figure(width, bottom + 44, title, told, parts)
+
+
+def class_changes(classes: Sequence[ClassResult], *, width: int = svg.NARROW) -> str:
+    """Per class: pictures lost to the left, gained to the right."""
+    pitch, top = 30, 22
+    bottom = top + pitch * len(classes)
+    lost, gained = max(1, *(c.lost for c in classes)), max(1, *(c.gained for c in classes))
+    label = min(0.42 * width, 12 + svg.CHARACTER * max(min(len(c.label), 22) for c in classes))
+    # Room for the numbers at both ends, and no bar longer than its count deserves.
+    unit = min((width - 10 - label - 80) / (lost + gained), 22)
+    middle = label + 40 + lost * unit
+    parts = [
+        svg.text(middle - 6, 10, "lost", "axis-name end"),
+        svg.text(middle + 6, 10, "gained", "axis-name start"),
+    ]
+    for i, c in enumerate(classes):
+        y = top + i * pitch + pitch / 2
+        pictures = counted(c.pictures, "picture")
+        tip = f"{c.label}: {c.reference_correct} of {pictures} right before, {c.artifact_correct} after"
+        parts.append(svg.text(label - 10, y + 4, shorten(c.label, 22), "label end", tip=c.label))
+        if c.lost:
+            parts.append(svg.rect(middle - c.lost * unit, y - 8, c.lost * unit, 16, "lost", tip=tip))
+        if c.gained:
+            parts.append(svg.rect(middle, y - 8, c.gained * unit, 16, "gained", tip=tip))
+        parts.append(svg.text(middle - c.lost * unit - 6, y + 4, f"{MINUS}{c.lost}", "value end"))
+        if c.gained:
+            parts.append(svg.text(middle + c.gained * unit + 6, y + 4, f"+{c.gained}", "value"))
+    parts.append(svg.line(middle, top, middle, bottom, "zero"))
+    told = "; ".join(f"{c.label}: {c.lost} lost, {c.gained} gained of {c.pictures}" for c in classes)
+    return svg.figure(width, bottom + 8, "Classes that lost most", told, parts)
+
+
+def depth(layers: Sequence[LayerError], marked: Sequence[LayerError], *, width: int = svg.WIDE) -> str:
+    """The signal-to-noise ratio of every inner tensor along the network: what arrives, and what is born there.
+
+    Args:
+        layers: In the order of the network.
+        marked: The suspects; the first few are named.
+        width: In pixels.
+    """
+    top, bottom, left, right = 30, 290, 46, width - 12
+    x = svg.Scale(low=-0.5, high=max(1, len(layers)) - 0.5, start=left, end=right)
+    figures = [v for layer in layers for v in (layer.sqnr_db, layer.local_sqnr_db) if v is not None]
+    y = svg.Scale(low=min(0.0, *(max(-40.0, f - 6) for f in figures)), high=_CEILING, start=bottom, end=top)
+    parts = list(_stages(layers, x, top, bottom, named=width >= 600))
+    parts += svg.y_axis(y, left, right, lambda v: signed(v, 0), ticks=6)
+    place = [
+        (x(i), y.clamp(_shown(layer.sqnr_db)), y.clamp(_shown(layer.local_sqnr_db))) for i, layer in enumerate(layers)
+    ]
+    parts.append(svg.path("M" + "L".join(f"{svg.n(px)} {svg.n(py)}" for px, py, _ in place), "curve"))
+    suspected = {layer.name for layer in marked}
+    for layer, (px, py, local) in zip(layers, place, strict=True):
+        tip = f"{layer.name} ({layer.kind}): {decibels(layer.sqnr_db)}; born here {decibels(layer.local_sqnr_db)}"
+        parts.append(svg.circle(px, py, 1.8, "arrived"))
+        parts.append(
+            svg.circle(
+                px,
+                local,
+                4.5 if layer.name in suspected else 3,
+                "suspect" if layer.name in suspected else "born",
+                tip=tip,
+            )
+        )
+    parts += _names(layers, marked, place, width)
+    parts.append(svg.text((left + right) / 2, bottom + 26, "depth of the network →", "axis-name"))
+    worst = min(layers, key=lambda layer: _shown(layer.local_sqnr_db))
+    told = (
+        f"{counted(len(layers), 'tensor')}; the largest error is born in {worst.name}, {decibels(worst.local_sqnr_db)}."
+    )
+    if marked:
+        told += " Standing out: " + ", ".join(layer.name for layer in marked) + "."
+    return svg.figure(width, bottom + 34, "Signal to noise along the depth, dB", told, parts)
+
+
+_CEILING = 156.0
+"""Float32 ends at about 150 dB; a tensor that is identical is drawn at the ceiling."""
+
+
+def _shown(value: float | None) -> float:
+    return _CEILING - 2 if value is None else min(value, _CEILING - 2)
+
+
+def _stages(layers: Sequence[LayerError], x: svg.Scale, top: float, bottom: float, *, named: bool) -> Iterator[str]:
+    """A band behind every second part of the network, and the parts' names."""
+    parts = [_part(layer.name) for layer in layers]
+    starts = [i for i, part in enumerate(parts) if i == 0 or part != parts[i - 1]]
+    for order, (start, end) in enumerate(zip(starts, [*starts[1:], len(parts)], strict=True)):
+        first, last = x(start - 0.5), x(end - 0.5)
+        if order % 2:
+            yield svg.rect(first, top, last - first, bottom - top, "stage")
+        name = parts[start] if named else parts[start].removeprefix("stage ")
+        if last - first >= svg.CHARACTER * len(name):
+            yield svg.text((first + last) / 2, top - 10, name, "note middle")
+
+
+def _part(name: str) -> str:
+    pieces = name.split(".")
+    return (
+        f"stage {pieces[1]}" if pieces[0] == "stages" and len(pieces) > 1 else "stem" if pieces[0] == "stem" else "head"
+    )
+
+
+def _names(
+    layers: Sequence[LayerError], marked: Sequence[LayerError], place: Sequence[tuple[float, float, float]], width: int
+) -> Iterator[str]:
+    """The names of the worst suspects beside their dots, each where it does not run out of the plot."""
+    index = {layer.name: i for i, layer in enumerate(layers)}
+    for layer in marked[:2]:
+        px, _, py = place[index[layer.name]]
+        side = "end" if px > width / 2 else "start"
+        yield svg.text(px + (7 if side == "start" else -7), py - 8, layer.name, f"name {side}")

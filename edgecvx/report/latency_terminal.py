@@ -1,0 +1,236 @@
+"""A benchmark on a terminal: a table for each device, never two devices in one. Rich renderables; nothing prints."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from edgecvx.latency.warnings import baseline
+from edgecvx.results import statistics
+from edgecvx.results.accuracy import Interval
+from edgecvx.results.figures import ABSENT, VERDICTS, count, counted
+from edgecvx.results.latency import Benchmark, DeviceBench, Fingerprint, GateResult, Measured, Summary, percentile
+
+if TYPE_CHECKING:
+    from rich.console import Group, RenderableType
+    from rich.table import Table
+
+UNKNOWN = "unknown"
+RATIOS_SHOWN = 12
+_COLOURS = {"pass": "green", "fail": "red", "undecided": "yellow"}
+
+
+def terminal(benchmark: Benchmark) -> Group:
+    """The benchmark as it is shown at the end of ``edgecvx bench``; its warnings are shown apart."""
+    from rich.console import Group
+
+    parts: list[RenderableType] = []
+    for device in benchmark.devices:
+        parts += _device(device, [g for g in benchmark.gates if g.device == device.fingerprint.name])
+    parts += [_gate(gate) for gate in benchmark.gates]
+    return Group(*parts)
+
+
+def errors_of(benchmark: Benchmark) -> Iterator[str]:
+    """What could not be measured, and why, a sentence each."""
+    for device in benchmark.devices:
+        name = device.fingerprint.name
+        if device.error is not None:
+            yield device.error if name in device.error else f"{name}: {device.error}"
+        for m in device.measured:
+            if m.error is not None:
+                yield f"{name}: {_named(device, m)}: {m.error}"
+
+
+def milliseconds(ms: float) -> str:
+    """Three digits and no more: ``0.0123``, ``1.23``, ``12.3``, ``1234``."""
+    return f"{ms:.3g}" if ms < 100 else f"{ms:.0f}"
+
+
+def span(interval: Interval | None) -> str:
+    """``[1.21, 1.26]``."""
+    return "" if interval is None else f"[{milliseconds(interval.low)}, {milliseconds(interval.high)}]"
+
+
+def fingerprint_lines(f: Fingerprint) -> tuple[str, str]:
+    """A device in two lines; what was not read is left out of neither."""
+    what = f.board or f.cpu or f.machine
+    cores = counted(f.cores, "core") if f.cores is not None else "cores unknown"
+    memory = UNKNOWN if f.memory_bytes is None else f"{f.memory_bytes / 2**30:.1f} GiB"
+    chip = " ".join(dict.fromkeys(part for part in (f.soc, f.cpu) if part and part != what))
+    system = [f.os or UNKNOWN, f.kernel or UNKNOWN, f"Python {f.python or UNKNOWN}", f"numpy {f.numpy or UNKNOWN}"]
+    return ", ".join(part for part in (what, chip, f.machine, cores, memory) if part), ", ".join(
+        (*system, f"id {f.id}")
+    )
+
+
+def runtime_lines(device: DeviceBench) -> Iterator[str]:
+    """Who really computed, as the runtimes themselves told: ``ai-edge-litert 2.3.0: XNNPACK, 1 of 1 nodes``."""
+    found: dict[tuple[str, ...], list[Measured]] = {}
+    for m in device.measured:
+        version = m.identity.runtime_version
+        if version is not None:
+            name = version if " " in version else f"{m.identity.runtime} {version}"
+            floats = "" if m.arithmetic is None else f", floats in {m.arithmetic}"
+            found.setdefault((m.identity.runtime, f"{name}: {m.backend or UNKNOWN}{floats}"), []).append(m)
+    several = Counter(runtime for runtime, _ in found)
+    for (runtime, line), of in found.items():
+        labels = list(dict.fromkeys(map(label, of)))
+        more = f" and {len(labels) - 1} more" if len(labels) > 1 else ""
+        yield line + (f" ({labels[0]}{more})" if several[runtime] > 1 else "")
+
+
+def label(m: Measured) -> str:
+    """A file, its precision where its name does not say it, and what sets it apart from the same file elsewhere."""
+    settings = [] if m.identity.precision in m.identity.file else [m.identity.precision]
+    settings += [f"{key}={value}" for key, value in m.options.items()]
+    settings += [f"{m.batch} pictures a run"] if m.batch > 1 else []
+    return m.identity.file + (f" ({', '.join(settings)})" if settings else "")
+
+
+def _device(device: DeviceBench, gates: Sequence[GateResult]) -> Iterator[Any]:
+    from rich.text import Text
+
+    name = device.fingerprint.name
+    if device.fingerprint.emulated is not None:
+        yield Text(f"{name}: EMULATED ({device.fingerprint.emulated}), no latencies of a device", style="bold red")
+    else:
+        yield Text(name, style="bold")
+    for line in (*fingerprint_lines(device.fingerprint), *runtime_lines(device)):
+        yield Text(line, style="dim")
+    if any(m.model_summary or m.told for m in device.measured):
+        yield _times(device)
+    for line in dict.fromkeys(f"{label(m)}: {m.recheck.sentence}" for m in device.measured if m.recheck is not None):
+        yield Text(line, style="dim")
+    for m in device.measured:
+        if m.error is not None:
+            yield Text(f"! {_named(device, m)}: {m.error}", style="red")
+        if m.end_to_end_note is not None:
+            yield Text(f"{label(m)} has no end to end: {m.end_to_end_note}", style="dim")
+        if m.sustained is not None:
+            yield Text(f"{_named(device, m)}: {sustained_line(m)}")
+    yield from _ratios(device, gates)
+    if device.noise is not None:
+        yield Text(device.noise.sentence, style="dim")
+    if device.error is not None:
+        yield Text(f"! {device.error}", style="red")
+    yield Text("")
+
+
+def _times(device: DeviceBench) -> Table:
+    """One row for each artifact, runtime and number of threads."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    unit = "ms" if device.fingerprint.emulated is None else "EMULATED ms"
+    summaries = [m.model_summary for m in device.measured if m.model_summary is not None]
+    given = [q for q in statistics.ENOUGH if q > 0.5 and any(percentile(s, q) for s in summaries)]
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), caption_justify="left")
+    table.caption = f"times in {unit}, of the model alone but end to end, from picture file to classes"
+    table.add_column("file", overflow="fold", min_width=20)
+    names = ("threads", "load", "first", "p50 [95%]", *(f"p{round(100 * q)}" for q in given), "max")
+    for name in (*names, "end to\nend", "pictures\na second", "model\nMB", "peak\nMB"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for m in device.measured:
+        if m.model_summary is None and m.told is None:
+            continue
+        row = [_threads_cell(m), _nanoseconds(m.load_ns), _nanoseconds(m.first_ns)]
+        row += [*_model_cells(m, given), _p50(m.end_to_end_summary), _rate(m.model_summary)]
+        row += [ABSENT if b is None else f"{b / 1e6:.1f}" for b in _memory(m)]
+        table.add_row(Text(label(m)), *row)
+    return table
+
+
+def _threads_cell(m: Measured) -> str:
+    """``4``, ``own``, or with what the runtime says it took where that is something else: ``8 (took 2)``."""
+    given = "own" if m.threads is None else str(m.threads)
+    return given if m.threads_told in (None, m.threads) else f"{given} (took {m.threads_told})"
+
+
+def _model_cells(m: Measured, given: Sequence[float]) -> list[str]:
+    s = m.model_summary
+    if s is None:
+        told = m.told
+        mean = ABSENT if told is None else f"mean {milliseconds(told.mean)}"
+        most = ABSENT if told is None or told.max is None else milliseconds(told.max)
+        return [mean, *(ABSENT for _ in given), most]
+    p50 = s.percentiles[0]
+    others = [milliseconds(p.ms) if (p := percentile(s, q)) is not None else ABSENT for q in given]
+    return [f"{milliseconds(p50.ms)} {span(p50.interval)}".strip(), *others, milliseconds(s.max)]
+
+
+def _ratios(device: DeviceBench, gates: Sequence[GateResult]) -> Iterator[Any]:
+    """Each against the file its gate names, the FP32 file of its own runtime, or the first of its batch."""
+    from rich.text import Text
+
+    lines = []
+    against = {g.measured: g.against for g in gates if g.against is not None}
+    for i, m in enumerate(device.measured):
+        if m.id in against.values():  # one sentence about two files, and in the direction of the gate's
+            continue
+        base = next((o for o in device.measured if o.id == against.get(m.id)), None)
+        base = base or baseline(device.measured, m)
+        base = base or next((o for o in device.measured[:i] if o.batch == m.batch), None)
+        ratio = None if base is None else statistics.between(device.ratios, m.id, base.id)
+        if base is None or ratio is None:
+            continue
+        sure = (
+            "no interval"
+            if ratio.interval is None
+            else (f"95% interval {ratio.interval.low:.3f} to {ratio.interval.high:.3f}")
+        )
+        names = [_named(device, x) for x in (m, base)]
+        lines.append(
+            f"{names[0]} takes {ratio.value:.3f} times as long as {names[1]} ({sure}, {counted(ratio.rounds, 'round')})"
+        )
+    yield from map(Text, lines[:RATIOS_SHOWN])
+    if len(lines) > RATIOS_SHOWN:
+        yield Text(f"… and {len(lines) - RATIOS_SHOWN} more ratios: --json has all of them", style="dim")
+
+
+def sustained_line(m: Measured) -> str:
+    """What became of an artifact that ran without a pause."""
+    s = m.sustained
+    if s is None or s.slowdown_ratio is None:
+        return "the sustained run was too short to tell anything"
+    sure = f" (95% interval {s.slowdown.low:.3f} to {s.slowdown.high:.3f})" if s.slowdown is not None else ""
+    hottest = [w.celsius for w in s.windows if w.celsius is not None]
+    heat = f", {max(hottest):.0f} °C at most" if hottest else ""
+    minutes = f"after {s.seconds / 60:.1f} minutes without a pause"
+    return f"{minutes}, a run took {s.slowdown_ratio:.3f} times as long{sure}{heat}"
+
+
+def _gate(gate: GateResult) -> RenderableType:
+    from rich.text import Text
+
+    sign, word = VERDICTS[gate.verdict]
+    return Text(f"{sign} {word}: {gate.device}: {gate.sentence}", style=_COLOURS[gate.verdict])
+
+
+def _named(device: DeviceBench, m: Measured) -> str:
+    """Its label, with its threads where the device was measured with several numbers of them."""
+    return f"{label(m)} {_threads(m)}" if len({o.threads for o in device.measured}) > 1 else label(m)
+
+
+def _threads(m: Measured) -> str:
+    return "with its own threads" if m.threads is None else f"with {counted(m.threads, 'thread')}"
+
+
+def _p50(summary: Summary | None) -> str:
+    return ABSENT if summary is None else milliseconds(summary.percentiles[0].ms)
+
+
+def _rate(summary: Summary | None) -> str:
+    if summary is None:
+        return ABSENT
+    return f"{summary.per_second:.3g}" if summary.per_second < 1e3 else count(round(summary.per_second))
+
+
+def _nanoseconds(ns: int | None) -> str:
+    return ABSENT if ns is None else milliseconds(ns / 1e6)
+
+
+def _memory(m: Measured) -> tuple[int | None, int | None]:
+    return (None, None) if m.memory is None else (m.memory.model, m.memory.peak)

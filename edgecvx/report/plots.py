@@ -1,0 +1,426 @@
+"""The plots of a benchmark: trade-off, distributions, time lines. As in ``plots``: values in, inline SVG out.
+
+Nothing is clipped: scales reach to the slowest run of all, logarithmic where that is far out. Where more runs are drawn
+than a plot has columns of pixels, each column keeps its lowest and highest, so that no outlier is lost to thinning.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from edgecvx.report import svg
+from edgecvx.report.join import Front, Row
+from edgecvx.results.accuracy import Interval
+from edgecvx.results.figures import between, counted, milliseconds, percent, times
+from edgecvx.results.latency import Percentile, Sustained, Turn, percentile
+from edgecvx.results.texts import shorten
+
+BESIDE = 600
+"""From this width on, labels stand beside what they name."""
+WHISKERS_UP_TO = 16
+"""Rows of a trade-off plot that are drawn with their intervals; more of them would hide each other."""
+LABELS = 12
+"""Names in a trade-off plot, at most; half of it on a phone."""
+BAR = 4
+"""Pixels."""
+STEADY = 0.05
+"""A time line always reaches this far from 1: a quiet machine has to look quiet."""
+PARTS = ("decode", "prepare", "infer", "rank")
+NS = 1e-6
+"""Milliseconds of a nanosecond."""
+
+Points = Sequence[tuple[float, float]]
+
+
+# --- accuracy against latency ---------------------------------------------------------------------------------------
+
+
+def tradeoff(front: Front, *, width: int = svg.WIDE) -> str:
+    """Top-1 over p50: further left is faster, further up is more often right; a line joins what nothing beats."""
+    top, bottom, left, right = 16, 330 if width >= BESIDE else 290, 52, width - 16
+    spans = {row.key: _p50(row) for row in front.rows}
+    whiskers = len(front.rows) <= WHISKERS_UP_TO
+    x = svg.fitting([v for p in spans.values() for v in _ends(p, whiskers)], left, right, pad=0.07)
+    y = _rates([v for row in front.rows for v in _top1_ends(row, whiskers)], bottom, top)
+    parts = list(svg.y_axis(y, left, right, lambda v: f"{100 * v:g}%", ticks=5))
+    parts += svg.x_axis(x, top, bottom, lambda v: f"{v:g}", ticks=8 if width >= BESIDE else 4)
+    if whiskers:
+        parts += [mark for row in front.rows for mark in _crosses(row, spans[row.key], x, y)]
+    corners = [(x(row.p50 or 0.0), y(row.top1 or 0.0)) for row in front.best]
+    if len(corners) > 1:
+        steps = "".join(f"H{svg.n(b)}V{svg.n(c)}" for _, (b, c) in pairwise(corners))
+        parts.append(svg.path(f"M{svg.n(corners[0][0])} {svg.n(corners[0][1])}{steps}", "front"))
+    best = {row.key for row in front.best}
+    beaten = {row.key: by for row, by in front.dominated}
+    for row in (*(r for r in front.rows if r.key not in best), *front.best):
+        parts.append(_dot(row, x(row.p50 or 0.0), y(row.top1 or 0.0), row.key in best, beaten.get(row.key)))
+    parts += _labels(front, x, y, left, right, width)
+    parts.append(svg.text((left + right) / 2, bottom + 36, "p50 of the model alone, ms", "axis-name"))
+    told = "; ".join(
+        f"{row.label}: {milliseconds(row.p50 or 0.0)}, {percent(row.top1 or 0.0)}" for row in front.rows[:20]
+    )
+    if len(front.rows) > 20:
+        told += f"; and {len(front.rows) - 20} more"
+    if front.best:
+        told += ". On the Pareto front: " + ", ".join(row.label for row in front.best[:20]) + "."
+    return svg.figure(width, bottom + 44, "Top-1 accuracy against latency", told, parts)
+
+
+def _p50(row: Row) -> Percentile:
+    found = percentile(row.summary, 0.5)
+    if found is None:
+        raise ValueError(f"{row.label} has no p50")
+    return found
+
+
+def _ends(p: Percentile, whiskers: bool) -> tuple[float, ...]:
+    return (p.ms, p.interval.low, p.interval.high) if whiskers and p.interval else (p.ms,)
+
+
+def _top1_interval(row: Row) -> Interval | None:
+    """The artifact's rate, as sure as the paired change is: the reference's own rate is given."""
+    top1 = row.paired
+    if top1 is None:
+        return None
+    base = top1.reference.value
+    return Interval(low=max(0.0, base + top1.interval.low), high=min(1.0, base + top1.interval.high))
+
+
+def _top1_ends(row: Row, whiskers: bool) -> tuple[float, ...]:
+    interval = _top1_interval(row) if whiskers else None
+    return (row.top1 or 0.0, *((interval.low, interval.high) if interval else ()))
+
+
+def _rates(values: Sequence[float], start: float, end: float) -> svg.Scale:
+    low, high = min(values), max(values)
+    room = max(0.08 * (high - low), 0.002)
+    return svg.Scale(low=max(0.0, low - room), high=min(1.0 + room / 2, high + room), start=start, end=end)
+
+
+def _crosses(row: Row, p50: Percentile, x: svg.Axis, y: svg.Scale) -> Iterator[str]:
+    px, py = x(p50.ms), y(row.top1 or 0.0)
+    if p50.interval:
+        yield svg.line(x.clamp(p50.interval.low), py, x.clamp(p50.interval.high), py, "spread")
+    if interval := _top1_interval(row):
+        yield svg.line(px, y.clamp(interval.low), px, y.clamp(interval.high), "spread")
+
+
+def _dot(row: Row, x: float, y: float, best: bool, by: Row | None) -> str:
+    """A square for FP32, a diamond for FP16, a dot for INT8; filled on the front."""
+    verdict = row.verdict or "none"
+    kind = f"dot {verdict}" + (" best" if best else "")
+    tip = f"{row.label}: {milliseconds(row.p50 or 0.0)}, top-1 {percent(row.top1 or 0.0)}, {verdict}" + (
+        "; on the front" if best else f"; {by.label} is at least as fast and as right" if by else ""
+    )
+    if row.identity.precision.startswith("int8"):
+        return svg.circle(x, y, 5.5, kind, tip=tip)
+    if row.identity.precision == "fp16":
+        return svg.path(f"M{svg.n(x)} {svg.n(y - 7)}l7 7l-7 7l-7-7Z", kind, tip=tip)
+    return svg.rect(x - 5, y - 5, 10, 10, kind, tip=tip)
+
+
+def _labels(front: Front, x: svg.Axis, y: svg.Scale, left: float, right: float, width: int) -> Iterator[str]:
+    """The names of those on the front first, then of the fastest others, as far as they do not lie on each other."""
+    size, most = (26, LABELS) if width >= BESIDE else (17, LABELS // 2)
+    taken = [(x(r.p50 or 0.0) - 7, x(r.p50 or 0.0) + 7, y(r.top1 or 0.0)) for r in front.rows[:40]]
+    rest = [row for row in front.rows if row not in front.best] if len(front.rows) <= 2 * LABELS else []
+    for row in (*front.best, *rest)[:most]:
+        name = shorten(row.label, size)
+        px, py = x(row.p50 or 0.0), y(row.top1 or 0.0)
+        half = svg.CHARACTER * len(name) / 2
+        around = [(px, py - 12), (px, py + 22), (px + half + 11, py + 4), (px - half - 11, py + 4)]
+        around += [
+            (px + half - 6, py - 12),
+            (px + half - 6, py + 22),
+            (px - half + 6, py - 12),
+            (px - half + 6, py + 22),
+        ]
+        for cx, cy in around:
+            box = (cx - half, cx + half, cy - 4)
+            free = all(box[1] < a or b < box[0] or abs(box[2] - c) > 13 for a, b, c in taken)
+            if free and left < box[0] and box[1] < right + 8 and y.end + 6 < cy < y.start - 2:
+                taken.append(box)
+                yield svg.text(cx, cy, name, "name-of middle" + (" best" if row in front.best else ""))
+                break
+
+
+# --- distributions --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BrokenScale:
+    """Linear to ``turn``, where nearly all values lie, and logarithmic from there to the farthest of all."""
+
+    low: float
+    turn: float
+    high: float
+    start: float
+    end: float
+
+    @property
+    def middle(self) -> float:
+        """The pixel of the turn."""
+        return self.start + (0.76 * (self.end - self.start) if self.high > self.turn else self.end - self.start)
+
+    def __call__(self, value: float) -> float:
+        """The pixel of a value."""
+        if value <= self.turn:
+            return svg.Scale(low=self.low, high=self.turn, start=self.start, end=self.middle)(value)
+        return svg.LogScale(low=self.turn, high=self.high, start=self.middle, end=self.end)(value)
+
+    def clamp(self, value: float) -> float:
+        """The pixel of a value, or of the nearer end of the scale."""
+        return self(min(self.high, max(self.low, value)))
+
+    def ticks(self, count: int) -> list[float]:
+        """Round values in both parts."""
+        near = svg.Scale(low=self.low, high=self.turn, start=self.start, end=self.middle).ticks(max(2, 3 * count // 4))
+        far = (
+            svg.LogScale(low=self.turn, high=self.high, start=0, end=1).ticks(count // 3)
+            if self.end > self.middle
+            else []
+        )
+        return [*near, *(v for v in far if self(v) > self.middle + 24)]
+
+
+def _relative_scale(every: Iterable[Sequence[float]], start: float, end: float) -> BrokenScale:
+    """Of times over their own median: broken only where single runs are far out."""
+    values = sorted(v for row in every for v in row)
+    low, high = values[0], values[-1]
+    usual = values[min(len(values) - 1, int(0.98 * len(values)))]
+    room = 0.08 * (usual - low) or 0.01
+    turn = usual + room
+    if high < usual + 1.5 * (usual - low):
+        turn = high = high + room
+    return BrokenScale(
+        low=low - room, turn=turn, high=max(turn, 1.05 * high) if high > turn else turn, start=start, end=end
+    )
+
+
+def strips(rows: Sequence[Row], *, width: int = svg.WIDE) -> str:
+    """Every run of every row over the row's own median: how often each time came, p90, and the slowest of all."""
+    beside = width >= BESIDE
+    left = min(260.0, 24 + svg.CHARACTER * max(len(row.label) for row in rows)) if beside else 8.0
+    pitch, top = (38, 8) if beside else (54, 8)
+    bottom = top + pitch * len(rows)
+    every = {row.key: [max(s, 1) * NS / _p50(row).ms for s in _samples(row)] for row in rows}
+    x = _relative_scale(every.values(), left, width - (140 if beside else 14))
+    parts = []
+    for value in x.ticks(10 if beside else 5):
+        parts.append(svg.line(x(value), top, x(value), bottom, "grid"))
+        parts.append(svg.text(x(value), bottom + 16, f"{value:g}×", "tick middle"))
+    if x.high > x.turn:
+        parts.append(svg.rect(x.middle, top, x.end - x.middle, bottom - top, "stage"))
+        parts.append(svg.text(x.middle + 6, bottom + 36, "logarithmic →", "note"))
+    for i, row in enumerate(rows):
+        y = top + i * pitch + (pitch / 2 + 9 if beside else pitch - 6)
+        parts += _strip(row, every[row.key], x, y)
+        label = shorten(row.label, 38 if beside else 30)
+        figures = milliseconds(_p50(row).ms)
+        if beside:
+            parts += [svg.text(left - 14, y - 4, label, "label end"), svg.text(width, y - 4, figures, "value end")]
+        else:
+            at = top + i * pitch + 17
+            parts += [svg.text(left, at, label, "label"), svg.text(width - 14, at, figures, "value end")]
+    parts.append(svg.text((x.start + x.middle) / 2, bottom + 36, "over the artifact's own p50", "axis-name"))
+    told = "; ".join(
+        f"{row.label}: p50 {milliseconds(_p50(row).ms)}, slowest {times(max(every[row.key]))}" for row in rows
+    )
+    return svg.figure(width, bottom + 44, "Every timed run of the model alone, over its median", told, parts)
+
+
+def _strip(row: Row, samples: Sequence[float], x: BrokenScale, y: float) -> Iterator[str]:
+    """A bar of a few pixels per time that came, as high as it came often; a single run is still three pixels high."""
+    columns: dict[int, int] = {}
+    for value in samples:
+        column = round(x(value) / BAR)
+        columns[column] = columns.get(column, 0) + 1
+    most = max(columns.values())
+    heights = {c: 3 + 19 * k / most for c, k in columns.items()} if most > 1 else dict.fromkeys(columns, 12.0)
+    yield svg.line(x.start, y, x.end, y, "grid")
+    drawn = "".join(f"M{BAR * c} {svg.n(y)}v-{svg.n(h)}" for c, h in sorted(heights.items()))
+    yield svg.path(drawn, "runs", tip=f"{row.label}: {counted(len(samples), 'run')}")
+    p50 = _p50(row).ms
+    for q, kind in ((0.5, "p50"), (0.9, "p90")):
+        if found := percentile(row.summary, q):
+            px = x.clamp(found.ms / p50)
+            interval = f" {between(found.interval.low, found.interval.high)}" if found.interval else ""
+            tip = f"{kind} {milliseconds(found.ms)}{interval}"
+            yield svg.path(f"M{svg.n(px)} {svg.n(y + 4)}V{svg.n(y - 24)}", kind, tip=tip)
+    slowest = max(samples)
+    tip = f"{row.label}: the slowest run, {milliseconds(slowest * p50)}, {times(slowest)} the median"
+    yield svg.circle(x(slowest), y - 4, 3.5, "slowest", tip=tip)
+
+
+def _samples(row: Row) -> tuple[int, ...]:
+    return tuple(s for turn in (row.measured.model if row.measured else ()) for s in turn.samples_ns)
+
+
+def with_samples(rows: Iterable[Row]) -> list[Row]:
+    """Those whose single runs are known."""
+    return [row for row in rows if row.p50 is not None and _samples(row)]
+
+
+def in_order(row: Row, *, width: int = svg.NARROW) -> str:
+    """The runs of one row, one after the other."""
+    values = [max(s, 1) * NS for s in _samples(row)]
+    top, bottom, left, right = 10, 150, 52, width - 14
+    y = svg.fitting([min(values), max(values)], bottom, top, pad=0.06)
+    x = svg.Scale(low=0, high=max(1, len(values) - 1), start=left + 4, end=right - 4)
+    parts = list(svg.y_axis(y, left, right, lambda v: f"{v:g}", ticks=4))
+    parts.append(svg.path(_columns([(x(i), y(v)) for i, v in enumerate(values)]), "points"))
+    if found := percentile(row.summary, 0.5):
+        parts.append(svg.line(left, y.clamp(found.ms), right, y.clamp(found.ms), "zero"))
+    parts.append(svg.text((left + right) / 2, bottom + 22, "run after run, ms", "axis-name"))
+    told = f"{counted(len(values), 'run')} from {milliseconds(min(values))} to {milliseconds(max(values))}."
+    return svg.figure(width, bottom + 30, "Run after run", told, parts)
+
+
+def _columns(points: Points) -> str:
+    """A path of dots; where several fall into one column of pixels, a line from the lowest to the highest of them."""
+    columns: dict[int, list[float]] = {}
+    for px, py in points:
+        column = columns.setdefault(round(px), [py, py])
+        column[0], column[1] = min(column[0], py), max(column[1], py)
+    return "".join(f"M{c} {svg.n(a)}v{svg.n(max(0.1, b - a))}" for c, (a, b) in sorted(columns.items()))
+
+
+# --- end to end -----------------------------------------------------------------------------------------------------
+
+
+def stages(rows: Sequence[Row], *, width: int = svg.WIDE) -> str:
+    """Where the time goes from a picture's bytes to the five likeliest classes: the median of each part."""
+    beside = width >= BESIDE
+    left = min(260.0, 24 + svg.CHARACTER * max(len(row.label) for row in rows)) if beside else 8.0
+    pitch, top = (30, 6) if beside else (46, 6)
+    bottom = top + pitch * len(rows)
+    medians = {row.key: _parts(row) for row in rows}
+    highest = max(sum(m.values()) for m in medians.values())
+    x = svg.Scale(low=0, high=1.02 * highest, start=left, end=width - (130 if beside else 14))
+    drawn = list(svg.x_axis(x, top, bottom, lambda v: f"{v:g}", ticks=8 if beside else 4))
+    for i, row in enumerate(rows):
+        y = top + i * pitch + (pitch / 2 if beside else pitch - 14)
+        done = 0.0
+        for place, (part, value) in enumerate(medians[row.key].items()):
+            tip = f"{row.label}: {part} {milliseconds(value)}"
+            kind = f"part{PARTS.index(part) if part in PARTS else place % 4}"
+            drawn.append(svg.rect(x(done), y - 8, x(done + value) - x(done), 16, kind, tip=tip))
+            done += value
+        label = shorten(row.label, 38 if beside else 30)
+        total = milliseconds(done)
+        if beside:
+            drawn += [svg.text(left - 14, y + 4, label, "label end"), svg.text(width, y + 4, total, "value end")]
+        else:
+            drawn += [svg.text(left, y - 14, label, "label"), svg.text(width - 14, y - 14, total, "value end")]
+    drawn.append(svg.text((x.start + x.end) / 2, bottom + 36, "milliseconds, sum of the parts' medians", "axis-name"))
+    told = "; ".join(
+        f"{row.label}: " + ", ".join(f"{part} {milliseconds(v)}" for part, v in medians[row.key].items())
+        for row in rows
+    )
+    return svg.figure(width, bottom + 44, "Where the time goes, end to end", told, drawn)
+
+
+def _parts(row: Row) -> Mapping[str, float]:
+    summary = row.measured.end_to_end_summary if row.measured else None
+    known = {name: max(0.0, value) for name, value in (summary.parts if summary else {}).items()}
+    return {**{name: known[name] for name in PARTS if name in known}, **known}
+
+
+def with_parts(rows: Iterable[Row]) -> list[Row]:
+    """Those that were also measured end to end."""
+    return [row for row in rows if sum(_parts(row).values()) > 0]
+
+
+# --- over time ------------------------------------------------------------------------------------------------------
+
+
+def timeline(rows: Sequence[Row], *, width: int = svg.WIDE) -> str:
+    """The whole call: each turn's median over the artifact's own, the yardstick, and what the sensors said."""
+    turns = [(turn, _p50(row).ms) for row in rows if row.measured for turn in row.measured.model if turn.samples_ns]
+    start = min(t.started for t, _ in turns)
+    medians = [(t.started - start, statistics.median(t.samples_ns) * NS / usual) for t, usual in turns]
+    yardstick = sorted((t.started - start, float(t.yardstick_ns)) for t, _ in turns if t.yardstick_ns)
+    usual = statistics.median([v for _, v in yardstick]) if yardstick else 1.0
+    steady = [(s, v / usual) for s, v in yardstick]
+    panels = _Panels(turns=[t for t, _ in turns], width=width)
+    y = svg.fitting([1 - STEADY, 1 + STEADY, *(v for _, v in (*medians, *steady))], panels.bottom, panels.top, pad=0.08)
+    parts = list(svg.y_axis(y, panels.left, panels.right, lambda v: f"{v:g}×", ticks=5))
+    parts.append(svg.line(panels.left, y.clamp(1.0), panels.right, y.clamp(1.0), "zero"))
+    if steady:
+        parts.append(svg.path(_columns([(panels.x(s), y(v)) for s, v in steady]), "yardstick"))
+    parts.append(svg.path(_columns([(panels.x(s), y(v)) for s, v in medians]), "points"))
+    parts += panels.drawn()
+    low, high = min(v for _, v in medians), max(v for _, v in medians)
+    told = f"{counted(len(turns), 'turn')}, medians from {times(low)} to {times(high)} of the artifact's own."
+    return svg.figure(width, panels.height, "Over the whole measurement", told, parts)
+
+
+def lasting(row: Row, run: Sustained, *, width: int = svg.WIDE) -> str:
+    """Runs without a pause for minutes: the median of every few seconds, and what the sensors said."""
+    windows = [w for w in run.windows if w.samples_ns]
+    medians = [(w.started - windows[0].started, statistics.median(w.samples_ns) * NS) for w in windows]
+    panels = _Panels(turns=windows, width=width)
+    y = svg.fitting([v for _, v in medians], panels.bottom, panels.top, pad=0.1)
+    parts = list(svg.y_axis(y, panels.left, panels.right, lambda v: f"{v:g}", ticks=5))
+    parts.append(svg.path(_curve([(panels.x(s), y(v)) for s, v in medians]), "curve"))
+    parts += panels.drawn()
+    told = f"{row.label}: from {milliseconds(medians[0][1])} at first to {milliseconds(medians[-1][1])} at the end."
+    return svg.figure(width, panels.height, "Without a pause", told, parts)
+
+
+class _Panels:
+    """A time axis with room for a plot, and below it a panel for each thing the sensors told."""
+
+    left, top, bottom, panel = 52, 12, 190, 66
+
+    def __init__(self, *, turns: Sequence[Turn], width: int) -> None:
+        self.right = width - 14
+        first, last = min(t.started for t in turns), max(t.started for t in turns)
+        self._scale = svg.Scale(low=0.0, high=max(1.0, last - first), start=self.left + 4, end=self.right - 4)
+        ordered = sorted(turns, key=lambda t: t.started)
+        told = {
+            "°C": [(t.started - first, t.celsius) for t in ordered if t.celsius is not None],
+            "MHz": [(t.started - first, t.mhz) for t in ordered if t.mhz is not None],
+        }
+        self._sensors = {name: points for name, points in told.items() if len(points) > 1}
+        self.height = self.bottom + self.panel * len(self._sensors) + 44
+
+    def x(self, seconds: float) -> float:
+        """The pixel of a moment, in seconds since the first turn."""
+        return self._scale.clamp(seconds)
+
+    def drawn(self) -> Iterator[str]:
+        """The panels and the time axis."""
+        bottom = float(self.bottom)
+        for name, points in self._sensors.items():
+            low, high = min(v for _, v in points), max(v for _, v in points)
+            y = svg.Scale(low=low, high=high if high > low else low + 1, start=bottom + self.panel, end=bottom + 28)
+            for value in dict.fromkeys((low, high)):
+                yield svg.line(self.left, y(value), self.right, y(value), "grid")
+                yield svg.text(self.left - 7, y(value) + 4, f"{value:.0f}", "tick end")
+            yield svg.text(self.right, y(high) - 6, name, "note end")
+            yield svg.path(
+                _curve([(self.x(s), y(v)) for s, v in points]), f"sensor {'hot' if name == '°C' else 'clock'}"
+            )
+            bottom += self.panel
+        minutes = self._scale.high > 180
+        unit = 60.0 if minutes else 1.0
+        axis = svg.Scale(low=0.0, high=self._scale.high / unit, start=self._scale.start, end=self._scale.end)
+        yield from svg.x_labels(axis, bottom, lambda v: f"{v:g}", ticks=8 if self.right > BESIDE else 4)
+        name = "minutes" if minutes else "seconds"
+        yield svg.text((self.left + self.right) / 2, bottom + 36, f"{name} into the measurement", "axis-name")
+
+
+def _curve(points: Points) -> str:
+    """A line; of several points in one column of pixels the first, lowest, highest and last are kept."""
+    columns: dict[int, list[tuple[float, float]]] = {}
+    for point in points:
+        columns.setdefault(round(point[0]), []).append(point)
+    kept: list[tuple[float, float]] = []
+    for _, column in sorted(columns.items()):
+        ends = (column[0], min(column, key=lambda p: p[1]), max(column, key=lambda p: p[1]), column[-1])
+        kept += dict.fromkeys(sorted(ends, key=column.index))
+    return "M" + "L".join(f"{svg.n(px)} {svg.n(py)}" for px, py in kept)

@@ -1,0 +1,186 @@
+"""The elements every plot is made of: scales, axes, lines and text as inline SVG.
+
+Numbers in, markup out. Colours, fonts and line widths are the page's (``assets/report.css.j2``): an element here only
+says what it is, by its class, so that one plot serves both colour schemes and the printer. Text is escaped where it
+enters.
+"""
+
+from __future__ import annotations
+
+import html
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from edgecvx.results.texts import shorten
+
+Number = float | int
+NARROW, WIDE = 360, 960
+"""Widths that fit a phone or half a page, and a whole page. Text keeps its size, so a plot is drawn for its place."""
+CHARACTER = 6.3
+"""About the width of one character of the page's small text."""
+LONGEST = 4000
+"""Characters of one text."""
+LOGARITHMIC_FROM = 4.0
+"""Largest over smallest; below, a plain scale shows the differences just as well."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scale:
+    """From values to pixels, linear."""
+
+    low: float
+    high: float
+    start: float
+    end: float
+
+    def __call__(self, value: float) -> float:
+        """The pixel of a value."""
+        return self.start + (value - self.low) / (self.high - self.low) * (self.end - self.start)
+
+    def clamp(self, value: float) -> float:
+        """The pixel of a value, or of the nearer end of the scale."""
+        return self(min(self.high, max(self.low, value)))
+
+    def ticks(self, count: int) -> list[float]:
+        """About ``count`` round values within the scale."""
+        step = nice_step((self.high - self.low) / max(1, count))
+        first = math.ceil(self.low / step - 1e-9)
+        last = math.floor(self.high / step + 1e-9)
+        return [round(i * step, 12) for i in range(first, last + 1)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogScale:
+    """From positive values to pixels, by their logarithm: a value and its double are as far apart everywhere."""
+
+    low: float
+    high: float
+    start: float
+    end: float
+
+    def __call__(self, value: float) -> float:
+        """The pixel of a value."""
+        part = math.log(max(value, 1e-300) / self.low) / math.log(self.high / self.low)
+        return self.start + part * (self.end - self.start)
+
+    def clamp(self, value: float) -> float:
+        """The pixel of a value, or of the nearer end of the scale."""
+        return self(min(self.high, max(self.low, value)))
+
+    def ticks(self, count: int) -> list[float]:
+        """About ``count`` of 1, 2, 5 times powers of ten within the scale, or of the powers alone where those do."""
+        decades = range(math.floor(math.log10(self.low)) - 1, math.ceil(math.log10(self.high)) + 1)
+        for steps in ((1, 1.5, 2, 3, 4, 5, 6, 7, 8, 9), (1, 2, 3, 5, 7), (1, 2, 5), (1, 3), (1,)):
+            found = [round(m * 10.0**d, 12) for d in decades for m in steps if self.low <= m * 10.0**d <= self.high]
+            if len(found) <= 1.5 * count:
+                return found
+        stride = math.ceil(len(found) / count)
+        return found[::stride]
+
+
+Axis = Scale | LogScale
+
+
+def fitting(values: Sequence[float], start: float, end: float, *, pad: float = 0.04) -> Axis:
+    """A scale on which all of these positive values lie: logarithmic where the largest is many times the smallest.
+
+    Nothing is cut off: an outlier makes the scale logarithmic, not the plot blind to it.
+    """
+    low, high = max(min(values), 1e-9), max(*values, 1e-9)
+    if high / low > LOGARITHMIC_FROM:
+        room = (high / low) ** pad
+        return LogScale(low=low / room, high=high * room, start=start, end=end)
+    room = pad * (high - low) or 0.05 * high
+    return Scale(low=max(0.0, low - room), high=high + room, start=start, end=end)
+
+
+def nice_step(rough: float) -> float:
+    """The smallest of 1, 2, 5 times a power of ten that is not below ``rough``."""
+    power = 10.0 ** math.floor(math.log10(rough))
+    return next(m * power for m in (1, 2, 5, 10) if m * power >= rough * (1 - 1e-9))
+
+
+# --- axes -----------------------------------------------------------------------------------------------------------
+
+
+def x_axis(scale: Axis, top: float, bottom: float, tick: Callable[[float], str], *, ticks: int) -> Iterator[str]:
+    """Vertical lines at round values, with their numbers below."""
+    for value in scale.ticks(ticks):
+        yield line(scale(value), top, scale(value), bottom, "grid")
+    yield from x_labels(scale, bottom, tick, ticks=ticks)
+
+
+def x_labels(
+    scale: Axis, bottom: float, tick: Callable[[float], str], *, ticks: int, whole: bool = False
+) -> Iterator[str]:
+    """Round values below a plot; with ``whole`` only whole numbers."""
+    for value in scale.ticks(ticks):
+        if not whole or value == round(value):
+            yield text(scale(value), bottom + 16, tick(value), "tick middle")
+
+
+def y_axis(scale: Axis, left: float, right: float, tick: Callable[[float], str], *, ticks: int) -> Iterator[str]:
+    """Horizontal lines at round values, with their numbers on the left."""
+    for value in scale.ticks(ticks):
+        yield line(left, scale(value), right, scale(value), "grid")
+        yield text(left - 7, scale(value) + 4, tick(value), "tick end")
+
+
+def superscript(number: int) -> str:
+    """``⁻³``."""
+    return str(number).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
+
+
+# --- elements -------------------------------------------------------------------------------------------------------
+
+
+def figure(width: Number, height: Number, title: str, told: str, parts: Sequence[str]) -> str:
+    """The whole plot, with a title and a sentence that says what it shows for whoever cannot see it."""
+    return (
+        f'<svg viewBox="0 0 {n(width)} {n(height)}" width="{n(width)}" height="{n(height)}" role="img"'
+        f' aria-label="{_escaped(f"{title}. {told}")}">'
+        f"<title>{_escaped(title)}</title><desc>{_escaped(told)}</desc>{''.join(parts)}</svg>"
+    )
+
+
+def line(x1: Number, y1: Number, x2: Number, y2: Number, kind: str) -> str:
+    """A straight line."""
+    return f'<line class="{kind}" x1="{n(x1)}" y1="{n(y1)}" x2="{n(x2)}" y2="{n(y2)}"/>'
+
+
+def path(d: str, kind: str, *, tip: str = "") -> str:
+    """A path of SVG's own commands."""
+    return f'<path class="{kind}" d="{d}"' + _close("path", tip)
+
+
+def rect(x: Number, y: Number, w: Number, h: Number, kind: str, *, radius: Number = 0, tip: str = "") -> str:
+    """A rectangle; ``tip`` is what pointing at it says."""
+    rounded = f' rx="{n(radius)}"' if radius else ""
+    size = f'width="{n(max(0, w))}" height="{n(max(0, h))}"'
+    return f'<rect class="{kind}" x="{n(x)}" y="{n(y)}" {size}{rounded}' + _close("rect", tip)
+
+
+def circle(x: Number, y: Number, r: Number, kind: str, *, tip: str = "") -> str:
+    """A dot; ``tip`` is what pointing at it says."""
+    return f'<circle class="{kind}" cx="{n(x)}" cy="{n(y)}" r="{n(r)}"' + _close("circle", tip)
+
+
+def text(x: Number, y: Number, content: str, kind: str, *, tip: str = "") -> str:
+    """A line of text; ``x`` is its beginning, its middle or its end by the class."""
+    inner = f"<title>{_escaped(tip)}</title>" if tip else ""
+    return f'<text class="{kind}" x="{n(x)}" y="{n(y)}">{inner}{_escaped(content)}</text>'
+
+
+def _close(tag: str, tip: str) -> str:
+    return f"><title>{_escaped(tip)}</title></{tag}>" if tip else "/>"
+
+
+def _escaped(content: str) -> str:
+    """Text inside a plot: no markup, and no more of it than somebody reads."""
+    return html.escape(shorten(content, LONGEST))
+
+
+def n(value: Number) -> str:
+    """A number of pixels, to a tenth, in as few characters as it takes."""
+    return f"{round(float(value), 1):g}"

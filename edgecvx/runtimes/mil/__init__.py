@@ -1,0 +1,1 @@
+"""The reference executor: computes a Core ML program anywhere, one operation at a time."""
