@@ -86,7 +86,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 print(row(found[-1]), flush=True)
     rivals = {r.name: r for target in options.targets for r in rivals_of(target, "int8")}
     about = {name: versions(rival) for name, rival in rivals.items()}
-    about |= {t: str(availability(get_target(t).runtime).version) for t in options.targets}
+    about |= {t: str(availability(get_target(t).format.runtime).version) for t in options.targets}
     OUT.mkdir(exist_ok=True)
     (OUT / f"{options.name}.json").write_text(
         json.dumps({"about": about, "damage": [asdict(d) for d in found]}, indent=2) + "\n"

@@ -73,7 +73,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             found.append(broken_down(target, files[target], network, options))
             print("\n".join(table(found[-1])), flush=True)
     OUT.mkdir(exist_ok=True)
-    runtimes = [f"{t}: run by {get_target(t).runtime} {availability(get_target(t).runtime).version}" for t in targets]
+    runtimes = [
+        f"{t}: run by {get_target(t).format.runtime} {availability(get_target(t).format.runtime).version}"
+        for t in targets
+    ]
     result = {"cpu": cpu_model(), "clock": options.clock, "runtimes": runtimes, "files": [asdict(b) for b in found]}
     (OUT / f"{options.name}.json").write_text(json.dumps(result, indent=2) + "\n")
     (OUT / f"{options.name}.md").write_text(markdown(options, runtimes, found))

@@ -270,7 +270,8 @@ def facts(options: argparse.Namespace, load_before: tuple[float, float, float]) 
         "load_before": round(load_before[0], 2),
         "load_after": round(os.getloadavg()[0], 2),
         "runtimes": {
-            t: f"{get_target(t).runtime} {availability(get_target(t).runtime).version}" for t in options.targets
+            t: f"{get_target(t).format.runtime} {availability(get_target(t).format.runtime).version}"
+            for t in options.targets
         },
         "rivals": {name: versions(rival) for name, rival in raced.items()},
     }

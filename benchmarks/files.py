@@ -52,7 +52,7 @@ class OpenFile:
 
 def open_file(target: str, path: Path, *, threads: int, options: Mapping[str, str] = NO_OPTIONS) -> OpenFile:
     """Opens a file in its target's runtime, in this process."""
-    session = open_session(get_target(target).runtime, path, threads=threads, options=options, isolated=False)
+    session = open_session(get_target(target).format.runtime, path, threads=threads, options=options, isolated=False)
     grids = _tflite_grids(path) if path.suffix == ".tflite" else ((0.0, 0), (0.0, 0))
     return OpenFile(session=session, input_grid=grids[0], output_grid=grids[1])
 

@@ -27,6 +27,7 @@ from torch import nn
 from edgecvx.graph.canonical import build_canonical
 from edgecvx.graph.fold import fold
 from edgecvx.graph.run import execute
+from edgecvx.graph.scheme import Role, Scheme
 from edgecvx.models.convnext import Block, ConvNeXt, LayerNorm2d, Stage
 from edgecvx.models.load import load_model
 from edgecvx.proof.metrics import row_cosines
@@ -37,7 +38,6 @@ from edgecvx.quantize.insert import insert
 from edgecvx.quantize.observed import Statistics
 from edgecvx.quantize.plan import QuantPlan
 from edgecvx.quantize.request import REFINEMENTS
-from edgecvx.quantize.scheme import Role, Scheme
 from edgecvx.spec import CALIBRATION_PICTURES, Calibration, InputKind
 
 INPUTS = Scheme()

@@ -26,6 +26,7 @@ from edgecvx.board.device.processors import this_processor
 from edgecvx.data.preprocess import as_input, normalize
 from edgecvx.data.probe import probe_pictures
 from edgecvx.errors import SelfCheckError, UsageError, missing_package, one_of
+from edgecvx.export.base import load_attribute
 from edgecvx.inspection.artifact import pairs_in
 from edgecvx.manifest import Manifest, Quantized, SelfCheck, entries_of, publish, staged, write_atomically
 from edgecvx.proof.selfcheck import closeness, self_check
@@ -36,7 +37,7 @@ from edgecvx.runtimes.base import run_batches
 from edgecvx.runtimes.proof import prove
 from edgecvx.spec import CALIBRATION_PICTURES, InputKind, ModelSpec, Precision, PreprocessSpec, Task
 from edgecvx.targets import get_target
-from edgecvx.targets.base import Target, load_attribute
+from edgecvx.targets.base import Target
 from edgecvx.targets.gains import gains_nothing
 
 if TYPE_CHECKING:
@@ -164,7 +165,7 @@ def export(
     loaded = _load(asked, model, weights, image_size, None if labels is None else Path(labels))
     steps.next("folding and writing the canonical graph")
     network = _network(asked, loaded, folds)
-    planned = _plan(asked, network, steps) if asked.precision is Precision.INT8 else None
+    planned = _plan(asked, network, steps) if asked.precision.calibrated else None
     sources = _sources(network, planned)
     artifacts = tuple(_write(asked, t, network, sources, steps) for t in asked.targets)
     kind = this_processor().kind
@@ -191,15 +192,15 @@ class _Asked:
     @property
     def calibrates(self) -> bool:
         """Whether pictures are looked at, because no plan was given that needs none."""
-        return self.precision is Precision.INT8 and self.plan.plan is None
+        return self.precision.calibrated and self.plan.plan is None
 
     def check(self) -> None:
         """Refuses what no file can be, before any work is done."""
         for target in self.targets:
             target.check_precision(self.precision)
-            if target.checks:
-                options = _options(target, self.precision)
-                load_attribute(target.checks)(options, input_kind=self.input_kind, batch=self.batch)
+            if target.format.check_request:
+                options = target.options(self.precision)
+                load_attribute(target.format.check_request)(options, input_kind=self.input_kind, batch=self.batch)
         if self.batch < 1:
             raise UsageError(f"batch {self.batch} does not work: it must be at least 1")
         if not 0 <= self.seed < 2**63:
@@ -278,12 +279,12 @@ def _targets(names: Sequence[str]) -> tuple[Target, ...]:
         raise UsageError("no target given: see 'edgecvx targets'")
     by_suffix: dict[str, str] = {}
     for t in targets:
-        if (other := by_suffix.setdefault(t.suffix, t.name)) != t.name:
+        if (other := by_suffix.setdefault(t.format.suffix, t.name)) != t.name:
             raise UsageError(
                 f"targets {other} and {t.name} write a file of the same name: export them into two folders"
             )
-        if (found := availability(t.checked_in)).version is None:
-            raise missing_package(f"{found.hint.split(' is not')[0]}, which target {t.name} needs,", t.extra)
+        if (found := availability(t.format.checked_in)).version is None:
+            raise missing_package(f"{found.hint.split(' is not')[0]}, which target {t.name} needs,", t.format.extra)
     return tuple({t.name: t for t in targets}.values())
 
 
@@ -371,9 +372,9 @@ def _write(asked: _Asked, target: Target, network: _Network, sources: Sources, s
     source = sources.of(target.schemes.get(asked.precision))
     if asked.dump is not None and asked.precision.quantized:
         write_atomically(asked.dump / f"{network.stem}.{target.name}.quantized.onnx", _serialized(source.graph))
-    lowered: Lowered = load_attribute(target.lower)(source.graph, _options(target, asked.precision))
+    lowered: Lowered = load_attribute(target.format.lower)(source.graph, target.options(asked.precision))
     steps.next(f"{target.name}: self-check and writing")
-    name = network.stem + target.suffix
+    name = network.stem + target.format.suffix
     with staged(asked.out, network.stem, lowered.files) as folder:
         _check_pairs(asked, target, folder / name)
         checked = _check(asked, target, folder / name, lowered, network, source)
@@ -383,13 +384,9 @@ def _write(asked: _Asked, target: Target, network: _Network, sources: Sources, s
     return Exported(target=target.name, path=path, manifest=manifest, seconds=time.perf_counter() - began)
 
 
-def _options(target: Target, precision: Precision) -> Any:
-    return load_attribute(target.options)(precision=precision, **target.settings)
-
-
 def _check_pairs(asked: _Asked, target: Target, path: Path) -> None:
     """Proves what no run on this processor can show: that the staged file's integer sums fit on every other."""
-    found = pairs_in(target, path) if asked.precision.quantized else None
+    found = pairs_in(target.format, path) if asked.precision.quantized else None
     if found is not None and found.overflowing:
         raise SelfCheckError(f"{path.name} is not handed over: of its pairs of int8 weights {found}")
 
@@ -406,20 +403,20 @@ class _Checked:
 
 def _check(asked: _Asked, target: Target, path: Path, lowered: Lowered, network: _Network, source: Source) -> _Checked:
     """Opens the staged file in its runtime; compares it with its reference, and calibration pictures with FP32."""
-    session = open_session(target.checked_in, path, threads=1)
+    session = open_session(target.format.checked_in, path, threads=1)
     try:
         pictures = as_input(network.probes, network.spec.preprocess, lowered.inputs[0])
         answers = run_batches(session, pictures)
         check = self_check(
             answers,
-            runtime=f"{target.checked_in} {availability(target.checked_in).version}",
+            runtime=f"{target.format.checked_in} {availability(target.format.checked_in).version}",
             outputs=lowered.outputs,
             expected=source.expected,
             precision=asked.precision,
             against=source.against,
             note=_note(target),
         )
-        proof = prove(answers, lowered.outputs, source.expected, target.checked_in)
+        proof = prove(answers, lowered.outputs, source.expected, target.format.checked_in)
         if not source.kept:
             return _Checked(check=check, proof=proof, cosine=None)
         kept = np.stack(source.kept)
@@ -433,9 +430,9 @@ def _check(asked: _Asked, target: Target, path: Path, lowered: Lowered, network:
 
 def _note(target: Target) -> str:
     """What a reader of the check's figures has to know about where it was run."""
-    if target.proved_in:
-        return f"{target.title}'s file, checked in {target.proved_in}; not run in {target.runtime}"
-    return str(getattr(runtime_module(target.runtime), "CHECK_NOTE", ""))
+    if target.format.proved_in:
+        return f"{target.title}'s file, checked in {target.format.proved_in}; not run in {target.format.runtime}"
+    return str(getattr(runtime_module(target.format.runtime), "CHECK_NOTE", ""))
 
 
 def _quantized(
@@ -475,8 +472,8 @@ def _manifest(
         model=network.spec if classifies else dataclasses.replace(network.spec, labels=None),
         task=asked.task,
         target=target.name,
-        format=target.format,
-        runtime=target.runtime,
+        format=target.format.kind,
+        runtime=target.format.runtime,
         precision=asked.precision,
         input_kind=asked.input_kind,
         input=lowered.inputs[0],
@@ -494,8 +491,7 @@ def _manifest(
 
 def _tools(target: Target) -> Mapping[str, str]:
     """The versions a file depends on."""
-    packages = ["torch", "onnx", "onnx_ir"]
-    packages += {"openvino": ["openvino"], "coreml": ["coremltools"]}.get(target.format, [])
+    packages = ("torch", "onnx", "onnx_ir", *target.format.tools)
     return {"edgecvx": __version__, **{name: importlib.metadata.version(name) for name in packages}}
 
 

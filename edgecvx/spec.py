@@ -16,7 +16,7 @@ import types
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from edgecvx.errors import EdgecvxError, UsageError
 
@@ -43,20 +43,55 @@ class Task(str, enum.Enum):
     """The pooled and normalized vector before the classifier."""
 
 
-class Precision(str, enum.Enum):
-    """The precision of an artifact."""
+Scales = Literal["none", "calibrated", "at run time"]
+"""Where the scales of activations come from."""
 
-    FP32 = "fp32"
-    FP16 = "fp16"
-    INT8 = "int8"
+
+class Precision(str, enum.Enum):
+    """The precision of an artifact: its name, and the values it stands for."""
+
+    bits: int
+    """Of each weight: floats where there are no scales, integers otherwise."""
+    scales: Scales
+    group: int | None
+    """How many weights share a scale; None for those of one output channel."""
+
+    def __new__(cls, name: str, bits: int, scales: Scales = "none", group: int | None = None) -> Precision:
+        """A member, by the name that users type."""
+        member = str.__new__(cls, name)
+        member._value_, member.bits, member.scales, member.group = name, bits, scales, group
+        return member
+
+    if TYPE_CHECKING:
+        # A member is also found by its name alone.
+        def __init__(self, name: str, bits: int = 0, scales: Scales = "none", group: int | None = None) -> None: ...
+
+    FP32 = ("fp32", 32)
+    FP16 = ("fp16", 16)
+    INT8 = ("int8", 8, "calibrated")
     """Convolutions and classifier in INT8, with scales found by calibration."""
-    INT8_DYNAMIC = "int8-dynamic"
+    INT8_DYNAMIC = ("int8-dynamic", 8, "at run time")
     """Weights in INT8, the scales of activations found anew for each picture: no calibration."""
 
     @property
     def quantized(self) -> bool:
         """Whether weights are integers."""
-        return self in (Precision.INT8, Precision.INT8_DYNAMIC)
+        return self.scales != "none"
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether it takes pictures to find its scales."""
+        return self.scales == "calibrated"
+
+    @property
+    def half(self) -> bool:
+        """Whether it is FP16: floats of 16 bits."""
+        return not self.quantized and self.bits == 16
+
+
+def is_quantized(precision: str) -> bool:
+    """Whether a precision that somebody names has integer weights; one that is not known here has none."""
+    return precision in {p.value for p in Precision} and Precision(precision).quantized
 
 
 class InputKind(str, enum.Enum):

@@ -192,7 +192,8 @@ def test_a_precision_no_target_has_is_refused_before_any_work(tmp_path: Path) ->
     from edgecvx.targets import get_target
 
     with pytest.MonkeyPatch.context() as patch:
-        limited = dataclasses.replace(get_target("onnx"), floats=())
+        target = get_target("onnx")
+        limited = dataclasses.replace(target, format=dataclasses.replace(target.format, floats=()))
         patch.setattr(pipeline, "get_target", lambda _: limited)
         with pytest.raises(UsageError, match="target onnx has no fp32"):
             export("atto", target="onnx", weights="random", out=tmp_path)

@@ -18,12 +18,12 @@ from edgecvx.accuracy.validate import validate
 from edgecvx.cli import main as cli
 from edgecvx.data.demo import picture
 from edgecvx.errors import EdgecvxError, SelfCheckError, UsageError
+from edgecvx.export.formats import get_format
 from edgecvx.inspection.artifact import inspect
 from edgecvx.manifest import read_manifest
 from edgecvx.pipeline import ExportResult, Step, export
 from edgecvx.quantize.plan import read_plan
 from edgecvx.spec import Precision
-from edgecvx.targets import get_target
 
 TARGETS = ("onnx", "openvino", "tflite", "coreml")
 PLAN = "convnextv2_atto.demo-64-int8.plan.json"
@@ -75,7 +75,7 @@ def test_one_call_writes_every_target_from_one_plan(exported: tuple[Path, Export
 def test_a_file_tells_what_of_it_is_int8(exported: tuple[Path, ExportResult]) -> None:
     for artifact in exported[1].artifacts:
         found = inspect(artifact.path)
-        assert found.int8_share >= 0.95, artifact.target
+        assert found.integer_share >= 0.95, artifact.target
         assert found.manifest.kept_float, "what stays float, and why"
         assert found.total_bytes <= 0.3 * found.manifest.quantized.fp32_bytes  # type: ignore[union-attr]
 
@@ -276,9 +276,10 @@ def test_a_file_with_a_pair_that_can_overflow_is_not_handed_over(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It would pass every run on a processor with VNNI, and compute other numbers on one without."""
-    target = get_target("onnx")
-    careless = dataclasses.replace(target.schemes[Precision.INT8], pairs=())
-    monkeypatch.setattr("edgecvx.targets.onnx.TARGET", dataclasses.replace(target, schemes={Precision.INT8: careless}))
+    format = get_format("onnx")
+    careless = dataclasses.replace(format.schemes[Precision.INT8], pairs=())
+    changed = dataclasses.replace(format, schemes={Precision.INT8: careless})
+    monkeypatch.setattr("edgecvx.export.onnx.format.FORMAT", changed)
     with pytest.raises(
         SelfCheckError, match=r"not handed over: of its pairs.* overflow .*in output channel \d+ the nei"
     ):

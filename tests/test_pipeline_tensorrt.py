@@ -47,7 +47,7 @@ def test_int8_beside_the_file_for_onnxruntime(tmp_path: Path) -> None:
         out=tmp_path,
     )
     found = inspect(result.artifacts[1].path)
-    assert found.int8_share > 0.95 and found.rules_broken == ()
+    assert found.integer_share > 0.95 and found.rules_broken == ()
     quantized = found.manifest.quantized
     assert quantized is not None and found.total_bytes < 0.3 * quantized.fp32_bytes
     assert quantized.cosine is not None and quantized.cosine > 0.99

@@ -22,17 +22,18 @@ import torch
 
 from edgecvx.export.base import Lowered
 from edgecvx.export.onnx import lower as onnx
+from edgecvx.export.onnx.reader import read_products as read_onnx_products
 from edgecvx.export.openvino import lower as openvino
 from edgecvx.export.openvino import reader as openvino_inspection
 from edgecvx.graph.canonical import build_canonical
 from edgecvx.graph.fold import fold
 from edgecvx.graph.grids import as_float32, grid_of_range, room_for_bias, weight_scales
 from edgecvx.graph.pairs import PairCheck, check_pairs
+from edgecvx.graph.scheme import ACTIVATION
 from edgecvx.models.convnext import ConvNeXt, initialize
 from edgecvx.models.variants import VARIANTS
 from edgecvx.quantize.insert import insert
 from edgecvx.quantize.plan import LayerPlan, QuantPlan, TensorPlan
-from edgecvx.quantize.scheme import ACTIVATION
 from edgecvx.spec import ArchSpec, Calibration, InputKind, Precision, Task
 from edgecvx.targets import get_target
 
@@ -130,11 +131,11 @@ def checked(network: ConvNeXt, folder: Path) -> Iterator[tuple[str, PairCheck]]:
         options = onnx.OnnxOptions(precision=precision)
         yield (
             f"ONNX {precision.value}",
-            check_pairs(onnx.read_products(written(onnx.lower(quantized, options), folder))),
+            check_pairs(read_onnx_products(written(onnx.lower(quantized, options), folder))),
         )
         if precision is Precision.INT8:
             plain = onnx.lower(quantized, dataclasses.replace(options, form="plain"))
-            yield "ONNX, plain", check_pairs(onnx.read_products(written(plain, folder)))
+            yield "ONNX, plain", check_pairs(read_onnx_products(written(plain, folder)))
     lowered = openvino.lower(
         insert(graph, get_target("openvino").schemes[Precision.INT8], plan),
         openvino.OpenVINOOptions(precision=Precision.INT8),

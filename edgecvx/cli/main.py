@@ -148,7 +148,7 @@ def export(
         ]
         _print_json({"artifacts": artifacts, "warnings": list(result.warnings)})
         return
-    proof = "their plan" if chosen is Precision.INT8 else "FP32 PyTorch"
+    proof = "their plan" if chosen.calibrated else "FP32 PyTorch"
     table = Table(title=f"in {escape(str(out))}, proved against {proof}", **show.PLAIN)
     for name in ("target", "file", "size", "error", "cosine", "time"):
         table.add_column(name, overflow="fold")
@@ -241,7 +241,7 @@ def inspect(
                 "ops": to_json(found.groups),
                 "bytes": found.total_bytes,
                 "macs": found.macs,
-                **({"int8_share": found.int8_share} if found.manifest.quantized else {}),
+                **({"int8_share": found.integer_share} if found.manifest.quantized else {}),
                 **({"gpu_delegate": to_json(opinion)} if opinion else {}),
                 **({} if found.rules_broken is None else {"rules_broken": list(found.rules_broken)}),
                 **({} if found.pairs is None else {"pairs": to_json(found.pairs)}),
@@ -287,18 +287,18 @@ def targets(as_json: AsJson = False) -> None:
     from edgecvx.runtimes import availability
     from edgecvx.targets import all_targets
 
-    rows = [(t, availability(t.runtime)) for t in all_targets()]
+    rows = [(t, availability(t.format.runtime)) for t in all_targets()]
     if as_json:
-        _print_json({"targets": [{**to_json(t), "runtime_version": found.version} for t, found in rows]})
+        _print_json({"targets": [{**t.as_json(), "runtime_version": found.version} for t, found in rows]})
         return
     table = Table("target", "writes", "precisions", "runtime", "threads", "runs on", **show.PLAIN)
     for t, found in rows:
-        here = found.version or f"[yellow]missing: pip install 'edgecvx\\[{t.extra}]'[/]"
-        if found.version is None and t.proved_in:
-            here = f"[yellow]on the device[/], checked in {t.proved_in}"
+        here = found.version or f"[yellow]missing: pip install 'edgecvx\\[{t.format.extra}]'[/]"
+        if found.version is None and t.format.proved_in:
+            here = f"[yellow]on the device[/], checked in {t.format.proved_in}"
         threads = "—" if t.threads is None else str(t.threads)
         precisions = " ".join(p.value for p in t.precisions)
-        table.add_row(t.name, t.suffix, precisions, f"{t.runtime} {here}", threads, t.note)
+        table.add_row(t.name, t.format.suffix, precisions, f"{t.format.runtime} {here}", threads, t.note)
     show.out.print(table)
 
 

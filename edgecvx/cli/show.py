@@ -207,7 +207,7 @@ def manifest_table(found: Inspection) -> Table:
 def _quantized_rows(found: Inspection, quantized: Quantized) -> dict[str, str]:
     """How an INT8 file was made, and what of it is INT8."""
     rows = {
-        "int8": f"{found.int8_share:.1%} of the multiply-accumulates; weights and all else take "
+        "int8": f"{found.integer_share:.1%} of the multiply-accumulates; weights and all else take "
         f"{found.total_bytes / quantized.fp32_bytes:.2f} of the float32 weights' size",
         "scheme": "; ".join(f"{what}: {how}" for what, how in quantized.scheme.items()),
         **({} if found.pairs is None else {"pairs of weights": str(found.pairs)}),
@@ -232,7 +232,7 @@ def ops_table(found: Inspection) -> Table:
         column.justify = "right"
     for g in found.groups:
         macs = f"{g.macs / 1e6:.1f} M  {g.macs / total:6.1%}" if g.macs else ""
-        arithmetic = ("int8" if g.int8 else "float") if g.macs else ""
+        arithmetic = (f"int{g.bits}" if g.bits else "float") if g.macs else ""
         table.add_row(g.op, g.dtype, arithmetic, str(g.count), megabytes(g.const_bytes) if g.const_bytes else "", macs)
     table.add_row(
         "total",

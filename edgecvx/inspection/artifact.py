@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgecvx.errors import missing_package
-from edgecvx.export.opinfo import OpInfo
+from edgecvx.export.base import Format, OpInfo, load_attribute
 from edgecvx.graph.pairs import PairCheck, check_pairs
 from edgecvx.manifest import Manifest, locate, read_manifest, verify_files
 from edgecvx.targets import get_target
-from edgecvx.targets.base import Target, load_attribute
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,8 +22,8 @@ class OpGroup:
     count: int
     const_bytes: int
     macs: int
-    int8: bool = False
-    """Whether the multiply-accumulates are of int8 numbers."""
+    bits: int | None = None
+    """Of the integers that are multiplied; None for floats."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,9 +46,9 @@ class Inspection:
         return sum(group.macs for group in self.groups)
 
     @property
-    def int8_share(self) -> float:
-        """The part of them that is done on int8 numbers."""
-        return sum(group.macs for group in self.groups if group.int8) / max(self.macs, 1)
+    def integer_share(self) -> float:
+        """The part of them that is done on integers."""
+        return sum(group.macs for group in self.groups if group.bits) / max(self.macs, 1)
 
 
 def inspect(path: Path) -> Inspection:
@@ -62,41 +61,41 @@ def inspect(path: Path) -> Inspection:
     artifact, _ = locate(path)
     manifest = read_manifest(artifact)
     verify_files(manifest, artifact.parent)
-    target = get_target(manifest.target)
-    read_ops = _reader(target)
+    format = get_target(manifest.target).format
+    read_ops = _reader(format)
     return Inspection(
         path=artifact,
         manifest=manifest,
         groups=group_ops(read_ops(artifact)),
         total_bytes=sum(entry.bytes for entry in manifest.files),
-        rules_broken=load_attribute(target.rules)(artifact) if target.rules else None,
-        pairs=pairs_in(target, artifact) if manifest.precision.quantized else None,
+        rules_broken=load_attribute(format.broken_rules)(artifact) if format.broken_rules else None,
+        pairs=pairs_in(format, artifact) if manifest.precision.quantized else None,
     )
 
 
-def pairs_in(target: Target, artifact: Path) -> PairCheck | None:
-    """A look at every pair of a file's int8 weights; None for a target whose runtime makes no pairs."""
-    return check_pairs(load_attribute(target.reads_products)(artifact)) if target.reads_products else None
+def pairs_in(format: Format, artifact: Path) -> PairCheck | None:
+    """A look at every pair of a file's int8 weights; None for a format whose runtime makes no pairs."""
+    return check_pairs(load_attribute(format.read_products)(artifact)) if format.read_products else None
 
 
-def _reader(target: Target) -> Callable[[Path], tuple[OpInfo, ...]]:
-    """What lists the ops of a target's files; on a board not every format's packages are there."""
+def _reader(format: Format) -> Callable[[Path], tuple[OpInfo, ...]]:
+    """What lists the ops of a format's files; on a board not every format's packages are there."""
     try:
-        read_ops: Callable[[Path], tuple[OpInfo, ...]] = load_attribute(target.reads_ops)
+        read_ops: Callable[[Path], tuple[OpInfo, ...]] = load_attribute(format.read_ops)
     except ModuleNotFoundError as error:
-        raise missing_package(f"{error.name}, which reads {target.suffix} files,", target.extra) from error
+        raise missing_package(f"{error.name}, which reads {format.suffix} files,", format.extra) from error
     return read_ops
 
 
 def group_ops(ops: Iterable[OpInfo]) -> tuple[OpGroup, ...]:
     """Ops summed by kind, element type and arithmetic; the heaviest first, then the most frequent."""
-    sums: dict[tuple[str, str, bool], tuple[int, int, int]] = {}
+    sums: dict[tuple[str, str, int | None], tuple[int, int, int]] = {}
     for op in ops:
-        key = (op.op, op.dtype, op.int8)
+        key = (op.op, op.dtype, op.bits)
         count, const_bytes, macs = sums.get(key, (0, 0, 0))
         sums[key] = (count + 1, const_bytes + op.const_bytes, macs + op.macs)
     groups = [
-        OpGroup(op=op, dtype=dtype, int8=int8, count=count, const_bytes=const_bytes, macs=macs)
-        for (op, dtype, int8), (count, const_bytes, macs) in sums.items()
+        OpGroup(op=op, dtype=dtype, bits=bits, count=count, const_bytes=const_bytes, macs=macs)
+        for (op, dtype, bits), (count, const_bytes, macs) in sums.items()
     ]
-    return tuple(sorted(groups, key=lambda g: (-g.macs, -g.count, g.op, g.dtype, g.int8)))
+    return tuple(sorted(groups, key=lambda g: (-g.macs, -g.count, g.op, g.dtype, g.bits or 0)))

@@ -31,6 +31,7 @@ from edgecvx.data import demo
 from edgecvx.data.dataset import DEMO, NO_TRUTH, open_data
 from edgecvx.data.preprocess import load_picture, prepare_batch
 from edgecvx.errors import ArtifactError, ImageError, RuntimeUnavailableError, UsageError, one_of
+from edgecvx.export.formats import get_format
 from edgecvx.inspection.artifact import inspect
 from edgecvx.latency.devices.base import PATIENCE
 from edgecvx.latency.devices.job import Job
@@ -47,7 +48,6 @@ PICTURES = 8
 """Pictures of the end-to-end part: enough that no cache holds them all decoded, few enough to copy to a board."""
 _PHOTO = (640, 480)
 """Pixels of a drawn picture: what a camera module gives a classifier."""
-_SUFFIXES = {"onnx": (".onnx",), "openvino": (".xml", ".bin"), "tflite": (".tflite",)}
 _VALUES: Mapping[str, tuple[str, ...]] = {
     "interpreter": tuple(TFLITE_INTERPRETERS),
     "delegate": TFLITE_DELEGATES,
@@ -121,15 +121,15 @@ class Contestant:
 
     def files(self, folder: str) -> tuple[str, dict[str, Path | bytes]]:
         """The path a runtime opens and every file, below ``folder`` on the device, under names made up here."""
-        if self.manifest.format == "coreml":
-            package = f"{folder}/model.mlpackage"
-            inner = {entry.path: PurePosixPath(*PurePosixPath(entry.path).parts[1:]) for entry in self.manifest.files}
-            return package, {f"{package}/{part}": self.path.parent / path for path, part in inner.items()}
-        suffixes = _SUFFIXES[self.manifest.format]
-        found = {Path(entry.path).suffix: self.path.parent / entry.path for entry in self.manifest.files}
-        if tuple(found) != suffixes or len(found) != len(self.manifest.files):
+        suffixes = get_format(self.manifest.format).suffixes
+        opened, files = f"{folder}/model{suffixes[0]}", dict[str, Path | bytes]()
+        for entry in self.manifest.files:
+            file, *inside = PurePosixPath(entry.path).parts  # more than one part: a package, which is a folder
+            files["/".join((f"{folder}/model{PurePosixPath(file).suffix}", *inside))] = self.path.parent / entry.path
+        made_of = tuple(dict.fromkeys(PurePosixPath(name[len(folder) + 1 :]).parts[0] for name in files))
+        if made_of != tuple(f"model{suffix}" for suffix in suffixes) or len(files) != len(self.manifest.files):
             raise ArtifactError(f"{self.path.name} is made of other files than {', '.join(suffixes)}: export it again")
-        return f"{folder}/model{suffixes[0]}", {f"{folder}/model{suffix}": path for suffix, path in found.items()}
+        return opened, files
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -320,7 +320,7 @@ def _int8_share(contestant: Contestant) -> float | None:
     if contestant.manifest.quantized is None:
         return None
     try:
-        return inspect(contestant.path).int8_share
+        return inspect(contestant.path).integer_share
     except RuntimeUnavailableError:
         return None
 

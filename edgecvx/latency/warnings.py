@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from edgecvx.results import statistics
 from edgecvx.results.figures import counted
 from edgecvx.results.latency import Conditions, DeviceBench, Fingerprint, Measured, Ratio
+from edgecvx.spec import is_quantized
 
 _BUSY = 0.5
 """Load per core, before anything was measured, from which on others are using the machine."""
@@ -118,7 +119,7 @@ def _which_gains(device: DeviceBench, of: Measured) -> str:
 
 def _against_fp32(device: DeviceBench, m: Measured) -> tuple[Measured | None, Ratio | None]:
     """The FP32 file an INT8 file is compared with, and their ratio; for any other file neither."""
-    base = baseline(device.measured, m) if m.identity.precision.startswith("int8") else None
+    base = baseline(device.measured, m) if is_quantized(m.identity.precision) else None
     return base, None if base is None else statistics.between(device.ratios, m.id, base.id)
 
 

@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from edgecvx.graph.canonical import DOMAIN
 from edgecvx.graph.grids import as_float32, grid_of_range, quantize_weight, room_for_bias, weight_scales
 from edgecvx.graph.rewrite import array_of, name_of, reads_picture
+from edgecvx.graph.scheme import ACTIVATION
 from edgecvx.quantize.bias import bias_correction
 from edgecvx.quantize.estimators import Estimator, choose_range
 from edgecvx.quantize.observed import PointStatistics, Statistics
 from edgecvx.quantize.plan import LayerPlan, TensorPlan
 from edgecvx.quantize.request import USUAL_REFINEMENTS
-from edgecvx.quantize.scheme import ACTIVATION
 from edgecvx.quantize.smooth import smoothed, smoothed_weight, smoothing_scales
 
 

@@ -18,8 +18,8 @@ from edgecvx.graph.canonical import DOMAIN, QUANTIZED_OPS, check_canonical
 from edgecvx.graph.grids import BYTES, Grid, quantize_weight
 from edgecvx.graph.pairs import Pairs
 from edgecvx.graph.rewrite import array_of, name_of, reads_picture, shape_of
+from edgecvx.graph.scheme import ACTIVATION, Scheme
 from edgecvx.quantize.plan import LayerPlan, QuantPlan
-from edgecvx.quantize.scheme import ACTIVATION, Scheme
 
 
 def insert(graph: ir.Model, scheme: Scheme, plan: QuantPlan | None) -> ir.Model:

@@ -54,7 +54,7 @@ class PlanRequest:
             UsageError: With what is in vain.
         """
         default = PlanRequest()
-        if precision is not Precision.INT8 and self != default:
+        if not precision.calibrated and self != default:
             raise UsageError(
                 "--calib, --calib-samples, --plan, --quantizer and --estimator go with --precision int8: "
                 f"{precision.value} calibrates nothing"

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from edgecvx.data.preprocess import as_input
 from edgecvx.graph.rewrite import spec_of
 from edgecvx.graph.run import execute
+from edgecvx.graph.scheme import Scheme
 from edgecvx.quantize.insert import insert
 from edgecvx.quantize.plan import QuantPlan
 from edgecvx.quantize.planning import Planned
-from edgecvx.quantize.scheme import Scheme
 from edgecvx.spec import PreprocessSpec
 
 Array = NDArray[Any]

@@ -17,6 +17,7 @@ from edgecvx.results.accuracy import Interval
 from edgecvx.results.figures import between, counted, milliseconds, percent, times
 from edgecvx.results.latency import Percentile, Sustained, Turn, percentile
 from edgecvx.results.texts import shorten
+from edgecvx.spec import is_quantized
 
 BESIDE = 600
 """From this width on, labels stand beside what they name."""
@@ -115,7 +116,7 @@ def _dot(row: Row, x: float, y: float, best: bool, by: Row | None) -> str:
     tip = f"{row.label}: {milliseconds(row.p50 or 0.0)}, top-1 {percent(row.top1 or 0.0)}, {verdict}" + (
         "; on the front" if best else f"; {by.label} is at least as fast and as right" if by else ""
     )
-    if row.identity.precision.startswith("int8"):
+    if is_quantized(row.identity.precision):
         return svg.circle(x, y, 5.5, kind, tip=tip)
     if row.identity.precision == "fp16":
         return svg.path(f"M{svg.n(x)} {svg.n(y - 7)}l7 7l-7 7l-7-7Z", kind, tip=tip)

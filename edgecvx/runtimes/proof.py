@@ -23,17 +23,18 @@ from edgecvx.errors import ArtifactError
 from edgecvx.manifest import Manifest, write_atomically
 from edgecvx.runtimes import NO_OPTIONS, runtime_module
 from edgecvx.runtimes.base import Array, Session, run_batches
-from edgecvx.spec import Precision, TensorSpec, to_json
+from edgecvx.spec import Scales, TensorSpec, to_json
 
-LEAST: Mapping[Precision, float] = {
-    Precision.FP32: 1e-4,  # measured between the classes: 1.2e-6 at most
-    Precision.FP16: 1e-2,  # 2e-3: ONNX Runtime computes in halves on an Arm that has them, and in singles on a PC
-    Precision.INT8: 2e-3,
-    Precision.INT8_DYNAMIC: 2e-3,
+LEAST: Mapping[int, float] = {
+    32: 1e-4,  # measured between the classes: 1.2e-6 at most
+    16: 1e-2,  # 2e-3: ONNX Runtime computes in halves on an Arm that has them, and in singles on a PC
+    8: 2e-3,
 }
-"""What any file may be off by: the root mean square over the probes, as a part of the output's range."""
-NOISE: Mapping[Precision, float] = {Precision.INT8: 1.8, Precision.INT8_DYNAMIC: 0.9}
-"""What an INT8 file may be off by, as a part of what it was off from its reference when it was proved.
+"""Bits of a weight -> what any file may be off by: the root mean square over the probes, as a part of the output's
+range."""
+NOISE: Mapping[Scales, float] = {"none": 0.0, "calibrated": 1.8, "at run time": 0.9}
+"""Where scales come from -> what such a file may be off by, as a part of what it was off from its reference when it was
+proved.
 
 A calibrated file differs from its plan, computed operation by operation, because a number halfway between two steps
 goes up here and down there. Another class of processors is one more such calculation, as far from the plan, and from
@@ -236,7 +237,7 @@ def limit_of(manifest: Manifest, engine: str, options: Mapping[str, str]) -> flo
     if engine != manifest.proof.engine or options:
         return manifest.self_check.limit
     noise = max(output.noise for output in manifest.proof.outputs)
-    limit = max(LEAST[manifest.precision], NOISE.get(manifest.precision, 0.0) * noise)
+    limit = max(LEAST[manifest.precision.bits], NOISE[manifest.precision.scales] * noise)
     return min(limit, manifest.self_check.limit)
 
 

@@ -1,27 +1,14 @@
-"""What differs from target to target, as data; one small file each.
-
-The table names them without importing any, so that listing costs nothing.
-"""
+"""What differs from target to target, as data: every format is one, and every device."""
 
 from __future__ import annotations
 
 from edgecvx.errors import one_of
-from edgecvx.targets.base import Target, load_attribute
+from edgecvx.export.formats import FORMATS, get_format
+from edgecvx.targets.base import Target
+from edgecvx.targets.devices import DEVICES
 
-TARGETS: dict[str, str] = {
-    "onnx": "edgecvx.targets.onnx:TARGET",
-    "openvino": "edgecvx.targets.openvino:TARGET",
-    "tflite": "edgecvx.targets.tflite:TARGET",
-    "coreml": "edgecvx.targets.coreml:TARGET",
-    "tensorrt": "edgecvx.targets.tensorrt:TARGET",
-    "raspberrypi4": "edgecvx.targets.raspberrypi4:TARGET",
-    "raspberrypi5": "edgecvx.targets.raspberrypi5:TARGET",
-    "jetson-orin-nano": "edgecvx.targets.jetson_orin_nano:TARGET",
-    "android-cpu": "edgecvx.targets.android_cpu:TARGET",
-    "iphone": "edgecvx.targets.iphone:TARGET",
-    "intel-cpu": "edgecvx.targets.intel_cpu:TARGET",
-}
-"""Name -> ``module:attribute``."""
+TARGETS = (*FORMATS, *DEVICES)
+"""Their names, in the order they are shown."""
 
 
 def get_target(name: str) -> Target:
@@ -31,9 +18,8 @@ def get_target(name: str) -> Target:
         UsageError: There is none; the message names the nearest.
     """
     if name not in TARGETS:
-        raise one_of("target", name, tuple(TARGETS))
-    target: Target = load_attribute(TARGETS[name])
-    return target
+        raise one_of("target", name, TARGETS)
+    return DEVICES[name] if name in DEVICES else Target.of(get_format(name))
 
 
 def all_targets() -> list[Target]:

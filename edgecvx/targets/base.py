@@ -2,71 +2,45 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any
 
-from edgecvx.errors import EdgecvxError, UsageError
-from edgecvx.quantize.scheme import Scheme
-from edgecvx.spec import Precision
-
-Format = Literal["onnx", "openvino", "tflite", "coreml"]
+from edgecvx.errors import UsageError
+from edgecvx.export.base import Format, check_schemes, load_attribute
+from edgecvx.graph.scheme import Scheme
+from edgecvx.spec import Precision, to_json
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """A format or a device = a file format + a runtime + the lowering's options. Data only."""
+    """A format, as it is or as one device takes it best. Data only."""
 
     name: str
     title: str
     format: Format
-    suffix: str
-    """Of the file a runtime opens."""
-    runtime: str
-    """A name out of ``edgecvx.runtimes.RUNTIMES``."""
-    proved_in: str = ""
-    """The runtime its files are checked in where they are written, if that is not their own: a file that is compiled on
-    its device runs in no other place."""
-    lower: str
-    """``module:function`` of the lowering."""
-    options: str
-    """``module:class`` of its options."""
-    reads_ops: str
-    """``module:function`` that lists a file's ops."""
-    reads_products: str = ""
-    """``module:function`` that lists the layers whose int8 weights the runtime's kernels read in pairs; none where
-    products are exact for any weights."""
-    extra: str
-    """What to install: ``pip install 'edgecvx[extra]'``."""
-    floats: tuple[Precision, ...] = (Precision.FP32, Precision.FP16)
-    schemes: Mapping[Precision, Scheme] = field(default_factory=lambda: MappingProxyType({}))
+    schemes: Mapping[Precision, Scheme]
     """How each of its integer precisions is quantized."""
-    checks: str = ""
-    """``module:function`` that refuses what no file of this target can be, before any work is done."""
-    rules: str = ""
-    """``module:function`` that says what in a file breaks a rule of its runtime's compiler; for ``inspect``."""
     threads: int | None = None
     """How many threads are recommended on this device; None leaves it to the runtime."""
     settings: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
     """What differs from the lowering's own defaults."""
-    note: str = ""
+    note: str
 
     def __post_init__(self) -> None:
-        for precision, scheme in self.schemes.items():
-            if not precision.quantized or scheme.dynamic is not (precision is Precision.INT8_DYNAMIC):
-                raise EdgecvxError(f"target {self.name} has a scheme for {precision.value} that does not go with it")
+        check_schemes(self.name, self.schemes)
 
-    @property
-    def checked_in(self) -> str:
-        """The runtime a file is checked in before it is handed over."""
-        return self.proved_in or self.runtime
+    @classmethod
+    def of(cls, format: Format, **changes: Any) -> Target:
+        """The target of a format, with what differs from it."""
+        own = {"name": format.name, "title": format.title, "schemes": format.schemes, "note": format.note}
+        return cls(format=format, **{**own, **changes})
 
     @property
     def precisions(self) -> tuple[Precision, ...]:
         """Every precision this target has files of."""
-        return (*self.floats, *self.schemes)
+        return (*self.format.floats, *self.schemes)
 
     def check_precision(self, precision: Precision) -> None:
         """Refuses a precision this target has no file for; nothing is replaced by another one."""
@@ -74,8 +48,16 @@ class Target:
             known = ", ".join(p.value for p in self.precisions)
             raise UsageError(f"target {self.name} has no {precision.value}: it has {known}")
 
+    def as_json(self) -> dict[str, Any]:
+        """What a program that chooses a target has to know of it."""
+        format = self.format
+        return {
+            **{"name": self.name, "title": self.title, "format": format.kind, "suffix": format.suffix},
+            **{"runtime": format.runtime, "proved_in": format.proved_in, "extra": format.extra},
+            **{"floats": to_json(format.floats), "schemes": to_json(self.schemes)},
+            **{"threads": self.threads, "settings": to_json(self.settings), "note": self.note},
+        }
 
-def load_attribute(reference: str) -> Any:
-    """What a ``module:attribute`` reference names; the module is imported only here."""
-    module, _, attribute = reference.partition(":")
-    return getattr(importlib.import_module(module), attribute)
+    def options(self, precision: Precision) -> Any:
+        """The options of its format's lowering."""
+        return load_attribute(self.format.options)(precision=precision, **self.settings)

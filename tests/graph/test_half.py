@@ -13,12 +13,11 @@ from lowerings import canonical
 from support import network
 
 from edgecvx.errors import ExportError
-from edgecvx.export.base import Lowered
+from edgecvx.export.base import Lowered, load_attribute
 from edgecvx.graph.half import is_added, to_half
 from edgecvx.models.convnext import ConvNeXt
 from edgecvx.spec import Precision
 from edgecvx.targets import get_target
-from edgecvx.targets.base import load_attribute
 
 PACKAGES = {
     "onnx": "onnx_ir",
@@ -40,8 +39,8 @@ def write(request: pytest.FixtureRequest) -> Callable[..., Lowered]:
     target = get_target(request.param)
 
     def written(module: ConvNeXt, precision: Precision) -> Lowered:
-        options = load_attribute(target.options)(precision=precision)
-        lowered: Lowered = load_attribute(target.lower)(canonical(module, folds=()), options)
+        options = target.options(precision)
+        lowered: Lowered = load_attribute(target.format.lower)(canonical(module, folds=()), options)
         return lowered
 
     return written

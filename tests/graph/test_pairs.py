@@ -12,13 +12,14 @@ from support import network
 
 from edgecvx.export.onnx import lower as onnx
 from edgecvx.export.onnx.lower import OnnxOptions
+from edgecvx.export.onnx.reader import read_products as read_onnx_products
 from edgecvx.export.openvino import lower as openvino
 from edgecvx.export.openvino import reader as openvino_inspection
 from edgecvx.export.openvino.lower import OpenVINOOptions
 from edgecvx.graph.grids import quantize_weight
 from edgecvx.graph.pairs import PAIR_LIMIT, PairOrder, Product, check_pairs, pairs_of, room_for_pairs
+from edgecvx.graph.scheme import Scheme
 from edgecvx.models.variants import VARIANTS
-from edgecvx.quantize.scheme import Scheme
 from edgecvx.spec import Precision
 from edgecvx.targets import get_target
 
@@ -133,7 +134,7 @@ def files(kind: str, folder: Path, scheme: Scheme | None = None) -> dict[str, Pa
 @pytest.mark.parametrize("kind", NETWORKS)
 def test_written_files_hold_no_pair_that_overflows(kind: str, tmp_path: Path) -> None:
     for name, path in files(kind, tmp_path).items():
-        reader = openvino_inspection.read_products if name == "openvino" else onnx.read_products
+        reader = openvino_inspection.read_products if name == "openvino" else read_onnx_products
         products = reader(path)
         found = check_pairs(products)
         assert found.pairs > 5_000 and not found.overflowing, f"{name}: {found}"
@@ -142,7 +143,7 @@ def test_written_files_hold_no_pair_that_overflows(kind: str, tmp_path: Path) ->
 
 def test_a_file_whose_weights_were_not_looked_at_is_told_pair_by_pair(tmp_path: Path) -> None:
     for name, path in files("v2", tmp_path, Scheme(pairs=())).items():
-        reader = openvino_inspection.read_products if name == "openvino" else onnx.read_products
+        reader = openvino_inspection.read_products if name == "openvino" else read_onnx_products
         found = check_pairs(reader(path))
         assert 0 < found.overflowing < found.pairs // 10 and len(found.examples) == 5
         for overflow in found.examples:

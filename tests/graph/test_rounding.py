@@ -14,7 +14,7 @@ from edgecvx.graph.pairs import PairOrder, Product, check_pairs, pairs_of
 from edgecvx.graph.qdq import weight_of
 from edgecvx.graph.rewrite import array_of, reads_picture
 from edgecvx.graph.rounding import covariance, rounded_for_pictures
-from edgecvx.quantize.scheme import Scheme
+from edgecvx.graph.scheme import Scheme
 from edgecvx.spec import PreprocessSpec
 
 SHAPE = (24, 3, 4, 4)

@@ -11,7 +11,7 @@ from onnx.reference import ReferenceEvaluator
 from quantized import images_of, quantized
 
 from edgecvx.graph.run import execute
-from edgecvx.quantize.scheme import Role, Scheme
+from edgecvx.graph.scheme import Role, Scheme
 from edgecvx.spec import Task
 
 EVERYTHING = Scheme(outputs=frozenset(Role), activations=True)

@@ -38,7 +38,7 @@ def test_every_format_counts_the_same_arithmetic(exported: dict[str, Path]) -> N
 
 
 def test_what_reads_a_format_may_be_missing(exported: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(sys.modules, "edgecvx.export.onnx.lower", raising=False)
+    monkeypatch.delitem(sys.modules, "edgecvx.export.onnx.reader", raising=False)
     monkeypatch.setitem(sys.modules, "onnx_ir", None)  # as on a board
     with pytest.raises(RuntimeUnavailableError, match=r"onnx_ir, which reads \.onnx files.*edgecvx\[onnx\]"):
         inspect(exported["onnx"])

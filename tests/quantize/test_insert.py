@@ -15,10 +15,10 @@ from edgecvx.errors import EdgecvxError, UsageError
 from edgecvx.graph.grids import BYTES, quantize_weight
 from edgecvx.graph.qdq import grid_of, is_quantized, output_grid, quantized_input, weight_of
 from edgecvx.graph.rewrite import array_of
+from edgecvx.graph.scheme import Role, Scheme
 from edgecvx.models.convnext import ConvNeXt, initialize
 from edgecvx.quantize.insert import insert
 from edgecvx.quantize.plan import QuantPlan
-from edgecvx.quantize.scheme import Role, Scheme
 from edgecvx.spec import ArchSpec, PreprocessSpec, Task
 
 ARCH = ArchSpec(name="small", depths=(1, 1, 1, 1), dims=(8, 8, 16, 16))

@@ -17,13 +17,13 @@ from support import network, relative_error
 pytest.importorskip("nncf")
 
 from edgecvx.errors import EdgecvxError, RuntimeUnavailableError
+from edgecvx.graph.scheme import Role, Scheme
 from edgecvx.quantize import nncf as engine
 from edgecvx.quantize.calibrate import calibrate
 from edgecvx.quantize.decide import Decisions, decide
 from edgecvx.quantize.insert import insert
 from edgecvx.quantize.nncf import decide_with_nncf
 from edgecvx.quantize.plan import QuantPlan
-from edgecvx.quantize.scheme import Role, Scheme
 from edgecvx.spec import PreprocessSpec
 
 SCHEMES = (Scheme(), Scheme(symmetric=True), Scheme(outputs=frozenset(Role), activations=True))

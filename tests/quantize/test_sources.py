@@ -17,8 +17,8 @@ from edgecvx.data.preprocess import normalize
 from edgecvx.data.probe import probe_pictures
 from edgecvx.graph.qdq import is_quantized
 from edgecvx.graph.run import execute
+from edgecvx.graph.scheme import Role, Scheme
 from edgecvx.quantize.planning import Planned
-from edgecvx.quantize.scheme import Role, Scheme
 from edgecvx.quantize.sources import Sources
 from edgecvx.spec import PreprocessSpec
 

@@ -221,11 +221,11 @@ def of(manifest: Manifest, precision: Precision, noise: float, limit: float) -> 
 @pytest.mark.parametrize(
     ("precision", "noise", "limit"),
     [
-        (Precision.FP32, 1e-7, LEAST[Precision.FP32]),
-        (Precision.FP16, 5e-4, LEAST[Precision.FP16]),
-        (Precision.INT8, 0.0, LEAST[Precision.INT8]),  # a network so small that it is its plan
-        (Precision.INT8, 0.004, NOISE[Precision.INT8] * 0.004),
-        (Precision.INT8_DYNAMIC, 0.008, NOISE[Precision.INT8_DYNAMIC] * 0.008),
+        (Precision.FP32, 1e-7, LEAST[Precision.FP32.bits]),
+        (Precision.FP16, 5e-4, LEAST[Precision.FP16.bits]),
+        (Precision.INT8, 0.0, LEAST[Precision.INT8.bits]),  # a network so small that it is its plan
+        (Precision.INT8, 0.004, NOISE[Precision.INT8.scales] * 0.004),
+        (Precision.INT8_DYNAMIC, 0.008, NOISE[Precision.INT8_DYNAMIC.scales] * 0.008),
         (Precision.INT8, 0.9, 0.1),  # never more than it may be off from its plan
     ],
 )

@@ -13,9 +13,9 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from edgecvx.graph.grids import as_float32, grid_of_range, weight_scales
+from edgecvx.graph.scheme import ACTIVATION, Scheme
 from edgecvx.quantize.insert import insert
 from edgecvx.quantize.plan import LayerPlan, QuantPlan, TensorPlan
-from edgecvx.quantize.scheme import ACTIVATION, Scheme
 from edgecvx.spec import Calibration, InputKind
 
 Array = NDArray[Any]

@@ -21,11 +21,11 @@ from numpy.typing import NDArray
 from quantized import plan_of
 from support import network, probe, relative_error
 
+from edgecvx.export.base import load_attribute
 from edgecvx.models.convnext import ConvNeXt
 from edgecvx.quantize.insert import insert
 from edgecvx.spec import Precision
 from edgecvx.targets import get_target
-from edgecvx.targets.base import load_attribute
 
 for package in ("onnxruntime", "openvino", "ai_edge_litert"):
     pytest.importorskip(package)
@@ -89,11 +89,11 @@ def written(module: ConvNeXt, name: str, target: str, folder: Path) -> list[File
             scheme = chosen.schemes[precision]
             scheme = dataclasses.replace(scheme, pairs=()) if name == UNSAFE else scheme
             source = insert(graph, scheme, None if scheme.dynamic else plan)
-        options = load_attribute(chosen.options)(precision=precision, **chosen.settings)
-        lowered = load_attribute(chosen.lower)(source, options)
+        options = chosen.options(precision)
+        lowered = load_attribute(chosen.format.lower)(source, options)
         for suffix, content in lowered.files.items():
             (folder / f"{name}-{precision.value}{suffix}").write_bytes(content)
-        path = folder / f"{name}-{precision.value}{chosen.suffix}"
+        path = folder / f"{name}-{precision.value}{chosen.format.suffix}"
         float_path = found[0].path if found else path
         found.append(File(network=name, target=target, precision=precision, path=path, float_path=float_path))
     return found

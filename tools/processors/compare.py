@@ -218,7 +218,7 @@ def markdown(row: Row) -> str:
 def write(rows: Sequence[Row], refused: Sequence[str]) -> None:
     """Writes the table, with what it was measured on, and its figures."""
     processor = this_processor()
-    versions = {t: str(availability(get_target(t).runtime).version) for t in TARGETS}
+    versions = {t: str(availability(get_target(t).format.runtime).version) for t in TARGETS}
     about = [
         "# The same files on other processors",
         "",

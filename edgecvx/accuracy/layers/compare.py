@@ -9,7 +9,7 @@ Two figures per tensor, both signal to noise in decibels over all pictures, ``10
     ``r`` is what the FP32 layers make of the artifact's *own* tensors before this one. What was inherited is on both
     sides and cancels; a broken layer stands alone. By this figure layers are ranked, and suspects named.
 
-The artifact's tensors come out of a debug build of its own file (``edgecvx.export.expose``), in its own runtime; the
+The artifact's tensors come out of a debug build of its own file (``edgecvx.export.formats``), in its own runtime; the
 tensors correspond because the reference is the canonical graph with the artifact's own folds. Only one group of tensors
 is held in memory at a time.
 """
@@ -33,7 +33,8 @@ from edgecvx.accuracy.runtime_used import measured_in
 from edgecvx.board.batches import batches
 from edgecvx.data.preprocess import Source, prepare_batch
 from edgecvx.errors import ArtifactError, EdgecvxError, UsageError
-from edgecvx.export.expose import Exposer, exposer
+from edgecvx.export.base import Format, load_attribute
+from edgecvx.export.formats import get_format
 from edgecvx.manifest import Manifest, locate, read_manifest, verify_files
 from edgecvx.proof.selfcheck import channels_first
 from edgecvx.results.accuracy import LayerError, Validation
@@ -111,8 +112,9 @@ def per_layer(
     chosen = list(sources) or _drawn(pictures, manifest)
     checkpoints = [checkpoint] if isinstance(checkpoint, Path) else list(checkpoint or ())
     reference = canonical_reference(manifest, checkpoints, threads=threads)
-    build = exposer(manifest.format)
-    own = {name: told for name, told in build.inner_tensors(path).items() if not _rescaled(manifest, name)}
+    format = get_format(manifest.format)
+    inner: Mapping[str, str] = load_attribute(format.inner_tensors)(path)
+    own = {canonical: name for canonical, name in inner.items() if not _rescaled(manifest, canonical)}
     shown = [_told_int8(tensor, manifest) for tensor in reference.tensors if tensor.name in own]
     if not shown:
         raise ArtifactError(f"{path.name} has no tensor that carries a canonical name: it was not written by edgecvx")
@@ -120,7 +122,7 @@ def per_layer(
     compared = _Comparison(
         path=path,
         manifest=manifest,
-        build=build,
+        format=format,
         own=own,
         reference=reference,
         pictures=chosen,
@@ -284,7 +286,7 @@ class _Comparison:
 
     path: Path
     manifest: Manifest
-    build: Exposer
+    format: Format
     own: Mapping[str, str]
     """Canonical names of the tensors the artifact can show, and what it calls them."""
     reference: CanonicalReference
@@ -300,7 +302,8 @@ class _Comparison:
         canonical = {own[name]: name for name in (*given, *names)}
         values, steps = reference.values(names), reference.steps(names, given)
         with tempfile.TemporaryDirectory(prefix="edgecvx-debug-") as folder:
-            opened = _write(Path(folder), self.path.stem, self.build.expose(self.path, exposed))
+            debug_build = load_attribute(self.format.expose)(self.path, exposed)
+            opened = _write(Path(folder), self.path.stem, debug_build)
             session = open_session(measured_in(manifest), opened, threads=self.threads, options=self.options)
             try:
                 for batch, kept in batches(self.pictures, manifest.input.shape[0]):

@@ -34,7 +34,7 @@ class CoreMLOptions:
             raise UsageError(f"Core ML packages are written for iOS 16 or 17, not {self.ios}")
         if self.int8_arithmetic not in ("fp16", "fp32"):
             raise UsageError(f"an INT8 package computes the rest in fp16 or fp32, not {self.int8_arithmetic!r}")
-        if self.precision is Precision.INT8_DYNAMIC:
+        if self.precision.quantized and not self.precision.calibrated:
             raise UsageError(
                 "Core ML has no int8-dynamic: the scales of activations are constants of the file; use int8"
             )
@@ -49,7 +49,7 @@ class CoreMLOptions:
     @property
     def half(self) -> bool:
         """Whether the floats of the program are FP16."""
-        return self.precision is Precision.FP16 or (self.precision.quantized and self.int8_arithmetic == "fp16")
+        return self.precision.half or (self.precision.quantized and self.int8_arithmetic == "fp16")
 
     def takes_picture(self, input_kind: InputKind) -> bool:
         """Whether the file takes a picture; else it takes an array."""

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
+from edgecvx.export.base import OpInfo
 from edgecvx.export.coreml.program import CONSTEXPR, Named, Op, read_package
-from edgecvx.export.opinfo import OpInfo
 
 LAYERS = ("conv", "linear")
 """The operations with weights."""
@@ -57,7 +57,7 @@ def read_ops(path: Path) -> tuple[OpInfo, ...]:
                 shape=kind.shape or (),
                 const_bytes=sum(constants[n].bytes for n in sorted(read - counted)),
                 macs=_macs(op, constants),
-                int8=_is_int8(op, constants, dequantized),
+                bits=8 if _is_int8(op, constants, dequantized) else None,
             )
         )
         counted |= read

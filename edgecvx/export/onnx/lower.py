@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from types import MappingProxyType
 from typing import Literal, get_args
 
-import numpy as np
 import onnx_ir as ir
-from google.protobuf.message import DecodeError
 
-from edgecvx.errors import ArtifactError, ExportError, one_of
+from edgecvx.errors import ExportError, one_of
 from edgecvx.export.base import Lowered
 from edgecvx.export.onnx.int8 import IntegerRowForm
 from edgecvx.export.onnx.plain import plain_form
 from edgecvx.export.onnx.rows import RowForm
-from edgecvx.export.opinfo import OpInfo
-from edgecvx.graph.pairs import PairOrder, Product
-from edgecvx.graph.qdq import DEQUANTIZE, is_quantized
-from edgecvx.graph.rewrite import is_constant, name_of, shape_of, spec_of
+from edgecvx.graph.qdq import is_quantized
+from edgecvx.graph.rewrite import spec_of
 from edgecvx.spec import Precision
 
 KEPT_FLOAT = {
@@ -49,13 +43,8 @@ class OnnxOptions:
     def __post_init__(self) -> None:
         if self.form not in get_args(Form):
             raise one_of("form of an ONNX file", self.form, get_args(Form))
-        if self.form == "plain" and self.precision is Precision.FP16:
+        if self.form == "plain" and self.precision.half:
             raise ExportError("there is no plain form in FP16: only the form in rows knows what has to stay float32")
-
-
-_WEIGHTS = {"Conv": 1, "Gemm": 1, "MatMulIntegerToFloat": 1, "DynamicQuantizeMatMul": 1, "QLinearConv": 3}
-"""Operations that may multiply integers -> which of their inputs are the weights."""
-PRODUCTS = ("Gemm", "MatMul", "MatMulIntegerToFloat", "DynamicQuantizeMatMul")
 
 
 def lower(graph: ir.Model, options: OnnxOptions) -> Lowered:
@@ -76,7 +65,7 @@ def lower(graph: ir.Model, options: OnnxOptions) -> Lowered:
     if options.precision.quantized:
         integers = IntegerRowForm(graph, taps=options.taps)
         return _lowered(integers.model, integers.passes, integers.kept_float)
-    half = options.precision is Precision.FP16
+    half = options.precision.half
     floats = RowForm(graph, half=half, taps=options.taps)
     return _lowered(floats.model, floats.passes, KEPT_FLOAT if half else {})
 
@@ -89,92 +78,3 @@ def _lowered(model: ir.Model, passes: tuple[str, ...], kept_float: Mapping[str, 
         passes=passes,
         kept_float=kept_float,
     )
-
-
-def read_products(path: Path) -> tuple[Product, ...]:
-    """The layers of an ONNX file whose int8 weights ONNX Runtime's kernels read in pairs.
-
-    Raises:
-        ArtifactError: The file is not an ONNX model.
-    """
-    return tuple(filter(None, map(_product, _graph(path))))
-
-
-def _product(node: ir.Node) -> Product | None:
-    weight = node.inputs[_WEIGHTS[node.op_type]] if node.op_type in _WEIGHTS else None
-    source = None if weight is None else weight.producer()
-    if source is not None and source.op_type == DEQUANTIZE:
-        weight = source.inputs[0]
-    if weight is None or weight.const_value is None or weight.const_value.dtype is not ir.DataType.INT8:
-        return None
-    values = np.asarray(weight.const_value.numpy(), np.int8)
-    is_depthwise = values.ndim == 4 and values.shape[1] == 1
-    if node.op_type in ("MatMulIntegerToFloat", "DynamicQuantizeMatMul"):  # [in, out]
-        values = values.T
-    return None if is_depthwise else Product(name=name_of(node.outputs[0]), values=values, order=PairOrder.ROWS)
-
-
-def read_ops(path: Path) -> tuple[OpInfo, ...]:
-    """The operations of an ONNX file, in the order they are executed.
-
-    Raises:
-        ArtifactError: The file is not an ONNX model.
-    """
-    seen: set[str] = set()
-    return tuple(_op_info(node, seen) for node in _graph(path))
-
-
-def _graph(path: Path) -> ir.Graph:
-    try:
-        graph = ir.load(path).graph
-    except (DecodeError, OSError, ValueError, TypeError, AttributeError) as error:
-        raise ArtifactError(
-            f"{path.name} is not an ONNX model that can be read: {' '.join(str(error).split())}"
-        ) from error
-    if not len(graph):
-        raise ArtifactError(f"{path.name} is not an ONNX model: it has no operations")
-    return graph
-
-
-def _op_info(node: ir.Node, seen: set[str]) -> OpInfo:
-    """One node; ``seen`` are the constants counted so far."""
-    value = node.outputs[0]
-    constants = {name_of(v): v for v in node.inputs if is_constant(v)}
-    fresh = [v for name, v in constants.items() if v is not None and name not in seen]
-    seen.update(constants)
-    return OpInfo(
-        op=f"{node.domain}.{node.op_type}" if node.domain else node.op_type,
-        name=name_of(value),
-        dtype=value.dtype.numpy().name if value.dtype is not None else "unknown",
-        shape=shape_of(value),
-        const_bytes=sum(v.const_value.nbytes for v in fresh if v.const_value is not None),
-        macs=_macs(node),
-        int8=_is_int8(node),
-    )
-
-
-def _macs(node: ir.Node) -> int:
-    """Each element of the output takes one multiply-accumulate per weight that leads to it."""
-    if node.op_type in ("Conv", "QLinearConv"):
-        weight = node.inputs[1 if node.op_type == "Conv" else 3]
-        depth = 0 if weight is None else math.prod(shape_of(weight)[1:])
-    elif node.op_type in PRODUCTS and node.inputs[0] is not None and not _is_mean(node):
-        depth = shape_of(node.inputs[0])[-1]
-    else:
-        return 0
-    return math.prod(shape_of(node.outputs[0])) * depth
-
-
-def _is_mean(node: ir.Node) -> bool:
-    """Whether a product only adds up: with a row or a column of one number. Other formats have an operation for it."""
-    factors = [v.const_value.numpy() for v in node.inputs[:2] if v is not None and v.const_value is not None]
-    return any(1 in factor.shape and factor.size > 1 and np.ptp(factor) == 0 for factor in factors)
-
-
-def _is_int8(node: ir.Node) -> bool:
-    """Whether integers are multiplied: by an operation made for it, or between the Q and DQ a runtime fuses."""
-    if node.op_type in ("QLinearConv", "MatMulIntegerToFloat", "DynamicQuantizeMatMul"):
-        return True
-    sources = [None if value is None else value.producer() for value in node.inputs[:2]]
-    is_layer = node.op_type in ("Conv", "Gemm")
-    return is_layer and all(source is not None and source.op_type == DEQUANTIZE for source in sources)

@@ -60,7 +60,7 @@ def lower(graph: ir.Model, options: OpenVINOOptions) -> Lowered:
         RuntimeUnavailableError: OpenVINO is not installed.
         UsageError: A tap names no value of the file.
     """
-    half, quantized = options.precision is Precision.FP16, is_quantized(graph)
+    half, quantized = options.precision.half, is_quantized(graph)
     if quantized is not options.precision.quantized:
         kind = "quantized" if quantized else "float"
         raise ExportError(f"a {kind} graph cannot be written with precision {options.precision.value}")

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from edgecvx.errors import ArtifactError
-from edgecvx.export.opinfo import OpInfo
+from edgecvx.export.base import OpInfo
 from edgecvx.graph.pairs import PairOrder, Product
 
 _TYPES = {"FP32": "float32", "FP16": "float16", "U8": "uint8", "I8": "int8", "I64": "int64"}
@@ -106,7 +106,7 @@ def _op_infos(layers: Layers, sources: Sources) -> Iterator[OpInfo]:
                 shape=shape,
                 const_bytes=sum(sizes.pop(source, 0) for source in below),
                 macs=math.prod(shape) * depth,
-                int8=depth > 0 and constants.get(below[1]) in _INT8 and _on_a_grid(layers[below[0]]),
+                bits=8 if depth > 0 and constants.get(below[1]) in _INT8 and _on_a_grid(layers[below[0]]) else None,
             )
 
 

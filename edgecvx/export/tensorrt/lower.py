@@ -92,7 +92,7 @@ def lower(graph: ir.Model, options: TensorRTOptions) -> Lowered:
         raise ExportError(
             f"a file for TensorRT in {options.precision.value} was asked for, but the graph has {found} weights"
         )
-    half = options.precision is Precision.FP16
+    half = options.precision.half
     form = TensorRTForm(graph, half=half, taps=options.taps)
     hold(form.model)
     return Lowered(
@@ -105,7 +105,7 @@ def lower(graph: ir.Model, options: TensorRTOptions) -> Lowered:
 
 
 def _kept_float(graph: ir.Model, precision: Precision) -> Mapping[str, str]:
-    if precision is Precision.FP16:
+    if precision.half:
         return IN_FLOAT32
     if not precision.quantized:
         return {}

@@ -106,7 +106,7 @@ def lower(graph: ir.Model, options: TFLiteOptions) -> Lowered:
         {spec.name: emitter.tensors[spec.name] for spec in outputs},
         description=graph.metadata_props.get("edgecvx.model", "edgecvx"),
     )
-    half = options.precision is Precision.FP16
+    half = options.precision.half
     return Lowered(
         files={".tflite": append_labels(content, labels_of(graph.metadata_props))},
         inputs=(source,),

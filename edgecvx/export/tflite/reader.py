@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from edgecvx.export.opinfo import OpInfo
+from edgecvx.export.base import OpInfo
 from edgecvx.export.tflite import schema as tflite_schema
 
 
@@ -34,7 +34,7 @@ def _op_info(op: tflite_schema.Operator, seen: set[int]) -> OpInfo:
         shape=output.shape if output else (),
         const_bytes=sum(t.bytes for t in fresh.values()),
         macs=macs,
-        int8=macs > 0 and op.inputs[1].dtype == "int8",
+        bits=8 if macs > 0 and op.inputs[1].dtype == "int8" else None,
     )
 
 

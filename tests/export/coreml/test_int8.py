@@ -35,7 +35,7 @@ from edgecvx.export.coreml.writer import Identifiers
 from edgecvx.graph.canonical import build_canonical
 from edgecvx.graph.fold import fold
 from edgecvx.graph.qdq import weight_of
-from edgecvx.quantize.scheme import Role, Scheme
+from edgecvx.graph.scheme import Role, Scheme
 from edgecvx.runtimes.mil.executor import ReferenceSession, read_ops
 from edgecvx.spec import InputKind, Precision, PreprocessSpec, Task
 from edgecvx.targets import get_target
@@ -243,7 +243,7 @@ def test_every_layer_is_listed_as_int8_and_everything_else_as_float(tmp_path: Pa
     ops = read_ops(save(package, tmp_path))
     layers = [op for op in ops if op.macs]
     assert len(layers) == sum(node.op_type in ("Conv", "Gemm") for node in graph.graph)
-    assert all(op.int8 for op in layers)
+    assert all(op.bits for op in layers)
     assert {op.dtype for op in ops if op.op == "quantize"} == {"int8"}
     assert {op.dtype for op in ops[:-3]} - {"int8"} == {"float16"}  # behind them: the door, the softmax, the label
     stem = next(op for op in layers if op.name == "stem_0")
@@ -263,14 +263,14 @@ def test_layers_left_float_are_told(tmp_path: Path) -> None:
     }
     depthwise = [op for op in read_ops(save(package, tmp_path)) if op.name.endswith("conv_dw")]
     assert depthwise
-    assert not any(op.int8 for op in depthwise)
+    assert not any(op.bits for op in depthwise)
 
 
 def test_int8_weights_alone_multiply_no_integers(tmp_path: Path) -> None:
     package, _ = written(canonical(), scheme=Scheme(dynamic=True))
     layers = [op for op in read_ops(save(package, tmp_path)) if op.macs]
     assert layers
-    assert not any(op.int8 for op in layers)
+    assert not any(op.bits for op in layers)
     assert "int8-activations" not in package.passes
 
 

@@ -27,19 +27,20 @@ from quantized import images_of, quantized, run_onnx
 from edgecvx.errors import ExportError, UsageError
 from edgecvx.export.base import Lowered
 from edgecvx.export.onnx.expose import expose, inner_tensors
-from edgecvx.export.onnx.lower import OnnxOptions, lower, read_ops
+from edgecvx.export.onnx.format import FORMAT
+from edgecvx.export.onnx.lower import OnnxOptions, lower
+from edgecvx.export.onnx.reader import read_ops
 from edgecvx.graph.rewrite import is_constant
+from edgecvx.graph.scheme import Role, Scheme
 from edgecvx.models.convnext import ConvNeXt, initialize
-from edgecvx.quantize.scheme import Role, Scheme
 from edgecvx.runtimes.onnxruntime import open_session
 from edgecvx.spec import ArchSpec, Precision, PreprocessSpec, Task
-from edgecvx.targets.onnx import TARGET
 
 INT8 = OnnxOptions(precision=Precision.INT8)
 DYNAMIC = OnnxOptions(precision=Precision.INT8_DYNAMIC)
 PLAIN = OnnxOptions(precision=Precision.INT8, form="plain")
 SCHEMES = {
-    "target": TARGET.schemes[Precision.INT8],
+    "target": FORMAT.schemes[Precision.INT8],
     "everything": Scheme(outputs=frozenset(Role), activations=True),
     "symmetric, inputs only": Scheme(symmetric=True),
 }
@@ -183,7 +184,7 @@ def test_one_wrong_number_is_found_where_it_is(constant: str, layer: str, tmp_pa
 def test_every_task_stays_near_pytorch(task: Task, tmp_path: Path) -> None:
     module, x = network(), probe(2)
     graph = canonical(module, task=task, batch=2)
-    for scheme, options in ((SCHEMES["target"], INT8), (TARGET.schemes[Precision.INT8_DYNAMIC], DYNAMIC)):
+    for scheme, options in ((SCHEMES["target"], INT8), (FORMAT.schemes[Precision.INT8_DYNAMIC], DYNAMIC)):
         file = lower(quantized(graph, scheme, [x]), options)
         # Eight bits through five blocks with random weights; the dynamic file's inputs are as coarse.
         assert 0 < worst(run(file, x, tmp_path, open_session), reference(module, x, task)) < 0.1
@@ -192,7 +193,7 @@ def test_every_task_stays_near_pytorch(task: Task, tmp_path: Path) -> None:
 
 def test_a_dynamic_file_finds_its_scales_itself(tmp_path: Path) -> None:
     graph = canonical(network())
-    model = model_of(lower(quantized(graph, TARGET.schemes[Precision.INT8_DYNAMIC]), DYNAMIC))
+    model = model_of(lower(quantized(graph, FORMAT.schemes[Precision.INT8_DYNAMIC]), DYNAMIC))
     counts = Counter(node.op_type for node in model.graph.node)
     assert counts["DynamicQuantizeMatMul"] == 1 + 3 + 2 * 5 + 1  # stem, downsampling, fc1 and fc2, classifier
     assert not counts["QuantizeLinear"] and not counts["MatMulIntegerToFloat"]
@@ -258,13 +259,13 @@ def test_nearly_all_arithmetic_is_in_integers(name: str, dims: Sequence[int], tm
     ops = read_ops(written(file, tmp_path))
     macs = sum(op.macs for op in ops)
     assert macs == sum(op.macs for op in read_ops(written(lower(floats, OnnxOptions()), tmp_path)))
-    assert sum(op.macs for op in ops if op.int8) >= 0.95 * macs
-    assert all(op.int8 == (op.op.startswith("com.microsoft.")) for op in ops if op.macs)
+    assert sum(op.macs for op in ops if op.bits) >= 0.95 * macs
+    assert all(bool(op.bits) == (op.op.startswith("com.microsoft.")) for op in ops if op.macs)
     assert len(file.files[".onnx"]) <= 0.28 * len(lower(floats, OnnxOptions()).files[".onnx"])
     assert file.passes == ("pixels-as-rows", "integer-products", "norm-of-pixels-as-channels", "tanh-gelu")
     assert set(file.kept_float) == {"LayerNorm2d", "Grn", "Gelu", "Add", "GlobalAveragePool", "float convolution"}
     plain = read_ops(written(lower(graph, PLAIN), tmp_path))
-    assert sum(op.macs for op in plain if op.int8) == sum(op.macs for op in ops if op.int8)
+    assert sum(op.macs for op in plain if op.bits) == sum(op.macs for op in ops if op.bits)
 
 
 def test_inner_tensors_can_be_looked_at(tmp_path: Path) -> None:

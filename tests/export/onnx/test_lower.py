@@ -31,7 +31,8 @@ pytest.importorskip("onnxruntime")
 
 from edgecvx.errors import ArtifactError, ExportError, UsageError
 from edgecvx.export.base import Lowered
-from edgecvx.export.onnx.lower import OnnxOptions, lower, read_ops
+from edgecvx.export.onnx.lower import OnnxOptions, lower
+from edgecvx.export.onnx.reader import read_ops
 from edgecvx.models.convnext import ConvNeXt, initialize
 from edgecvx.runtimes.onnxruntime import open_session
 from edgecvx.spec import ArchSpec, Precision, PreprocessSpec, Task, TensorSpec

@@ -25,8 +25,8 @@ from edgecvx.export.openvino.expose import expose, inner_tensors
 from edgecvx.export.openvino.lower import OpenVINOOptions, lower
 from edgecvx.export.openvino.reader import read_ops
 from edgecvx.graph.qdq import quantized_input, weight_of
+from edgecvx.graph.scheme import Role, Scheme
 from edgecvx.quantize.insert import insert
-from edgecvx.quantize.scheme import Role, Scheme
 from edgecvx.runtimes.openvino import open_session
 from edgecvx.spec import Precision, PreprocessSpec, Task
 from edgecvx.targets import get_target
@@ -125,7 +125,7 @@ def test_weights_alone_in_int8_are_computed_in_float(tmp_path: Path) -> None:
     graph, x = insert(canonical(network(), task=Task.FEATURES), scheme, None), probe(seed=7)
     lowered = lower(graph, OpenVINOOptions(precision=Precision.INT8_DYNAMIC))
     assert worst(run(lowered, x, tmp_path, open_session), expected(graph, x)) < EXACT
-    assert not any(op.int8 for op in read_ops(written(lowered, tmp_path)))
+    assert not any(op.bits for op in read_ops(written(lowered, tmp_path)))
 
 
 def test_each_layer_is_exact_on_its_own_input(tmp_path: Path) -> None:
@@ -215,9 +215,9 @@ def test_bytes_go_into_the_stem_as_they_are(tmp_path: Path) -> None:
 def test_read_ops_tells_what_is_int8(tmp_path: Path) -> None:
     lowered = lower(quantized(canonical(network())), INT8)
     ops = read_ops(written(lowered, tmp_path))
-    layers = {op.name.split("/")[0]: op.int8 for op in ops if op.macs}
+    layers = {op.name.split("/")[0]: op.bits == 8 for op in ops if op.macs}
     assert layers == {name: SCHEME.quantizes(name) for name in layers} and len(layers) == 5 * 3 + 3 + 2
-    assert not any(op.int8 for op in ops if not op.macs)
+    assert not any(op.bits for op in ops if not op.macs)
     fc1 = next(op for op in ops if op.name == "stages.3.blocks.0.mlp.fc1/conv")
     assert fc1.const_bytes == 4 * 32 * 32 + 4 * 4 * 32  # int8 weights and their scales; the bias is added apart
     assert sum(op.const_bytes for op in ops) == pytest.approx(len(lowered.files[".bin"]), rel=0.1)

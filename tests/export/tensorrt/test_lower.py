@@ -30,13 +30,13 @@ from quantized import images_of, quantized, run_onnx
 
 from edgecvx.errors import ExportError, UsageError
 from edgecvx.export.base import Lowered
-from edgecvx.export.onnx.lower import read_ops
+from edgecvx.export.onnx.reader import read_ops
+from edgecvx.export.tensorrt.format import INT8 as SCHEME
 from edgecvx.export.tensorrt.lower import IR_VERSION, OPSET, SUFFIX, TensorRTOptions, lower
+from edgecvx.graph.scheme import Scheme
 from edgecvx.models.convnext import ConvNeXt, initialize
-from edgecvx.quantize.scheme import Scheme
 from edgecvx.runtimes.onnxruntime import open_session
 from edgecvx.spec import ArchSpec, Precision, PreprocessSpec, Task, TensorSpec
-from edgecvx.targets.tensorrt import INT8 as SCHEME
 
 FP32, FP16, INT8 = (TensorRTOptions(precision=p) for p in (Precision.FP32, Precision.FP16, Precision.INT8))
 
@@ -150,7 +150,7 @@ def test_nearly_all_of_atto_is_int8(tmp_path: Path) -> None:
     arch = ArchSpec(name="convnextv2_atto", depths=(2, 2, 6, 2), dims=(40, 80, 160, 320))
     graph = canonical(initialize(ConvNeXt(arch, 1000), 0))
     ops = read_ops(written(lower(quantized(graph, SCHEME), INT8), tmp_path))
-    assert sum(op.macs for op in ops if op.int8) / sum(op.macs for op in ops) > 0.95
+    assert sum(op.macs for op in ops if op.bits) / sum(op.macs for op in ops) > 0.95
 
 
 def test_taps_show_what_is_inside(tmp_path: Path) -> None:

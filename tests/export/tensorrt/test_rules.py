@@ -23,11 +23,11 @@ from quantized import quantized
 from edgecvx.errors import ArtifactError, ExportError
 from edgecvx.export.onnx.lower import OnnxOptions
 from edgecvx.export.onnx.lower import lower as lower_for_onnxruntime
+from edgecvx.export.tensorrt.format import INT8
 from edgecvx.export.tensorrt.lower import SUFFIX, TensorRTOptions, lower
 from edgecvx.export.tensorrt.rules import RULES, check_file, hold, violations
-from edgecvx.quantize.scheme import Role, Scheme
+from edgecvx.graph.scheme import Role, Scheme
 from edgecvx.spec import Precision, PreprocessSpec, Task
-from edgecvx.targets.tensorrt import INT8
 
 BLOCK = "stages.2.blocks.1"
 

@@ -24,19 +24,20 @@ from ai_edge_litert.interpreter import Interpreter
 from edgecvx.errors import ExportError
 from edgecvx.export.base import Lowered
 from edgecvx.export.tflite.expose import expose, inner_tensors
+from edgecvx.export.tflite.format import FORMAT
 from edgecvx.export.tflite.lower import TFLiteOptions, lower
 from edgecvx.export.tflite.reader import read_ops
 from edgecvx.export.tflite.schema import load_schema, read_bytes, read_file, read_operators
 from edgecvx.export.tflite.writer import pack
 from edgecvx.graph.grids import bias_int32
 from edgecvx.graph.qdq import output_grid, quantized_input, weight_of
-from edgecvx.quantize.scheme import Role, Scheme
+from edgecvx.graph.scheme import Role, Scheme
 from edgecvx.runtimes.tflite import open_session
 from edgecvx.spec import Precision, PreprocessSpec, Task
-from edgecvx.targets import raspberrypi5, tflite
+from edgecvx.targets import get_target
 
-STATIC, DYNAMIC = (tflite.TARGET.schemes[p] for p in (Precision.INT8, Precision.INT8_DYNAMIC))
-TABLE = raspberrypi5.TARGET.schemes[Precision.INT8]
+STATIC, DYNAMIC = (FORMAT.schemes[p] for p in (Precision.INT8, Precision.INT8_DYNAMIC))
+TABLE = get_target("raspberrypi5").schemes[Precision.INT8]
 
 EVERYTHING = Scheme(outputs=frozenset(Role))
 ALL_DYNAMIC = Scheme(dynamic=True)
@@ -328,9 +329,9 @@ def test_what_runs_in_int8_can_be_told(tmp_path: Path) -> None:
     for scheme, precision in ((STATIC, Precision.INT8), (DYNAMIC, Precision.INT8_DYNAMIC)):
         file = lowered(quantized_network(scheme), precision)
         ops = [op for op in read_ops(written(file, tmp_path)) if op.macs]
-        assert {op.op for op in ops if not op.int8} == {"DEPTHWISE_CONV_2D"}
+        assert {op.op for op in ops if not op.bits} == {"DEPTHWISE_CONV_2D"}
         depthwise = 1 if scheme.dynamic else 3 * 3  # in groups; in three parts each, right behind a downsample
-        assert sum(op.int8 for op in ops) == 2 * 5 + 4 + 1 + depthwise
+        assert sum(op.bits == 8 for op in ops) == 2 * 5 + 4 + 1 + depthwise
         assert "depthwise Conv" in file.kept_float
         assert {"LayerNorm2d", "Grn", "Gelu", "Add", "Gemm"} <= set(file.kept_float)
 
@@ -342,7 +343,7 @@ def test_zeros_of_a_depthwise_in_groups_are_no_work(tmp_path: Path) -> None:
     file = lowered(quantized(graph, ALL_DYNAMIC), Precision.INT8_DYNAMIC)
     macs = macs_of(file, tmp_path)
     assert sum(macs.values()) == sum(exact.values())
-    assert all(op.int8 for op in read_ops(tmp_path / "model.tflite") if op.macs)
+    assert all(op.bits for op in read_ops(tmp_path / "model.tflite") if op.macs)
     model = load_schema().ModelT.InitFromPackedBuf(file.files[".tflite"], 0)
     kernel = next(t for t in model.subgraphs[0].tensors if t.name.decode() == f"{layer}.weight")
     model.buffers[kernel.buffer].data = np.ones(kernel.shape, np.uint8).ravel()

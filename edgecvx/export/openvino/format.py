@@ -1,9 +1,9 @@
 """OpenVINO IR."""
 
+from edgecvx.export.base import Format
 from edgecvx.graph.pairs import PairOrder
-from edgecvx.quantize.scheme import Scheme
+from edgecvx.graph.scheme import Scheme
 from edgecvx.spec import Precision
-from edgecvx.targets.base import Target
 
 FLOAT_DEPTHWISE = ("stages.0.*.conv_dw", "stages.1.*.conv_dw")
 """The CPU plugin's int8 depthwise kernel is no faster than its float one, and its input has to be rounded first. Those
@@ -13,17 +13,23 @@ multiply-accumulates in INT8."""
 PAIRS = (PairOrder.CHANNELS,)
 """On x86 processors without VNNI, from SSE4.2 to AVX-512."""
 
-TARGET = Target(
+FORMAT = Format(
     name="openvino",
     title="OpenVINO",
-    format="openvino",
-    suffix=".xml",
+    kind="openvino",
+    suffixes=(
+        ".xml",
+        ".bin",
+    ),
     runtime="openvino",
     lower="edgecvx.export.openvino.lower:lower",
     options="edgecvx.export.openvino.lower:OpenVINOOptions",
-    reads_ops="edgecvx.export.openvino.reader:read_ops",
-    reads_products="edgecvx.export.openvino.reader:read_products",
+    read_ops="edgecvx.export.openvino.reader:read_ops",
+    read_products="edgecvx.export.openvino.reader:read_products",
+    inner_tensors="edgecvx.export.openvino.expose:inner_tensors",
+    expose="edgecvx.export.openvino.expose:expose",
     extra="openvino",
+    tools=("openvino",),
     schemes={Precision.INT8: Scheme(keep_float=FLOAT_DEPTHWISE, pairs=PAIRS)},
     note="Intel CPUs, GPUs and NPUs; Arm CPUs in FP32 (OpenVINO 2026.4 does not open INT8 files of V2 there)",
 )

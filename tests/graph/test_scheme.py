@@ -7,9 +7,9 @@ import pytest
 from edgecvx.errors import EdgecvxError
 from edgecvx.graph.canonical import build_canonical
 from edgecvx.graph.fold import fold
+from edgecvx.graph.scheme import Role, Scheme, role_of
 from edgecvx.models.convnext import ConvNeXt, initialize
 from edgecvx.models.variants import VARIANTS
-from edgecvx.quantize.scheme import Role, Scheme, role_of
 
 
 @pytest.mark.parametrize("variant", ["convnextv2_atto", "convnext_atto_ols"])

@@ -1,8 +1,8 @@
 """TensorRT, on NVIDIA GPUs: Q/DQ ONNX, compiled on the device."""
 
-from edgecvx.quantize.scheme import Role, Scheme
+from edgecvx.export.base import Format
+from edgecvx.graph.scheme import Role, Scheme
 from edgecvx.spec import Precision
-from edgecvx.targets.base import Target
 
 INT8 = Scheme(
     inputs=frozenset(Role) - {Role.STEM},
@@ -13,17 +13,19 @@ INT8 = Scheme(
 """By TensorRT's rules of explicit quantization (docs/tensorrt.md): zero points are 0; what stands before a LayerNorm is
 quantized, so that the convolution returns INT8; the stem's three channels have no kernel, and bytes no zero point."""
 
-TARGET = Target(
+FORMAT = Format(
     name="tensorrt",
     title="TensorRT",
-    format="onnx",
-    suffix=".tensorrt.onnx",
+    kind="onnx",
+    suffixes=(".tensorrt.onnx",),
     runtime="tensorrt",
     proved_in="onnxruntime",
     lower="edgecvx.export.tensorrt.lower:lower",
     options="edgecvx.export.tensorrt.lower:TensorRTOptions",
-    reads_ops="edgecvx.export.onnx.lower:read_ops",
-    rules="edgecvx.export.tensorrt.rules:check_file",
+    read_ops="edgecvx.export.onnx.reader:read_ops",
+    broken_rules="edgecvx.export.tensorrt.rules:check_file",
+    inner_tensors="edgecvx.export.onnx.expose:inner_tensors",
+    expose="edgecvx.export.onnx.expose:expose",
     extra="onnx",
     schemes={Precision.INT8: INT8},
     note="NVIDIA GPUs and Jetson, TensorRT 10 and newer; compiled there by edgecvx build-engine; not run on hardware",

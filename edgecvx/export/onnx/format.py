@@ -1,9 +1,9 @@
 """ONNX, for ONNX Runtime."""
 
+from edgecvx.export.base import Format
 from edgecvx.graph.pairs import PairOrder
-from edgecvx.quantize.scheme import Role, Scheme
+from edgecvx.graph.scheme import Role, Scheme
 from edgecvx.spec import Precision
-from edgecvx.targets.base import Target
 
 FLOAT_DEPTHWISE = ("stages.[01].*.conv_dw", "stages.2.blocks.[1-9].conv_dw", "stages.2.blocks.??.conv_dw")
 """A 7x7 depthwise convolution is slower in integers than in float; least so where maps are small. Those of the last
@@ -12,16 +12,18 @@ stage and one more are enough to have 95% of atto's multiply-accumulates in INT8
 PAIRS = (PairOrder.ROWS, PairOrder.COLUMNS)
 """On x86 processors with AVX2 or AVX-512 and without VNNI; the stem of the form in rows is read by columns."""
 
-TARGET = Target(
+FORMAT = Format(
     name="onnx",
     title="ONNX Runtime",
-    format="onnx",
-    suffix=".onnx",
+    kind="onnx",
+    suffixes=(".onnx",),
     runtime="onnxruntime",
     lower="edgecvx.export.onnx.lower:lower",
     options="edgecvx.export.onnx.lower:OnnxOptions",
-    reads_ops="edgecvx.export.onnx.lower:read_ops",
-    reads_products="edgecvx.export.onnx.lower:read_products",
+    read_ops="edgecvx.export.onnx.reader:read_ops",
+    read_products="edgecvx.export.onnx.reader:read_products",
+    inner_tensors="edgecvx.export.onnx.expose:inner_tensors",
+    expose="edgecvx.export.onnx.expose:expose",
     extra="onnx",
     schemes={
         Precision.INT8: Scheme(outputs=frozenset([Role.DEPTHWISE]), keep_float=FLOAT_DEPTHWISE, pairs=PAIRS),

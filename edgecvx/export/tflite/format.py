@@ -1,20 +1,22 @@
 """TFLite, also called LiteRT."""
 
-from edgecvx.quantize.scheme import Role, Scheme
+from edgecvx.export.base import Format
+from edgecvx.graph.scheme import Role, Scheme
 from edgecvx.spec import Precision
-from edgecvx.targets.base import Target
 
 LAYERS = frozenset(Role)
 
-TARGET = Target(
+FORMAT = Format(
     name="tflite",
     title="TFLite / LiteRT",
-    format="tflite",
-    suffix=".tflite",
+    kind="tflite",
+    suffixes=(".tflite",),
     runtime="tflite",
     lower="edgecvx.export.tflite.lower:lower",
     options="edgecvx.export.tflite.lower:TFLiteOptions",
-    reads_ops="edgecvx.export.tflite.reader:read_ops",
+    read_ops="edgecvx.export.tflite.reader:read_ops",
+    inner_tensors="edgecvx.export.tflite.expose:inner_tensors",
+    expose="edgecvx.export.tflite.expose:expose",
     extra="tflite",
     schemes={
         # TFLite's int8 kernels return int8; the classifier finds its scale at run time and returns floats. Depthwise
