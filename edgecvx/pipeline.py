@@ -84,7 +84,7 @@ class Exported:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportResult:
-    """Everything one call wrote, and what the user has to be told."""
+    """Everything one call wrote, and what the user should know."""
 
     artifacts: tuple[Exported, ...]
     warnings: tuple[str, ...]
@@ -140,7 +140,7 @@ def export(
     Raises:
         EdgecvxError: With what was wrong and what to do; nothing half-written is left behind.
     """
-    asked = _Asked(
+    asked = _Request(
         targets=_targets([target] if isinstance(target, str) else target),
         precision=_chosen("precision", precision, Precision),
         task=_chosen("task", task, Task),
@@ -171,12 +171,12 @@ def export(
     kind = this_processor().kind
     useless = (gains_nothing(t.name, asked.precision, kind) for t in asked.targets)
     doubts = (*map(_doubt, artifacts), *useless)
-    told = (*loaded.warnings, *(planned.warnings if planned else ()), *filter(None, doubts))
-    return ExportResult(artifacts=artifacts, warnings=told)
+    warnings = (*loaded.warnings, *(planned.warnings if planned else ()), *filter(None, doubts))
+    return ExportResult(artifacts=artifacts, warnings=warnings)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Asked:
+class _Request:
     """What the user asked for; once ``check`` has passed, work may begin."""
 
     targets: tuple[Target, ...]
@@ -210,7 +210,7 @@ class _Asked:
                 raise UsageError(f"{folder} is a file: the files of an export need a folder")
             if folder is not None and not _is_writable(folder):
                 raise UsageError(f"nothing can be written into {folder}: choose another folder, or change its rights")
-        self.plan.check_heard(self.precision)
+        self.plan.check_applies_to(self.precision)
         if self.plan.engine == "nncf" and importlib.util.find_spec("nncf") is None:
             raise missing_package("NNCF", "nncf")
 
@@ -288,7 +288,7 @@ def _targets(names: Sequence[str]) -> tuple[Target, ...]:
     return tuple({t.name: t for t in targets}.values())
 
 
-def _load(asked: _Asked, model: str | Path, weights: str, image_size: int | None, labels: Path | None) -> LoadedModel:
+def _load(asked: _Request, model: str | Path, weights: str, image_size: int | None, labels: Path | None) -> LoadedModel:
     """The checkpoint, which has to have what the task needs."""
     _need_torch()
     from edgecvx.models.load import load_model
@@ -308,7 +308,7 @@ def _need_torch() -> None:
         raise missing_package(f"{error.name}, which export needs,", "onnx") from error
 
 
-def _network(asked: _Asked, loaded: LoadedModel, folds: Sequence[str] | None) -> _Network:
+def _network(asked: _Request, loaded: LoadedModel, folds: Sequence[str] | None) -> _Network:
     """Folds the network and writes its canonical graph; before that it is asked what is right."""
     from edgecvx.graph.canonical import build_canonical, metadata_of
     from edgecvx.graph.fold import fold, fold_uint8_input
@@ -345,7 +345,7 @@ def _reference(module: ConvNeXt, pictures: Array, preprocess: PreprocessSpec, ta
     return [np.asarray(output.numpy()) for output in outputs]
 
 
-def _plan(asked: _Asked, network: _Network, steps: _Steps) -> Planned:
+def _plan(asked: _Request, network: _Network, steps: _Steps) -> Planned:
     """The plan of a static INT8 file: the one that was given, or one made by calibrating and kept beside the files."""
     from edgecvx.quantize.planning import plan_quantization
 
@@ -365,7 +365,7 @@ def _sources(network: _Network, planned: Planned | None) -> Sources:
     return Sources(network.graph, network.spec.preprocess, network.probes, network.expected, planned)
 
 
-def _write(asked: _Asked, target: Target, network: _Network, sources: Sources, steps: _Steps) -> Exported:
+def _write(asked: _Request, target: Target, network: _Network, sources: Sources, steps: _Steps) -> Exported:
     """Lowers for one target, proves the file, and only then puts it where it belongs."""
     began = time.perf_counter()
     steps.next(f"{target.name}: lowering")
@@ -384,7 +384,7 @@ def _write(asked: _Asked, target: Target, network: _Network, sources: Sources, s
     return Exported(target=target.name, path=path, manifest=manifest, seconds=time.perf_counter() - began)
 
 
-def _check_pairs(asked: _Asked, target: Target, path: Path) -> None:
+def _check_pairs(asked: _Request, target: Target, path: Path) -> None:
     """Proves what no run on this processor can show: that the staged file's integer sums fit on every other."""
     found = pairs_in(target.format, path) if asked.precision.quantized else None
     if found is not None and found.overflowing:
@@ -401,7 +401,9 @@ class _Checked:
     """To FP32 on calibration pictures; None for a file that was not calibrated."""
 
 
-def _check(asked: _Asked, target: Target, path: Path, lowered: Lowered, network: _Network, source: Source) -> _Checked:
+def _check(
+    asked: _Request, target: Target, path: Path, lowered: Lowered, network: _Network, source: Source
+) -> _Checked:
     """Opens the staged file in its runtime; compares it with its reference, and calibration pictures with FP32."""
     session = open_session(target.format.checked_in, path, threads=1)
     try:
@@ -436,7 +438,7 @@ def _note(target: Target) -> str:
 
 
 def _quantized(
-    asked: _Asked, target: Target, network: _Network, plan: QuantPlan | None, cosine: float | None
+    asked: _Request, target: Target, network: _Network, plan: QuantPlan | None, cosine: float | None
 ) -> Quantized | None:
     """What the manifest says about the quantization; None for a file of floats."""
     if not asked.precision.quantized:
@@ -454,7 +456,7 @@ def _quantized(
 
 
 def _doubt(artifact: Exported) -> str | None:
-    """What a user has to be told of an INT8 file that follows its plan, where the plan is a bad one."""
+    """What a user should know of an INT8 file that follows its plan, where the plan is a bad one."""
     quantized = artifact.manifest.quantized
     if quantized is None or quantized.cosine is None or quantized.cosine >= CLOSE:
         return None
@@ -465,7 +467,7 @@ def _doubt(artifact: Exported) -> str | None:
 
 
 def _manifest(
-    asked: _Asked, target: Target, network: _Network, lowered: Lowered, checked: _Checked, quantized: Quantized | None
+    asked: _Request, target: Target, network: _Network, lowered: Lowered, checked: _Checked, quantized: Quantized | None
 ) -> Manifest:
     classifies = asked.task is Task.CLASSIFY
     return Manifest(

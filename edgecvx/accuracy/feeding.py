@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecvx.accuracy.inputpath import InputPath
-from edgecvx.accuracy.runtime_used import measured_in
+from edgecvx.accuracy.runtime_used import runtime_used
 from edgecvx.data.dataset import Sample
 from edgecvx.data.preprocess import as_input
 from edgecvx.errors import ArtifactError, EdgecvxError, RuntimeFailedError
@@ -36,7 +36,7 @@ class FedArtifact:
 
     def __init__(self, path: Path, manifest: Manifest, threads: int | None) -> None:
         self._name, self._manifest = path.name, manifest
-        runtime = measured_in(manifest)
+        runtime = runtime_used(manifest)
         self._session: Session = open_session(runtime, path, threads=threads)
         try:
             _check_declared(self._name, manifest.input, self._session.inputs[0])

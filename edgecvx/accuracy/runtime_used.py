@@ -11,7 +11,7 @@ from edgecvx.runtimes import RUNTIMES, availability
 from edgecvx.targets import TARGETS, get_target
 
 
-def measured_in(manifest: Manifest) -> str:
+def runtime_used(manifest: Manifest) -> str:
     """The name of the runtime: the artifact's own where it is installed, or where nothing stands in for it."""
     if manifest.target not in TARGETS or manifest.runtime not in RUNTIMES:
         return manifest.runtime
@@ -21,9 +21,9 @@ def measured_in(manifest: Manifest) -> str:
     return stand_in
 
 
-def said_of(manifest: Manifest, name: str) -> str | None:
+def note_on_runtime(manifest: Manifest, name: str) -> str | None:
     """What has to be told of a file that was measured in another runtime than its own."""
-    used = measured_in(manifest)
+    used = runtime_used(manifest)
     if used == manifest.runtime:
         return None
     return (

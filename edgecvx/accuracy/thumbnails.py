@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from PIL import Image
 
 from edgecvx.data import demo
-from edgecvx.data.preprocess import Source, load_picture, resize_and_crop
+from edgecvx.data.preprocess import PictureSource, load_picture, resize_and_crop
 from edgecvx.errors import EdgecvxError
 from edgecvx.results.accuracy import Validation
 from edgecvx.spec import PreprocessSpec
@@ -44,7 +44,7 @@ def thumbnails(validation: Validation, data: str | Path) -> Mapping[str, bytes]:
     return made
 
 
-def _source(name: str, data: str | Path, spec: PreprocessSpec) -> Source | None:
+def _source(name: str, data: str | Path, spec: PreprocessSpec) -> PictureSource | None:
     drawn = _DRAWN.fullmatch(name)
     if data == "demo":
         if drawn is None:
@@ -56,7 +56,7 @@ def _source(name: str, data: str | Path, spec: PreprocessSpec) -> Source | None:
     return Path(data) / name
 
 
-def _small(source: Source, spec: PreprocessSpec) -> bytes:
+def _small(source: PictureSource, spec: PreprocessSpec) -> bytes:
     pixels = resize_and_crop(load_picture(source, spec), dataclasses.replace(spec, size=SIDE))
     stream = io.BytesIO()
     Image.fromarray(pixels).save(stream, "JPEG", quality=82)

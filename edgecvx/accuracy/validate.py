@@ -19,15 +19,15 @@ from typing import Any
 from numpy.typing import NDArray
 
 from edgecvx import __version__
-from edgecvx.accuracy import rows as evidence
+from edgecvx.accuracy import rows as picture_rows
 from edgecvx.accuracy.cache import RowStore, opened_cache, picture_key
 from edgecvx.accuracy.feeding import FedArtifact
 from edgecvx.accuracy.inputpath import PICTURES, InputPath, differences
 from edgecvx.accuracy.reference import Reference, rebuild
-from edgecvx.accuracy.runtime_used import measured_in, said_of
+from edgecvx.accuracy.runtime_used import note_on_runtime, runtime_used
 from edgecvx.board.device.processors import this_processor
 from edgecvx.data.dataset import DEMO, NO_TRUTH, TWICE, Dataset, Sample, content_hashes, decoded, open_data
-from edgecvx.data.folder import Skipped, told, unexpected
+from edgecvx.data.folder import Skipped, describe, unexpected
 from edgecvx.errors import EdgecvxError, ImageError, UsageError, missing_package
 from edgecvx.manifest import Manifest, locate, read_manifest, verify_files
 from edgecvx.results.accuracy import (
@@ -42,7 +42,7 @@ from edgecvx.results.accuracy import (
     Verdict,
 )
 from edgecvx.results.figures import counted
-from edgecvx.results.identity import identity_of, told_apart
+from edgecvx.results.identity import distinct_names, identity_of
 from edgecvx.results.intervals import gate
 from edgecvx.runtimes import RUNTIMES, availability, check_threads
 from edgecvx.runtimes.proof import Recheck, question
@@ -114,12 +114,12 @@ def validate(
         if not Path(path).exists():
             raise UsageError(f"--checkpoint {path} does not work: there is no such file")
     paths = [artifacts] if isinstance(artifacts, str | Path) else list(artifacts)
-    jobs = _jobs([Path(path) for path in paths])
-    if not jobs:
+    candidates = _candidates([Path(path) for path in paths])
+    if not candidates:
         raise UsageError("no artifact given")
     excluded = content_hashes(Path(exclude)) if isinstance(exclude, str | Path) else frozenset(exclude)
-    excluded |= {sha256 for job in jobs for sha256 in job.calibrated_on}
-    classes, labels = _classes(jobs, truth)
+    excluded |= {sha256 for candidate in candidates for sha256 in candidate.calibrated_on}
+    classes, labels = _classes(candidates, truth)
     pictures = open_data(
         data, num_classes=classes, labels=labels, truth=truth, limit=limit, seed=seed, exclude=excluded
     )
@@ -134,7 +134,7 @@ def validate(
             tell=on_progress,
         )
         try:
-            outcomes = tuple(run.outcome(job, i, len(jobs)) for i, job in enumerate(jobs))
+            outcomes = tuple(run.outcome(candidate, i, len(candidates)) for i, candidate in enumerate(candidates))
         finally:
             run.close()
     return Validation(
@@ -149,7 +149,7 @@ def validate(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Job:
+class _Candidate:
     """One artifact to be measured."""
 
     path: Path
@@ -173,21 +173,25 @@ class _Job:
         return json.dumps([to_json(self.manifest.model), self.manifest.task.value])
 
     def identity(self) -> ArtifactIdentity:
-        runtime = measured_in(self.manifest)
+        runtime = runtime_used(self.manifest)
         version = availability(runtime).version if runtime in RUNTIMES else None
         identity = identity_of(self.path, self.manifest, version)
         return dataclasses.replace(identity, file=self.name, runtime=runtime)
 
 
-def _jobs(paths: Sequence[Path]) -> list[_Job]:
+def _candidates(paths: Sequence[Path]) -> list[_Candidate]:
     found = [locate(path)[0] for path in paths]
-    names = told_apart(found)
-    return [_Job(path=p, name=name, manifest=read_manifest(p)) for p, name in zip(found, names, strict=True)]
+    names = distinct_names(found)
+    return [_Candidate(path=p, name=name, manifest=read_manifest(p)) for p, name in zip(found, names, strict=True)]
 
 
-def _classes(jobs: Sequence[_Job], truth: str | Path | None) -> tuple[int, tuple[str, ...] | None]:
+def _classes(candidates: Sequence[_Candidate], truth: str | Path | None) -> tuple[int, tuple[str, ...] | None]:
     """How many classes the artifacts tell apart, and their names; all must agree, to share one set of labels."""
-    kinds = {(job.manifest.model.num_classes, job.manifest.model.labels): job for job in jobs if job.classifies}
+    kinds = {
+        (candidate.manifest.model.num_classes, candidate.manifest.model.labels): candidate
+        for candidate in candidates
+        if candidate.classifies
+    }
     if not kinds:
         return 0, None
     if len(kinds) > 1 and truth != NO_TRUTH:
@@ -217,21 +221,21 @@ class _Run:
         """Pictures that could not be decoded, by name, and why."""
         self.warnings: list[str] = []
 
-    def outcome(self, job: _Job, index: int, total: int) -> ArtifactOutcome:
+    def outcome(self, candidate: _Candidate, index: int, total: int) -> ArtifactOutcome:
         """Measures one artifact; what goes wrong with it alone becomes part of its outcome."""
 
         def tell(done: int) -> None:
             if self._tell is not None:
                 pictures = len(self._data.samples)
-                self._tell(Progress(artifact=job.name, index=index, artifacts=total, done=done, total=pictures))
+                self._tell(Progress(artifact=candidate.name, index=index, artifacts=total, done=done, total=pictures))
 
-        identity = job.identity()
+        identity = candidate.identity()
         tell(0)
         try:
-            verify_files(job.manifest, job.path.parent)
-            reference, input_path = self._reference(job)
+            verify_files(candidate.manifest, candidate.path.parent)
+            reference, input_path = self._reference(candidate)
             known = reference.computed
-            measured = self._measured(job, identity, reference, input_path, tell)
+            measured = self._measured(candidate, identity, reference, input_path, tell)
         except EdgecvxError as error:
             verdict = Verdict(kind="error", reason=f"not measured to the end: {error}")
             return ArtifactOutcome(identity=identity, verdict=verdict, pictures=0, error=str(error))
@@ -243,24 +247,24 @@ class _Run:
                 reference=reference.info(from_cache=0),
                 findings=(measured,),
             )
-        if stood_in := said_of(job.manifest, identity.file):
+        if stood_in := note_on_runtime(candidate.manifest, identity.file):
             self.warnings.append(stood_in)
-        if names := differences(reference.preprocess, job.manifest.model.preprocess):
+        if names := differences(reference.preprocess, candidate.manifest.model.preprocess):
             self.warnings.append(
                 f"{identity.file}: its manifest prepares pictures with another {', '.join(names)} than its weights "
                 "want; on the first pictures that made no difference"
             )
         samples, rows, recheck = measured
         info = reference.info(from_cache=len(samples) - (reference.computed - known))
-        outcome = evidence.summarize(
+        outcome = picture_rows.summarize(
             rows,
             identity=identity,
             reference=info,
-            outputs=[spec.name for spec in job.manifest.outputs],
+            outputs=[spec.name for spec in candidate.manifest.outputs],
             pictures=[s.name for s in samples],
             truths=[s.label for s in samples] if self._data.labelled else None,
-            classes=job.manifest.model.num_classes,
-            class_name=self._name_of_class(job.manifest),
+            classes=candidate.manifest.model.num_classes,
+            class_name=self._name_of_class(candidate.manifest),
             rule=self._rule,
         )
         return dataclasses.replace(outcome, recheck=recheck)
@@ -269,12 +273,12 @@ class _Run:
         for reference, _ in self._references.values():
             reference.close()
 
-    def _reference(self, job: _Job) -> tuple[Reference, InputPath]:
-        if job.reference_key not in self._references:
-            loaded = rebuild(job.manifest, self._checkpoints)
+    def _reference(self, candidate: _Candidate) -> tuple[Reference, InputPath]:
+        if candidate.reference_key not in self._references:
+            loaded = rebuild(candidate.manifest, self._checkpoints)
             self.warnings += loaded.warnings
             reference = Reference(
-                loaded, task=job.manifest.task, cache=self._cache, batch=self._batch, threads=self._threads
+                loaded, task=candidate.manifest.task, cache=self._cache, batch=self._batch, threads=self._threads
             )
             first: list[Sample] = []
             for chunk, _ in decoded(self._data.samples, (reference.preprocess,), self._batch, self.unreadable):
@@ -282,32 +286,32 @@ class _Run:
                 if len(first) >= PICTURES:
                     break
             input_path = InputPath(reference, first)
-            if job.classifies and loaded.spec.weights.kind == "file" and (doubt := input_path.doubt()):
+            if candidate.classifies and loaded.spec.weights.kind == "file" and (doubt := input_path.doubt()):
                 self.warnings.append(doubt)
-            self._references[job.reference_key] = reference, input_path
-        return self._references[job.reference_key]
+            self._references[candidate.reference_key] = reference, input_path
+        return self._references[candidate.reference_key]
 
     def _measured(
         self,
-        job: _Job,
+        candidate: _Candidate,
         identity: ArtifactIdentity,
         reference: Reference,
         input_path: InputPath,
         tell: Callable[[int], None],
     ) -> tuple[list[Sample], Array, Recheck | None] | Finding:
         """Every readable picture and its row, or the mistake that would make rows meaningless."""
-        asked = question(job.manifest, runtime=measured_in(job.manifest))
+        asked = question(candidate.manifest, runtime=runtime_used(candidate.manifest))
         recheck = asked.remembered() if asked.arises else None
-        all_samples, prepared = self._data.samples, job.manifest.model.preprocess
-        truths = {s.name: s.label if job.classifies else None for s in all_samples}
+        all_samples, prepared = self._data.samples, candidate.manifest.model.preprocess
+        truths = {s.name: s.label if candidate.classifies else None for s in all_samples}
         keys = {s.name: picture_key(s.sha256, truths[s.name]) for s in all_samples}
-        dtype = evidence.row_type(len(job.manifest.outputs), classify=job.classifies)
-        with RowStore(self._cache, _what(job, identity, reference), dtype) as store:
+        dtype = picture_rows.row_type(len(candidate.manifest.outputs), classify=candidate.classifies)
+        with RowStore(self._cache, _what(candidate, identity, reference), dtype) as store:
             pending = [s for s in all_samples if keys[s.name] not in store and s.name not in self.unreadable]
             done = len(all_samples) - len(pending)
             tell(done)
             if pending or (asked.arises and recheck is None):
-                with FedArtifact(job.path, job.manifest, self._threads) as artifact:
+                with FedArtifact(candidate.path, candidate.manifest, self._threads) as artifact:
                     recheck = artifact.recheck
                     if finding := artifact.explained(input_path):
                         return finding
@@ -315,8 +319,8 @@ class _Run:
                     for chunk, (pixels, seen) in decoded(pending, specs, self._batch, self.unreadable):
                         expected = reference.answer(chunk, seen)
                         actual = artifact.run(chunk, pixels)
-                        of_chunk = [truths[s.name] for s in chunk] if job.classifies else None
-                        store.add([keys[s.name] for s in chunk], evidence.rows_of(actual, expected, of_chunk))
+                        of_chunk = [truths[s.name] for s in chunk] if candidate.classifies else None
+                        store.add([keys[s.name] for s in chunk], picture_rows.rows_of(actual, expected, of_chunk))
                         done += len(chunk)
                         tell(done)
             samples = [s for s in all_samples if keys[s.name] in store]
@@ -329,11 +333,11 @@ class _Run:
         return lambda index: labels[index] if labels is not None else classes.get(index, f"class {index}")
 
 
-def _what(job: _Job, identity: ArtifactIdentity, reference: Reference) -> dict[str, Any]:
+def _what(candidate: _Candidate, identity: ArtifactIdentity, reference: Reference) -> dict[str, Any]:
     """Everything the rows of an artifact depend on beside the picture."""
-    manifest, processor = job.manifest, this_processor()
+    manifest, processor = candidate.manifest, this_processor()
     return {
-        "version": evidence.VERSION,
+        "version": picture_rows.VERSION,
         "artifact": identity.sha256,
         "runtime": f"{identity.runtime} {identity.runtime_version}",
         # A home may be shared between machines: answers are those of one class of processors.
@@ -350,7 +354,7 @@ def _left_out(data: Dataset, unreadable: Mapping[str, str]) -> Iterator[str]:
     found = [s for s in data.skipped if not s.reason.startswith(TWICE)]
     found += [Skipped(name=name, reason=reason) for name, reason in sorted(unreadable.items())]
     if lost := unexpected(found):
-        yield f"{data.name}: {counted(len(lost), 'entry', 'entries')} left out of the validation: {told(lost)}"
+        yield f"{data.name}: {counted(len(lost), 'entry', 'entries')} left out of the validation: {describe(lost)}"
 
 
 def _described(data: Dataset, unreadable: Mapping[str, str], limit: int | None, seed: int) -> DataInfo:

@@ -4,7 +4,7 @@ From a folder they are chosen as a validation chooses (``edgecvx.data.dataset``)
 by the hash of their names, each content once. The content hashes are the ones a validation excludes by.
 
 A set that is too small or too uniform gives ranges that fit it and nothing else. What cannot be calibrated on is an
-error; what is merely weak is told in a sentence.
+error; what is merely weak gets a sentence.
 """
 
 from __future__ import annotations
@@ -152,34 +152,36 @@ class CalibrationFeed:
         twice = sum(s.reason.startswith(TWICE) for s in self._chosen.skipped)
         bad = [s for s in self._chosen.skipped if not s.reason.startswith(TWICE)]
         bad += [Skipped(name=n, reason=why) for n, why in self._unreadable.items()]
-        told = []
+        sentences = []
         if bad:
-            told.append(
+            sentences.append(
                 f"{name}: {_files(len(bad))} left out of the calibration, such as {bad[0].name!r} ({bad[0].reason})"
             )
         if used < self._chosen.asked:
-            told.append(
+            sentences.append(
                 f"{name}: {used} of the {self._chosen.asked} pictures asked for are there; all of them are used"
             )
         if twice > used:
-            told.append(f"{name}: {_files(twice)} repeats of others and left out: the set is less varied than it looks")
+            sentences.append(
+                f"{name}: {_files(twice)} repeats of others and left out: the set is less varied than it looks"
+            )
         if used == 1:
-            told.append(
+            sentences.append(
                 f"{name}: calibrated on one single picture; the ranges fit it, and hardly the next one: give at least "
                 f"{FEW}, better {CALIBRATION_PICTURES}"
             )
         elif used < FEW:
-            told.append(
+            sentences.append(
                 f"{name}: calibrated on only {used} pictures; from {FEW} on ranges become stable, "
                 f"{CALIBRATION_PICTURES} are usual"
             )
         if self._plain:
             whole = "every one" if len(self._plain) == used else f"{len(self._plain)}"
-            told.append(
+            sentences.append(
                 f"{name}: {whole} of the {used} calibration pictures has one single colour, such as "
                 f"{self._plain[0].name!r}; the network sees nothing in such a picture that a range could be taken from"
             )
-        return tuple(told)
+        return tuple(sentences)
 
 
 def _files(count: int) -> str:

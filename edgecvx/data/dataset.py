@@ -158,9 +158,9 @@ def open_data(
     samples, excluded, twice = choose(found.samples, limit, seed, frozenset(exclude))
     if not samples:
         reasons = [f"{n} {reason}" for reason, n in Counter(s.reason for s in found.skipped).most_common(5)]
-        told = [f"{excluded} excluded as calibration pictures"] if excluded else []
-        told += [f"left out: {', '.join(reasons)}"] if reasons else []
-        why = f" ({'; '.join(told)})" if told else ""
+        parts = [f"{excluded} excluded as calibration pictures"] if excluded else []
+        parts += [f"left out: {', '.join(reasons)}"] if reasons else []
+        why = f" ({'; '.join(parts)})" if parts else ""
         raise UsageError(f"{found.name}: there is no picture to run{why}")
     return dataclasses.replace(
         found, samples=samples, excluded=excluded, skipped=tuple(sorted((*found.skipped, *twice), key=_by_name))

@@ -56,7 +56,7 @@ def unexpected(skipped: Sequence[Skipped]) -> list[Skipped]:
     return sorted(found, key=lambda s: not s.reason.startswith(_SHUT))
 
 
-def told(skipped: Sequence[Skipped]) -> str:
+def describe(skipped: Sequence[Skipped]) -> str:
     """``'a.jpg' (the file is empty), 'b.jpg' (unreadable) and 4 more``."""
     named = ", ".join(f"{s.name!r} ({s.reason})" for s in skipped[:UNEXPECTED_NAMED])
     more = len(skipped) - UNEXPECTED_NAMED

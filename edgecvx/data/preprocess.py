@@ -27,7 +27,7 @@ from edgecvx.board.pictures import MAX_PIXELS
 from edgecvx.errors import EdgecvxError, ImageError
 from edgecvx.spec import PreprocessSpec, TensorSpec
 
-Source = Path | str | bytes | Image.Image | npt.NDArray[np.uint8]
+PictureSource = Path | str | bytes | Image.Image | npt.NDArray[np.uint8]
 """A picture file, its content, a picture that Pillow has opened already, or a camera's frame: height x width x RGB."""
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "JPEG2000", "AVIF", "ICO")
@@ -38,7 +38,7 @@ _DAMAGED = (OSError, ValueError, SyntaxError, EOFError, IndexError, KeyError, Ty
 _BOMB = (Image.DecompressionBombError, Image.DecompressionBombWarning)
 
 
-def open_picture(source: Source) -> Image.Image:
+def open_picture(source: PictureSource) -> Image.Image:
     """Reads a picture's header and leaves its pixels where they are.
 
     Raises:
@@ -58,7 +58,7 @@ def open_picture(source: Source) -> Image.Image:
     return image
 
 
-def load_picture(source: Source, spec: PreprocessSpec) -> Image.Image:
+def load_picture(source: PictureSource, spec: PreprocessSpec) -> Image.Image:
     """Decodes a picture: 8-bit RGB, turned upright if the spec says so; of an animation, its first frame.
 
     Transparency is dropped, not blended, and CMYK is converted without a colour profile: so does timm.
@@ -107,7 +107,7 @@ def as_input(pixels: npt.NDArray[np.uint8], spec: PreprocessSpec, tensor: Tensor
     return values
 
 
-def prepare(source: Source, spec: PreprocessSpec, tensor: TensorSpec) -> npt.NDArray[Any]:
+def prepare(source: PictureSource, spec: PreprocessSpec, tensor: TensorSpec) -> npt.NDArray[Any]:
     """One picture as a batch of one, in the layout and dtype of a file's input.
 
     Args:
@@ -119,7 +119,7 @@ def prepare(source: Source, spec: PreprocessSpec, tensor: TensorSpec) -> npt.NDA
     return as_input(resize_and_crop(load_picture(source, spec), spec)[None], spec, tensor)
 
 
-def prepare_batch(sources: Iterable[Source], spec: PreprocessSpec, tensor: TensorSpec) -> npt.NDArray[Any]:
+def prepare_batch(sources: Iterable[PictureSource], spec: PreprocessSpec, tensor: TensorSpec) -> npt.NDArray[Any]:
     """As many pictures as there are sources, stacked; the file's own batch size is for the caller to keep."""
     batch = [prepare(source, spec, tensor) for source in sources]
     if not batch:
@@ -175,7 +175,7 @@ def _check_input(spec: PreprocessSpec, tensor: TensorSpec) -> None:
         )
 
 
-def _name(source: Source) -> str:
+def _name(source: PictureSource) -> str:
     return str(source) if isinstance(source, Path | str) else "the picture"
 
 

@@ -23,7 +23,7 @@ from edgecvx.latency.devices.base import Device
 from edgecvx.latency.devices.collect import At, Collector
 from edgecvx.latency.devices.job import Job
 from edgecvx.latency.gates import check_limits, judge
-from edgecvx.latency.request import Contestant, make_job, read_choice, read_pictures, read_threads
+from edgecvx.latency.request import ArtifactFiles, make_job, read_choice, read_pictures, read_threads
 from edgecvx.latency.warnings import warnings_of
 from edgecvx.results.latency import SCHEMA_VERSION, Benchmark, DeviceBench, Measured, Protocol
 from edgecvx.results.texts import writable
@@ -104,11 +104,11 @@ def benchmark(
         seed=_within("--seed", seed, 0, 1_000_000),
     )
     protocol = _checked(protocol, runs)
-    contestants, base = _contestants(artifacts, against, [d.name for d in opened])
+    artifact_files, base = _artifact_files(artifacts, against, [d.name for d in opened])
     pictures = read_pictures(data, seed)
     protocol = dataclasses.replace(protocol, pictures=pictures.name)
-    job, entrants = make_job(contestants, threads=numbers, choices=choices, pictures=pictures, protocol=protocol)
-    results = _measure(opened, job, entrants, on_progress)
+    job, requested = make_job(artifact_files, threads=numbers, choices=choices, pictures=pictures, protocol=protocol)
+    results = _measure(opened, job, requested, on_progress)
     return Benchmark(
         edgecvx=__version__,
         protocol=protocol,
@@ -169,17 +169,17 @@ def _checked(protocol: Protocol, runs: int | None) -> Protocol:
     return protocol
 
 
-def _contestants(
+def _artifact_files(
     artifacts: str | Path | Sequence[str | Path], against: str | Path | None, devices: Sequence[str]
-) -> tuple[list[Contestant], str | None]:
+) -> tuple[list[ArtifactFiles], str | None]:
     """The artifacts, with the one to compare against at the end where it is not among them; and that one's hash."""
     paths = [artifacts] if isinstance(artifacts, str | Path) else list(artifacts)
     if not paths:
         raise UsageError("no artifact given")
-    found = [Contestant.read(path) for path in paths]
+    found = [ArtifactFiles.read(path) for path in paths]
     base = None
     if against is not None:
-        measure = Contestant.read(against)
+        measure = ArtifactFiles.read(against)
         base = measure.identity.sha256
         if base not in [c.identity.sha256 for c in found]:
             found.append(measure)
@@ -201,31 +201,33 @@ def _contestants(
 
 
 def _measure(
-    devices: Sequence[Device], job: Job, entrants: Sequence[Measured], tell: Callable[[At], None] | None
+    devices: Sequence[Device], job: Job, requested: Sequence[Measured], tell: Callable[[At], None] | None
 ) -> tuple[DeviceBench, ...]:
     """Drives all devices side by side; Ctrl-C ends what runs on each of them first."""
     stop = threading.Event()
-    rides = [_Ride(device, job, Collector(job, entrants, device=device.name, tell=tell), stop) for device in devices]
-    for ride in rides:
-        ride.start()
+    device_threads = [
+        _DeviceThread(device, job, Collector(job, requested, device=device.name, tell=tell), stop) for device in devices
+    ]
+    for device_thread in device_threads:
+        device_thread.start()
     try:
-        for ride in rides:
-            while not ride.over.wait(0.2):  # a wait without a limit would hold back Ctrl-C on some systems
+        for device_thread in device_threads:
+            while not device_thread.over.wait(0.2):  # a wait without a limit would hold back Ctrl-C on some systems
                 pass
     finally:
         stop.set()
-        for ride in rides:
-            ride.over.wait()  # not join: CPython takes a thread for ended whose join was interrupted
-    for ride in rides:
-        if ride.broken is not None:
-            raise ride.broken
-    results = tuple(ride.collector.result(ride.error) for ride in rides)
+        for device_thread in device_threads:
+            device_thread.over.wait()  # not join: CPython takes a thread for ended whose join was interrupted
+    for device_thread in device_threads:
+        if device_thread.broken is not None:
+            raise device_thread.broken
+    results = tuple(device_thread.collector.result(device_thread.error) for device_thread in device_threads)
     if not any(m.model or m.told or m.error for d in results for m in d.measured):
         raise DeviceError("; ".join(dict.fromkeys(d.error or "nothing was measured" for d in results)))
     return results
 
 
-class _Ride(threading.Thread):
+class _DeviceThread(threading.Thread):
     """One device's measurement, in a thread of its own: it is idle but for the moments in which an event comes."""
 
     def __init__(self, device: Device, job: Job, collector: Collector, stop: threading.Event) -> None:

@@ -1,6 +1,6 @@
 """What is asked to run: every artifact, in every runtime and number of threads that was asked for, as one job.
 
-An artifact with another interpreter or other threads is another entrant: measured in a process of its own, in turn with
+An artifact with another interpreter or other threads is another measurement in a process of its own, in turn with
 all others, with a row of its own in every table.
 """
 
@@ -37,7 +37,7 @@ from edgecvx.latency.devices.base import PATIENCE
 from edgecvx.latency.devices.job import Job
 from edgecvx.manifest import Manifest, locate, read_manifest, verify_files
 from edgecvx.results.accuracy import ArtifactIdentity
-from edgecvx.results.identity import identity_of, told_apart
+from edgecvx.results.identity import distinct_names, identity_of
 from edgecvx.results.latency import Measured, Protocol
 from edgecvx.runtimes import check_threads
 from edgecvx.runtimes.base import Array
@@ -93,14 +93,14 @@ def read_choice(text: str) -> RuntimeChoice:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Contestant:
+class ArtifactFiles:
     """One artifact, checked."""
 
     path: Path
     manifest: Manifest
 
     @classmethod
-    def read(cls, path: str | Path) -> Contestant:
+    def read(cls, path: str | Path) -> ArtifactFiles:
         """Finds an artifact and holds its files to its manifest."""
         artifact, _ = locate(Path(path))
         manifest = read_manifest(artifact)
@@ -186,15 +186,15 @@ def read_threads(threads: Sequence[int] | None) -> tuple[int | None, ...]:
 
 
 def make_job(
-    contestants: Sequence[Contestant],
+    artifact_files: Sequence[ArtifactFiles],
     *,
     threads: Sequence[int | None],
     choices: Sequence[RuntimeChoice],
     pictures: Pictures,
     protocol: Protocol,
 ) -> tuple[Job, tuple[Measured, ...]]:
-    """The job that measures all of them, and what is known of each entrant before."""
-    opened = {c.manifest.runtime for c in contestants}
+    """The job that measures all of them, and what is known of each request before."""
+    opened = {c.manifest.runtime for c in artifact_files}
     for choice in choices:
         if choice.runtime not in opened:
             raise UsageError(f"--runtime {choice.runtime} opens none of the artifacts: they are for {_list(opened)}")
@@ -202,20 +202,20 @@ def make_job(
     arrays: dict[str, str] = {}
     orders: list[dict[str, Any]] = []
     measured: list[Measured] = []
-    names = told_apart([c.path for c in contestants])
-    for index, contestant in enumerate(contestants):
-        identity = dataclasses.replace(contestant.identity, file=names[index])
-        path, parts = contestant.files(f"a{index}")
+    names = distinct_names([c.path for c in artifact_files])
+    for index, artifact in enumerate(artifact_files):
+        identity = dataclasses.replace(artifact.identity, file=names[index])
+        path, parts = artifact.files(f"a{index}")
         files |= parts
-        array = _array_of(contestant.manifest, pictures, arrays, files)
-        probes = _probes_of(contestant.manifest, arrays, files)
-        share = _int8_share(contestant)
-        options = [c.options for c in choices if c.runtime == contestant.manifest.runtime] or [{}]
+        array = _array_of(artifact.manifest, pictures, arrays, files)
+        probes = _probes_of(artifact.manifest, arrays, files)
+        share = _int8_share(artifact)
+        options = [c.options for c in choices if c.runtime == artifact.manifest.runtime] or [{}]
         for chosen in options:
             for n in threads:
-                entrant = _measured(f"a{len(measured)}", contestant, identity, n, chosen, share)
-                measured.append(entrant)
-                orders.append(_order_of(entrant, contestant.manifest, path, array, probes))
+                request = _measured(f"a{len(measured)}", artifact, identity, n, chosen, share)
+                measured.append(request)
+                orders.append(_order_of(request, artifact.manifest, path, array, probes))
     return Job(order=_order(orders, pictures, protocol), files=files), tuple(measured)
 
 
@@ -240,13 +240,13 @@ def _order(artifacts: Sequence[Mapping[str, Any]], pictures: Pictures, protocol:
     }
 
 
-def _order_of(entrant: Measured, manifest: Manifest, path: str, array: str, probes: str) -> dict[str, Any]:
+def _order_of(request: Measured, manifest: Manifest, path: str, array: str, probes: str) -> dict[str, Any]:
     return {
-        "id": entrant.id,
+        "id": request.id,
         "runtime": manifest.runtime,
         "path": path,
-        "threads": entrant.threads,
-        "options": dict(entrant.options),
+        "threads": request.threads,
+        "options": dict(request.options),
         "input": to_json(manifest.input),
         "array": array,
         "preprocess": to_json(manifest.model.preprocess),
@@ -254,7 +254,7 @@ def _order_of(entrant: Measured, manifest: Manifest, path: str, array: str, prob
         "proved": {
             "proof": to_json(manifest.proof),
             "probes": probes,
-            "limit": limit_of(manifest, manifest.runtime, entrant.options),
+            "limit": limit_of(manifest, manifest.runtime, request.options),
             "remedy": remedy(manifest),
         },
     }
@@ -291,13 +291,13 @@ def _saved(array: Array) -> bytes:
 
 def _measured(
     name: str,
-    contestant: Contestant,
+    artifact: ArtifactFiles,
     identity: ArtifactIdentity,
     threads: int | None,
     options: Mapping[str, str],
     int8_share: float | None,
 ) -> Measured:
-    manifest = contestant.manifest
+    manifest = artifact.manifest
     quantized = manifest.quantized
     return Measured(
         id=name,
@@ -307,7 +307,7 @@ def _measured(
         fp32_bytes=None if quantized is None else quantized.fp32_bytes,
         int8_share=int8_share,
         kept_float=manifest.kept_float,
-        batch=contestant.batch,
+        batch=artifact.batch,
         threads=threads,
         options=options,
         backend=None,
@@ -315,12 +315,12 @@ def _measured(
     )
 
 
-def _int8_share(contestant: Contestant) -> float | None:
+def _int8_share(artifact: ArtifactFiles) -> float | None:
     """None for a file of floats, and where what reads the ops of its format is not installed here."""
-    if contestant.manifest.quantized is None:
+    if artifact.manifest.quantized is None:
         return None
     try:
-        return inspect(contestant.path).integer_share
+        return inspect(artifact.path).integer_share
     except RuntimeUnavailableError:
         return None
 

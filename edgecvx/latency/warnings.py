@@ -26,13 +26,13 @@ _NAMED = 3
 
 def warnings_of(devices: Sequence[DeviceBench]) -> tuple[str, ...]:
     """Sentences over all devices, each once."""
-    told = [f"{d.fingerprint.name}: {sentence}" for d in devices for sentence in of_device(d)]
+    found = [f"{d.fingerprint.name}: {sentence}" for d in devices for sentence in of_device(d)]
     same = Counter(d.fingerprint.id for d in devices if d.fingerprint.id != "unknown")
     for d in devices:
         if same.pop(d.fingerprint.id, 1) > 1:
             names = " and ".join(o.fingerprint.name for o in devices if o.fingerprint.id == d.fingerprint.id)
-            told.append(f"{names} are one and the same device: they were measured at once and slowed each other down")
-    return tuple(dict.fromkeys(told))
+            found.append(f"{names} are one and the same device: they were measured at once and slowed each other down")
+    return tuple(dict.fromkeys(found))
 
 
 def of_device(device: DeviceBench) -> Iterator[str]:

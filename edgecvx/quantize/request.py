@@ -47,7 +47,7 @@ class PlanRequest:
         """What is calibrated on, for whoever watches."""
         return f"{self.samples} drawn pictures" if self.calib == DEMO else f"pictures of {Path(self.calib).name}"
 
-    def check_heard(self, precision: Precision) -> None:
+    def check_applies_to(self, precision: Precision) -> None:
         """Refuses choices that a file of this precision, or one made with a plan, would not follow.
 
         Raises:

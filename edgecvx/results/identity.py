@@ -28,7 +28,7 @@ def identity_of(path: Path, manifest: Manifest, runtime_version: str | None) -> 
     )
 
 
-def told_apart(paths: Sequence[Path]) -> list[str]:
+def distinct_names(paths: Sequence[Path]) -> list[str]:
     """The name of each file, and where two files have the same one, the shortest end of its path that is its alone."""
     parts = {path: Path(os.path.abspath(path)).parts for path in paths}  # noqa: PTH100  # a link keeps the user's name
     several = set(parts.values())

@@ -10,7 +10,7 @@ from types import TracebackType
 import numpy as np
 
 from edgecvx.board.batches import in_batches
-from edgecvx.data.preprocess import Source, prepare_batch
+from edgecvx.data.preprocess import PictureSource, prepare_batch
 from edgecvx.errors import ArtifactError, EdgecvxError, UsageError
 from edgecvx.manifest import Manifest, locate, read_manifest, verify_files
 from edgecvx.runtimes import NO_OPTIONS, open_session
@@ -41,12 +41,12 @@ class Artifact:
         """Runs one batch in the file's own layout and dtype; the outputs by name."""
         return self.session.run(batch)
 
-    def run_pictures(self, pictures: Sequence[Source]) -> dict[str, Array]:
+    def run_pictures(self, pictures: Sequence[PictureSource]) -> dict[str, Array]:
         """Preprocesses pictures as the manifest says and runs them; any number, filled up to the file's batch."""
         spec, preprocess = self.manifest.input, self.manifest.model.preprocess
         return in_batches(lambda part: self.run(prepare_batch(part, preprocess, spec)), pictures, spec.shape[0])
 
-    def predict(self, pictures: Sequence[Source], *, top: int = 5) -> list[tuple[Ranked, ...]]:
+    def predict(self, pictures: Sequence[PictureSource], *, top: int = 5) -> list[tuple[Ranked, ...]]:
         """The ``top`` classes of each picture, most likely first.
 
         Raises:

@@ -187,7 +187,7 @@ def collector(exported: Exported) -> Collector:
     job = scripted.job("a0")
     (artifact,) = job.order["artifacts"]
     return Collector(
-        job.with_order(artifacts=[{**artifact, "proved": proved}]), [scripted.entrant("a0")], device="ssh://board"
+        job.with_order(artifacts=[{**artifact, "proved": proved}]), [scripted.requested("a0")], device="ssh://board"
     )
 
 
@@ -200,7 +200,7 @@ def test_what_a_device_says_stands_beside_what_it_was_held_to(copied: Exported) 
     gathered = collector(copied)
     gathered.add(opened({"here": "NEON", "error": 0.004}))
     (measured,) = gathered.result("cut").measured
-    there = f"{ELSEWHERE.kind} in onnxruntime"  # the scripted entrant is TFLite's
+    there = f"{ELSEWHERE.kind} in onnxruntime"  # the scripted request is TFLite's
     assert measured.recheck == Recheck(proved=there, here="NEON", error=0.004, limit=0.01)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgecvx.accuracy import rows as evidence
+from edgecvx.accuracy import rows as picture_rows
 from edgecvx.accuracy.rows import losses, output_agreement, rows_of, running, worst_classes
 
 YES, NO = True, False
@@ -49,7 +49,7 @@ def test_noise_of_a_tenth_is_20_db() -> None:
 def test_everything_is_in_some_bin() -> None:
     rows = rows_of([-logits(1, 2, 3)], [logits(1, 2, 3)], [1, 2, 3])
     assert sum(output_agreement("logits", rows["outputs"][:, 0]).cosine_histogram.counts) == 3
-    assert sum(evidence.answer_agreement(rows["answer"]).confidence_histogram.counts) == 3
+    assert sum(picture_rows.answer_agreement(rows["answer"]).confidence_histogram.counts) == 3
 
 
 def test_the_running_delta_ends_at_the_whole_and_never_skips_the_end() -> None:
@@ -85,4 +85,4 @@ def test_a_gain_is_no_loss() -> None:
 
 
 def test_a_row_is_small() -> None:
-    assert evidence.row_type(1, classify=True).itemsize < 200
+    assert picture_rows.row_type(1, classify=True).itemsize < 200

@@ -13,7 +13,7 @@ pytest.importorskip("onnxruntime")
 
 from edgecvx import export, validate
 from edgecvx.accuracy.layers.compare import per_layer
-from edgecvx.accuracy.runtime_used import measured_in, said_of
+from edgecvx.accuracy.runtime_used import note_on_runtime, runtime_used
 from edgecvx.manifest import Manifest
 from edgecvx.report import accuracy as report
 
@@ -42,16 +42,16 @@ def test_validate_says_where_it_ran(artifact: tuple[Path, Manifest], tmp_path: P
 
 def test_the_own_runtime_comes_first(artifact: tuple[Path, Manifest], monkeypatch: pytest.MonkeyPatch) -> None:
     _, manifest = artifact
-    assert measured_in(manifest) == "onnxruntime"
+    assert runtime_used(manifest) == "onnxruntime"
     pretend(monkeypatch, trt=TensorRT(), cuda=Cuda())
-    assert measured_in(manifest) == "tensorrt" and said_of(manifest, "model") is None
+    assert runtime_used(manifest) == "tensorrt" and note_on_runtime(manifest, "model") is None
 
 
 def test_nothing_stands_in_for_the_other_runtimes(artifact: tuple[Path, Manifest]) -> None:
     _, manifest = artifact
     for target, runtime in (("tflite", "tflite"), ("onnx", "onnxruntime"), ("gone", "tensorrt")):
         other = dataclasses.replace(manifest, target=target, runtime=runtime)
-        assert measured_in(other) == runtime and said_of(other, "model") is None
+        assert runtime_used(other) == runtime and note_on_runtime(other, "model") is None
 
 
 def test_layers_are_looked_at_where_the_file_runs(artifact: tuple[Path, Manifest]) -> None:

@@ -35,7 +35,7 @@ ASSETS = ROOT / "edgecvx" / "assets"
 def run(*names: str, latency: scripted.Latency = scripted.steady, **options: Any) -> Benchmark:
     """Artifacts without files, on a device that is scripted."""
     device = scripted.ScriptedDevice(latency=latency, **options)
-    gathered = Collector(scripted.job(*names), [scripted.entrant(n) for n in names], device=device.name)
+    gathered = Collector(scripted.job(*names), [scripted.requested(n) for n in names], device=device.name)
     device.measure(scripted.job(*names), gathered, stop=threading.Event())
     return dataclasses.replace(EMPTY, devices=(gathered.result(),))
 
@@ -250,8 +250,8 @@ def test_a_planted_outlier_stays_visible() -> None:
 
 
 def test_different_batches_are_in_no_ratio() -> None:
-    entrants = [scripted.entrant("a0"), scripted.entrant("a1", batch=8)]
-    gathered = Collector(scripted.job("a0", "a1"), entrants, device="local")
+    requested = [scripted.requested("a0"), scripted.requested("a1", batch=8)]
+    gathered = Collector(scripted.job("a0", "a1"), requested, device="local")
     for event in scripted.events(scripted.order("a0", "a1")):
         gathered.add(event)
     result = gathered.result()
@@ -379,9 +379,9 @@ def test_a_delegate_that_took_nothing_is_told() -> None:
 
 
 def test_int8_that_is_slower_is_told_with_what_is_known_about_why() -> None:
-    entrants = [scripted.entrant("a0"), scripted.entrant("a1", precision="int8")]
+    requested = [scripted.requested("a0"), scripted.requested("a1", precision="int8")]
     device = scripted.ScriptedDevice(latency=scripted.noisy({"a1": 1.5}, seed=0), fingerprint={"features": []})
-    gathered = Collector(scripted.job("a0", "a1"), entrants, device=device.name)
+    gathered = Collector(scripted.job("a0", "a1"), requested, device=device.name)
     device.measure(scripted.job("a0", "a1"), gathered, stop=threading.Event())
     told = [w for w in warnings_of([gathered.result()]) if "INT8 is slower here" in w]
     assert len(told) == 1
@@ -391,15 +391,15 @@ def test_int8_that_is_slower_is_told_with_what_is_known_about_why() -> None:
 
 def test_int8_that_gains_nothing_is_told_with_the_form_that_gains() -> None:
     """As on x86 without VNNI: TFLite's INT8 takes as long as its FP32 there, other runtimes' does not."""
-    entrants = [scripted.entrant(f"a{i}", precision=precision) for i, precision in enumerate(["fp32", "int8"] * 2)]
-    entrants[2:] = [
+    requested = [scripted.requested(f"a{i}", precision=precision) for i, precision in enumerate(["fp32", "int8"] * 2)]
+    requested[2:] = [
         dataclasses.replace(e, identity=dataclasses.replace(e.identity, file=f"{e.id}.xml", runtime="openvino"))
-        for e in entrants[2:]
+        for e in requested[2:]
     ]
     latency = scripted.noisy({"a1": 1.0, "a2": 1.2, "a3": 0.84}, seed=0, spread=0.005)
     device = scripted.ScriptedDevice(latency=latency, fingerprint={"machine": "x86_64", "features": ["avx2"]})
-    names = [e.id for e in entrants]
-    gathered = Collector(scripted.job(*names), entrants, device=device.name)
+    names = [e.id for e in requested]
+    gathered = Collector(scripted.job(*names), requested, device=device.name)
     device.measure(scripted.job(*names), gathered, stop=threading.Event())
     (told,) = (w for w in warnings_of([gathered.result()]) if "INT8" in w)
     assert told.startswith("scripted: a1-int8.tflite takes ") and "INT8 gains nothing here" in told

@@ -24,9 +24,9 @@ def test_unknown_choices_are_refused() -> None:
         PlanRequest(refinements=("smooth",))
     with pytest.raises(UsageError, match="--calib-samples 0"):
         PlanRequest(samples=0)
-    PlanRequest(estimator="mse").check_heard(Precision.INT8)
+    PlanRequest(estimator="mse").check_applies_to(Precision.INT8)
     with pytest.raises(UsageError, match="--estimator and refinements are edgecvx's own"):
-        PlanRequest(engine="nncf", estimator="mse").check_heard(Precision.INT8)
+        PlanRequest(engine="nncf", estimator="mse").check_applies_to(Precision.INT8)
 
 
 def test_the_command_line_offers_every_choice() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from edgecvx.results.identity import told_apart
+from edgecvx.results.identity import distinct_names
 
 
 @pytest.mark.parametrize(
@@ -26,4 +26,4 @@ def test_the_shortest_end_of_a_path_that_is_its_alone(
 ) -> None:
     (tmp_path / "up" / "here").mkdir(parents=True)
     monkeypatch.chdir(tmp_path / "up" / "here")
-    assert told_apart([Path(path) for path in paths]) == expected
+    assert distinct_names([Path(path) for path in paths]) == expected

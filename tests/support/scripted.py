@@ -70,7 +70,7 @@ def job(*names: str, **changes: Any) -> Job:
     return Job(order=order(*names, **changes), files=files)
 
 
-def entrant(name: str, *, batch: int = 1, precision: str = "fp32") -> Measured:
+def requested(name: str, *, batch: int = 1, precision: str = "fp32") -> Measured:
     """An artifact without figures."""
     return Measured(
         id=name,

@@ -29,9 +29,9 @@ from numpy.typing import NDArray
 
 from edgecvx.accuracy.layers.reference import CanonicalReference, Tensor, canonical_reference
 from edgecvx.accuracy.layers.score import LIMIT_DB, Score
-from edgecvx.accuracy.runtime_used import measured_in
+from edgecvx.accuracy.runtime_used import runtime_used
 from edgecvx.board.batches import batches
-from edgecvx.data.preprocess import Source, prepare_batch
+from edgecvx.data.preprocess import PictureSource, prepare_batch
 from edgecvx.errors import ArtifactError, EdgecvxError, UsageError
 from edgecvx.export.base import Format, load_attribute
 from edgecvx.export.formats import get_format
@@ -83,7 +83,7 @@ def per_layer(
     *,
     checkpoint: Path | Sequence[Path] | None = None,
     pictures: int = 4,
-    sources: Sequence[Source] = (),
+    sources: Sequence[PictureSource] = (),
     threads: int = 1,
     options: Mapping[str, str] = NO_OPTIONS,
     group_bytes: int = GROUP_BYTES,
@@ -137,7 +137,7 @@ def per_layer(
     depth = {tensor.name: i for i, tensor in enumerate(reference.tensors)}
     return PerLayer(
         artifact=path.name,
-        runtime=measured_in(manifest),
+        runtime=runtime_used(manifest),
         pictures=len(chosen),
         layers=tuple(scores[tensor.name].result(tensor, depth[tensor.name]) for tensor in shown),
         not_shown=tuple(tensor.name for tensor in reference.tensors if tensor.name not in own),
@@ -249,7 +249,7 @@ def _decibels(value: float | None) -> float:
     return LIMIT_DB if value is None else value
 
 
-def _drawn(count: int, manifest: Manifest) -> list[Source]:
+def _drawn(count: int, manifest: Manifest) -> list[PictureSource]:
     from PIL import Image
 
     from edgecvx.data.demo import picture
@@ -290,7 +290,7 @@ class _Comparison:
     own: Mapping[str, str]
     """Canonical names of the tensors the artifact can show, and what it calls them."""
     reference: CanonicalReference
-    pictures: Sequence[Source]
+    pictures: Sequence[PictureSource]
     threads: int
     options: Mapping[str, str]
 
@@ -304,7 +304,7 @@ class _Comparison:
         with tempfile.TemporaryDirectory(prefix="edgecvx-debug-") as folder:
             debug_build = load_attribute(self.format.expose)(self.path, exposed)
             opened = _write(Path(folder), self.path.stem, debug_build)
-            session = open_session(measured_in(manifest), opened, threads=self.threads, options=self.options)
+            session = open_session(runtime_used(manifest), opened, threads=self.threads, options=self.options)
             try:
                 for batch, kept in batches(self.pictures, manifest.input.shape[0]):
                     seen = self._seen(session, batch, canonical)
@@ -315,7 +315,7 @@ class _Comparison:
             finally:
                 session.close()
 
-    def _seen(self, session: Session, batch: Sequence[Source], canonical: Mapping[str, str]) -> dict[str, Array]:
+    def _seen(self, session: Session, batch: Sequence[PictureSource], canonical: Mapping[str, str]) -> dict[str, Array]:
         """The artifact's tensors, by canonical name and in canonical form."""
         layouts = {spec.name: spec.layout for spec in session.outputs}
         returned = session.run(prepare_batch(batch, self.manifest.model.preprocess, self.manifest.input))

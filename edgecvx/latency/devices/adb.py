@@ -189,8 +189,8 @@ class _Turns:
             times = {"load_ns": max(1, round(found.load * 1e3)), "first_ns": max(1, round(found.first * 1e3))}
             proof = {"recheck": self._recheck(artifact)}
             self._collector.add({"event": "opened", "id": artifact["id"], **opened, **times, **proof})
-        told = to_json(benchmark_model.told(gathered))
-        self._collector.add({"event": "told", "id": artifact["id"], "told": told})
+        timings = to_json(benchmark_model.summarize(gathered))
+        self._collector.add({"event": "told", "id": artifact["id"], "told": timings})
 
     def _recheck(self, artifact: Mapping[str, Any]) -> dict[str, Any] | None:
         """That a file could not be asked again: the tool takes no pictures and tells no answers."""

@@ -59,9 +59,9 @@ def fingerprint(answers: Mapping[str, str], serial: str) -> dict[str, Any]:
     emulator = props.get("ro.kernel.qemu") == "1" or props.get("ro.hardware") in ("ranchu", "goldfish")
     release = props.get("ro.build.version.release")
     cpu, features = _processor(answers.get("cpuinfo", ""))
-    told = repr(["edgecvx device", number, board, soc])
+    identity = repr(["edgecvx device", number, board, soc])
     return {
-        "id": hashlib.sha256(told.encode()).hexdigest()[:16],
+        "id": hashlib.sha256(identity.encode()).hexdigest()[:16],
         "hostname": None,
         "board": board,
         "soc": soc,

@@ -67,7 +67,7 @@ class Device(Protocol):
         ...
 
 
-def check_told(line: str | bytes, device: str) -> tuple[str, ...]:
+def check_answer(line: str | bytes, device: str) -> tuple[str, ...]:
     """Reads what the runner's ``check`` printed; the notes in it.
 
     Raises:
@@ -79,16 +79,16 @@ def check_told(line: str | bytes, device: str) -> tuple[str, ...]:
         ok, notes = bool(report["ok"]), tuple(plain(str(note)) for note in report.get("notes", ()))
         install = report.get("install")
     except (ValueError, TypeError, KeyError, RecursionError):
-        told = line.decode(errors="replace") if isinstance(line, bytes) else line
-        raise DeviceError(f"{device}: the check of its Python printed {told[:200]!r}, which is no answer") from None
+        text = line.decode(errors="replace") if isinstance(line, bytes) else line
+        raise DeviceError(f"{device}: the check of its Python printed {text[:200]!r}, which is no answer") from None
     if not ok:
         if not missing:
             raise DeviceError(f"{device} cannot measure: {'; '.join(notes) or 'it does not say why'}")
         what = ", ".join(dict.fromkeys(w for w, _ in missing))
         separately = "; ".join(dict.fromkeys(i for _, i in missing if i))
         how = plain(install) if isinstance(install, str) else separately
-        told = f"{device} cannot measure: {what} is missing there" + (f": {how}" if how else "")
-        raise DeviceError(" ".join((told, *(f"({note})" for note in notes))))
+        sentence = f"{device} cannot measure: {what} is missing there" + (f": {how}" if how else "")
+        raise DeviceError(" ".join((sentence, *(f"({note})" for note in notes))))
     return notes
 
 
@@ -112,7 +112,7 @@ def longest_line(job: Job) -> int:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class Reply:
     """What a short command printed."""
 
     printed: bytes
@@ -120,7 +120,7 @@ class Answer:
     """The last of what it printed beside that, in one line."""
 
 
-def answer(process: subprocess.Popen[bytes], *, stop: threading.Event, patience: float) -> Answer | None:
+def answer(process: subprocess.Popen[bytes], *, stop: threading.Event, patience: float) -> Reply | None:
     """Waits for a command that prints a line or two, and ends it.
 
     Args:
@@ -151,7 +151,7 @@ def answer(process: subprocess.Popen[bytes], *, stop: threading.Event, patience:
         end(process, patience=1.0)
         for thread in threads:
             thread.join(timeout=5)
-    return Answer(printed=b"".join(printed), said=chatter.told())
+    return Reply(printed=b"".join(printed), said=chatter.last_line())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -229,7 +229,7 @@ def follow(
     finally:
         end(process)
         _dismiss(threads, lines)
-    return Ended(done=done, code=process.returncode, said=chatter.told())
+    return Ended(done=done, code=process.returncode, said=chatter.last_line())
 
 
 def end(process: subprocess.Popen[bytes], *, patience: float = 5.0) -> None:
@@ -292,7 +292,7 @@ class _Chatter:
     def add(self, line: bytes) -> None:
         self._kept = (self._kept + line)[-_SAID:]
 
-    def told(self) -> str:
+    def last_line(self) -> str:
         """The last three lines, in one."""
         lines = [line.strip() for line in self._kept.decode(errors="replace").splitlines() if line.strip()]
         return plain("; ".join(lines[-3:]), 400)

@@ -85,12 +85,12 @@ def parse(text: str) -> Round:
     """Reads what a call printed.
 
     Raises:
-        DeviceError: It told no times; the message holds its last line.
+        DeviceError: It printed no times; the message holds its last line.
     """
     phases, timings = _COUNT.findall(text), _TIMINGS.search(text)
     if not phases or timings is None:
         lines = [line.strip() for line in text.splitlines() if line.strip()]
-        raise DeviceError(f"benchmark_model told no times: {lines[-1][:200] if lines else 'it printed nothing'}")
+        raise DeviceError(f"benchmark_model printed no times: {lines[-1][:200] if lines else 'it printed nothing'}")
     count, rest = int(phases[-1][0]), dict(_FIELD.findall(phases[-1][1]))
     fields = {name: float(value) for name, value in rest.items()}
     only = fields.get("curr", fields.get("avg", 0.0))
@@ -106,11 +106,11 @@ def parse(text: str) -> Round:
         memory=_memory(text),
     )
     if count < 1 or found.mean <= 0:
-        raise DeviceError(f"benchmark_model told of {count} runs of {found.mean:g} us, which cannot be")
+        raise DeviceError(f"benchmark_model printed {count} runs of {found.mean:g} us, which cannot be")
     return found
 
 
-def told(rounds: Sequence[Round]) -> Told:
+def summarize(rounds: Sequence[Round]) -> Told:
     """All rounds together, as if the tool had made their runs in one go."""
     runs = sum(r.count for r in rounds)
     mean = sum(r.count * r.mean for r in rounds) / runs

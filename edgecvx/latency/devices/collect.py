@@ -54,7 +54,7 @@ class At:
 class _Gathered:
     """What came of one artifact so far."""
 
-    entrant: Measured
+    request: Measured
     opened: Mapping[str, Any] | None = None
     recheck: Recheck | None = None
     warm_up: WarmUp | None = None
@@ -74,7 +74,7 @@ class Collector:
     def __init__(
         self,
         job: Job,
-        entrants: Sequence[Measured],
+        requested: Sequence[Measured],
         *,
         device: str,
         tell: Callable[[At], None] | None = None,
@@ -84,14 +84,14 @@ class Collector:
 
         Args:
             job: What the device is asked for.
-            entrants: What the host knows of each artifact in the order, without any figures.
+            requested: What the host knows of each artifact in the order, without any figures.
             device: As the user wrote it.
             tell: Called as the benchmark goes on.
             clock: Seconds; counts through interruptions, which the device's own clock does not.
         """
         self.device = device
         self._job, self._tell, self._clock = job, tell, clock
-        self._gathered = {entrant.id: _Gathered(entrant) for entrant in entrants}
+        self._gathered = {request.id: _Gathered(request) for request in requested}
         self._fingerprint: Fingerprint | None = None
         self._before: Conditions | None = None
         self._after: Conditions | None = None
@@ -211,10 +211,10 @@ class Collector:
         if min(size for size in (memory.runtime, memory.model, memory.peak, 0) if size is not None) < 0:
             raise EdgecvxError("memory below zero cannot be")
         gathered.memory = memory
-        self._say(f"memory of {gathered.entrant.identity.file}")
+        self._say(f"memory of {gathered.request.identity.file}")
 
     def _compiling(self, event: Mapping[str, Any]) -> None:
-        self._say(f"compiling {self._of(event).entrant.identity.file}")
+        self._say(f"compiling {self._of(event).request.identity.file}")
 
     def _opened(self, event: Mapping[str, Any]) -> None:
         gathered = self._of(event)
@@ -222,27 +222,27 @@ class Collector:
             if _read(int, event[key], key) <= 0:
                 raise EdgecvxError(f"{key} is {event[key]}")
         for key in ("runtime_version", "backend", "arithmetic"):
-            told = _read(_OptionalText, {"text": event[key]}, key).text
-            if gathered.opened is not None and gathered.opened[key] != told:
+            reported = _read(_OptionalText, {"text": event[key]}, key).text
+            if gathered.opened is not None and gathered.opened[key] != reported:
                 raise DeviceError(
-                    f"{self.device}: after an interruption, {gathered.entrant.identity.file} was opened with {key} "
-                    f"{told!r} instead of {gathered.opened[key]!r}: these times do not belong together"
+                    f"{self.device}: after an interruption, {gathered.request.identity.file} was opened with {key} "
+                    f"{reported!r} instead of {gathered.opened[key]!r}: these times do not belong together"
                 )
         if event.get("threads") is not None and _read(int, event["threads"], "threads") < 1:
             raise EdgecvxError(f"threads is {event['threads']}")
         gathered.opened = gathered.opened or dict(event)
-        gathered.recheck = self._rechecked(gathered.entrant, event.get("recheck"))
-        self._say(f"warming up {gathered.entrant.identity.file}")
+        gathered.recheck = self._rechecked(gathered.request, event.get("recheck"))
+        self._say(f"warming up {gathered.request.identity.file}")
 
-    def _rechecked(self, entrant: Measured, told: object) -> Recheck | None:
+    def _rechecked(self, request: Measured, reported: object) -> Recheck | None:
         """What the device says of the file's proof, beside what it was held to."""
-        if told is None:
+        if reported is None:
             return None
-        (proved,) = [a.get("proved") for a in self._job.order["artifacts"] if a["id"] == entrant.id]
-        found = _read(_Rechecked, told, "recheck")
+        (proved,) = [a.get("proved") for a in self._job.order["artifacts"] if a["id"] == request.id]
+        found = _read(_Rechecked, reported, "recheck")
         if proved is None or (found.error is not None and not 0 <= found.error <= proved["limit"]):
             raise EdgecvxError(f"a file that is off by {found.error} was not to be measured")
-        there = read_proof(proved["proof"]).there(entrant.identity.runtime, entrant.options)
+        there = read_proof(proved["proof"]).there(request.identity.runtime, request.options)
         return Recheck(proved=there, here=found.here, error=found.error, limit=proved["limit"])
 
     def _warm(self, event: Mapping[str, Any]) -> None:
@@ -261,18 +261,18 @@ class Collector:
         (gathered.model if kind == "model" else gathered.end_to_end).append(turn)
 
     def _check_asked_for(self, gathered: _Gathered, kind: str, turn: Turn) -> None:
-        order, this = self._job.order, (gathered.entrant.id, kind)
+        order, this = self._job.order, (gathered.request.id, kind)
         if turn.round != self._rounds_over or turn.round >= order["rounds"] or this in self._turns:
             raise EdgecvxError(f"this turn of round {turn.round} was not asked for")
         if order["runs"] is not None and len(turn.samples_ns) > -(-order["runs"] // order["rounds"]):
             raise EdgecvxError(f"{len(turn.samples_ns)} runs in one turn were not asked for")
         self._turns.add(this)
 
-    def _told(self, event: Mapping[str, Any]) -> None:
-        told = _read(Told, event["told"], "told")
-        if told.runs < 1 or min((told.mean, *told.means)) <= 0:
-            raise EdgecvxError(f"{told.runs} runs of {told.mean:g} ms cannot be")
-        self._of(event).told = told
+    def _tool_timings(self, event: Mapping[str, Any]) -> None:
+        timings = _read(Told, event["told"], "told")
+        if timings.runs < 1 or min((timings.mean, *timings.means)) <= 0:
+            raise EdgecvxError(f"{timings.runs} runs of {timings.mean:g} ms cannot be")
+        self._of(event).told = timings
 
     def _note(self, event: Mapping[str, Any]) -> None:
         kind = _read(str, event["kind"], "kind")
@@ -296,7 +296,7 @@ class Collector:
         if window.round != len(gathered.windows) or window.round >= 60 * self._job.order["sustained_minutes"]:
             raise EdgecvxError(f"a window {window.round} was not asked for")
         gathered.windows.append(window)
-        self._say(f"sustained run of {gathered.entrant.identity.file}")
+        self._say(f"sustained run of {gathered.request.identity.file}")
 
     def _failed(self, event: Mapping[str, Any]) -> None:
         sentence = _read(str, event["sentence"], "sentence") or "it gave no reason"
@@ -345,12 +345,12 @@ class Collector:
 
     def _measured(self, gathered: _Gathered, *, whole: bool) -> Measured:
         """One artifact with all that came of it; where the device has no error, one without times is one."""
-        entrant, opened, error = gathered.entrant, gathered.opened or {}, gathered.error
+        request, opened, error = gathered.request, gathered.opened or {}, gathered.error
         if error is None and whole and not gathered.model and gathered.told is None:
-            error = "the device told no times of it, nor why"
-        identity = dataclasses.replace(entrant.identity, runtime_version=opened.get("runtime_version"))
+            error = "the device printed no times of it, nor why"
+        identity = dataclasses.replace(request.identity, runtime_version=opened.get("runtime_version"))
         return dataclasses.replace(
-            entrant,
+            request,
             identity=identity,
             backend=opened.get("backend"),
             arithmetic=opened.get("arithmetic"),
@@ -363,8 +363,8 @@ class Collector:
             model=tuple(gathered.model),
             end_to_end=tuple(gathered.end_to_end),
             end_to_end_note=gathered.notes.get("end_to_end"),
-            model_summary=statistics.summary(gathered.model, batch=entrant.batch),
-            end_to_end_summary=statistics.summary(gathered.end_to_end, batch=entrant.batch),
+            model_summary=statistics.summary(gathered.model, batch=request.batch),
+            end_to_end_summary=statistics.summary(gathered.end_to_end, batch=request.batch),
             memory=gathered.memory,
             told=gathered.told,
             sustained=_sustained(gathered.windows),
@@ -381,7 +381,7 @@ _HANDLERS: Mapping[str, Callable[[Collector, Mapping[str, Any]], None]] = {
     "opened": Collector._opened,
     "warm": Collector._warm,
     "turn": Collector._turn,
-    "told": Collector._told,
+    "told": Collector._tool_timings,
     "note": Collector._note,
     "round": Collector._round,
     "window": Collector._window,
@@ -403,7 +403,7 @@ NOTHING_READ = Conditions(
     load=None,
     memory_available_bytes=None,
 )
-"""The conditions of a device that never told them."""
+"""The conditions of a device that never reported them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -448,7 +448,7 @@ def _sustained(windows: Sequence[Turn]) -> Sustained | None:
 
 
 def _unknown(device: str) -> Fingerprint:
-    """The fingerprint of a device that never told one."""
+    """The fingerprint of a device that never reported one."""
     return Fingerprint(
         id="unknown",
         name=device,

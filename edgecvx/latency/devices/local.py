@@ -11,7 +11,7 @@ from pathlib import Path
 
 from edgecvx.board import MARK
 from edgecvx.errors import DeviceError, UsageError
-from edgecvx.latency.devices.base import PATIENCE, answer, check_told, follow, longest_line, longest_silence
+from edgecvx.latency.devices.base import PATIENCE, answer, check_answer, follow, longest_line, longest_silence
 from edgecvx.latency.devices.collect import Collector
 from edgecvx.latency.devices.job import ORDER_FILE, RUNNER_FILE, Job, place
 from edgecvx.latency.devices.runner import runner_bytes
@@ -25,7 +25,7 @@ class LocalDevice:
 
     def __init__(self, *, python: str | None = None) -> None:
         self._python = [sys.executable] if python is None else _words(python)
-        self._told = python or "this Python"
+        self._command = python or "this Python"
 
     def measure(self, job: Job, collector: Collector, *, stop: threading.Event) -> None:
         """Runs the job here. The runner removes the folder too, should this process be killed.
@@ -50,14 +50,14 @@ class LocalDevice:
 
     def _check(self, folder: Path, stop: threading.Event) -> None:
         """Asks the runner what is missing here; returns early when stopped."""
-        told = answer(self._start(folder, "check"), stop=stop, patience=PATIENCE)
+        reply = answer(self._start(folder, "check"), stop=stop, patience=PATIENCE)
         if stop.is_set():
             return
-        if told is None:
-            raise DeviceError(f"{plain(self._told)} did not say within {PATIENCE:.0f} s what is installed")
-        if not told.printed:
-            raise DeviceError(f"{plain(self._told)} could not run the runner: {told.said or 'it said nothing'}")
-        check_told(told.printed, "this machine")
+        if reply is None:
+            raise DeviceError(f"{plain(self._command)} did not say within {PATIENCE:.0f} s what is installed")
+        if not reply.printed:
+            raise DeviceError(f"{plain(self._command)} could not run the runner: {reply.said or 'it said nothing'}")
+        check_answer(reply.printed, "this machine")
 
     def _start(self, folder: Path, command: str) -> subprocess.Popen[bytes]:
         try:
@@ -69,7 +69,7 @@ class LocalDevice:
                 start_new_session=True,  # Ctrl-C is this process's; the runner is ended in good order
             )
         except OSError as error:
-            raise DeviceError(f"{self._told} cannot be started: {error.strerror}") from error
+            raise DeviceError(f"{self._command} cannot be started: {error.strerror}") from error
 
 
 def _words(command: str) -> list[str]:

@@ -21,7 +21,7 @@ from pathlib import Path
 from edgecvx.board import MARK
 from edgecvx.board.engines.sessions import COMPILED
 from edgecvx.errors import DeviceError, UsageError
-from edgecvx.latency.devices.base import check_told, follow, longest_line, longest_silence
+from edgecvx.latency.devices.base import check_answer, follow, longest_line, longest_silence
 from edgecvx.latency.devices.collect import Collector
 from edgecvx.latency.devices.job import ORDER_FILE, RUNNER_FILE, Job, place
 from edgecvx.latency.devices.programs import Stopped
@@ -52,7 +52,7 @@ for name in sys.argv[1:]:
             digest.update(block)
     print(digest.hexdigest())
 """
-"""Run by whatever Python is there, also one too old to measure: that is told later, by the runner."""
+"""Run by whatever Python is there, also one too old to measure: the runner says so later."""
 
 
 def open_ssh(text: str, *, python: str | None = None) -> SshDevice:
@@ -91,8 +91,8 @@ class SshDevice:
         """
         self.name = name
         self._address, self._limits, self._config = address, limits or Limits(), config
-        self._told = python or "python3"
-        self._python = command_words(self._told)
+        self._command = python or "python3"
+        self._python = command_words(self._command)
         # What a runtime leaves in the temporary folder (a telemetry session's file, say) is to go with everything else.
         self._start = f'TMPDIR=$d; export TMPDIR; exec {self._python} "$@"'
 
@@ -159,22 +159,22 @@ class SshDevice:
         self._copy(connection, contents)
         folder = f"{connection.folder.path}/{_FILES}"
         runner, order = f"{folder}/{RUNNER_FILE}", f"{folder}/{ORDER_FILE}"
-        told = connection.run(
+        reply = connection.run(
             f"d=$1; shift; {self._start}", connection.folder.path, runner, "check", order, limit=self._limits.check
         )
-        report = [line for line in told.lines if line.lstrip().startswith("{")]
+        report = [line for line in reply.lines if line.lstrip().startswith("{")]
         if not report:
             raise DeviceError(
-                f"{self.name}: {self._told} there cannot run the check (exit code {told.code}): {told.said}"
+                f"{self.name}: {self._command} there cannot run the check (exit code {reply.code}): {reply.said}"
             )
-        check_told(report[-1], self.name)
+        check_answer(report[-1], self.name)
         self._measure(connection, job, runner, order, collector, stop)
 
     def _check_python(self, connection: Connection) -> None:
         found = connection.run(f'{self._python} -c "$1"', "print(0)")
         if found.code != 0:
             raise DeviceError(
-                f"{self.name} has no {self._told}"
+                f"{self.name} has no {self._command}"
                 + (f" ({found.said})" if found.said else "")
                 + ": install Python 3.9 or newer there (on Debian: sudo apt install python3), or name one with --python"
             )
@@ -232,8 +232,8 @@ class SshDevice:
         with tempfile.TemporaryFile() as script:
             script.write(_HASHES.encode())
             script.seek(0)
-            told = connection.run(f'exec {self._python} - "$@"', *paths, limit=self._limits.check, stdin=script)
-        return dict(zip(names, told.lines, strict=False))
+            reply = connection.run(f'exec {self._python} - "$@"', *paths, limit=self._limits.check, stdin=script)
+        return dict(zip(names, reply.lines, strict=False))
 
     def _measure(
         self,

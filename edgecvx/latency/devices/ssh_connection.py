@@ -79,7 +79,7 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class CommandResult:
     """What came of a command on the device."""
 
     code: int
@@ -155,7 +155,9 @@ class Connection:
             self._holder.wait(timeout=1 if code == 255 else 0)
         return code == 255 or self._holder.poll() is not None
 
-    def run(self, script: str, *arguments: str, limit: float | None = None, stdin: IO[bytes] | None = None) -> Answer:
+    def run(
+        self, script: str, *arguments: str, limit: float | None = None, stdin: IO[bytes] | None = None
+    ) -> CommandResult:
         """Runs a line of POSIX shell on the device.
 
         Args:
@@ -175,9 +177,9 @@ class Connection:
         if answer.code == 255:
             raise ConnectionFailedError(f"{self._name}: the connection was lost{_because(answer.said)}")
         begin = next((i + 1 for i, line in enumerate(answer.lines) if line.endswith(mark)), len(answer.lines))
-        return Answer(code=answer.code, lines=answer.lines[begin:], said=answer.said)
+        return CommandResult(code=answer.code, lines=answer.lines[begin:], said=answer.said)
 
-    def copy(self, source: Path, *, limit: float) -> Answer:
+    def copy(self, source: Path, *, limit: float) -> CommandResult:
         """Copies a folder into that of the device with ``scp``; its exit code tells whether that went well."""
         target = self._address.scp_target(self.folder.path + "/")
         port = () if self._address.port is None else ("-P", str(self._address.port))
@@ -282,11 +284,11 @@ class Connection:
             read += byte
         return None
 
-    def _finish(self, command: Sequence[str], limit: float, stdin: IO[bytes] | None) -> Answer:
+    def _finish(self, command: Sequence[str], limit: float, stdin: IO[bytes] | None) -> CommandResult:
         """Runs a local program to its end."""
         self._check_alive()
         done = complete(command, device=self._name, stop=self._stop, limit=limit, stdin=stdin, env=environment())
-        return Answer(code=done.code, lines=tuple(done.out.splitlines()), said=last_line(done.err))
+        return CommandResult(code=done.code, lines=tuple(done.out.splitlines()), said=last_line(done.err))
 
     def _start(
         self, script: str, mark: str, *arguments: str, stderr: int | IO[bytes], master: bool = False

@@ -121,7 +121,7 @@ def job(first: str = "tflite") -> Job:
     return Job(order={**asked, **rest}, files={"a0/model": b"one", "a1/model": b"two"})
 
 
-def entrant(id_: str) -> Measured:
+def requested(id_: str) -> Measured:
     identity = ArtifactIdentity(
         file=f"{id_}.tflite",
         sha256="0" * 64,
@@ -144,7 +144,7 @@ def entrant(id_: str) -> Measured:
 def measure(phone: Path, asked: Job | None = None) -> Collector:
     """A whole measurement, after which the phone is as it was."""
     asked = asked or job()
-    collector = Collector(asked, [entrant(a["id"]) for a in asked.order["artifacts"]], device="adb://ABC123")
+    collector = Collector(asked, [requested(a["id"]) for a in asked.order["artifacts"]], device="adb://ABC123")
     try:
         open_adb("adb://ABC123", benchmark=str(phone / "binary")).measure(asked, collector, stop=threading.Event())
     finally:
@@ -230,7 +230,7 @@ def test_what_is_no_tflite_file_is_told_and_stops_no_other(phone: Path) -> None:
 def test_a_tool_that_fails_is_one_sentence(phone: Path) -> None:
     (phone / "recorded").write_text("STARTING!\nERROR: Didn't find op for builtin opcode 'CONV_2D' version '9'\n")
     result = measure(phone).result()
-    assert "told no times: ERROR: Didn't find op" in str(result.measured[0].error)
+    assert "printed no times: ERROR: Didn't find op" in str(result.measured[0].error)
 
 
 @pytest.mark.parametrize(
@@ -251,7 +251,7 @@ def test_a_phone_that_is_not_ready(phone: Path, state: str, sentence: str) -> No
 def test_stopping_ends_what_runs_there(phone: Path) -> None:
     (phone / "hold").touch()
     asked, stop = job(), threading.Event()
-    collector = Collector(asked, [entrant("a0"), entrant("a1")], device="adb://ABC123")
+    collector = Collector(asked, [requested("a0"), requested("a1")], device="adb://ABC123")
     work = threading.Thread(
         target=lambda: AdbDevice("adb://ABC123", "ABC123", phone / "binary").measure(asked, collector, stop=stop)
     )
@@ -322,7 +322,7 @@ def test_rounds_add_up_as_their_runs_would() -> None:
         )
         for s in samples
     ]
-    told, flat = benchmark_model.told(rounds), [x for s in samples for x in s]
+    told, flat = benchmark_model.summarize(rounds), [x for s in samples for x in s]
     mean = sum(flat) / len(flat)
     assert told.mean == pytest.approx(mean / 1e3)
     assert told.std == pytest.approx(math.sqrt(sum((x - mean) ** 2 for x in flat) / len(flat)) / 1e3)

@@ -15,7 +15,7 @@ from edgecvx.latency.devices.job import Job
 
 
 def collector(job: Job, *names: str, **options: Any) -> Collector:
-    return Collector(job, [scripted.entrant(name) for name in names], device="ssh://board", **options)
+    return Collector(job, [scripted.requested(name) for name in names], device="ssh://board", **options)
 
 
 TOLD = {"tool": "benchmark_model", "runs": 50, "mean": 12.5, "min": 12.0, "max": None, "std": None}
@@ -251,7 +251,7 @@ def test_an_artifact_without_times_has_an_error_though_the_device_has_none() -> 
     for event in scripted.events(scripted.order("a0", "a1")):
         if event["event"] != "turn" or event["id"] == "a0":
             gathered.add(event)
-    assert [m.error for m in gathered.result().measured] == [None, "the device told no times of it, nor why"]
+    assert [m.error for m in gathered.result().measured] == [None, "the device printed no times of it, nor why"]
 
 
 def test_times_of_another_backend_do_not_go_on_after_an_interruption() -> None:

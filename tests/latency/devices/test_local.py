@@ -28,7 +28,7 @@ from waiting import PATIENCE, wait_for_end, wait_until
 from edgecvx.errors import DeviceError, UsageError
 from edgecvx.latency.bench import benchmark
 from edgecvx.latency.devices import open_device
-from edgecvx.latency.devices.base import check_told, end, follow, longest_line, longest_silence
+from edgecvx.latency.devices.base import check_answer, end, follow, longest_line, longest_silence
 from edgecvx.latency.devices.collect import Collector
 from edgecvx.latency.devices.local import LocalDevice
 
@@ -66,7 +66,7 @@ def runner(code: str, folder: Path) -> subprocess.Popen[bytes]:
 
 
 def collector() -> Collector:
-    return Collector(scripted.job("a0"), [scripted.entrant("a0")], device="board")
+    return Collector(scripted.job("a0"), [scripted.requested("a0")], device="board")
 
 
 # A real benchmark.
@@ -125,27 +125,27 @@ def test_the_python_of_a_device_may_be_several_words() -> None:
 
 
 def test_what_a_check_says_is_told_in_one_line() -> None:
-    notes = check_told('{"python": "3.11", "ok": true, "missing": [], "notes": ["Pillow is old"]}', "board")
+    notes = check_answer('{"python": "3.11", "ok": true, "missing": [], "notes": ["Pillow is old"]}', "board")
     assert notes == ("Pillow is old",)
     missing = [
         {"what": "numpy", "install": "pip install numpy"},
         {"what": "openvino", "install": "pip install openvino"},
     ]
     with pytest.raises(DeviceError, match="board cannot measure: numpy, openvino is missing there: pip install numpy;"):
-        check_told(json.dumps({"ok": False, "missing": missing, "notes": []}), "board")
+        check_answer(json.dumps({"ok": False, "missing": missing, "notes": []}), "board")
 
 
 def test_what_does_not_run_there_is_not_called_missing() -> None:
     told = {"ok": False, "missing": [], "install": None, "notes": ["coreml: Core ML runs on a Mac only"]}
     with pytest.raises(DeviceError, match=r"^board cannot measure: coreml: Core ML runs on a Mac only$"):
-        check_told(json.dumps(told), "board")
+        check_answer(json.dumps(told), "board")
 
 
 def test_what_is_missing_is_installed_by_one_command() -> None:
     missing = [{"what": what, "install": f"pip install {what}"} for what in ("numpy", "openvino")]
     told = {"ok": False, "missing": missing, "install": "pip install numpy openvino\x1b[2J", "notes": []}
     with pytest.raises(DeviceError, match=r"missing there: pip install numpy openvino \[2J$"):
-        check_told(json.dumps(told), "board")
+        check_answer(json.dumps(told), "board")
 
 
 def test_a_command_that_prints_without_end_is_given_up(small_classifier: Exported) -> None:
@@ -161,7 +161,7 @@ def test_a_home_folder_of_nobody_is_one_sentence() -> None:
 @pytest.mark.parametrize("line", ["", "bash: python3: command not found", "[]", '{"ok": true}', "{" * 100_000])
 def test_a_check_that_makes_no_sense_is_told_as_such(line: str) -> None:
     with pytest.raises(DeviceError, match="which is no answer"):
-        check_told(line, "board")
+        check_answer(line, "board")
 
 
 # Following a runner.

@@ -137,7 +137,7 @@ def collector(job: Job, board: Board) -> Collector:
         runtime_version=None,
     )
     weights = WeightsSource(kind="random", ref="0", layout="timm", sha256="0" * 64)
-    entrant = Measured(
+    request = Measured(
         id="a0",
         identity=identity,
         weights=weights,
@@ -151,7 +151,7 @@ def collector(job: Job, board: Board) -> Collector:
         backend=None,
         arithmetic=None,
     )
-    return Collector(job, [entrant], device=board.name)
+    return Collector(job, [request], device=board.name)
 
 
 def measure(board: Board, job_: Job | None = None, **how: Any) -> Collector:
