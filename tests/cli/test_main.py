@@ -276,7 +276,7 @@ def test_a_reader_who_has_seen_enough_is_no_error(command: list[str]) -> None:
 def test_a_verdict_does_not_depend_on_who_reads_it() -> None:
     """``edgecvx bench … | head -1`` in continuous integration: the gate failed all the same, and files are written."""
     script = (
-        "from edgecvx import cli, show\n"
+        "from edgecvx.cli import main as cli, show\n"
         "@cli.app.command('judge')\n"
         "def judge(raw: bool = False) -> int:\n"
         "    with show.for_whoever_reads():\n"
