@@ -26,8 +26,9 @@ from edgecvx.board.device.processors import this_processor
 from edgecvx.data.preprocess import as_input, normalize
 from edgecvx.data.probe import probe_pictures
 from edgecvx.errors import SelfCheckError, UsageError, missing_package, one_of
+from edgecvx.files import entries_of, publish, staged, write_atomically
 from edgecvx.inspection.artifact import pairs_in
-from edgecvx.manifest import Manifest, Quantized, SelfCheck, entries_of, publish, staged, write_atomically
+from edgecvx.manifest import Manifest, Quantized, SelfCheck
 from edgecvx.proof.selfcheck import closeness, self_check
 from edgecvx.quantize.plan import dump_plan
 from edgecvx.quantize.request import USUAL_REFINEMENTS, PlanRequest

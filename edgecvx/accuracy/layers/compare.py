@@ -34,7 +34,8 @@ from edgecvx.board.batches import batches
 from edgecvx.data.preprocess import Source, prepare_batch
 from edgecvx.errors import ArtifactError, EdgecvxError, UsageError
 from edgecvx.export.expose import Exposer, exposer
-from edgecvx.manifest import Manifest, locate, read_manifest, verify_files
+from edgecvx.files import verify_files
+from edgecvx.manifest import Manifest, locate, read_manifest
 from edgecvx.proof.selfcheck import channels_first
 from edgecvx.results.accuracy import LayerError, Validation
 from edgecvx.runtimes import NO_OPTIONS, open_session
