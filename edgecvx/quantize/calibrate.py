@@ -17,7 +17,8 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from edgecvx.errors import EdgecvxError
-from edgecvx.graph.rewrite import name_of, shape_of
+from edgecvx.graph.values import for_one_picture, name_of
+from edgecvx.graph.writer import serialized
 from edgecvx.quantize.observed import HalfStatistics, PointStatistics, Statistics
 from edgecvx.runtimes.onnxruntime import open_session
 
@@ -152,12 +153,10 @@ def _by_channel(values: Array) -> Array:
 
 def _session(graph: ir.Model, tensors: Iterable[str], threads: int) -> OnnxRuntimeSession:
     """The graph for one picture at a time, returning the tensors that it computes."""
-    model = graph.clone()
-    for value in (*model.graph.inputs, *(v for node in model.graph for v in node.outputs)):
-        value.shape = ir.Shape((1, *shape_of(value)[1:]))
+    model = for_one_picture(graph)
     computed = {name_of(v): v for node in model.graph for v in node.outputs}
     model.graph.outputs[:] = [computed[name] for name in tensors if name in computed]
     with tempfile.TemporaryDirectory(prefix="edgecvx-") as folder:
         path = Path(folder) / "calibrate.onnx"
-        path.write_bytes(ir.to_proto(model).SerializeToString())
+        path.write_bytes(serialized(model))
         return open_session(path, threads=threads)

@@ -17,7 +17,9 @@ from edgecvx.errors import EdgecvxError, UsageError
 from edgecvx.graph.canonical import DOMAIN, QUANTIZED_OPS, check_canonical
 from edgecvx.graph.grids import BYTES, Grid, quantize_weight
 from edgecvx.graph.pairs import Pairs
-from edgecvx.graph.rewrite import array_of, name_of, reads_picture, shape_of
+from edgecvx.graph.qdq import DEQUANTIZE, QUANTIZE
+from edgecvx.graph.values import LAYERS, array_of, name_of, producer, reads_picture, shape_of
+from edgecvx.graph.writer import new_constant, new_node
 from edgecvx.quantize.plan import LayerPlan, QuantPlan
 from edgecvx.quantize.scheme import ACTIVATION, Scheme
 
@@ -39,7 +41,7 @@ def insert(graph: ir.Model, scheme: Scheme, plan: QuantPlan | None) -> ir.Model:
     inserter = _Inserter(model, scheme)
     for node in list(model.graph):
         name = name_of(node.outputs[0])
-        if node.op_type in ("Conv", "Gemm") and scheme.quantizes(name):
+        if node.op_type in LAYERS and scheme.quantizes(name):
             inserter.layer(node, None if plan is None else _of(plan, name))
         elif scheme.activations and plan is not None and name.endswith(ACTIVATION):
             if name not in plan.activations:
@@ -100,8 +102,7 @@ class _Inserter:
             return weight
         name = name_of(node.outputs[0])
         scales = _vector(smoothing, weight.shape[1], f"{name}: smoothing").astype(np.float64)
-        source = node.inputs[0]
-        below = None if source is None else source.producer()
+        source, below = node.inputs[0], producer(node.inputs[0])
         if source is None or below is None or len(source.uses()) != 1:
             raise UsageError(f"{name}: its input has other readers, so it cannot be smoothed")
         column = scales.reshape(1, -1, *[1] * (len(shape_of(source)) - 2))
@@ -111,10 +112,9 @@ class _Inserter:
                 self._replace(below, index, f"{constant.name}", array_of(constant) / column)  # type: ignore[union-attr]
         else:
             factor = self._constant(f"{name}.smoothing", (1.0 / column).astype(np.float32))
-            value = _value(f"{name}.smoothed", source, ir.DataType.FLOAT)
-            product = ir.node("Mul", [source, factor], outputs=[value], name=str(value.name))
+            product = new_node("Mul", [source, factor], name=f"{name}.smoothed", shape=shape_of(source))
             self._graph.insert_before(node, product)
-            node.replace_input_with(0, value)
+            node.replace_input_with(0, product.outputs[0])
         return np.asarray(weight * scales.reshape(1, -1, *[1] * (weight.ndim - 2)), np.float32)
 
     def _weight(
@@ -130,14 +130,9 @@ class _Inserter:
         name = "" if old is None else str(old.name)
         values = self._constant(f"{name}.int8", quantized.values)
         scale = self._constant(f"{name}.scale", quantized.scales)
-        value = ir.Value(
-            name=f"{name}.dequantized", shape=ir.Shape(weight.shape), type=ir.TensorType(ir.DataType.FLOAT)
-        )
-        dequantize = ir.node(
-            "DequantizeLinear", [values, scale], {"axis": 0}, outputs=[value], name=f"{name}.dequantized"
-        )
+        dequantize = new_node(DEQUANTIZE, [values, scale], {"axis": 0}, name=f"{name}.dequantized", shape=weight.shape)
         self._graph.insert_before(node, dequantize)
-        node.replace_input_with(1, value)
+        node.replace_input_with(1, dequantize.outputs[0])
         self._drop(old)
         return quantized.scales
 
@@ -155,8 +150,7 @@ class _Inserter:
         source = node.inputs[0]
         if source is None:
             raise EdgecvxError(f"{name_of(node.outputs[0])} reads nothing")
-        below = source.producer()
-        if below is not None and below.op_type == "Cast":
+        if producer(source, "Cast") is not None:
             grid = BYTES
         result = self._pair(source, grid, f"{name_of(node.outputs[0])}.input", before=node)
         node.replace_input_with(0, result)
@@ -167,22 +161,20 @@ class _Inserter:
         """A QuantizeLinear and a DequantizeLinear, before a layer or after it; returns what the second gives."""
         scale = self._constant(f"{name}.scale", np.asarray(grid.scale, np.float32))
         zero_point = self._constant(f"{name}.zero_point", np.asarray(grid.zero_point, np.int8))
-        quantized = _value(f"{name}.int8", source, ir.DataType.INT8)
-        result = _value(name if before is not None else f"{name}.dequantized", source, ir.DataType.FLOAT)
-        pair = [
-            ir.node("QuantizeLinear", [source, scale, zero_point], outputs=[quantized], name=str(quantized.name)),
-            ir.node("DequantizeLinear", [quantized, scale, zero_point], outputs=[result], name=str(result.name)),
-        ]
+        shape = shape_of(source)
+        quantize = new_node(
+            QUANTIZE, [source, scale, zero_point], name=f"{name}.int8", shape=shape, dtype=ir.DataType.INT8
+        )
+        result = name if before is not None else f"{name}.dequantized"
+        dequantize = new_node(DEQUANTIZE, [quantize.outputs[0], scale, zero_point], name=result, shape=shape)
         if before is not None:
-            self._graph.insert_before(before, pair)
+            self._graph.insert_before(before, [quantize, dequantize])
         elif after is not None:
-            self._graph.insert_after(after, pair)
-        return result
+            self._graph.insert_after(after, [quantize, dequantize])
+        return dequantize.outputs[0]
 
     def _constant(self, name: str, array: NDArray[np.generic]) -> ir.Value:
-        tensor = ir.tensor(np.ascontiguousarray(array).reshape(array.shape), name=name)
-        value = ir.Value(name=name, shape=ir.Shape(array.shape), type=ir.TensorType(tensor.dtype), const_value=tensor)
-        self._graph.initializers[name] = value
+        self._graph.initializers[name] = value = new_constant(name, array)
         return value
 
     def _replace(self, node: ir.Node, index: int, name: str, array: NDArray[np.floating]) -> None:
@@ -199,7 +191,3 @@ def _vector(numbers: tuple[float, ...], length: int, what: str) -> NDArray[np.fl
     if len(numbers) != length:
         raise UsageError(f"{what} has {len(numbers)} numbers, the layer has {length} channels: calibrate again")
     return np.asarray(numbers, np.float32)
-
-
-def _value(name: str, like: ir.Value, dtype: ir.DataType) -> ir.Value:
-    return ir.Value(name=name, shape=like.shape, type=ir.TensorType(dtype))

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from edgecvx.data.calibration import CalibrationFeed, open_calibration
 from edgecvx.data.dataset import DEMO
-from edgecvx.graph.rewrite import spec_of
+from edgecvx.graph.values import spec_of
 from edgecvx.quantize.calibrate import calibrate
 from edgecvx.quantize.decide import Decisions, decide
 from edgecvx.quantize.observed import Statistics

@@ -28,7 +28,7 @@ from edgecvx.errors import ExportError, UsageError
 from edgecvx.export.base import Lowered
 from edgecvx.export.onnx.expose import expose, inner_tensors
 from edgecvx.export.onnx.lower import OnnxOptions, lower, read_ops
-from edgecvx.graph.rewrite import is_constant
+from edgecvx.graph.values import is_constant
 from edgecvx.models.convnext import ConvNeXt, initialize
 from edgecvx.quantize.scheme import Role, Scheme
 from edgecvx.runtimes.onnxruntime import open_session
