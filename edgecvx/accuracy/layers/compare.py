@@ -72,11 +72,6 @@ class PerLayer:
     """Canonical values the file computes inside of another op, so that they cannot be looked at."""
     notes: tuple[str, ...] = ()
 
-    @property
-    def birthplace(self) -> LayerError:
-        """The layer with the largest local error."""
-        return ranked(self.layers)[0]
-
 
 def per_layer(
     artifact: Path,
