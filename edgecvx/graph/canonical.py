@@ -85,7 +85,7 @@ def build_canonical(
         task: What the graph returns.
         image_size: Height and width of the input.
         batch: Pictures per run.
-        input_kind: Whether a Cast from uint8 stands at the door.
+        input_kind: Whether the input is bytes, which a Cast takes to floats.
         metadata: Kept in the model's ``metadata_props``.
 
     Raises:

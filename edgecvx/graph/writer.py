@@ -22,21 +22,6 @@ CONTRIB = "com.microsoft"
 Attributes = Mapping[str, int | float | str | Sequence[int] | ir.TensorProtocol]
 
 
-def new_node(
-    op_type: str,
-    inputs: Sequence[ir.Value | None],
-    attributes: Attributes | None = None,
-    *,
-    name: str,
-    shape: Sequence[int],
-    dtype: ir.DataType = ir.DataType.FLOAT,
-    domain: str = "",
-) -> ir.Node:
-    """One operation with one output of a static type and shape; both carry the same name."""
-    value = ir.Value(name=name, shape=ir.Shape(shape), type=ir.TensorType(dtype))
-    return ir.node(op_type, inputs, attributes or {}, domain=domain, outputs=[value], name=name)
-
-
 def new_constant(name: str, array: NDArray[np.generic]) -> ir.Value:
     """A constant, in the array's own type."""
     data = np.ascontiguousarray(array).reshape(array.shape)  # ascontiguousarray makes a scalar a vector
@@ -62,7 +47,7 @@ def serialized(model: ir.Model) -> bytes:
 
 
 class Writer:
-    """Collects operations in order."""
+    """Collects operations in order, each with one output of a static type and shape."""
 
     def __init__(self) -> None:
         self.nodes: list[ir.Node] = []
@@ -80,13 +65,13 @@ class Writer:
         dtype: ir.DataType = ir.DataType.FLOAT,
         domain: str = "",
     ) -> ir.Value:
-        """Appends an operation and returns its output."""
+        """Appends an operation and returns its output; both carry the same name."""
         if name in self._names:
             raise ExportError(f"two values of a graph are called {name!r}")
         self._names.add(name)
-        node = new_node(op_type, inputs, attributes, name=name, shape=shape, dtype=dtype, domain=domain)
-        self.nodes.append(node)
-        return node.outputs[0]
+        value = ir.Value(name=name, shape=ir.Shape(shape), type=ir.TensorType(dtype))
+        self.nodes.append(ir.node(op_type, inputs, attributes or {}, domain=domain, outputs=[value], name=name))
+        return value
 
     def constant(self, name: str, array: NDArray[np.generic]) -> ir.Value:
         """A constant; asking for the same name again gives the same value."""

@@ -38,7 +38,6 @@ def calibrate(
     pictures: Iterable[Array],
     *,
     on_picture: Callable[[int], None] | None = None,
-    threads: int = 1,
 ) -> Statistics:
     """Runs pictures through a canonical graph and gathers what its INT8 forms need to know.
 
@@ -46,7 +45,6 @@ def calibrate(
         graph: The canonical graph, float.
         pictures: Each as the graph takes it, ``[1, 3, H, W]``; taken one by one, so a generator streams.
         on_picture: Called after each with the number done.
-        threads: Of ONNX Runtime.
 
     Raises:
         EdgecvxError: There is no picture, or a value is NaN or infinite.
@@ -56,7 +54,7 @@ def calibrate(
     draw = np.random.Generator(np.random.PCG64(0))
     image = name_of(graph.graph.inputs[0])
     done = 0
-    session = _session(graph, tensors, threads)
+    session = _session(graph, tensors)
     try:
         for index, picture in enumerate(pictures):
             values = {image: picture, **session.run(picture)}
@@ -151,7 +149,7 @@ def _by_channel(values: Array) -> Array:
     return values.reshape(values.shape[1], -1).astype(np.float32, copy=False)
 
 
-def _session(graph: ir.Model, tensors: Iterable[str], threads: int) -> OnnxRuntimeSession:
+def _session(graph: ir.Model, tensors: Iterable[str]) -> OnnxRuntimeSession:
     """The graph for one picture at a time, returning the tensors that it computes."""
     model = for_one_picture(graph)
     computed = {name_of(v): v for node in model.graph for v in node.outputs}
@@ -159,4 +157,4 @@ def _session(graph: ir.Model, tensors: Iterable[str], threads: int) -> OnnxRunti
     with tempfile.TemporaryDirectory(prefix="edgecvx-") as folder:
         path = Path(folder) / "calibrate.onnx"
         path.write_bytes(serialized(model))
-        return open_session(path, threads=threads)
+        return open_session(path, threads=1)

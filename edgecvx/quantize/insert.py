@@ -19,9 +19,10 @@ from edgecvx.graph.grids import BYTES, Grid, quantize_weight
 from edgecvx.graph.pairs import Pairs
 from edgecvx.graph.qdq import DEQUANTIZE, QUANTIZE
 from edgecvx.graph.values import LAYERS, array_of, name_of, producer, reads_picture, shape_of
-from edgecvx.graph.writer import new_constant, new_node
+from edgecvx.graph.writer import Writer, new_constant
 from edgecvx.quantize.plan import LayerPlan, QuantPlan
 from edgecvx.quantize.scheme import ACTIVATION, Scheme
+from edgecvx.quantize.smooth import smoothed_weight
 
 
 def insert(graph: ir.Model, scheme: Scheme, plan: QuantPlan | None) -> ir.Model:
@@ -112,10 +113,11 @@ class _Inserter:
                 self._replace(below, index, f"{constant.name}", array_of(constant) / column)  # type: ignore[union-attr]
         else:
             factor = self._constant(f"{name}.smoothing", (1.0 / column).astype(np.float32))
-            product = new_node("Mul", [source, factor], name=f"{name}.smoothed", shape=shape_of(source))
-            self._graph.insert_before(node, product)
-            node.replace_input_with(0, product.outputs[0])
-        return np.asarray(weight * scales.reshape(1, -1, *[1] * (weight.ndim - 2)), np.float32)
+            write = Writer()
+            product = write.op("Mul", [source, factor], name=f"{name}.smoothed", shape=shape_of(source))
+            self._graph.insert_before(node, write.nodes)
+            node.replace_input_with(0, product)
+        return smoothed_weight(weight, scales)
 
     def _weight(
         self,
@@ -130,9 +132,10 @@ class _Inserter:
         name = "" if old is None else str(old.name)
         values = self._constant(f"{name}.int8", quantized.values)
         scale = self._constant(f"{name}.scale", quantized.scales)
-        dequantize = new_node(DEQUANTIZE, [values, scale], {"axis": 0}, name=f"{name}.dequantized", shape=weight.shape)
-        self._graph.insert_before(node, dequantize)
-        node.replace_input_with(1, dequantize.outputs[0])
+        write = Writer()
+        result = write.op(DEQUANTIZE, [values, scale], {"axis": 0}, name=f"{name}.dequantized", shape=weight.shape)
+        self._graph.insert_before(node, write.nodes)
+        node.replace_input_with(1, result)
         self._drop(old)
         return quantized.scales
 
@@ -161,17 +164,17 @@ class _Inserter:
         """A QuantizeLinear and a DequantizeLinear, before a layer or after it; returns what the second gives."""
         scale = self._constant(f"{name}.scale", np.asarray(grid.scale, np.float32))
         zero_point = self._constant(f"{name}.zero_point", np.asarray(grid.zero_point, np.int8))
-        shape = shape_of(source)
-        quantize = new_node(
+        shape, write = shape_of(source), Writer()
+        integers = write.op(
             QUANTIZE, [source, scale, zero_point], name=f"{name}.int8", shape=shape, dtype=ir.DataType.INT8
         )
-        result = name if before is not None else f"{name}.dequantized"
-        dequantize = new_node(DEQUANTIZE, [quantize.outputs[0], scale, zero_point], name=result, shape=shape)
+        own = name if before is not None else f"{name}.dequantized"
+        result = write.op(DEQUANTIZE, [integers, scale, zero_point], name=own, shape=shape)
         if before is not None:
-            self._graph.insert_before(before, [quantize, dequantize])
+            self._graph.insert_before(before, write.nodes)
         elif after is not None:
-            self._graph.insert_after(after, [quantize, dequantize])
-        return dequantize.outputs[0]
+            self._graph.insert_after(after, write.nodes)
+        return result
 
     def _constant(self, name: str, array: NDArray[np.generic]) -> ir.Value:
         self._graph.initializers[name] = value = new_constant(name, array)

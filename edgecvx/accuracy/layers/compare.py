@@ -159,8 +159,6 @@ def _told_int8(tensor: Tensor, manifest: Manifest) -> Tensor:
 def with_layers(
     validation: Validation,
     artifacts: Sequence[Path],
-    *,
-    on_artifact: Callable[[str], None] | None = None,
     **options: Any,
 ) -> Validation:
     """A validation with the inner tensors of each of its artifacts.
@@ -170,14 +168,11 @@ def with_layers(
     Args:
         validation: What was measured.
         artifacts: The same artifacts, in the same order.
-        on_artifact: Called with the name of each artifact before it is looked into.
         options: Of ``per_layer``.
     """
     outcomes, warnings = [], list(validation.warnings)
     for outcome, path in zip(validation.artifacts, artifacts, strict=True):
         if outcome.error is None:
-            if on_artifact is not None:
-                on_artifact(outcome.identity.file)
             try:
                 found = per_layer(path, **options)
             except EdgecvxError as error:

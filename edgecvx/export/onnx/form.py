@@ -41,14 +41,14 @@ class Form(abc.ABC):
         """Values that became part of an operation written earlier."""
         self._shown = (*map(name_of, graph.graph.outputs), *check_taps(graph, taps))
         self._passes: dict[str, None] = {self.PASS: None}
-        image = self._door(graph.graph.inputs[0])
+        image = self._input(graph.graph.inputs[0])
         for node in graph.graph:
             name = name_of(node.outputs[0])
             if name in taps and (node.op_type == QUANTIZE or weight_of(node.outputs[0]) is not None):
                 raise UsageError(f"{name!r} cannot be shown: it is no float in this file")
             if name not in self._absorbed:
                 self.RULES[node.domain, node.op_type](self, node)
-        outputs = [self._window(name) for name in self._shown]
+        outputs = [self._output(name) for name in self._shown]
         opset, ir_version = self.VERSIONS
         self.model = self._write.model(
             image, outputs, dict(sorted(graph.metadata_props.items())), opset=opset, ir_version=ir_version
@@ -64,14 +64,14 @@ class Form(abc.ABC):
     def _leave(self, name: str) -> ir.Value:
         """A value of the graph, in the graph's own layout."""
 
-    def _door(self, value: ir.Value) -> ir.Value:
+    def _input(self, value: ir.Value) -> ir.Value:
         """The input: the graph's own, so that FP16 files take the same arrays as FP32 files."""
         name = name_of(value)
         image = ir.Value(name=name, shape=ir.Shape(shape_of(value)), type=value.type)
         self._enter(value, self._cast(image, self._type, f"{name}.half") if image.dtype is FLOAT else image)
         return image
 
-    def _window(self, name: str) -> ir.Value:
+    def _output(self, name: str) -> ir.Value:
         """An output: float32, under its own name."""
         value = self._leave(name)
         return value if value.name == name else self._cast(value, FLOAT, name)
