@@ -13,12 +13,13 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help setup test lint format demo live board emulated clean
+.PHONY: help setup test lint sizes format demo live board emulated clean
 
 help:
 	@echo "make setup    the environment in $(VENV), with the pinned versions of constraints.txt"
 	@echo "make test     lint, then the tests"
-	@echo "make lint     ruff and mypy, changing nothing"
+	@echo "make lint     ruff and mypy, and that no room of the house is too large, changing nothing"
+	@echo "make sizes    lines per room, file and function; the picture of the rooms is drawn by tools/house.py"
 	@echo "make format   let ruff format and fix what it can"
 	@echo "make demo     femto in FP32 and INT8: exported, asked, validated and timed on drawn pictures: demo/report.html"
 	@echo "make live     the same femto, live on a page of this machine, FP32 beside INT8"
@@ -49,6 +50,10 @@ lint: $(READY)
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+	$(BIN)/python tools/sizes.py --check
+
+sizes:
+	@$(PYTHON) tools/sizes.py
 
 # Last and alone on its line, so that the log ends with pytest's own count of what passed, failed and was skipped.
 test: lint

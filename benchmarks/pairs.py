@@ -29,8 +29,8 @@ from edgecvx.graph.fold import fold
 from edgecvx.graph.grids import Weight, quantize_weight, weight_scales
 from edgecvx.graph.pairs import PAIR_LIMIT, Pairs
 from edgecvx.graph.qdq import weight_of
-from edgecvx.graph.rewrite import array_of, name_of
 from edgecvx.graph.scheme import Role, Scheme, role_of
+from edgecvx.graph.values import array_of, name_of
 from edgecvx.models.load import load_model
 from edgecvx.quantize import insert
 from edgecvx.quantize.calibrate import calibrate

@@ -1,33 +1,20 @@
-"""The manifest beside every artifact, and how both reach the disk.
-
-A manifest says what a file is, where it came from and how it was proved. Files are written into a temporary folder on
-the same disk, flushed, and renamed into place, the manifest last: so a manifest that exists describes files that are
-whole, and an interrupted run leaves what was there before.
-"""
+"""The manifest beside every artifact: what a file is, where it came from and how it was proved."""
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
 import json
 import math
-import os
-import shutil
-import signal
-import tempfile
-import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from edgecvx.board.proof import SAMPLES, Expected, Proof
 from edgecvx.errors import ArtifactError, EdgecvxError
-from edgecvx.spec import Calibration, InputKind, ModelSpec, Precision, Task, TensorSpec, from_json, to_json
+from edgecvx.spec import Calibration, InputKind, ModelSpec, Precision, Task, TensorSpec, from_json
 
 SCHEMA_VERSION = 2
 SUFFIX = ".edgecvx.json"
-_TEMPORARY = ".edgecvx-writing-"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -198,166 +185,3 @@ def locate(artifact: Path) -> tuple[Path, Path]:
             f"{artifact.name} has no manifest: {path.name} must lie beside it (edgecvx export writes both)"
         )
     return artifact, path
-
-
-def verify_files(manifest: Manifest, folder: Path) -> None:
-    """Checks size and SHA-256 of every file of an artifact.
-
-    Raises:
-        ArtifactError: A file is missing, is a link, or is not the one that was proved.
-    """
-    for entry in manifest.files:
-        path = folder / entry.path
-        if path.is_symlink():
-            raise ArtifactError(f"{entry.path} is a link: copy the file itself beside its manifest")
-        if not path.is_file():
-            raise ArtifactError(f"{entry.path} is missing beside its manifest; export the model again")
-        size = path.stat().st_size
-        if size != entry.bytes or file_sha256(path) != entry.sha256:
-            what = f"has {size} bytes instead of {entry.bytes}" if size != entry.bytes else "has another SHA-256"
-            raise ArtifactError(f"{entry.path} {what}: it is not the file that was checked at export; export it again")
-
-
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file, read in pieces."""
-    digest = hashlib.sha256()
-    with path.open("rb") as stream:
-        while block := stream.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
-
-
-def entries_of(stem: str, files: Mapping[str, bytes]) -> tuple[FileEntry, ...]:
-    """The manifest's list of files for the content of a lowering."""
-    return tuple(
-        FileEntry(path=stem + suffix, sha256=hashlib.sha256(content).hexdigest(), bytes=len(content))
-        for suffix, content in files.items()
-    )
-
-
-@contextlib.contextmanager
-def staged(folder: Path, stem: str, files: Mapping[str, bytes]) -> Iterator[Path]:
-    """Writes an artifact's files into a temporary folder beside their later place; removes it in any case.
-
-    Between staging and publishing the files can be opened and checked as they will lie on the disk.
-    """
-    with _temporary_in(folder) as temporary:
-        for suffix, content in files.items():
-            _write_flushed(temporary / (stem + suffix), content)
-        yield temporary
-
-
-def publish(temporary: Path, folder: Path, manifest: Manifest, artifact_name: str) -> Path:
-    """Moves a staged artifact into place, its manifest last; returns the artifact's path.
-
-    The renames themselves are not interrupted by Ctrl-C or a polite kill: they take microseconds, and the signal
-    is delivered after them.
-    """
-    text = json.dumps(to_json(manifest), indent=2, ensure_ascii=False) + "\n"
-    name = artifact_name + SUFFIX
-    _write_flushed(temporary / name, text.encode())
-    tops = sorted({PurePosixPath(entry.path).parts[0] for entry in manifest.files})
-    with _locked(folder), _uninterrupted():
-        for top in (*tops, name):
-            final = folder / top
-            if final.is_dir() and not final.is_symlink():
-                final.rename(temporary / f"{top}.old")
-            (temporary / top).replace(final)
-    _flush_folder(folder)
-    return folder / artifact_name
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Writes one file so that it is either the old one or the new one, never a part."""
-    # A file in a folder of its own has the mode every new file gets; one of mkstemp's could be read by its owner alone.
-    with _temporary_in(path.parent) as temporary:
-        _write_flushed(temporary / path.name, content)
-        (temporary / path.name).replace(path)
-
-
-def _write_flushed(path: Path, content: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("wb") as stream:
-        stream.write(content)
-        stream.flush()
-        os.fsync(stream.fileno())
-
-
-def _flush_folder(folder: Path) -> None:
-    if os.name == "posix":
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
-
-
-@contextlib.contextmanager
-def _temporary_in(folder: Path) -> Iterator[Path]:
-    """A temporary folder in ``folder``, removed in any case, by the next export at the latest.
-
-    A lock on it says that its process lives. A process number would say so only on this machine, and a folder can be
-    shared between machines and containers.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    with _locked(folder):  # between making a folder and claiming it, nobody takes it for abandoned
-        for path in folder.glob(f"{_TEMPORARY}*"):
-            if path.is_dir() and not path.is_symlink() and _is_abandoned(path):
-                shutil.rmtree(path, ignore_errors=True)
-        temporary = Path(tempfile.mkdtemp(prefix=_TEMPORARY, dir=folder))
-        claim = contextlib.ExitStack()
-        claim.enter_context(_locked(temporary))
-    try:
-        with claim:
-            yield temporary
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-
-
-def _is_abandoned(path: Path) -> bool:
-    """Whether no process holds this folder; without locks nobody can tell, and it stays."""
-    if os.name != "posix":
-        return False
-    import fcntl
-
-    try:
-        handle = os.open(path, os.O_RDONLY)
-    except OSError:
-        return False
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    finally:
-        os.close(handle)
-    return True
-
-
-@contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Holds a folder alone, so that no artifact is put together from two exports; let go when the process ends."""
-    if os.name != "posix":
-        yield
-        return
-    import fcntl
-
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        with contextlib.suppress(OSError):  # some network disks have no locks
-            fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)
-
-
-@contextlib.contextmanager
-def _uninterrupted() -> Iterator[None]:
-    """Holds back what ends the program in good order, where the platform and the thread allow it."""
-    if not hasattr(signal, "pthread_sigmask") or threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    held = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, held)

@@ -27,8 +27,9 @@ from edgecvx.data.preprocess import as_input, normalize
 from edgecvx.data.probe import probe_pictures
 from edgecvx.errors import SelfCheckError, UsageError, missing_package, one_of
 from edgecvx.export.base import load_attribute
+from edgecvx.files import entries_of, publish, staged, write_atomically
 from edgecvx.inspection.artifact import pairs_in
-from edgecvx.manifest import Manifest, Quantized, SelfCheck, entries_of, publish, staged, write_atomically
+from edgecvx.manifest import Manifest, Quantized, SelfCheck
 from edgecvx.proof.selfcheck import closeness, self_check
 from edgecvx.quantize.plan import dump_plan
 from edgecvx.quantize.request import USUAL_REFINEMENTS, PlanRequest
@@ -310,23 +311,13 @@ def _need_torch() -> None:
 
 def _network(asked: _Request, loaded: LoadedModel, folds: Sequence[str] | None) -> _Network:
     """Folds the network and writes its canonical graph; before that it is asked what is right."""
-    from edgecvx.graph.canonical import build_canonical, metadata_of
-    from edgecvx.graph.fold import fold, fold_uint8_input
+    from edgecvx.graph.network import canonical_graph
 
     spec, stem = loaded.spec, asked.stem(loaded.spec)
     probes = probe_pictures(spec.preprocess.size)
     expected = _reference(loaded.module, probes, spec.preprocess, asked.task)
-    folded = fold(loaded.module, folds, task=asked.task)
-    module, applied = folded.module, folded.applied
-    if asked.input_kind is InputKind.UINT8:
-        module, applied = fold_uint8_input(module, spec.preprocess), (*applied, "uint8-input")
-    graph = build_canonical(
-        module,
-        task=asked.task,
-        image_size=spec.preprocess.size,
-        batch=asked.batch,
-        input_kind=asked.input_kind,
-        metadata=metadata_of(spec, asked.task),
+    graph, applied = canonical_graph(
+        loaded.module, spec, task=asked.task, batch=asked.batch, input_kind=asked.input_kind, folds=folds
     )
     if asked.dump is not None:
         write_atomically(asked.dump / f"{stem}.canonical.onnx", _serialized(graph))

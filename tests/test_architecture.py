@@ -12,34 +12,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from house import DOORS, ROOMS, imports, room_of, sources
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "edgecvx"
-
-LAYERS = (
-    ("board",),
-    ("errors", "spec", "manifest"),
-    ("models", "data"),
-    ("graph", "export", "quantize", "targets", "runtimes", "proof"),
-    ("inspection", "results", "accuracy", "latency", "report"),
-    ("pipeline",),
-    ("cli", "__main__"),
-)
-"""A module imports from its own layer and from those above it in this list, never from below."""
-
-DOORS = {
-    "edgecvx": {
-        "edgecvx.pipeline",
-        "edgecvx.runtimes.artifact",
-        "edgecvx.accuracy.validate",
-        "edgecvx.latency.bench",
-        "edgecvx.export",
-    },
-    "edgecvx.export": {"edgecvx.pipeline"},
-}
-"""`edgecvx.export(...)`, `load` and the rest are called on packages, which fetch the function when asked."""
 
 HEAVY = (
     *("torch", "onnx", "onnx_ir", "onnxruntime", "openvino", "nncf", "tensorflow", "ai_edge_litert", "coremltools"),
@@ -48,44 +26,11 @@ HEAVY = (
 """What `import edgecvx` and the command line's start never load."""
 
 
-def module_name(path: Path) -> str:
-    parts = path.relative_to(ROOT).with_suffix("").parts
-    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
-
-
-@functools.cache
-def sources() -> dict[str, Path]:
-    """Every module of the package, by its dotted name."""
-    return {module_name(path): path for path in sorted(PACKAGE.rglob("*.py"))}
-
-
-def imports(name: str, code: str | None = None) -> set[str]:
-    """The modules of this package that a module imports anywhere, also inside functions and for types alone."""
-    found: set[str] = set()
-    for node in ast.walk(ast.parse(code if code is not None else sources()[name].read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{name}: relative import; write the whole name"
-            for alias in node.names:  # `from edgecvx.export import fold` is the module, `… import __version__` is not
-                whole = f"{node.module}.{alias.name}"
-                found.add(whole if whole in sources() else str(node.module))
-    return {i for i in found if i.split(".")[0] == "edgecvx"} - {name}
-
-
-def layer(name: str) -> int:
-    """Where a module stands; a new top-level module has to be given its place in ``LAYERS``."""
-    top = name.split(".")[1]
-    (index,) = [i for i, names in enumerate(LAYERS) if top in names] or pytest.fail(f"{name} is in no layer")
-    return index
-
-
 def upward(name: str, code: str | None = None) -> set[str]:
-    """The imports of a module that go against the layers."""
-    allowed = DOORS.get(name, set()) | {"edgecvx"}  # the root holds the version, which everybody may read
-    if name == "edgecvx":
-        return imports(name, code) - allowed
-    return {i for i in imports(name, code) - allowed if layer(i) > layer(name)}
+    """The imports of a module from rooms that come after its own."""
+    allowed = DOORS.get(name, frozenset()) | {"edgecvx"}  # the root holds the version, which everybody may read
+    order = ["", *ROOMS]
+    return {i for i in imports(name, code) - allowed if order.index(room_of(i)) > order.index(room_of(name))}
 
 
 @pytest.mark.parametrize("name", sources())
@@ -93,15 +38,31 @@ def test_imports_go_one_way(name: str) -> None:
     assert upward(name) == set()
 
 
-def test_an_import_against_the_layers_is_noticed() -> None:
-    """Also where it hides in a function or behind TYPE_CHECKING."""
+def test_an_import_against_the_order_is_noticed() -> None:
+    """Also where it hides in a function or behind TYPE_CHECKING, and from a folder into a folder of its own."""
     assert upward("edgecvx.spec", "def f():\n    from edgecvx.models import convnext\n") == {"edgecvx.models.convnext"}
     assert upward("edgecvx.graph.fold", "if TYPE_CHECKING:\n    import edgecvx.pipeline\n") == {"edgecvx.pipeline"}
+    assert upward("edgecvx.accuracy.rows", "from edgecvx.accuracy.layers import score") == {
+        "edgecvx.accuracy.layers.score"
+    }
     assert upward("edgecvx.proof.metrics", "from edgecvx.graph.fold import fold\nimport numpy\n") == set()
 
 
+def test_the_list_of_rooms_is_whole() -> None:
+    """A new folder, or a new file at the top, has to be given its place and its purpose."""
+    assert set(ROOMS) == set(map(room_of, sources())) - {""}
+
+
+def test_every_room_is_on_the_one_page() -> None:
+    """With its purpose, in the order in which rooms may import each other."""
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    rows = [line.split("|")[1:3] for line in page.splitlines() if line.startswith("| `")]
+    listed = [(room.strip(" `"), what.strip()) for room, what in rows if room.strip(" `") in ROOMS]
+    assert listed == list(ROOMS.items())
+
+
 def test_no_module_imports_itself_in_a_circle() -> None:
-    graph = {name: imports(name) - DOORS.get(name, set()) - {"edgecvx"} for name in sources()}
+    graph = {name: imports(name) - DOORS.get(name, frozenset()) - {"edgecvx"} for name in sources()}
     list(graphlib.TopologicalSorter(graph).static_order())  # raises CycleError, which names the circle
 
 
@@ -200,7 +161,7 @@ def test_a_private_path_is_noticed() -> None:
 
 
 def test_tests_mirror_the_package() -> None:
-    """Whoever reads edgecvx/graph/fold.py finds its tests in tests/export/."""
+    """Whoever reads edgecvx/graph/fold.py finds its tests in tests/graph/."""
     folders = {p.parent.relative_to(ROOT / "tests") for p in (ROOT / "tests").rglob("test_*.py")}
     places = {folder for folder in folders if folder.parts and folder.parts[0] not in ("apps", "benchmarks", "tools")}
     assert {str(folder) for folder in places if not (PACKAGE / folder).is_dir()} == set()

@@ -19,19 +19,8 @@ from proofs import a_proof
 
 from edgecvx.board.proof import SAMPLES
 from edgecvx.errors import ArtifactError
-from edgecvx.manifest import (
-    SCHEMA_VERSION,
-    FileEntry,
-    Manifest,
-    SelfCheck,
-    entries_of,
-    manifest_path,
-    publish,
-    read_manifest,
-    staged,
-    verify_files,
-    write_atomically,
-)
+from edgecvx.files import entries_of, publish, staged, verify_files, write_atomically
+from edgecvx.manifest import SCHEMA_VERSION, FileEntry, Manifest, SelfCheck, manifest_path, read_manifest
 from edgecvx.models.variants import VARIANTS
 from edgecvx.spec import InputKind, ModelSpec, Precision, PreprocessSpec, Task, TensorSpec, WeightsSource
 
@@ -250,7 +239,7 @@ def test_a_failure_between_staging_and_publishing_leaves_what_was_there(tmp_path
 
 def test_what_a_killed_run_left_is_removed_by_the_next(tmp_path: Path) -> None:
     program = (
-        "import os, sys, signal; from pathlib import Path; from edgecvx.manifest import staged\n"
+        "import os, sys, signal; from pathlib import Path; from edgecvx.files import staged\n"
         "with staged(Path(sys.argv[1]), 'm', {'.xml': b'x'}): os.kill(os.getpid(), signal.SIGKILL)"
     )
     killed = subprocess.run([sys.executable, "-c", program, str(tmp_path)], check=False)

@@ -239,52 +239,16 @@ def normalized(pixels: Array, spec: PreprocessSpec) -> Array:
     return np.stack([normalize(picture, spec) for picture in pixels])
 
 
-def _statistics(spec: PreprocessSpec) -> tuple[Array, Array]:
-    return np.asarray(spec.mean, np.float32), np.asarray(spec.std, np.float32)
-
-
-def _swapped_before(pixels: Array, spec: PreprocessSpec) -> Array:
-    return normalized(pixels[..., ::-1], spec)
-
-
-def _swapped_after(pixels: Array, spec: PreprocessSpec) -> Array:
-    return np.asarray(normalized(pixels, spec)[..., ::-1])
-
-
-def _unit(pixels: Array, spec: PreprocessSpec) -> Array:
-    return np.asarray(np.asarray(pixels, np.float32) / np.float32(255))
-
-
-def _raw(pixels: Array, spec: PreprocessSpec) -> Array:
+def _floats(pixels: Array) -> Array:
     return np.asarray(pixels, np.float32)
 
 
-def _symmetric(pixels: Array, spec: PreprocessSpec) -> Array:
-    return np.asarray(_unit(pixels, spec) * 2 - 1)
+def _standardized(values: Array, spec: PreprocessSpec) -> Array:
+    return np.asarray((values - np.asarray(spec.mean, np.float32)) / np.asarray(spec.std, np.float32))
 
 
-def _imagenet(pixels: Array, spec: PreprocessSpec) -> Array:
+def _for_imagenet(pixels: Array, spec: PreprocessSpec) -> Array:
     return normalized(pixels, dataclasses.replace(spec, mean=IMAGENET_MEAN, std=IMAGENET_STD))
-
-
-def _unscaled(pixels: Array, spec: PreprocessSpec) -> Array:
-    mean, std = _statistics(spec)
-    return np.asarray((_raw(pixels, spec) - mean) / std)
-
-
-def _standardized_twice(pixels: Array, spec: PreprocessSpec) -> Array:
-    mean, std = _statistics(spec)
-    return np.asarray((normalized(pixels, spec) - mean) / std)
-
-
-def _normalized_twice(pixels: Array, spec: PreprocessSpec) -> Array:
-    mean, std = _statistics(spec)
-    return np.asarray((normalized(pixels, spec) / np.float32(255) - mean) / std)
-
-
-def _scaled_twice(pixels: Array, spec: PreprocessSpec) -> Array:
-    mean, std = _statistics(spec)
-    return np.asarray((_unit(pixels, spec) / np.float32(255) - mean) / std)
 
 
 def _normalized_bytes(pixels: Array, spec: PreprocessSpec) -> Array:
@@ -303,23 +267,48 @@ def _channels_first_as_last(pixels: Array, spec: PreprocessSpec) -> Array:
     return np.ascontiguousarray(values.transpose(0, 3, 1, 2)).reshape(values.shape)
 
 
-def _turned(pixels: Array, spec: PreprocessSpec) -> Array:
-    return np.asarray(normalized(pixels, spec).transpose(0, 2, 1, 3))
-
-
+_BYTE = np.float32(255)
 _FEEDS: tuple[tuple[str, str, Feed], ...] = (
-    ("colour-order", "gets BGR, red and blue swapped", _swapped_before),
-    ("colour-order", "gets red and blue swapped after they were normalized", _swapped_after),
-    ("missing-normalization", "gets pixels from 0 to 1 without mean and standard deviation", _unit),
-    ("missing-normalization", "gets pixels from 0 to 255 as they are", _raw),
-    ("missing-normalization", "gets pixels normalized without the division by 255", _unscaled),
-    ("other-normalization", "gets pixels from -1 to 1, another network's normalization", _symmetric),
-    ("other-normalization", "gets pixels normalized for ImageNet, as another network wants", _imagenet),
-    ("double-normalization", "gets mean and standard deviation applied twice", _standardized_twice),
-    ("double-normalization", "gets normalized values that are normalized as pixels again", _normalized_twice),
-    ("double-normalization", "gets pixels divided by 255 twice", _scaled_twice),
+    ("colour-order", "gets BGR, red and blue swapped", lambda p, s: normalized(p[..., ::-1], s)),
+    (
+        "colour-order",
+        "gets red and blue swapped after they were normalized",
+        lambda p, s: normalized(p, s)[..., ::-1],
+    ),
+    (
+        "missing-normalization",
+        "gets pixels from 0 to 1 without mean and standard deviation",
+        lambda p, s: _floats(p) / _BYTE,
+    ),
+    ("missing-normalization", "gets pixels from 0 to 255 as they are", lambda p, s: _floats(p)),
+    (
+        "missing-normalization",
+        "gets pixels normalized without the division by 255",
+        lambda p, s: _standardized(_floats(p), s),
+    ),
+    (
+        "other-normalization",
+        "gets pixels from -1 to 1, another network's normalization",
+        lambda p, s: _floats(p) / _BYTE * 2 - 1,
+    ),
+    ("other-normalization", "gets pixels normalized for ImageNet, as another network wants", _for_imagenet),
+    (
+        "double-normalization",
+        "gets mean and standard deviation applied twice",
+        lambda p, s: _standardized(normalized(p, s), s),
+    ),
+    (
+        "double-normalization",
+        "gets normalized values that are normalized as pixels again",
+        lambda p, s: _standardized(normalized(p, s) / _BYTE, s),
+    ),
+    (
+        "double-normalization",
+        "gets pixels divided by 255 twice",
+        lambda p, s: _standardized(_floats(p) / _BYTE / _BYTE, s),
+    ),
     ("double-normalization", "gets normalized values cut down to bytes", _normalized_bytes),
     ("layout", "gets channels-last values read as channels-first", _channels_last_as_first),
     ("layout", "gets channels-first values read as channels-last", _channels_first_as_last),
-    ("layout", "gets height and width swapped", _turned),
+    ("layout", "gets height and width swapped", lambda p, s: normalized(p, s).transpose(0, 2, 1, 3)),
 )

@@ -29,7 +29,8 @@ from edgecvx.board.device.processors import this_processor
 from edgecvx.data.dataset import DEMO, NO_TRUTH, TWICE, Dataset, Sample, content_hashes, decoded, open_data
 from edgecvx.data.folder import Skipped, describe, unexpected
 from edgecvx.errors import EdgecvxError, ImageError, UsageError, missing_package
-from edgecvx.manifest import Manifest, locate, read_manifest, verify_files
+from edgecvx.files import verify_files
+from edgecvx.manifest import Manifest, locate, read_manifest
 from edgecvx.results.accuracy import (
     SKIPPED_NAMED,
     ArtifactIdentity,

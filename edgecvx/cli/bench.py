@@ -121,8 +121,8 @@ def _numbers(text: str) -> tuple[int, ...]:
 
 
 def _write(result: Benchmark, *, json_file: Path | None, html: Path | None, markdown: Path | None) -> None:
+    from edgecvx.files import write_atomically
     from edgecvx.latency.bench import as_json
-    from edgecvx.manifest import write_atomically
 
     if json_file is not None and str(json_file) != "-":
         write_atomically(json_file, as_json(result).encode())

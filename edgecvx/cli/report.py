@@ -41,7 +41,7 @@ def report(
 
     Each device is ranked by itself; accuracies over different pictures are never compared.
     """
-    from edgecvx.manifest import write_atomically
+    from edgecvx.files import write_atomically
     from edgecvx.report import read as dossier_read
     from edgecvx.report import write as dossier
     from edgecvx.results.outputs import check_outputs

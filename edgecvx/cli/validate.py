@@ -91,7 +91,7 @@ def _write(
     validation: Validation, data: str, *, json_file: Path | None, html: Path | None, markdown: Path | None
 ) -> None:
     from edgecvx.accuracy.thumbnails import thumbnails
-    from edgecvx.manifest import write_atomically
+    from edgecvx.files import write_atomically
     from edgecvx.report import accuracy as report
 
     if json_file is not None and str(json_file) != "-":

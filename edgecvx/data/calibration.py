@@ -44,13 +44,12 @@ class CalibrationSet:
     """What was left out of the folder, without what nobody expects to be read: hidden files, links to folders."""
 
 
-def open_calibration(source: str | Path, *, samples: int = CALIBRATION_PICTURES, seed: int = 0) -> CalibrationSet:
+def open_calibration(source: str | Path, *, samples: int = CALIBRATION_PICTURES) -> CalibrationSet:
     """Chooses the pictures to calibrate on.
 
     Args:
         source: A folder, or ``demo`` for drawn pictures; ``./demo`` is the folder.
         samples: How many at most.
-        seed: Of the choice.
 
     Raises:
         UsageError: ``samples`` is not at least 1, or the folder holds no picture.
@@ -59,13 +58,13 @@ def open_calibration(source: str | Path, *, samples: int = CALIBRATION_PICTURES,
     if samples < 1:
         raise UsageError(f"--calib-samples {samples} does not work: at least one picture is needed")
     if source == DEMO:
-        return CalibrationSet(kind="demo", name=DEMO, asked=samples, samples=_drawn(samples, seed))
+        return CalibrationSet(kind="demo", name=DEMO, asked=samples, samples=_drawn(samples))
     folder = named_folder(source)
     listing = list_pictures(folder)
     name = folder.resolve().name
     folders = {folder: index for index, folder in enumerate(("", *listing.folders))}
     found = [Sample(name=p.name, label=folders[p.folder or ""], sha256="", path=p.path) for p in listing.pictures]
-    chosen, _, left_out = choose(found, samples, seed)
+    chosen, _, left_out = choose(found, samples, seed=0)
     skipped = [*unexpected(listing.skipped), *left_out]
     if not chosen:
         reason = f", such as {skipped[0].name!r} ({skipped[0].reason})" if skipped else ""
@@ -76,8 +75,7 @@ def open_calibration(source: str | Path, *, samples: int = CALIBRATION_PICTURES,
     return CalibrationSet(kind="folder", name=name, asked=samples, samples=chosen, skipped=tuple(skipped))
 
 
-def _drawn(samples: int, seed: int) -> tuple[Sample, ...]:
-    first = seed * 1_000_000
+def _drawn(samples: int) -> tuple[Sample, ...]:
     return tuple(
         Sample(
             name=f"demo/calibration/{index}",
@@ -87,7 +85,7 @@ def _drawn(samples: int, seed: int) -> tuple[Sample, ...]:
             index=index,
             stream="calibration",
         )
-        for index in range(first, first + samples)
+        for index in range(samples)
     )
 
 

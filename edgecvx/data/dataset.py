@@ -39,6 +39,7 @@ from edgecvx.data.folder import Skipped, list_pictures, named_folder
 from edgecvx.data.preprocess import load_picture, resize_and_crop
 from edgecvx.data.truth import class_indices, match_truth, plain, read_truth
 from edgecvx.errors import ImageError, UsageError
+from edgecvx.files import file_sha256
 from edgecvx.spec import PreprocessSpec
 
 DEMO = "demo"
@@ -213,7 +214,7 @@ def content_hashes(folder: Path) -> frozenset[str]:
     hashes = set()
     for picture in list_pictures(folder).pictures:
         with contextlib.suppress(ImageError):
-            hashes.add(_file_sha256(picture.path))
+            hashes.add(_sha256_of(picture.path))
     return frozenset(hashes)
 
 
@@ -321,7 +322,7 @@ def choose(
         if limit is not None and len(samples) == limit:
             break
         try:
-            sha256 = _file_sha256(sample.path)
+            sha256 = _sha256_of(sample.path)
         except ImageError as error:
             skipped.append(Skipped(name=sample.name, reason=str(error)))
             continue
@@ -347,19 +348,15 @@ def _dealt(samples: Sequence[Sample], seed: int) -> list[Sample]:
     return sorted(samples, key=lambda s: (turn[s.name], key[s.name]))
 
 
-def _file_sha256(path: Path | None) -> str:
+def _sha256_of(path: Path | None) -> str:
     if path is None:
         raise UsageError("a drawn picture has no file")
-    digest = hashlib.sha256()
     try:
         if path.stat().st_size > MAX_BYTES:
             raise ImageError(f"larger than {MAX_BYTES >> 20} MiB")
-        with path.open("rb") as stream:
-            while block := stream.read(1 << 20):
-                digest.update(block)
+        return file_sha256(path)
     except OSError as error:
         raise ImageError(f"cannot be read ({error.strerror})") from None
-    return digest.hexdigest()
 
 
 def _by_name(skipped: Skipped) -> str:

@@ -7,25 +7,21 @@ from a trace, every value carries its module's name, and the same weights give t
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import onnx
-import onnx.checker
 import onnx.parser
 import onnx_ir as ir
 import torch
-from numpy.typing import NDArray
 from torch import nn
 
 from edgecvx.errors import ExportError
+from edgecvx.graph.values import shape_of
+from edgecvx.graph.writer import Writer, check_onnx
 from edgecvx.models.convnext import Block, ConvNeXt, GlobalResponseNorm, LayerNorm2d, Stage
 from edgecvx.spec import InputKind, ModelSpec, Task, check_image_size, to_json
 
-OPSET = 20
-"""The first with Gelu."""
-IR_VERSION = 10
-"""The one opset 20 to 22 came with; the oldest onnxruntime we accept reads it."""
 DOMAIN = "edgecvx"
 
 FUNCTIONS = (
@@ -89,7 +85,7 @@ def build_canonical(
         task: What the graph returns.
         image_size: Height and width of the input.
         batch: Pictures per run.
-        input_kind: Whether a Cast from uint8 stands at the door.
+        input_kind: Whether the input is bytes, which a Cast takes to floats.
         metadata: Kept in the model's ``metadata_props``.
 
     Raises:
@@ -108,26 +104,11 @@ def build_canonical(
     )
     x = image
     if input_kind is InputKind.UINT8:
-        x = builder.node("Cast", "image.float", [image], {"to": int(ir.DataType.FLOAT)}, shape=shape)
+        x = builder.op("Cast", [image], {"to": int(ir.DataType.FLOAT)}, name="image.float", shape=shape)
     maps = _network(builder, module, x)
     outputs = _head(builder, module, maps, task)
-    graph = ir.Graph(
-        [image],
-        outputs,
-        nodes=builder.nodes,
-        initializers=builder.constants,
-        name="edgecvx",
-        opset_imports={"": OPSET, DOMAIN: 1},
-    )
     functions = [ir.serde.deserialize_function(onnx.parser.parse_function(text)) for text in FUNCTIONS]
-    used = {node.op_type for node in builder.nodes if node.domain == DOMAIN}
-    model = ir.Model(
-        graph,
-        ir_version=IR_VERSION,
-        producer_name="edgecvx",
-        functions=[f for f in functions if f.name in used],
-        metadata_props=dict(metadata or {}),
-    )
+    model = builder.model(image, outputs, metadata or {}, functions=functions)
     check_canonical(model)
     return model
 
@@ -154,10 +135,7 @@ def check_canonical(model: ir.Model, *, ops: frozenset[tuple[str, str]] = OPS) -
         tensor = value.const_value
         if tensor is None or not np.isfinite(tensor.numpy()).all():
             raise ExportError(f"constant {name!r} holds NaN or infinite values; the checkpoint is damaged")
-    try:
-        onnx.checker.check_model(ir.to_proto(model), full_check=True)
-    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
-        raise ExportError(f"the canonical graph is not valid ONNX: {error}") from error
+    check_onnx(model, "canonical")
 
 
 def metadata_of(spec: ModelSpec, task: Task) -> dict[str, str]:
@@ -174,42 +152,20 @@ def metadata_of(spec: ModelSpec, task: Task) -> dict[str, str]:
     return props
 
 
-class _Builder:
-    """Collects nodes and constants in order; a node's output carries the node's name."""
+class _Builder(Writer):
+    """Writes the parameters of a module; a node's output carries the node's name."""
 
-    def __init__(self) -> None:
-        self.nodes: list[ir.Node] = []
-        self.constants: list[ir.Value] = []
-
-    def node(
-        self,
-        op: str,
-        name: str,
-        inputs: Sequence[ir.Value | None],
-        attributes: Mapping[str, int | float | str | Sequence[int]] | None = None,
-        *,
-        shape: Sequence[int],
-        domain: str = "",
-    ) -> ir.Value:
-        value = ir.Value(name=name, shape=ir.Shape(shape), type=ir.TensorType(ir.DataType.FLOAT))
-        self.nodes.append(ir.node(op, inputs, attributes or {}, domain=domain, outputs=[value], name=name))
-        return value
-
-    def constant(self, name: str, array: torch.Tensor | NDArray[np.float32]) -> ir.Value:
-        data = array.detach().cpu().numpy() if isinstance(array, torch.Tensor) else array
-        tensor = ir.tensor(np.ascontiguousarray(data, dtype=np.float32), name=name)
-        value = ir.Value(name=name, shape=ir.Shape(data.shape), type=ir.TensorType(tensor.dtype), const_value=tensor)
-        self.constants.append(value)
-        return value
+    def parameter(self, name: str, tensor: torch.Tensor) -> ir.Value:
+        return self.constant(name, tensor.detach().cpu().numpy().astype(np.float32, copy=False))
 
     def bias(self, name: str, layer: nn.Conv2d | nn.Linear) -> list[ir.Value]:
         """The bias of a layer, or nothing where it is absent or all zero."""
         if layer.bias is None or not torch.any(layer.bias != 0):
             return []
-        return [self.constant(f"{name}.bias", layer.bias)]
+        return [self.parameter(f"{name}.bias", layer.bias)]
 
     def channelwise(self, name: str, array: torch.Tensor) -> ir.Value:
-        return self.constant(name, array.reshape(1, -1, 1, 1))
+        return self.parameter(name, array.reshape(1, -1, 1, 1))
 
 
 def _network(b: _Builder, module: ConvNeXt, x: ir.Value) -> list[ir.Value]:
@@ -232,21 +188,23 @@ def _network(b: _Builder, module: ConvNeXt, x: ir.Value) -> list[ir.Value]:
 
 def _head(b: _Builder, module: ConvNeXt, maps: list[ir.Value], task: Task) -> list[ir.Value]:
     if task is Task.FEATURES:
-        return [_rename(value, f"feature{i}") for i, value in enumerate(maps)]
-    batch, channels = _shape(maps[-1])[:2]
-    x = b.node("GlobalAveragePool", "head.global_pool", [maps[-1]], shape=(batch, channels, 1, 1))
+        for i, value in enumerate(maps):
+            value.name = f"feature{i}"  # the node keeps the module's name
+        return maps
+    batch, channels = shape_of(maps[-1])[:2]
+    x = b.op("GlobalAveragePool", [maps[-1]], name="head.global_pool", shape=(batch, channels, 1, 1))
     x = _norm(b, "head.norm", module.head.norm, x)
     if task is Task.EMBED:
-        return [b.node("Flatten", "embedding", [x], {"axis": 1}, shape=(batch, channels))]
+        return [b.op("Flatten", [x], {"axis": 1}, name="embedding", shape=(batch, channels))]
     fc = module.head.fc
     if fc is None:
         raise ExportError(
             f"{module.arch.name}: this checkpoint has no classifier; export it with --task features or --task embed"
         )
-    x = b.node("Flatten", "head.flatten", [x], {"axis": 1}, shape=(batch, channels))
-    inputs = [x, b.constant("head.fc.weight", fc.weight), *b.bias("head.fc", fc)]
+    x = b.op("Flatten", [x], {"axis": 1}, name="head.flatten", shape=(batch, channels))
+    inputs = [x, b.parameter("head.fc.weight", fc.weight), *b.bias("head.fc", fc)]
     attributes = {"transB": 1, "alpha": 1.0, "beta": 1.0}
-    return [b.node("Gemm", "logits", inputs, attributes, shape=(batch, fc.out_features))]
+    return [b.op("Gemm", inputs, attributes, name="logits", shape=(batch, fc.out_features))]
 
 
 def _block(b: _Builder, name: str, block: nn.Module, x: ir.Value) -> ir.Value:
@@ -261,14 +219,14 @@ def _block(b: _Builder, name: str, block: nn.Module, x: ir.Value) -> ir.Value:
     y = _conv(b, f"{name}.mlp.fc2", block.mlp.fc2, y)
     if block.gamma is not None:
         scale = b.channelwise(f"{name}.gamma", block.gamma)
-        y = b.node("Mul", f"{name}.scaled", [y, scale], shape=_shape(y))
-    return b.node("Add", name, [x, y], shape=_shape(x))
+        y = b.op("Mul", [y, scale], name=f"{name}.scaled", shape=shape_of(y))
+    return b.op("Add", [x, y], name=name, shape=shape_of(x))
 
 
 def _conv(b: _Builder, name: str, conv: nn.Module, x: ir.Value) -> ir.Value:
     if not isinstance(conv, nn.Conv2d) or not isinstance(conv.padding, tuple):
         raise ExportError(f"{name} is not a convolution with explicit padding")
-    batch, _, height, width = _shape(x)
+    batch, _, height, width = shape_of(x)
     (kh, kw), (sh, sw), (ph, pw) = conv.kernel_size, conv.stride, conv.padding
     attributes: dict[str, int | float | str | Sequence[int]] = {
         "kernel_shape": [kh, kw],
@@ -278,62 +236,50 @@ def _conv(b: _Builder, name: str, conv: nn.Module, x: ir.Value) -> ir.Value:
         "group": conv.groups,
     }
     out = (height + 2 * int(ph) - kh) // sh + 1, (width + 2 * int(pw) - kw) // sw + 1
-    inputs = [x, b.constant(f"{name}.weight", conv.weight), *b.bias(name, conv)]
-    return b.node("Conv", name, inputs, attributes, shape=(batch, conv.out_channels, *out))
+    inputs = [x, b.parameter(f"{name}.weight", conv.weight), *b.bias(name, conv)]
+    return b.op("Conv", inputs, attributes, name=name, shape=(batch, conv.out_channels, *out))
 
 
 def _norm(b: _Builder, name: str, norm: nn.Module, x: ir.Value) -> ir.Value:
     if not isinstance(norm, LayerNorm2d):
         raise ExportError(f"{name} is a {type(norm).__name__}, not a LayerNorm2d")
     affine = norm.weight is not None or norm.bias is not None
-    y = b.node(
+    y = b.op(
         "LayerNorm2d",
-        f"{name}.normalized" if affine else name,
         [x],
         {"epsilon": float(norm.eps)},
-        shape=_shape(x),
+        name=f"{name}.normalized" if affine else name,
+        shape=shape_of(x),
         domain=DOMAIN,
     )
     if norm.weight is not None:
         last = norm.bias is None
         scale = b.channelwise(f"{name}.weight", norm.weight)
-        y = b.node("Mul", name if last else f"{name}.scaled", [y, scale], shape=_shape(x))
+        y = b.op("Mul", [y, scale], name=name if last else f"{name}.scaled", shape=shape_of(x))
     if norm.bias is not None:
-        y = b.node("Add", name, [y, b.channelwise(f"{name}.bias", norm.bias)], shape=_shape(x))
+        y = b.op("Add", [y, b.channelwise(f"{name}.bias", norm.bias)], name=name, shape=shape_of(x))
     return y
 
 
 def _grn(b: _Builder, name: str, grn: GlobalResponseNorm, x: ir.Value) -> ir.Value:
-    _, _, height, width = _shape(x)
+    _, _, height, width = shape_of(x)
     rms = grn.form == "rms"
     beta = grn.bias
-    y = b.node(
+    y = b.op(
         "Grn" if rms else "GrnL2",
-        name if beta is None else f"{name}.scaled",
         [x, b.channelwise(f"{name}.gamma", grn.weight), b.channelwise(f"{name}.base", grn.base)],
         {"epsilon": float(grn.eps / (height * width) ** 0.5 if rms else grn.eps)},
-        shape=_shape(x),
+        name=name if beta is None else f"{name}.scaled",
+        shape=shape_of(x),
         domain=DOMAIN,
     )
     if beta is not None:
-        y = b.node("Add", name, [y, b.channelwise(f"{name}.bias", beta)], shape=_shape(x))
+        y = b.op("Add", [y, b.channelwise(f"{name}.bias", beta)], name=name, shape=shape_of(x))
     return y
 
 
 def _activation(b: _Builder, name: str, act: str, x: ir.Value) -> ir.Value:
     if act == "silu":
-        gate = b.node("Sigmoid", f"{name}.gate", [x], shape=_shape(x))
-        return b.node("Mul", name, [x, gate], shape=_shape(x))
-    return b.node("Gelu", name, [x], {"approximate": "tanh" if act == "gelu_tanh" else "none"}, shape=_shape(x))
-
-
-def _rename(value: ir.Value, name: str) -> ir.Value:
-    """Gives a stage map its output name; the node keeps the module's."""
-    value.name = name
-    return value
-
-
-def _shape(value: ir.Value) -> tuple[int, ...]:
-    if value.shape is None:
-        raise ExportError(f"value {value.name!r} has no shape")
-    return tuple(int(d) for d in value.shape)  # type: ignore[arg-type]
+        gate = b.op("Sigmoid", [x], name=f"{name}.gate", shape=shape_of(x))
+        return b.op("Mul", [x, gate], name=name, shape=shape_of(x))
+    return b.op("Gelu", [x], {"approximate": "tanh" if act == "gelu_tanh" else "none"}, name=name, shape=shape_of(x))

@@ -10,15 +10,15 @@ import onnx_ir as ir
 
 from edgecvx.errors import ExportError
 from edgecvx.graph.grids import Grid, Weight, as_float32
-from edgecvx.graph.rewrite import constant_of
+from edgecvx.graph.values import constant_of, is_constant, producer, readers
 
 QUANTIZE, DEQUANTIZE = "QuantizeLinear", "DequantizeLinear"
 
 
 def weight_of(value: ir.Value | None) -> Weight | None:
     """The int8 weights behind a value, or None where it is no dequantized constant."""
-    node = _producer(value, DEQUANTIZE)
-    if node is None or node.inputs[0] is None or node.inputs[0].const_value is None:
+    node = producer(value, DEQUANTIZE)
+    if node is None or not is_constant(node.inputs[0]):
         return None
     values, scales = (constant_of(v) for v in node.inputs[:2])
     if node.attributes["axis"].as_int() != 0:
@@ -40,10 +40,8 @@ def grid_of(node: ir.Node) -> Grid:
 
 def quantized_input(value: ir.Value | None) -> tuple[ir.Value, Grid] | None:
     """For a dequantized activation, the float that was quantized and the grid; None for any other value."""
-    node = _producer(value, DEQUANTIZE)
-    if node is None:
-        return None
-    quantize = _producer(node.inputs[0], QUANTIZE)
+    node = producer(value, DEQUANTIZE)
+    quantize = None if node is None else producer(node.inputs[0], QUANTIZE)
     if quantize is None or quantize.inputs[0] is None:
         return None
     return quantize.inputs[0], grid_of(quantize)
@@ -51,17 +49,12 @@ def quantized_input(value: ir.Value | None) -> tuple[ir.Value, Grid] | None:
 
 def output_grid(value: ir.Value) -> Grid | None:
     """The grid a value is put on at once: its only reader is a QuantizeLinear. None where anybody else reads it."""
-    readers = [use.node for use in value.uses()]
-    if len(readers) != 1 or readers[0].op_type != QUANTIZE or value.is_graph_output():
+    read_by = readers(value)
+    if len(read_by) != 1 or read_by[0].op_type != QUANTIZE or value.is_graph_output():
         return None
-    return grid_of(readers[0])
+    return grid_of(read_by[0])
 
 
 def is_quantized(graph: ir.Model) -> bool:
     """Whether a graph has int8 weights."""
     return any(node.op_type == DEQUANTIZE for node in graph.graph)
-
-
-def _producer(value: ir.Value | None, op_type: str) -> ir.Node | None:
-    node = None if value is None else value.producer()
-    return node if node is not None and node.op_type == op_type else None

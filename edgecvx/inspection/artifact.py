@@ -8,8 +8,9 @@ from pathlib import Path
 
 from edgecvx.errors import missing_package
 from edgecvx.export.base import Format, OpInfo, load_attribute
+from edgecvx.files import verify_files
 from edgecvx.graph.pairs import PairCheck, check_pairs
-from edgecvx.manifest import Manifest, locate, read_manifest, verify_files
+from edgecvx.manifest import Manifest, locate, read_manifest
 from edgecvx.targets import get_target
 
 

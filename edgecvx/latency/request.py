@@ -32,10 +32,11 @@ from edgecvx.data.dataset import DEMO, NO_TRUTH, open_data
 from edgecvx.data.preprocess import load_picture, prepare_batch
 from edgecvx.errors import ArtifactError, ImageError, RuntimeUnavailableError, UsageError, one_of
 from edgecvx.export.formats import get_format
+from edgecvx.files import verify_files
 from edgecvx.inspection.artifact import inspect
 from edgecvx.latency.devices.base import PATIENCE
 from edgecvx.latency.devices.job import Job
-from edgecvx.manifest import Manifest, locate, read_manifest, verify_files
+from edgecvx.manifest import Manifest, locate, read_manifest
 from edgecvx.results.accuracy import ArtifactIdentity
 from edgecvx.results.identity import distinct_names, identity_of
 from edgecvx.results.latency import Measured, Protocol

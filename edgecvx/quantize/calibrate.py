@@ -17,7 +17,8 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from edgecvx.errors import EdgecvxError
-from edgecvx.graph.rewrite import name_of, shape_of
+from edgecvx.graph.values import for_one_picture, name_of
+from edgecvx.graph.writer import serialized
 from edgecvx.quantize.observed import HalfStatistics, PointStatistics, Statistics
 from edgecvx.runtimes.onnxruntime import open_session
 
@@ -37,7 +38,6 @@ def calibrate(
     pictures: Iterable[Array],
     *,
     on_picture: Callable[[int], None] | None = None,
-    threads: int = 1,
 ) -> Statistics:
     """Runs pictures through a canonical graph and gathers what its INT8 forms need to know.
 
@@ -45,7 +45,6 @@ def calibrate(
         graph: The canonical graph, float.
         pictures: Each as the graph takes it, ``[1, 3, H, W]``; taken one by one, so a generator streams.
         on_picture: Called after each with the number done.
-        threads: Of ONNX Runtime.
 
     Raises:
         EdgecvxError: There is no picture, or a value is NaN or infinite.
@@ -55,7 +54,7 @@ def calibrate(
     draw = np.random.Generator(np.random.PCG64(0))
     image = name_of(graph.graph.inputs[0])
     done = 0
-    session = _session(graph, tensors, threads)
+    session = _session(graph, tensors)
     try:
         for index, picture in enumerate(pictures):
             values = {image: picture, **session.run(picture)}
@@ -150,14 +149,12 @@ def _by_channel(values: Array) -> Array:
     return values.reshape(values.shape[1], -1).astype(np.float32, copy=False)
 
 
-def _session(graph: ir.Model, tensors: Iterable[str], threads: int) -> OnnxRuntimeSession:
+def _session(graph: ir.Model, tensors: Iterable[str]) -> OnnxRuntimeSession:
     """The graph for one picture at a time, returning the tensors that it computes."""
-    model = graph.clone()
-    for value in (*model.graph.inputs, *(v for node in model.graph for v in node.outputs)):
-        value.shape = ir.Shape((1, *shape_of(value)[1:]))
+    model = for_one_picture(graph)
     computed = {name_of(v): v for node in model.graph for v in node.outputs}
     model.graph.outputs[:] = [computed[name] for name in tensors if name in computed]
     with tempfile.TemporaryDirectory(prefix="edgecvx-") as folder:
         path = Path(folder) / "calibrate.onnx"
-        path.write_bytes(ir.to_proto(model).SerializeToString())
-        return open_session(path, threads=threads)
+        path.write_bytes(serialized(model))
+        return open_session(path, threads=1)

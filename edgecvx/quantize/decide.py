@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from edgecvx.graph.canonical import DOMAIN
 from edgecvx.graph.grids import as_float32, grid_of_range, quantize_weight, room_for_bias, weight_scales
-from edgecvx.graph.rewrite import array_of, name_of, reads_picture
 from edgecvx.graph.scheme import ACTIVATION
+from edgecvx.graph.values import LAYERS, array_of, name_of, producer, reads_picture
 from edgecvx.quantize.bias import bias_correction
 from edgecvx.quantize.estimators import Estimator, choose_range
 from edgecvx.quantize.observed import PointStatistics, Statistics
@@ -47,7 +47,7 @@ def decide(
     layers, activations = {}, {}
     for node in graph.graph:
         name = name_of(node.outputs[0])
-        if node.op_type in ("Conv", "Gemm"):
+        if node.op_type in LAYERS:
             layers[name] = _layer(node, stats, estimator, refinements)
         elif name.endswith(ACTIVATION):
             activations[name] = _tensor(stats[name], estimator)
@@ -82,7 +82,7 @@ def _layer(node: ir.Node, stats: Statistics, estimator: Estimator, refinements: 
 
 def _follows_grn(node: ir.Node) -> bool:
     """Whether dividing the layer's input costs nothing at run time: GRN's constants carry it."""
-    below = None if node.inputs[0] is None else node.inputs[0].producer()
+    below = producer(node.inputs[0])
     return below is not None and below.domain == DOMAIN and below.op_type in ("Grn", "GrnL2")
 
 

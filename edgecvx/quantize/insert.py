@@ -17,9 +17,12 @@ from edgecvx.errors import EdgecvxError, UsageError
 from edgecvx.graph.canonical import DOMAIN, QUANTIZED_OPS, check_canonical
 from edgecvx.graph.grids import BYTES, Grid, quantize_weight
 from edgecvx.graph.pairs import Pairs
-from edgecvx.graph.rewrite import array_of, name_of, reads_picture, shape_of
+from edgecvx.graph.qdq import DEQUANTIZE, QUANTIZE
 from edgecvx.graph.scheme import ACTIVATION, Scheme
+from edgecvx.graph.values import LAYERS, array_of, name_of, producer, reads_picture, shape_of
+from edgecvx.graph.writer import Writer, new_constant
 from edgecvx.quantize.plan import LayerPlan, QuantPlan
+from edgecvx.quantize.smooth import smoothed_weight
 
 
 def insert(graph: ir.Model, scheme: Scheme, plan: QuantPlan | None) -> ir.Model:
@@ -39,7 +42,7 @@ def insert(graph: ir.Model, scheme: Scheme, plan: QuantPlan | None) -> ir.Model:
     inserter = _Inserter(model, scheme)
     for node in list(model.graph):
         name = name_of(node.outputs[0])
-        if node.op_type in ("Conv", "Gemm") and scheme.quantizes(name):
+        if node.op_type in LAYERS and scheme.quantizes(name):
             inserter.layer(node, None if plan is None else _of(plan, name))
         elif scheme.activations and plan is not None and name.endswith(ACTIVATION):
             if name not in plan.activations:
@@ -100,8 +103,7 @@ class _Inserter:
             return weight
         name = name_of(node.outputs[0])
         scales = _vector(smoothing, weight.shape[1], f"{name}: smoothing").astype(np.float64)
-        source = node.inputs[0]
-        below = None if source is None else source.producer()
+        source, below = node.inputs[0], producer(node.inputs[0])
         if source is None or below is None or len(source.uses()) != 1:
             raise UsageError(f"{name}: its input has other readers, so it cannot be smoothed")
         column = scales.reshape(1, -1, *[1] * (len(shape_of(source)) - 2))
@@ -111,11 +113,11 @@ class _Inserter:
                 self._replace(below, index, f"{constant.name}", array_of(constant) / column)  # type: ignore[union-attr]
         else:
             factor = self._constant(f"{name}.smoothing", (1.0 / column).astype(np.float32))
-            value = _value(f"{name}.smoothed", source, ir.DataType.FLOAT)
-            product = ir.node("Mul", [source, factor], outputs=[value], name=str(value.name))
-            self._graph.insert_before(node, product)
-            node.replace_input_with(0, value)
-        return np.asarray(weight * scales.reshape(1, -1, *[1] * (weight.ndim - 2)), np.float32)
+            write = Writer()
+            product = write.op("Mul", [source, factor], name=f"{name}.smoothed", shape=shape_of(source))
+            self._graph.insert_before(node, write.nodes)
+            node.replace_input_with(0, product)
+        return smoothed_weight(weight, scales)
 
     def _weight(
         self,
@@ -130,14 +132,10 @@ class _Inserter:
         name = "" if old is None else str(old.name)
         values = self._constant(f"{name}.int8", quantized.values)
         scale = self._constant(f"{name}.scale", quantized.scales)
-        value = ir.Value(
-            name=f"{name}.dequantized", shape=ir.Shape(weight.shape), type=ir.TensorType(ir.DataType.FLOAT)
-        )
-        dequantize = ir.node(
-            "DequantizeLinear", [values, scale], {"axis": 0}, outputs=[value], name=f"{name}.dequantized"
-        )
-        self._graph.insert_before(node, dequantize)
-        node.replace_input_with(1, value)
+        write = Writer()
+        result = write.op(DEQUANTIZE, [values, scale], {"axis": 0}, name=f"{name}.dequantized", shape=weight.shape)
+        self._graph.insert_before(node, write.nodes)
+        node.replace_input_with(1, result)
         self._drop(old)
         return quantized.scales
 
@@ -155,8 +153,7 @@ class _Inserter:
         source = node.inputs[0]
         if source is None:
             raise EdgecvxError(f"{name_of(node.outputs[0])} reads nothing")
-        below = source.producer()
-        if below is not None and below.op_type == "Cast":
+        if producer(source, "Cast") is not None:
             grid = BYTES
         result = self._pair(source, grid, f"{name_of(node.outputs[0])}.input", before=node)
         node.replace_input_with(0, result)
@@ -167,22 +164,20 @@ class _Inserter:
         """A QuantizeLinear and a DequantizeLinear, before a layer or after it; returns what the second gives."""
         scale = self._constant(f"{name}.scale", np.asarray(grid.scale, np.float32))
         zero_point = self._constant(f"{name}.zero_point", np.asarray(grid.zero_point, np.int8))
-        quantized = _value(f"{name}.int8", source, ir.DataType.INT8)
-        result = _value(name if before is not None else f"{name}.dequantized", source, ir.DataType.FLOAT)
-        pair = [
-            ir.node("QuantizeLinear", [source, scale, zero_point], outputs=[quantized], name=str(quantized.name)),
-            ir.node("DequantizeLinear", [quantized, scale, zero_point], outputs=[result], name=str(result.name)),
-        ]
+        shape, write = shape_of(source), Writer()
+        integers = write.op(
+            QUANTIZE, [source, scale, zero_point], name=f"{name}.int8", shape=shape, dtype=ir.DataType.INT8
+        )
+        own = name if before is not None else f"{name}.dequantized"
+        result = write.op(DEQUANTIZE, [integers, scale, zero_point], name=own, shape=shape)
         if before is not None:
-            self._graph.insert_before(before, pair)
+            self._graph.insert_before(before, write.nodes)
         elif after is not None:
-            self._graph.insert_after(after, pair)
+            self._graph.insert_after(after, write.nodes)
         return result
 
     def _constant(self, name: str, array: NDArray[np.generic]) -> ir.Value:
-        tensor = ir.tensor(np.ascontiguousarray(array).reshape(array.shape), name=name)
-        value = ir.Value(name=name, shape=ir.Shape(array.shape), type=ir.TensorType(tensor.dtype), const_value=tensor)
-        self._graph.initializers[name] = value
+        self._graph.initializers[name] = value = new_constant(name, array)
         return value
 
     def _replace(self, node: ir.Node, index: int, name: str, array: NDArray[np.floating]) -> None:
@@ -199,7 +194,3 @@ def _vector(numbers: tuple[float, ...], length: int, what: str) -> NDArray[np.fl
     if len(numbers) != length:
         raise UsageError(f"{what} has {len(numbers)} numbers, the layer has {length} channels: calibrate again")
     return np.asarray(numbers, np.float32)
-
-
-def _value(name: str, like: ir.Value, dtype: ir.DataType) -> ir.Value:
-    return ir.Value(name=name, shape=like.shape, type=ir.TensorType(dtype))

@@ -24,14 +24,14 @@ from numpy.typing import NDArray
 from edgecvx.board.engines.settings import without_openvino_telemetry
 from edgecvx.errors import EdgecvxError, missing_package
 from edgecvx.graph.grids import Grid, as_float32, grid_of_range, room_for_bias
-from edgecvx.graph.rewrite import constant_of, is_constant, name_of, reads_picture, shape_of
+from edgecvx.graph.qdq import DEQUANTIZE
+from edgecvx.graph.values import LAYERS, constant_of, for_one_picture, is_constant, name_of, producer, reads_picture
 from edgecvx.quantize.decide import Decisions, decide
 from edgecvx.quantize.observed import Statistics
 from edgecvx.quantize.plan import LayerPlan, TensorPlan
 
 Array = NDArray[Any]
 
-LAYERS = ("Conv", "Gemm")
 PASSED_THROUGH = ("Flatten", "Reshape", "Identity")
 """A grid may stand before these instead of after them: they change no number."""
 
@@ -64,10 +64,7 @@ def decide_with_nncf(graph: ir.Model, pictures: Iterable[Array], stats: Statisti
 
 def _written_out(graph: ir.Model) -> onnx.ModelProto:
     """The graph for one picture, in standard operations, each named after its output as NNCF needs it."""
-    model = graph.clone()
-    for value in (*model.graph.inputs, *(v for node in model.graph for v in node.outputs)):
-        value.shape = ir.Shape((1, *shape_of(value)[1:]))
-    proto = onnx.inliner.inline_local_functions(ir.to_proto(model))
+    proto = onnx.inliner.inline_local_functions(ir.to_proto(for_one_picture(graph)))
     for node in proto.graph.node:
         node.name = node.output[0]
     return proto
@@ -109,11 +106,10 @@ class _Constants:
 
     def grid(self, layer: str) -> Grid | None:
         """The grid of a layer's input; None where it has none."""
-        value = self._layers[layer].inputs[0]
-        node = None if value is None else value.producer()
-        while node is not None and node.op_type in PASSED_THROUGH and node.inputs[0] is not None:
-            node = node.inputs[0].producer()
-        if node is None or node.op_type != "DequantizeLinear":
+        node = producer(self._layers[layer].inputs[0])
+        while node is not None and node.op_type in PASSED_THROUGH:
+            node = producer(node.inputs[0])
+        if node is None or node.op_type != DEQUANTIZE:
             return None
         scale, zero_point = (constant_of(v) for v in node.inputs[1:3])
         if scale.size != 1 or zero_point.dtype not in (np.int8, np.uint8):
@@ -127,9 +123,8 @@ class _Constants:
         Raises:
             EdgecvxError: The weights are not quantized.
         """
-        value = self._layers[layer].inputs[1]
-        node = None if value is None else value.producer()
-        if value is None or node is None or node.op_type != "DequantizeLinear" or not is_constant(node.inputs[0]):
+        node = producer(self._layers[layer].inputs[1], DEQUANTIZE)
+        if node is None or not is_constant(node.inputs[0]):
             raise EdgecvxError(f"NNCF left the weights of {layer!r} in float")
         scales = np.broadcast_to(constant_of(node.inputs[1]), (constant_of(node.inputs[0]).shape[0],))
         return tuple(as_float32(float(scale)) for scale in scales)

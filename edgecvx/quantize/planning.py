@@ -11,14 +11,13 @@ from numpy.typing import NDArray
 
 from edgecvx.data.calibration import CalibrationFeed, open_calibration
 from edgecvx.data.dataset import DEMO
-from edgecvx.graph.rewrite import spec_of
+from edgecvx.graph.values import spec_of
 from edgecvx.quantize.calibrate import calibrate
 from edgecvx.quantize.decide import Decisions, decide
-from edgecvx.quantize.domain import domain_warning
 from edgecvx.quantize.observed import Statistics
 from edgecvx.quantize.plan import QuantPlan, read_plan
 from edgecvx.quantize.request import PlanRequest
-from edgecvx.quantize.stability import stability, stability_warning
+from edgecvx.quantize.trust import domain_warning, stability, stability_warning
 from edgecvx.spec import InputKind, ModelSpec
 
 Array = NDArray[Any]
@@ -71,8 +70,8 @@ def plan_quantization(
         graph, _keeping(feed, kept), on_picture=lambda done: on_part(min(1.0, done / len(chosen.samples)))
     )
     calibration, agreement = feed.calibration, stability(stats)
-    foreign = _about(spec, request) or domain_warning(stats, spec)
-    told = [*feed.warnings, *stats.notes(), *filter(None, (foreign, stability_warning(agreement)))]
+    unlike = _about(spec, request) or domain_warning(stats, spec)
+    told = [*feed.warnings, *stats.notes(), *filter(None, (unlike, stability_warning(agreement)))]
     decisions = _decisions(graph, feed, stats, request)
     plan = QuantPlan(
         model=spec.name,

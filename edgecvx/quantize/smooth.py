@@ -11,7 +11,6 @@ the layer returns in INT8 for sampled pixels. No smoothing is a candidate like t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -31,22 +30,20 @@ WIDEST = 64.0
 """Factors lie within this and its inverse, so that no weight is lost."""
 
 
-def smoothing_scales(stats: PointStatistics, weight: Array, *, symmetric: bool | None = None) -> Floats | None:
+def smoothing_scales(stats: PointStatistics, weight: Array) -> Floats | None:
     """What each input channel of a layer should be divided by, and its weights multiplied by.
 
     Args:
         stats: The layer's input.
         weight: ``[out, in]``, further dimensions of 1; float.
-        symmetric: The kind of grid to judge by; None for both, as a plan holds.
 
     Returns:
         Factors ``[in]``, or None if the layer is as good without.
     """
     matrix = weight.reshape(len(weight), -1)
     candidates = [np.ones(matrix.shape[1]), *(_factors(stats, matrix, alpha) for alpha in ALPHAS)]
-    kinds = (True, False) if symmetric is None else (symmetric,)
     exact = stats.rows @ matrix.T
-    errors = [_error(exact, smoothed(stats, s), smoothed_weight(matrix, s), kinds) for s in candidates]
+    errors = [_error(exact, smoothed(stats, s), smoothed_weight(matrix, s)) for s in candidates]
     best = int(np.argmin(errors))
     return candidates[best] if errors[best] < GAIN * errors[0] else None
 
@@ -85,7 +82,7 @@ def _factors(stats: PointStatistics, matrix: Array, alpha: float) -> Floats:
     return np.clip(np.exp(logs), 1 / WIDEST, WIDEST)
 
 
-def _error(exact: Array, stats: PointStatistics, matrix: Array, kinds: Sequence[bool]) -> float:
-    """Of the layer's output in INT8, summed over kinds of grids."""
-    grids = [grid_of_range(*stats.range, symmetric=kind) for kind in kinds]
+def _error(exact: Array, stats: PointStatistics, matrix: Array) -> float:
+    """Of the layer's output in INT8, summed over both kinds of grids, as a plan holds them."""
+    grids = [grid_of_range(*stats.range, symmetric=kind) for kind in (True, False)]
     return sum(output_error(exact, stats.rows, quantize_weight(matrix), grid) for grid in grids)

@@ -10,9 +10,9 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from edgecvx.data.preprocess import as_input
-from edgecvx.graph.rewrite import spec_of
 from edgecvx.graph.run import execute
 from edgecvx.graph.scheme import Scheme
+from edgecvx.graph.values import spec_of
 from edgecvx.quantize.insert import insert
 from edgecvx.quantize.plan import QuantPlan
 from edgecvx.quantize.planning import Planned

@@ -12,7 +12,8 @@ import numpy as np
 from edgecvx.board.batches import in_batches
 from edgecvx.data.preprocess import PictureSource, prepare_batch
 from edgecvx.errors import ArtifactError, EdgecvxError, UsageError
-from edgecvx.manifest import Manifest, locate, read_manifest, verify_files
+from edgecvx.files import verify_files
+from edgecvx.manifest import Manifest, locate, read_manifest
 from edgecvx.runtimes import NO_OPTIONS, open_session
 from edgecvx.runtimes.base import Array, Session
 from edgecvx.runtimes.proof import check

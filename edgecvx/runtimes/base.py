@@ -6,8 +6,6 @@ way, so what is measured and compared is what runs on the device.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -39,14 +37,6 @@ class Session(Protocol):
 
     def close(self) -> None:
         """Frees what the runtime holds."""
-        ...
-
-
-class OpenSession(Protocol):
-    """What every runtime module offers as ``open_session``."""
-
-    def __call__(self, path: Path, *, threads: int | None = None, options: Mapping[str, str] = ...) -> Session:
-        """Opens a file."""
         ...
 
 

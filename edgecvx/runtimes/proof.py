@@ -20,7 +20,8 @@ from edgecvx.board.proof import Proof, difference, expected, refusal
 from edgecvx.data.preprocess import as_input
 from edgecvx.data.probe import probe_pictures
 from edgecvx.errors import ArtifactError
-from edgecvx.manifest import Manifest, write_atomically
+from edgecvx.files import write_atomically
+from edgecvx.manifest import Manifest
 from edgecvx.runtimes import NO_OPTIONS, runtime_module
 from edgecvx.runtimes.base import Array, Session, run_batches
 from edgecvx.spec import Scales, TensorSpec, to_json

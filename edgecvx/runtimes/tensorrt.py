@@ -19,7 +19,7 @@ from typing import Any
 from edgecvx.board.engines.nvidia import Driver
 from edgecvx.board.engines.tensorrt import EngineKey, Execution, Port, engines_folder, load_tensorrt, short
 from edgecvx.errors import RuntimeFailedError, UsageError, one_of
-from edgecvx.manifest import file_sha256
+from edgecvx.files import file_sha256
 from edgecvx.runtimes.base import Array, check_batch, dtype_of
 from edgecvx.runtimes.tensorrt_engine import PythonBuilder, build_file, read_engine, told
 from edgecvx.spec import Layout, TensorSpec

@@ -31,7 +31,8 @@ from edgecvx.board.engines.tensorrt import (
     short_line,
 )
 from edgecvx.errors import ArtifactError, RuntimeFailedError, RuntimeUnavailableError, UsageError
-from edgecvx.manifest import file_sha256, locate, read_manifest, verify_files, write_atomically
+from edgecvx.files import file_sha256, verify_files, write_atomically
+from edgecvx.manifest import locate, read_manifest
 
 TRTEXEC = Path("/usr/src/tensorrt/bin/trtexec")
 """Where JetPack and NVIDIA's packages put it."""

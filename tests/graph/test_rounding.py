@@ -12,9 +12,9 @@ from edgecvx.data.demo import picture
 from edgecvx.graph.grids import quantize_weight, weight_scales
 from edgecvx.graph.pairs import PairOrder, Product, check_pairs, pairs_of
 from edgecvx.graph.qdq import weight_of
-from edgecvx.graph.rewrite import array_of, reads_picture
 from edgecvx.graph.rounding import covariance, rounded_for_pictures
 from edgecvx.graph.scheme import Scheme
+from edgecvx.graph.values import array_of, reads_picture
 from edgecvx.spec import PreprocessSpec
 
 SHAPE = (24, 3, 4, 4)

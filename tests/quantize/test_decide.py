@@ -11,8 +11,8 @@ from lowerings import canonical
 from quantized import images_of
 
 from edgecvx.graph.grids import bias_int32, quantize_weight, weight_scales
-from edgecvx.graph.rewrite import array_of
 from edgecvx.graph.scheme import Role, role_of
+from edgecvx.graph.values import array_of
 from edgecvx.quantize.calibrate import calibrate
 from edgecvx.quantize.decide import Decisions, decide
 from edgecvx.quantize.observed import Statistics

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from calibrated import point_of
 
-from edgecvx.quantize.domain import domain_warning
 from edgecvx.quantize.observed import Statistics
+from edgecvx.quantize.trust import domain_warning
 from edgecvx.spec import ArchSpec, ModelSpec, PreprocessSpec, WeightsSource
 
 SPEC = ModelSpec(

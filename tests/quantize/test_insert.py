@@ -14,8 +14,8 @@ from quantized import images_of, plan_of, run_onnx
 from edgecvx.errors import EdgecvxError, UsageError
 from edgecvx.graph.grids import BYTES, quantize_weight
 from edgecvx.graph.qdq import grid_of, is_quantized, output_grid, quantized_input, weight_of
-from edgecvx.graph.rewrite import array_of
 from edgecvx.graph.scheme import Role, Scheme
+from edgecvx.graph.values import array_of
 from edgecvx.models.convnext import ConvNeXt, initialize
 from edgecvx.quantize.insert import insert
 from edgecvx.quantize.plan import QuantPlan

@@ -8,7 +8,7 @@ from calibrated import point_of
 from numpy.typing import NDArray
 
 from edgecvx.quantize.observed import PointStatistics, Statistics
-from edgecvx.quantize.stability import ratio, stability, stability_warning
+from edgecvx.quantize.trust import ratio, stability, stability_warning
 
 
 def statistics(**points: PointStatistics) -> Statistics:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 import numpy as np
 import onnx
@@ -19,8 +19,17 @@ from edgecvx.export.base import Lowered
 from edgecvx.graph.canonical import build_canonical
 from edgecvx.graph.fold import fold, fold_uint8_input
 from edgecvx.models.convnext import ConvNeXt, outputs_of
-from edgecvx.runtimes.base import OpenSession
+from edgecvx.runtimes.base import Session
 from edgecvx.spec import InputKind, PreprocessSpec, Task
+
+
+class OpenSession(Protocol):
+    """What every runtime module offers as ``open_session``."""
+
+    def __call__(self, path: Path, *, threads: int | None = None, options: Mapping[str, str] = ...) -> Session:
+        """Opens a file."""
+        ...
+
 
 NETWORKS: dict[str, dict[str, Any]] = {
     "v2": {},

@@ -35,7 +35,8 @@ from edgecvx.data.preprocess import PictureSource, prepare_batch
 from edgecvx.errors import ArtifactError, EdgecvxError, UsageError
 from edgecvx.export.base import Format, load_attribute
 from edgecvx.export.formats import get_format
-from edgecvx.manifest import Manifest, locate, read_manifest, verify_files
+from edgecvx.files import verify_files
+from edgecvx.manifest import Manifest, locate, read_manifest
 from edgecvx.proof.selfcheck import channels_first
 from edgecvx.results.accuracy import LayerError, Validation
 from edgecvx.runtimes import NO_OPTIONS, open_session
@@ -71,11 +72,6 @@ class PerLayer:
     not_shown: tuple[str, ...]
     """Canonical values the file computes inside of another op, so that they cannot be looked at."""
     notes: tuple[str, ...] = ()
-
-    @property
-    def birthplace(self) -> LayerError:
-        """The layer with the largest local error."""
-        return ranked(self.layers)[0]
 
 
 def per_layer(
@@ -165,8 +161,6 @@ def _told_int8(tensor: Tensor, manifest: Manifest) -> Tensor:
 def with_layers(
     validation: Validation,
     artifacts: Sequence[Path],
-    *,
-    on_artifact: Callable[[str], None] | None = None,
     **options: Any,
 ) -> Validation:
     """A validation with the inner tensors of each of its artifacts.
@@ -176,14 +170,11 @@ def with_layers(
     Args:
         validation: What was measured.
         artifacts: The same artifacts, in the same order.
-        on_artifact: Called with the name of each artifact before it is looked into.
         options: Of ``per_layer``.
     """
     outcomes, warnings = [], list(validation.warnings)
     for outcome, path in zip(validation.artifacts, artifacts, strict=True):
         if outcome.error is None:
-            if on_artifact is not None:
-                on_artifact(outcome.identity.file)
             try:
                 found = per_layer(path, **options)
             except EdgecvxError as error:

@@ -25,7 +25,7 @@ from edgecvx.accuracy.reference import rebuild
 from edgecvx.export.onnx.expose import with_outputs
 from edgecvx.graph.run import Execution
 from edgecvx.manifest import Manifest
-from edgecvx.spec import InputKind, TensorSpec
+from edgecvx.spec import TensorSpec
 
 if TYPE_CHECKING:
     import onnx
@@ -34,7 +34,6 @@ Array = NDArray[Any]
 
 _STEP = "step/"
 """Before the name of a tensor that was computed from the artifact's own inputs."""
-UINT8_FOLD = "uint8-input"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,19 +162,15 @@ def canonical_reference(
     """
     import onnx_ir as ir
 
-    from edgecvx.graph.canonical import build_canonical
-    from edgecvx.graph.fold import fold, fold_uint8_input
+    from edgecvx.graph.network import UINT8_FOLD, canonical_graph
 
-    loaded = rebuild(manifest, checkpoints)
-    network = fold(loaded.module, [f for f in manifest.folds if f != UINT8_FOLD], task=manifest.task).module
-    if manifest.input_kind is InputKind.UINT8:
-        network = fold_uint8_input(network, manifest.model.preprocess)
-    graph = build_canonical(
-        network,
+    graph, _ = canonical_graph(
+        rebuild(manifest, checkpoints).module,
+        manifest.model,
         task=manifest.task,
-        image_size=manifest.model.preprocess.size,
         batch=manifest.input.shape[0],
         input_kind=manifest.input_kind,
+        folds=[fold for fold in manifest.folds if fold != UINT8_FOLD],
     )
     return CanonicalReference(ir.to_proto(graph), threads)
 

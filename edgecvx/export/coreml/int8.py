@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from edgecvx.errors import ExportError
 from edgecvx.export.coreml.writer import MilWriter, Var
 from edgecvx.graph.grids import BYTES, Grid, Weight, quantize_weight
-from edgecvx.graph.qdq import grid_of, quantized_input, weight_of
-from edgecvx.graph.rewrite import name_of
+from edgecvx.graph.qdq import DEQUANTIZE, QUANTIZE, grid_of, quantized_input, weight_of
+from edgecvx.graph.values import LAYERS, name_of, producer, readers
 
 KEPT_FLOAT = {
     "LayerNorm2d": "each pixel is divided by its own deviation, which int8 would round",
@@ -41,8 +41,8 @@ SCALE_TOLERANCE = 2.0**-9
 def quantize(w: MilWriter, node: ir.Node) -> Var:
     """An activation's integers; those that were dequantized from the very same grid are taken as they are."""
     x, grid = node.inputs[0], written_grid(w, node)
-    above = None if x is None else x.producer()
-    if above is not None and above.op_type == "DequantizeLinear" and written_grid(w, above) == grid:
+    above = producer(x, DEQUANTIZE)
+    if above is not None and written_grid(w, above) == grid:
         w.passes.add("requantize-elimination")
         return w.values[name_of(above.inputs[0])]
     if name_of(x) in w.centred:
@@ -112,17 +112,16 @@ def half_scales(name: str, scales: NDArray[np.float32]) -> NDArray[np.float16]:
 def takes_bytes(value: ir.Value) -> bool:
     """Whether a picture's bytes are only put on the grid on which they are exact, for convolutions without padding."""
     return all(
-        use.node.op_type == "QuantizeLinear"
-        and grid_of(use.node) == BYTES
-        and all(reads_unpadded(below.node.outputs[0]) for below in use.node.outputs[0].uses())
-        for use in value.uses()
+        node.op_type == QUANTIZE
+        and grid_of(node) == BYTES
+        and all(reads_unpadded(below.outputs[0]) for below in readers(node.outputs[0]))
+        for node in readers(value)
     )
 
 
 def reads_unpadded(value: ir.Value) -> bool:
     """Whether only convolutions without padding read a value."""
-    readers = [use.node for use in value.uses()]
-    return all(node.op_type == "Conv" and not any(node.attributes["pads"].as_ints()) for node in readers)
+    return all(node.op_type == "Conv" and not any(node.attributes["pads"].as_ints()) for node in readers(value))
 
 
 def _constexpr(w: MilWriter, node: ir.Node, weight: Weight) -> Var:
@@ -142,7 +141,7 @@ def kept_float(graph: ir.Model) -> dict[str, str]:
     """What of a quantized graph is computed in float, and why."""
     ops = {node.op_type for node in graph.graph}
     kept = {op: why for op, why in KEPT_FLOAT.items() if op in ops}
-    layers = (node for node in graph.graph if node.op_type in ("Conv", "Gemm"))
+    layers = (node for node in graph.graph if node.op_type in LAYERS)
     return kept | {name_of(n.outputs[0]): "the target's scheme leaves it float" for n in layers if not is_int8(n)}
 
 

@@ -7,6 +7,7 @@ are left out, so that what is written down in ``coreml_ops`` is what the file ho
 from __future__ import annotations
 
 import collections
+import dataclasses
 import json
 import shutil
 import uuid
@@ -26,6 +27,7 @@ from edgecvx.export.coreml.ops import write
 from edgecvx.export.coreml.options import CoreMLOptions, check_request
 from edgecvx.export.coreml.writer import MilWriter
 from edgecvx.graph.qdq import is_quantized, weight_of
+from edgecvx.graph.values import shape_of, spec_of
 from edgecvx.spec import InputKind, PreprocessSpec, TensorSpec, from_json
 
 MODEL = "com.apple.CoreML/model.mlmodel"
@@ -108,7 +110,7 @@ def _kept_float(graph: ir.Model, options: CoreMLOptions, *, classifier: bool) ->
 
 def _door(graph: ir.Model, options: CoreMLOptions) -> _Door:
     (image,) = graph.graph.inputs
-    shape = tuple(int(d) for d in image.shape or ())  # type: ignore[arg-type]
+    shape = shape_of(image)
     kind = InputKind.UINT8 if image.dtype == ir.DataType.UINT8 else InputKind.FLOAT
     check_request(options, input_kind=kind, batch=shape[0])
     picture = options.takes_picture(kind)
@@ -127,7 +129,7 @@ def _labels(graph: ir.Model, options: CoreMLOptions) -> list[str] | None:
         return None
     text = graph.metadata_props.get("edgecvx.labels")
     logits = graph.graph.outputs[0]
-    batch, *rest = [int(d) for d in logits.shape or ()]  # type: ignore[arg-type]
+    batch, *rest = shape_of(logits)
     fits = text is not None and logits.name == "logits" and batch == 1
     if not fits:
         if options.classifier is True:
@@ -243,7 +245,6 @@ def _manifest() -> bytes:
 
 
 def _output(name: str, value: ir.Value) -> TensorSpec:
-    shape = tuple(int(d) for d in value.shape or ())  # type: ignore[arg-type]
-    if len(shape) not in (2, 4):
-        raise ExportError(f"value {value.name!r} has {len(shape)} dimensions; an output has 2 or 4")
-    return TensorSpec(name=name, shape=shape, dtype="float32", layout="NCHW" if len(shape) == 4 else "NC")
+    if len(shape_of(value)) not in (2, 4):
+        raise ExportError(f"value {value.name!r} has {len(shape_of(value))} dimensions; an output has 2 or 4")
+    return dataclasses.replace(spec_of(value), name=name)

@@ -36,7 +36,7 @@ from edgecvx.export.coreml.int8 import dequantize, quantize, reads_unpadded, tak
 from edgecvx.export.coreml.writer import MilWriter, Var
 from edgecvx.graph.canonical import DOMAIN
 from edgecvx.graph.qdq import weight_of
-from edgecvx.graph.rewrite import array_of, name_of
+from edgecvx.graph.values import array_of, name_of, shape_of
 
 SMALLEST_NORMAL = 2.0**-14
 """Of float16. Below it a Neural Engine may take a number for zero."""
@@ -172,8 +172,7 @@ def _linear(w: MilWriter, node: ir.Node) -> Var:
 
 
 def _flatten(w: MilWriter, node: ir.Node) -> Var:
-    shape = [int(d) for d in node.outputs[0].shape or ()]  # type: ignore[arg-type]
-    return w.op("reshape", w.output(node), x=w.input(node, 0), shape=shape)
+    return w.op("reshape", w.output(node), x=w.input(node, 0), shape=shape_of(node.outputs[0]))
 
 
 def _pool(w: MilWriter, node: ir.Node) -> Var:

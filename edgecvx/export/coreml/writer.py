@@ -11,7 +11,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from edgecvx.graph.half import is_added, to_half
-from edgecvx.graph.rewrite import array_of, name_of
+from edgecvx.graph.values import array_of, name_of, producer, readers
 
 Var = Any
 """A value of a MIL program; coremltools has no types to speak of."""
@@ -97,18 +97,18 @@ class MilWriter:
     def gate_of(self, node: ir.Node) -> ir.Value | None:
         """x, where the node is ``x * Sigmoid(x)``."""
         for x, gate in (node.inputs, node.inputs[::-1]):
-            producer = None if gate is None else gate.producer()
-            if producer is not None and producer.op_type == "Sigmoid" and producer.inputs[0] is x:
+            sigmoid = producer(gate, "Sigmoid")
+            if sigmoid is not None and sigmoid.inputs[0] is x:
                 return x
         return None
 
     def is_gate(self, value: ir.Value) -> bool:
         """Whether a value is only there for a SiLU, which is one op in MIL."""
-        producer = value.producer()
-        if producer is None or producer.op_type != "Sigmoid" or name_of(value) in self.published:
+        sigmoid = producer(value, "Sigmoid")
+        if sigmoid is None or name_of(value) in self.published:
             return False
-        users = [use.node for use in value.uses()]
-        return bool(users) and all(u.op_type == "Mul" and self.gate_of(u) is producer.inputs[0] for u in users)
+        users = readers(value)
+        return bool(users) and all(u.op_type == "Mul" and self.gate_of(u) is sigmoid.inputs[0] for u in users)
 
     def _setting(self, value: Any) -> Var:
         if isinstance(value, list | tuple):

@@ -11,10 +11,10 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from edgecvx.errors import UsageError
-from edgecvx.graph.canonical import IR_VERSION, OPSET
 from edgecvx.graph.half import is_added, to_half
 from edgecvx.graph.qdq import QUANTIZE, weight_of
-from edgecvx.graph.rewrite import Writer, array_of, check_taps, name_of, shape_of
+from edgecvx.graph.values import array_of, check_taps, name_of, number, shape_of
+from edgecvx.graph.writer import IR_VERSION, OPSET, Writer, check_onnx
 
 FLOAT, HALF = ir.DataType.FLOAT, ir.DataType.FLOAT16
 
@@ -41,16 +41,19 @@ class Form(abc.ABC):
         """Values that became part of an operation written earlier."""
         self._shown = (*map(name_of, graph.graph.outputs), *check_taps(graph, taps))
         self._passes: dict[str, None] = {self.PASS: None}
-        image = self._door(graph.graph.inputs[0])
+        image = self._input(graph.graph.inputs[0])
         for node in graph.graph:
             name = name_of(node.outputs[0])
             if name in taps and (node.op_type == QUANTIZE or weight_of(node.outputs[0]) is not None):
                 raise UsageError(f"{name!r} cannot be shown: it is no float in this file")
             if name not in self._absorbed:
                 self.RULES[node.domain, node.op_type](self, node)
-        outputs = [self._window(name) for name in self._shown]
+        outputs = [self._output(name) for name in self._shown]
         opset, ir_version = self.VERSIONS
-        self.model = self._write.model(image, outputs, graph.metadata_props, opset=opset, ir_version=ir_version)
+        self.model = self._write.model(
+            image, outputs, dict(sorted(graph.metadata_props.items())), opset=opset, ir_version=ir_version
+        )
+        check_onnx(self.model, "rewritten")
         self.passes = tuple(self._passes)
 
     @abc.abstractmethod
@@ -61,14 +64,14 @@ class Form(abc.ABC):
     def _leave(self, name: str) -> ir.Value:
         """A value of the graph, in the graph's own layout."""
 
-    def _door(self, value: ir.Value) -> ir.Value:
+    def _input(self, value: ir.Value) -> ir.Value:
         """The input: the graph's own, so that FP16 files take the same arrays as FP32 files."""
         name = name_of(value)
         image = ir.Value(name=name, shape=ir.Shape(shape_of(value)), type=value.type)
         self._enter(value, self._cast(image, self._type, f"{name}.half") if image.dtype is FLOAT else image)
         return image
 
-    def _window(self, name: str) -> ir.Value:
+    def _output(self, name: str) -> ir.Value:
         """An output: float32, under its own name."""
         value = self._leave(name)
         return value if value.name == name else self._cast(value, FLOAT, name)
@@ -77,6 +80,31 @@ class Form(abc.ABC):
         if x.dtype is dtype:
             return x
         return self._write.op("Cast", [x], {"to": int(dtype)}, name=name, shape=shape_of(x), dtype=dtype)
+
+    def _transpose(self, x: ir.Value, perm: Sequence[int], name: str) -> ir.Value:
+        shape, dtype = [shape_of(x)[axis] for axis in perm], x.dtype or self._type
+        return self._write.op("Transpose", [x], {"perm": perm}, name=name, shape=shape, dtype=dtype)
+
+    def _grn_factor(self, node: ir.Node, energy: ir.Value, *, per_channel: tuple[int, ...]) -> ir.Value:
+        """``base + gamma * N`` from the energy of each channel, in float32 up to the last operation.
+
+        Squares of activations pass 65504 where those pass 256, and the epsilon, around 1e-8, is zero in float16.
+        """
+        name, write, shape = name_of(node.outputs[0]), self._write, shape_of(energy)
+        response = write.op("Sqrt", [energy], name=f"{name}.response", shape=shape)
+        shifted = self._shifted_mean(response, f"{name}.mean", number(node, "epsilon"))
+        y = write.op("Div", [response, shifted], name=f"{name}.normalized", shape=shape)
+        gamma, base = (write.constant(name_of(v), array_of(v).reshape(per_channel)) for v in node.inputs[1:])
+        y = write.op("Mul", [y, gamma], name=f"{name}.weighted", shape=shape)
+        y = write.op("Add", [y, base], name=f"{name}.factor", shape=shape)
+        return self._cast(y, self._type, f"{name}.factor.half")
+
+    @abc.abstractmethod
+    def _shifted_mean(self, response: ir.Value, name: str, epsilon: float) -> ir.Value:
+        """GRN's mean over the channels, and the epsilon."""
+
+    def _epsilon(self, mean: str, epsilon: float) -> ir.Value:
+        return self._write.constant(f"{mean.removesuffix('.mean')}.epsilon", np.array(epsilon, np.float32))
 
     def _parameter(self, value: ir.Value | None) -> ir.Value:
         return self._constant(name_of(value), array_of(value), added=is_added(value))

@@ -24,7 +24,8 @@ from edgecvx.export.onnx.rows import MANY_PIXELS, RowForm, RowTensor
 from edgecvx.graph.canonical import DOMAIN as NETWORK
 from edgecvx.graph.grids import BYTES, LOWEST, Grid, Weight, bias_int32
 from edgecvx.graph.qdq import QUANTIZE, grid_of, output_grid, quantized_input, weight_of
-from edgecvx.graph.rewrite import CONTRIB, array_of, attributes_of, name_of, number, shape_of
+from edgecvx.graph.values import LAYERS, array_of, attributes_of, name_of, number, producer, readers, shape_of
+from edgecvx.graph.writer import CONTRIB
 
 BYTE = ir.DataType.UINT8
 
@@ -62,9 +63,8 @@ class IntegerRowForm(RowForm):
 
     def cast(self, node: ir.Node) -> None:
         """Bytes that are quantized at once stay bytes."""
-        readers = [use.node for use in node.outputs[0].uses()]
-        name = name_of(node.outputs[0])
-        if name not in self._shown and all(r.op_type == QUANTIZE and grid_of(r) == BYTES for r in readers):
+        name, read_by = name_of(node.outputs[0]), readers(node.outputs[0])
+        if name not in self._shown and all(r.op_type == QUANTIZE and grid_of(r) == BYTES for r in read_by):
             self._tensors[name] = self._tensors[name_of(node.inputs[0])]
             self._passes["bytes-into-the-stem"] = None
         else:
@@ -130,9 +130,8 @@ class IntegerRowForm(RowForm):
     def dequantize(self, node: ir.Node) -> None:
         """Back to float for those who compute in float; weights, and what integer kernels read, need none."""
         value = node.outputs[0]
-        name = name_of(value)
-        readers = [use.node for use in value.uses()]
-        unread = bool(readers) and all(map(_is_integer, readers)) and name not in self._shown
+        name, read_by = name_of(value), readers(value)
+        unread = bool(read_by) and all(map(_is_integer, read_by)) and name not in self._shown
         if weight_of(value) is not None or unread:
             return
         source, exact = self._tensors[name_of(node.inputs[0])], self._names.get(name, name)
@@ -177,7 +176,7 @@ class IntegerRowForm(RowForm):
     def _integer_conv(self, node: ir.Node, weight: Weight, grid: Grid) -> None:
         """uint8 maps, channels last, which rows are but for their shape; the output comes on its grid at once."""
         value, dequantize = node.outputs[0], _producer(node.inputs[0])
-        quantize = next(use.node for use in value.uses())
+        quantize = readers(value)[0]
         name, result = name_of(quantize.outputs[0]), name_of(value)
         bias = array_of(node.inputs[2]) if len(node.inputs) > 2 else np.zeros(len(weight.scales), np.float32)
         (batch, channels, height, width), source = shape_of(value), self._tensors[name_of(dequantize.inputs[0])]
@@ -203,7 +202,7 @@ class IntegerRowForm(RowForm):
         tensor.rows = self._reshape(y, f"{name}.rows", tensor.row_shape)
         self._tensors[name] = tensor
         self._absorbed.add(name)
-        self._names.update({name_of(use.node.outputs[0]): result for use in quantize.outputs[0].uses()})
+        self._names.update({name_of(reader.outputs[0]): result for reader in readers(quantize.outputs[0])})
 
     # Parts
 
@@ -221,19 +220,12 @@ class IntegerRowForm(RowForm):
         # Maps: first kernels' rows before channels, long runs; then [C * kh, width] turned, as a matrix of bytes.
         x = self._swapped(self._maps(source), f"{name}.lines", (batch, channels, height // size, size * width))
         x = self._reshape(x, f"{name}.strips", (rows, channels * size, width))
-        turned = (rows, width, channels * size)
-        x = self._write.op(
-            "Transpose", [x], {"perm": [0, 2, 1]}, name=f"{name}.turned", shape=turned, dtype=_type_of(x)
-        )
+        x = self._transpose(x, [0, 2, 1], f"{name}.turned")
         return self._reshape(x, f"{name}.patches", out), weight.transpose(3, 1, 2, 0).reshape(-1, len(weight))
 
     def _swapped(self, x: ir.Value, name: str, shape: tuple[int, int, int, int]) -> ir.Value:
         """Four axes, the second and the third exchanged."""
-        x = self._reshape(x, f"{name}.apart", shape)
-        a, b, c, d = shape
-        return self._write.op(
-            "Transpose", [x], {"perm": [0, 2, 1, 3]}, name=name, shape=(a, c, b, d), dtype=_type_of(x)
-        )
+        return self._transpose(self._reshape(x, f"{name}.apart", shape), [0, 2, 1, 3], name)
 
     def _matrix(self, node: ir.Node, values: NDArray[np.int8]) -> tuple[ir.Value, ir.Value]:
         """Weights in the given form, and their scales, under their names in the quantized graph."""
@@ -288,13 +280,13 @@ class IntegerRowForm(RowForm):
 
     def _weights_are_smaller(self, node: ir.Node) -> bool:
         """Packed int8 weights are constants: GRN's factor goes on the activations."""
-        reads_integers = any(weight_of(use.node.inputs[1]) is not None for use in node.outputs[0].uses())
+        reads_integers = any(weight_of(reader.inputs[1]) is not None for reader in readers(node.outputs[0]))
         return not reads_integers and super()._weights_are_smaller(node)
 
 
 def _is_integer(node: ir.Node) -> bool:
     """Whether this is a layer that reads integers."""
-    if node.op_type not in ("Conv", "Gemm") or weight_of(node.inputs[1]) is None:
+    if node.op_type not in LAYERS or weight_of(node.inputs[1]) is None:
         return False
     return _has_no_overlap(node) or output_grid(node.outputs[0]) is not None
 
@@ -304,7 +296,7 @@ def _has_no_overlap(node: ir.Node) -> bool:
     if node.op_type == "Gemm":
         return True
     kernel, strides, pads = (list(node.attributes[key].as_ints()) for key in ("kernel_shape", "strides", "pads"))
-    size_in, size_out = shape_of(_first(node))[2:], shape_of(node.outputs[0])[2:]
+    size_in, size_out = shape_of(node.inputs[0])[2:], shape_of(node.outputs[0])[2:]
     return (
         node.attributes["group"].as_int() == 1
         and kernel == strides == kernel[:1] * len(kernel)
@@ -313,19 +305,8 @@ def _has_no_overlap(node: ir.Node) -> bool:
     )
 
 
-def _first(node: ir.Node) -> ir.Value:
-    value = node.inputs[0]
-    if value is None:
-        raise ExportError(f"{node.name} reads nothing")
-    return value
-
-
 def _producer(value: ir.Value | None) -> ir.Node:
-    node = None if value is None else value.producer()
+    node = producer(value)
     if node is None:
         raise ExportError(f"{name_of(value)!r} should be computed by a node and is not")
     return node
-
-
-def _type_of(value: ir.Value) -> ir.DataType:
-    return value.dtype or ir.DataType.FLOAT

@@ -15,7 +15,8 @@ from edgecvx.export.onnx.int8 import IntegerRowForm
 from edgecvx.export.onnx.plain import plain_form
 from edgecvx.export.onnx.rows import RowForm
 from edgecvx.graph.qdq import is_quantized
-from edgecvx.graph.rewrite import spec_of
+from edgecvx.graph.values import spec_of
+from edgecvx.graph.writer import serialized
 from edgecvx.spec import Precision
 
 KEPT_FLOAT = {
@@ -72,7 +73,7 @@ def lower(graph: ir.Model, options: OnnxOptions) -> Lowered:
 
 def _lowered(model: ir.Model, passes: tuple[str, ...], kept_float: Mapping[str, str] = MappingProxyType({})) -> Lowered:
     return Lowered(
-        files={".onnx": ir.to_proto(model).SerializeToString(deterministic=True)},
+        files={".onnx": serialized(model)},
         inputs=tuple(map(spec_of, model.graph.inputs)),
         outputs=tuple(map(spec_of, model.graph.outputs)),
         passes=passes,

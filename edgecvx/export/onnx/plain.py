@@ -15,7 +15,8 @@ from onnx_ir.passes.common import InlinePass
 from edgecvx.errors import ExportError
 from edgecvx.graph.canonical import DOMAIN
 from edgecvx.graph.qdq import DEQUANTIZE
-from edgecvx.graph.rewrite import check_taps, name_of, shape_of
+from edgecvx.graph.values import check_taps, constant_of, name_of
+from edgecvx.graph.writer import new_constant
 
 
 def plain_form(graph: ir.Model, taps: Sequence[str] = ()) -> ir.Model:
@@ -47,16 +48,8 @@ def _write_zero_points(model: ir.Model) -> None:
     for node in model.graph:
         if node.op_type != DEQUANTIZE or len(node.inputs) != 2:
             continue
-        shape, name = shape_of(_scale(node)), f"{name_of(_scale(node)).removesuffix('.scale')}.zero_point"
-        zeros = ir.tensor(np.zeros(shape, np.int8), name=name)
-        value = ir.Value(name=name, shape=ir.Shape(shape), type=ir.TensorType(zeros.dtype), const_value=zeros)
-        model.graph.initializers[name] = value
+        shape = constant_of(node.inputs[1]).shape
+        name = f"{name_of(node.inputs[1]).removesuffix('.scale')}.zero_point"
+        model.graph.initializers[name] = value = new_constant(name, np.zeros(shape, np.int8))
         node.resize_inputs(3)
         node.replace_input_with(2, value)
-
-
-def _scale(node: ir.Node) -> ir.Value:
-    value = node.inputs[1]
-    if value is None:
-        raise ExportError(f"{node.name} has no scale")
-    return value

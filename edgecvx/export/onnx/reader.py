@@ -13,7 +13,7 @@ from edgecvx.errors import ArtifactError
 from edgecvx.export.base import OpInfo
 from edgecvx.graph.pairs import PairOrder, Product
 from edgecvx.graph.qdq import DEQUANTIZE
-from edgecvx.graph.rewrite import is_constant, name_of, shape_of
+from edgecvx.graph.values import LAYERS, is_constant, name_of, producer, shape_of
 
 _WEIGHTS = {"Conv": 1, "Gemm": 1, "MatMulIntegerToFloat": 1, "DynamicQuantizeMatMul": 1, "QLinearConv": 3}
 """Operations that may multiply integers -> which of their inputs are the weights."""
@@ -31,8 +31,7 @@ def read_products(path: Path) -> tuple[Product, ...]:
 
 def _product(node: ir.Node) -> Product | None:
     weight = node.inputs[_WEIGHTS[node.op_type]] if node.op_type in _WEIGHTS else None
-    source = None if weight is None else weight.producer()
-    if source is not None and source.op_type == DEQUANTIZE:
+    if (source := producer(weight, DEQUANTIZE)) is not None:
         weight = source.inputs[0]
     if weight is None or weight.const_value is None or weight.const_value.dtype is not ir.DataType.INT8:
         return None
@@ -104,6 +103,4 @@ def _is_int8(node: ir.Node) -> bool:
     """Whether integers are multiplied: by an operation made for it, or between the Q and DQ a runtime fuses."""
     if node.op_type in ("QLinearConv", "MatMulIntegerToFloat", "DynamicQuantizeMatMul"):
         return True
-    sources = [None if value is None else value.producer() for value in node.inputs[:2]]
-    is_layer = node.op_type in ("Conv", "Gemm")
-    return is_layer and all(source is not None and source.op_type == DEQUANTIZE for source in sources)
+    return node.op_type in LAYERS and all(producer(value, DEQUANTIZE) is not None for value in node.inputs[:2])

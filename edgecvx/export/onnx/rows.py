@@ -23,16 +23,8 @@ from numpy.typing import NDArray
 from edgecvx.errors import ExportError
 from edgecvx.export.onnx.form import FLOAT, HALF, Form
 from edgecvx.graph.canonical import DOMAIN
-from edgecvx.graph.rewrite import (
-    Attributes,
-    affine_after,
-    array_of,
-    attributes_of,
-    is_constant,
-    name_of,
-    number,
-    shape_of,
-)
+from edgecvx.graph.values import affine_after, array_of, attributes_of, is_constant, name_of, number, readers, shape_of
+from edgecvx.graph.writer import Attributes
 
 MANY_PIXELS = 64
 """In a batch, from where a 1x1 convolution is faster as a matrix product. Below, reading the weights is what takes the
@@ -188,28 +180,19 @@ class RowForm(Form):
         Written out, because ONNX Runtime has no fast kernel for ReduceL2 over rows. All of it is in float32: squares of
         activations pass 65504 where those pass 256, and the epsilon, around 1e-8, is zero in float16.
         """
-        name, (batch, channels), write = name_of(node.outputs[0]), source.shape[:2], self._write
+        name, (batch, channels) = name_of(node.outputs[0]), source.shape[:2]
         x = self._cast(self._rows(name_of(node.inputs[0])), FLOAT, f"{name}.float")
-        square = write.op("Mul", [x, x], name=f"{name}.square", shape=source.row_shape)
+        square = self._write.op("Mul", [x, x], name=f"{name}.square", shape=source.row_shape)
         square = self._pictures(square, source, f"{name}.square.pictures")
         shape = (1, channels) if batch == 1 else (batch, 1, channels)
-        y = self._over_pixels(square, f"{name}.energy", shape, mean=node.op_type == "Grn")
-        response = write.op("Sqrt", [y], name=f"{name}.response", shape=shape)
-        y = self._shifted_mean(response, f"{name}.mean", number(node, "epsilon"))
-        y = write.op("Div", [response, y], name=f"{name}.normalized", shape=shape)
-        gamma, base = (write.constant(name_of(v), array_of(v).reshape(-1)) for v in node.inputs[1:])
-        y = write.op("Mul", [y, gamma], name=f"{name}.weighted", shape=shape)
-        y = write.op("Add", [y, base], name=f"{name}.factor", shape=shape)
-        return self._cast(y, self._type, f"{name}.factor.half")
+        energy = self._over_pixels(square, f"{name}.energy", shape, mean=node.op_type == "Grn")
+        return self._grn_factor(node, energy, per_channel=(channels,))
 
     def _shifted_mean(self, response: ir.Value, name: str, epsilon: float) -> ir.Value:
         """The mean over the channels, and the epsilon."""
         write, shape = self._write, (*shape_of(response)[:-1], 1)
         y = write.op("ReduceMean", [response, write.integers(-1)], {"keepdims": 1}, name=name, shape=shape)
         return write.op("Add", [y, self._epsilon(name, epsilon)], name=f"{name}.shifted", shape=shape)
-
-    def _epsilon(self, mean: str, epsilon: float) -> ir.Value:
-        return self._write.constant(f"{mean.removesuffix('.mean')}.epsilon", np.array(epsilon, np.float32))
 
     def _over_pixels(self, square: ir.Value, name: str, shape: tuple[int, ...], *, mean: bool) -> ir.Value:
         """The mean or the sum over the pixels of each picture.
@@ -233,7 +216,7 @@ class RowForm(Form):
         batch would need its own weights for each picture.
         """
         value = node.outputs[0]
-        consumers = [use.node for use in value.uses()]
+        consumers = readers(value)
         if len(consumers) != 1 or not _is_product(consumers[0]) or name_of(value) in self._shown:
             return False
         batch, _, *picture = shape_of(value)
@@ -276,11 +259,7 @@ class RowForm(Form):
 
     def _channels_last(self, name: str) -> ir.Value:
         """A canonical value that is there in maps alone, as ``[B, H, W, C]``; asked for once."""
-        t, attributes = self._tensors[name], {"perm": [0, 2, 3, 1]}
-        batch, channels, height, width = t.shape
-        dtype = (t.maps and t.maps.dtype) or self._type
-        shape = (batch, height, width, channels)
-        return self._write.op("Transpose", [t.maps], attributes, name=f"{name}.nhwc", shape=shape, dtype=dtype)
+        return self._transpose(self._maps(name), [0, 2, 3, 1], f"{name}.nhwc")
 
     def _maps(self, name: str) -> ir.Value:
         """A canonical value as ``[B, C, H, W]``."""
@@ -291,7 +270,7 @@ class RowForm(Form):
             batch, channels, height, width = t.shape
             x = self._reshape(t.rows, f"{name}.pixels", (batch, height, width, channels))
             own = name if name in self._shown and self._type is FLOAT else f"{name}.nchw"
-            t.maps = self._write.op("Transpose", [x], {"perm": [0, 3, 1, 2]}, name=own, shape=t.shape, dtype=self._type)
+            t.maps = self._transpose(x, [0, 3, 1, 2], own)
         return t.maps
 
     def _inner(self, value: ir.Value | None, *, maps: bool = False) -> str:

@@ -23,7 +23,7 @@ from edgecvx.export.base import Lowered
 from edgecvx.export.openvino.ops import rules
 from edgecvx.graph.half import is_added, to_half
 from edgecvx.graph.qdq import QUANTIZE, is_quantized, weight_of
-from edgecvx.graph.rewrite import array_of, check_taps, name_of, shape_of, spec_of
+from edgecvx.graph.values import LAYERS, array_of, check_taps, name_of, shape_of, spec_of
 from edgecvx.spec import Precision, Task
 
 KEPT_FLOAT = {
@@ -93,7 +93,7 @@ def _kept_float(graph: ir.Model) -> dict[str, str]:
     kept = {what: why for what, why in KEPT_FLOAT_INT8.items() if absent.get(what) is None or absent[what] in kinds}
     if not kinds & {"Grn", "GrnL2"}:
         del kept["GRN"]
-    layers = [node for node in graph.graph if node.op_type in ("Conv", "Gemm") and weight_of(node.inputs[1]) is None]
+    layers = [node for node in graph.graph if node.op_type in LAYERS and weight_of(node.inputs[1]) is None]
     return kept | {name_of(node.outputs[0]): FLOAT_LAYER for node in layers}
 
 

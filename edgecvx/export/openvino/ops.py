@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from edgecvx.errors import ExportError
 from edgecvx.graph.canonical import DOMAIN
 from edgecvx.graph.qdq import DEQUANTIZE, quantized_input, weight_of
-from edgecvx.graph.rewrite import array_of, is_constant, name_of, number, shape_of
+from edgecvx.graph.values import array_of, is_constant, name_of, number, shape_of
 
 Rule = Callable[[Any, ir.Node, Mapping[str, Any]], Any]
 """OpenVINO's operations, a node, and what was written for the values before it -> what stands for its output."""

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Any
 
 import onnx_ir as ir
-from numpy.typing import NDArray
 
-from edgecvx.errors import ExportError
 from edgecvx.graph.qdq import DEQUANTIZE, QUANTIZE
-from edgecvx.graph.rewrite import is_constant, name_of
+from edgecvx.graph.values import LAYERS, constant_of, is_constant, name_of, producer, readers
 
-WEIGHTED = ("Conv", "Gemm")
 MOVES = ("Transpose", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity", "Cast")
 """What changes the place or the type of numbers and computes nothing."""
 POINTWISE = ("Add", "Div", "Mul", "Sub")
@@ -33,7 +29,7 @@ def pairs(model: ir.Model) -> Iterator[ir.Node]:
 
 def layers(model: ir.Model) -> Iterator[ir.Node]:
     """Every node with weights."""
-    return (node for node in model.graph if node.op_type in WEIGHTED)
+    return (node for node in model.graph if node.op_type in LAYERS)
 
 
 def type_of(value: ir.Value | None) -> ir.DataType | None:
@@ -53,17 +49,6 @@ def is_quantized(node: ir.Node) -> bool:
     return all(producer(value, DEQUANTIZE) is not None for value in node.inputs[:2])
 
 
-def producer(value: ir.Value | None, op_type: str | None = None) -> ir.Node | None:
-    """The node that gives a value, if it is of this operation."""
-    node = None if value is None else value.producer()
-    return node if node is not None and op_type in (None, node.op_type) else None
-
-
-def readers(value: ir.Value, op_types: tuple[str, ...]) -> list[ir.Node]:
-    """Who reads a value, of these operations."""
-    return [use.node for use in value.uses() if use.node.op_type in op_types]
-
-
 def shifts(node: ir.Node) -> bool:
     """Whether a node only adds or multiplies by a constant, as a bias that is no input of its convolution does."""
     return node.op_type in POINTWISE and len(node.inputs) == 2 and is_constant(node.inputs[1])
@@ -76,18 +61,11 @@ def reaches_curve(value: ir.Value) -> bool:
     return any(
         reaches_curve(node.outputs[0])
         for node in readers(value, POINTWISE)
-        if all(v is value or (is_constant(v) and numbers(v).size == 1) for v in node.inputs)
+        if all(v is value or (is_constant(v) and constant_of(v).size == 1) for v in node.inputs)
     )
 
 
 def scale_of(node: ir.Node) -> float:
     """The scale of a Q or DQ that has one; NaN otherwise."""
     value = node.inputs[1]
-    return float(numbers(value).flat[0]) if is_constant(value) and numbers(value).size == 1 else math.nan
-
-
-def numbers(value: ir.Value | None) -> NDArray[Any]:
-    """The numbers of a constant."""
-    if value is None or value.const_value is None:
-        raise ExportError(f"{name_of(value)!r} should be a constant and is not")
-    return value.const_value.numpy()
+    return float(constant_of(value).flat[0]) if is_constant(value) and constant_of(value).size == 1 else math.nan

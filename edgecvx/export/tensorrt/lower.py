@@ -24,8 +24,7 @@ from edgecvx.export.onnx.form import FLOAT, Form
 from edgecvx.export.tensorrt.rules import hold
 from edgecvx.graph.canonical import DOMAIN
 from edgecvx.graph.qdq import QUANTIZE, is_quantized
-from edgecvx.graph.rewrite import (
-    Attributes,
+from edgecvx.graph.values import (
     affine_after,
     array_of,
     attributes_of,
@@ -36,6 +35,7 @@ from edgecvx.graph.rewrite import (
     shape_of,
     spec_of,
 )
+from edgecvx.graph.writer import Attributes, serialized
 from edgecvx.spec import Precision
 
 OPSET, IR_VERSION = 17, 8
@@ -96,7 +96,7 @@ def lower(graph: ir.Model, options: TensorRTOptions) -> Lowered:
     form = TensorRTForm(graph, half=half, taps=options.taps)
     hold(form.model)
     return Lowered(
-        files={SUFFIX: ir.to_proto(form.model).SerializeToString(deterministic=True)},
+        files={SUFFIX: serialized(form.model)},
         inputs=tuple(map(spec_of, form.model.graph.inputs)),
         outputs=tuple(map(spec_of, form.model.graph.outputs)),
         passes=form.passes,
@@ -177,15 +177,14 @@ class TensorRTForm(Form):
         last = add or mul or node
         self._absorbed |= {name_of(n.outputs[0]) for n in (mul, add) if n is not None}
         x, value = self._value(node.inputs[0]), last.outputs[0]
-        name, (batch, channels, height, width) = name_of(value), shape_of(value)
-        nhwc = (batch, height, width, channels)
-        x = self._write.op("Transpose", [x], {"perm": [0, 2, 3, 1]}, name=f"{name}.nhwc", shape=nhwc, dtype=self._type)
+        name, channels = name_of(value), shape_of(value)[1]
+        x = self._transpose(x, [0, 2, 3, 1], f"{name}.nhwc")
         scale = self._affine(mul, f"ones.{channels}", np.ones(channels, np.float32))
         bias = self._affine(add, f"zeros.{channels}", np.zeros(channels, np.float32))
         # stash_type 1: mean and deviation in float32, whatever type the tensor has.
         attributes: Attributes = {"axis": -1, "epsilon": number(node, "epsilon"), "stash_type": 1}
         y = self._write.op(
-            "LayerNormalization", [x, scale, bias], attributes, name=f"{name}.norm", shape=nhwc, dtype=self._type
+            "LayerNormalization", [x, scale, bias], attributes, name=f"{name}.norm", shape=shape_of(x), dtype=self._type
         )
         self._op("Transpose", [y], {"perm": [0, 3, 1, 2]}, value)
         self._passes["layer-normalization"] = None
@@ -207,17 +206,15 @@ class TensorRTForm(Form):
         reduce = "ReduceMean" if node.op_type == "Grn" else "ReduceSum"
         square = self._write.op("Mul", [exact, exact], name=f"{name}.square", shape=shape_of(x))
         energy = self._reduced(reduce, square, [2, 3], f"{name}.energy", shape)
-        response = self._write.op("Sqrt", [energy], name=f"{name}.response", shape=shape)
-        mean = self._reduced("ReduceMean", response, [1], f"{name}.mean", (batch, 1, 1, 1))
-        epsilon = self._write.constant(f"{name}.epsilon", np.array(number(node, "epsilon"), np.float32))
-        shifted = self._write.op("Add", [mean, epsilon], name=f"{name}.shifted", shape=(batch, 1, 1, 1))
-        y = self._write.op("Div", [response, shifted], name=f"{name}.normalized", shape=shape)
-        gamma, base = (self._write.constant(name_of(v), array_of(v)) for v in node.inputs[1:])
-        y = self._write.op("Mul", [y, gamma], name=f"{name}.weighted", shape=shape)
-        y = self._write.op("Add", [y, base], name=f"{name}.factor", shape=shape)
-        factor = self._cast(y, self._type, f"{name}.factor.half")
+        factor = self._grn_factor(node, energy, per_channel=(1, channels, 1, 1))
         self._op("Mul", [x, factor], None, node.outputs[0])
         self._passes["grn-in-float32"] = None
+
+    def _shifted_mean(self, response: ir.Value, name: str, epsilon: float) -> ir.Value:
+        shape = (shape_of(response)[0], 1, 1, 1)
+        mean = self._reduced("ReduceMean", response, [1], name, shape)
+        shifted = f"{name.removesuffix('.mean')}.shifted"
+        return self._write.op("Add", [mean, self._epsilon(name, epsilon)], name=shifted, shape=shape)
 
     def _reduced(self, op_type: str, x: ir.Value, axes: list[int], name: str, shape: Sequence[int]) -> ir.Value:
         """In opset 17 ReduceMean has its axes as an attribute, ReduceSum as an input."""

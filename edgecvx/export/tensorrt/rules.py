@@ -19,22 +19,18 @@ import onnx_ir as ir
 from edgecvx.errors import ArtifactError, ExportError
 from edgecvx.export.tensorrt.graph import (
     MOVES,
-    WEIGHTED,
     is_quantized,
     is_weight,
     label,
     layers,
-    numbers,
     pairs,
-    producer,
     reaches_curve,
-    readers,
     scale_of,
     shifts,
     type_of,
 )
 from edgecvx.graph.qdq import DEQUANTIZE, QUANTIZE
-from edgecvx.graph.rewrite import is_constant, name_of
+from edgecvx.graph.values import LAYERS, constant_of, is_constant, name_of, producer, readers
 
 FLOATS = (ir.DataType.FLOAT, ir.DataType.FLOAT16)
 REDUCTIONS = ("ReduceMean", "ReduceSum", "GlobalAveragePool", "Sqrt")
@@ -171,7 +167,7 @@ def three_inputs(model: ir.Model) -> Found:
         if len(node.inputs) != 3 or None in node.inputs:
             yield label(node), "has no zero point"
         elif is_constant(node.inputs[1]) and is_constant(node.inputs[2]):
-            scale, zero = (numbers(v) for v in node.inputs[1:3])
+            scale, zero = (constant_of(v) for v in node.inputs[1:3])
             if scale.size != zero.size:
                 yield label(node), f"has {scale.size} scales and {zero.size} zero points"
 
@@ -182,8 +178,8 @@ def symmetric(model: ir.Model) -> Found:
     Source: onnx-tensorrt asserts it: "Non-zero zero point is not supported".
     """
     for node in pairs(model):
-        if len(node.inputs) == 3 and is_constant(node.inputs[2]) and numbers(node.inputs[2]).any():
-            yield label(node), f"has zero point {int(numbers(node.inputs[2]).flat[0])}"
+        if len(node.inputs) == 3 and is_constant(node.inputs[2]) and constant_of(node.inputs[2]).any():
+            yield label(node), f"has zero point {int(constant_of(node.inputs[2]).flat[0])}"
 
 
 def signed_bytes(model: ir.Model) -> Found:
@@ -210,7 +206,7 @@ def constant_scales(model: ir.Model) -> Found:
             yield label(node), "has a scale that is no constant"
         elif type_of(scale) is not ir.DataType.FLOAT:
             yield label(node), f"has a scale of type {type_of(scale)}"
-        elif not (np.isfinite(numbers(scale)).all() and (numbers(scale) > 0).all()):
+        elif not (np.isfinite(constant_of(scale)).all() and (constant_of(scale) > 0).all()):
             yield label(node), "has a scale that is not positive"
 
 
@@ -220,8 +216,8 @@ def one_scale_per_activation(model: ir.Model) -> Found:
     Source: onnx-tensorrt, "Activations-quantization does not support per-axis quantization".
     """
     for node in pairs(model):
-        if not is_weight(node) and is_constant(node.inputs[1]) and numbers(node.inputs[1]).size != 1:
-            yield label(node), f"has {numbers(node.inputs[1]).size} scales for an activation"
+        if not is_weight(node) and is_constant(node.inputs[1]) and constant_of(node.inputs[1]).size != 1:
+            yield label(node), f"has {constant_of(node.inputs[1]).size} scales for an activation"
 
 
 def one_scale_per_channel(model: ir.Model) -> Found:
@@ -234,8 +230,8 @@ def one_scale_per_channel(model: ir.Model) -> Found:
         if not is_weight(node):
             continue
         axis = node.attributes["axis"].as_int() if "axis" in node.attributes else 1
-        channels = numbers(node.inputs[0]).shape[:1]
-        if axis != 0 or (is_constant(node.inputs[1]) and numbers(node.inputs[1]).shape != channels):
+        channels = constant_of(node.inputs[0]).shape[:1]
+        if axis != 0 or (is_constant(node.inputs[1]) and constant_of(node.inputs[1]).shape != channels):
             yield label(node), f"does not have a scale for each of {math.prod(channels)} output channels along axis 0"
     for node in model.graph:
         if node.op_type == "Gemm" and ("transB" not in node.attributes or node.attributes["transB"].as_int() != 1):
@@ -248,7 +244,7 @@ def narrow_weights(model: ir.Model) -> Found:
     Source: NVIDIA's guide: activations from -128, weights from -127.
     """
     for node in pairs(model):
-        if is_weight(node) and (numbers(node.inputs[0]) < -127).any():
+        if is_weight(node) and (constant_of(node.inputs[0]) < -127).any():
             yield label(node), "has a weight of -128"
 
 
@@ -259,7 +255,7 @@ def pairs_belong_together(model: ir.Model) -> Found:
     """
     for node in pairs(model):
         if node.op_type == QUANTIZE:
-            read_by = [use.node for use in node.outputs[0].uses()]
+            read_by = readers(node.outputs[0])
             if not read_by or any(reader.op_type != DEQUANTIZE for reader in read_by):
                 yield label(node), "is read by something that is no DequantizeLinear"
             elif any(scale_of(reader) != scale_of(node) for reader in read_by):
@@ -315,7 +311,7 @@ def quantized_before_norm(model: ir.Model) -> Found:
         source = producer(node.inputs[0])
         while source is not None and (source.op_type in MOVES or shifts(source)):
             source = producer(source.inputs[0])
-        if source is not None and source.op_type in WEIGHTED and is_quantized(source):
+        if source is not None and source.op_type in LAYERS and is_quantized(source):
             yield label(node), f"reads what {source.name} returns without Q and DQ between them"
 
 

@@ -36,7 +36,7 @@ from edgecvx.export.tflite.emitter import (
 from edgecvx.export.tflite.writer import Quantization
 from edgecvx.graph.grids import Grid, Weight, bias_int32, grid_of_range
 from edgecvx.graph.qdq import quantized_input, weight_of
-from edgecvx.graph.rewrite import array_of, name_of, shape_of
+from edgecvx.graph.values import array_of, name_of, shape_of
 
 INT8, DYNAMIC, SPLIT, GROUPED = "int8", "dynamic-range", "depthwise-split", "depthwise-grouped"
 """Names of what was applied, for the manifest."""

@@ -23,7 +23,7 @@ from edgecvx.export.tflite.writer import Quantization, Writer
 from edgecvx.graph.grids import Grid
 from edgecvx.graph.half import to_half
 from edgecvx.graph.qdq import DEQUANTIZE, QUANTIZE, grid_of, output_grid, quantized_input
-from edgecvx.graph.rewrite import array_of, name_of, shape_of
+from edgecvx.graph.values import array_of, name_of, producer, shape_of
 
 Array = NDArray[Any]
 Reduction = Literal["MEAN", "SUM"]
@@ -136,7 +136,7 @@ class Emitter:
 
     def _write_on_demand(self, value: ir.Value | None) -> None:
         """Writes the QUANTIZE or DEQUANTIZE that a value comes from."""
-        node = None if value is None else value.producer()
+        node = producer(value)
         if value is None or node is None or node.op_type not in (QUANTIZE, DEQUANTIZE):
             raise ExportError(f"value {name_of(value)!r} is used before it is computed")
         source = node.inputs[0]
@@ -166,7 +166,7 @@ def is_int8(node: ir.Node) -> bool:
 
 def int8_input(node: ir.Node) -> ir.Value | None:
     """The int8 value that a node's input is dequantized from."""
-    below = None if node.inputs[0] is None else node.inputs[0].producer()
+    below = producer(node.inputs[0])
     return None if below is None else below.inputs[0]
 
 
@@ -189,8 +189,8 @@ def int8_output(node: ir.Node) -> tuple[Grid, ir.Value]:
 
 def _already_on(value: ir.Value | None, grid: Grid) -> ir.Value | None:
     """The int8 value that this float was dequantized from, if on the same grid: quantizing it gives that again."""
-    node = None if value is None else value.producer()
-    if node is None or node.op_type != DEQUANTIZE or len(node.inputs) < 3 or grid_of(node) != grid:
+    node = producer(value, DEQUANTIZE)
+    if node is None or len(node.inputs) < 3 or grid_of(node) != grid:
         return None
     return node.inputs[0]
 

@@ -16,7 +16,7 @@ from edgecvx.export.tflite.ops import RULES
 from edgecvx.export.tflite.schema import METADATA
 from edgecvx.export.tflite.writer import Quantization, Writer
 from edgecvx.graph.qdq import is_quantized, weight_of
-from edgecvx.graph.rewrite import shape_of
+from edgecvx.graph.values import shape_of
 from edgecvx.spec import Precision, TensorSpec
 
 BYTES_AS_THEY_ARE = Quantization(scales=(1.0,), zero_points=(0,))

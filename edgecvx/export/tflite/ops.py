@@ -16,7 +16,7 @@ from edgecvx.export.tflite.emitter import Emitter, int8_input, int8_output, is_i
 from edgecvx.graph.canonical import DOMAIN
 from edgecvx.graph.grids import BYTES
 from edgecvx.graph.qdq import DEQUANTIZE, QUANTIZE, grid_of
-from edgecvx.graph.rewrite import name_of
+from edgecvx.graph.values import name_of, readers
 
 SPATIAL, CHANNELS = (1, 2), (3,)
 """The axes of an NHWC map."""
@@ -95,8 +95,8 @@ def _cast(e: Emitter, node: ir.Node) -> None:
     XNNPACK takes DEQUANTIZE and leaves CAST to the plain kernel, which would cost a partition. Where the stem computes
     in int8, nobody needs floats: QUANTIZE takes the bytes as they are, and only shifts them.
     """
-    readers = [use.node for use in node.outputs[0].uses()]
-    if readers and all(_shifts_bytes(reader) for reader in readers):
+    read_by = readers(node.outputs[0])
+    if read_by and all(_shifts_bytes(reader) for reader in read_by):
         e.tensors[name_of(node.outputs[0])] = e.read(node.inputs[0])
         return
     options = e.writer.schema.DequantizeOptionsT()

@@ -6,7 +6,6 @@ file can raise but not crash. That is why the runtime reads a file here before n
 
 from __future__ import annotations
 
-import json
 import math
 import struct
 from collections.abc import Callable, Iterator
@@ -90,26 +89,6 @@ def read_operators(path: Path) -> tuple[Operator, ...]:
         ArtifactError: The file is missing, is no TFLite file, or contradicts itself.
     """
     return read_file(path).ops
-
-
-def read_metadata(path: Path) -> dict[str, str]:
-    """What edgecvx wrote into the file about the model: name, task, preprocessing, labels, licence; {} if nothing.
-
-    Raises:
-        ArtifactError: The file is missing, damaged, or holds an entry of this name that edgecvx did not write.
-    """
-    content = read_file(path).metadata.get(METADATA)
-    if content is None:
-        return {}
-    try:
-        props = json.loads(content)
-    except ValueError as error:
-        raise ArtifactError(
-            f"{path.name}: its metadata entry {METADATA!r} is damaged; export the model again"
-        ) from error
-    if not isinstance(props, dict) or not all(isinstance(v, str) for v in props.values()):
-        raise ArtifactError(f"{path.name}: its metadata entry {METADATA!r} was not written by edgecvx")
-    return props
 
 
 def read_file(path: Path) -> FileInfo:

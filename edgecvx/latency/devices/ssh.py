@@ -21,6 +21,7 @@ from pathlib import Path
 from edgecvx.board import MARK
 from edgecvx.board.engines.sessions import COMPILED
 from edgecvx.errors import DeviceError, UsageError
+from edgecvx.files import file_sha256
 from edgecvx.latency.devices.base import check_answer, follow, longest_line, longest_silence
 from edgecvx.latency.devices.collect import Collector
 from edgecvx.latency.devices.job import ORDER_FILE, RUNNER_FILE, Job, place
@@ -34,7 +35,6 @@ from edgecvx.latency.devices.ssh_connection import (
     Limits,
     free_bytes,
 )
-from edgecvx.manifest import file_sha256
 
 _FRUITLESS = 5
 """Interruptions in a row without a single round in between, after which it is given up."""

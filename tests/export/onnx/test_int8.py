@@ -30,8 +30,8 @@ from edgecvx.export.onnx.expose import expose, inner_tensors
 from edgecvx.export.onnx.format import FORMAT
 from edgecvx.export.onnx.lower import OnnxOptions, lower
 from edgecvx.export.onnx.reader import read_ops
-from edgecvx.graph.rewrite import is_constant
 from edgecvx.graph.scheme import Role, Scheme
+from edgecvx.graph.values import is_constant
 from edgecvx.models.convnext import ConvNeXt, initialize
 from edgecvx.runtimes.onnxruntime import open_session
 from edgecvx.spec import ArchSpec, Precision, PreprocessSpec, Task

@@ -21,7 +21,7 @@ from ai_edge_litert.interpreter import Interpreter
 from edgecvx.errors import ExportError, UsageError
 from edgecvx.export.base import Lowered
 from edgecvx.export.tflite.lower import TFLiteOptions, lower
-from edgecvx.export.tflite.schema import read_file, read_metadata, read_operators
+from edgecvx.export.tflite.schema import METADATA, read_file, read_operators
 from edgecvx.graph.canonical import build_canonical
 from edgecvx.graph.fold import fold, fold_uint8_input
 from edgecvx.models.convnext import ConvNeXt, outputs_of
@@ -232,7 +232,7 @@ def test_names_signature_and_metadata(tmp_path: Path) -> None:
     path = save(lowered(network(2), metadata=props), tmp_path)
     computed = {t.name for op in read_operators(path) for t in op.outputs}
     assert {"stem.0", "stages.2.blocks.1.mlp.grn", "stages.3.downsample.1", "head.global_pool", "logits"} <= computed
-    assert read_metadata(path) == props
+    assert json.loads(read_file(path).metadata[METADATA]) == props
     assert read_file(path).metadata["min_runtime_version"].rstrip(b"\0") == b"2.9.0"
     signatures = Interpreter(model_path=str(path)).get_signature_list()
     assert signatures == {"serving_default": {"inputs": ["image"], "outputs": ["logits"]}}
