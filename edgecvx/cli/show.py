@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
+import typer
 from rich import box
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.markup import escape
@@ -24,13 +27,10 @@ from rich.progress import (
 )
 from rich.progress import Progress as Bar
 from rich.segment import Segment
-from rich.table import Table
 
 if TYPE_CHECKING:
     from edgecvx.accuracy.validate import Progress
-    from edgecvx.inspection.artifact import Inspection
     from edgecvx.latency.devices.collect import At
-    from edgecvx.manifest import Quantized
     from edgecvx.pipeline import Step
 
 _OBEYED = dict.fromkeys(
@@ -56,6 +56,10 @@ out = Terminal(width=None if sys.stdout.isatty() else 120)
 """A log or a pipe has no width of its own; 80 columns would cut the tables."""
 log = Terminal(stderr=True)
 
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else on standard output.")]
+ArtifactPath = Annotated[Path, typer.Argument(metavar="ARTIFACT", help="A file edgecvx export wrote.")]
+"""What several verbs take."""
+
 PLAIN: dict[str, Any] = {"box": box.SIMPLE_HEAD, "title_justify": "left", "title_style": "bold"}
 """The look of every table."""
 
@@ -69,6 +73,11 @@ def warnings(messages: Sequence[str]) -> None:
     """Warnings nobody can miss."""
     for message in messages:
         log.print(Panel(escape(message), title="warning", border_style="yellow", style="yellow"))
+
+
+def json_object(value: object) -> None:
+    """One JSON object, alone on standard output."""
+    typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
 
 
 @contextlib.contextmanager
@@ -163,84 +172,3 @@ def benchmarking() -> Iterator[Callable[[At], None]]:
             bar.update(tasks[at.device], completed=at.round, description=escape(at.doing), refresh=True)
 
         yield draw
-
-
-def megabytes(size: int) -> str:
-    """A size a person reads."""
-    return f"{size / 1e6:.2f} MB"
-
-
-def manifest_table(found: Inspection) -> Table:
-    """The facts of a manifest."""
-    m = found.manifest
-    check, pre, processor = m.self_check, m.model.preprocess, m.proof.processor
-    table = Table(show_header=False, title=escape(found.path.name), **PLAIN)
-    rows = {
-        "model": f"{m.model.name}, {m.model.num_classes} classes" + (", labelled" if m.model.labels else ""),
-        "weights": f"{m.model.weights.kind} {m.model.weights.ref} ({m.model.weights.layout} layout)",
-        "licence": m.model.weights.license or "unknown",
-        "task": m.task.value,
-        "target": f"{m.target} ({m.runtime})",
-        "precision": m.precision.value,
-        "input": f"{m.input.name} {m.input.dtype} {list(m.input.shape)} {m.input.layout} {pre.color}",
-        "preprocess": f"{pre.resize} to {pre.resized}, crop {pre.size}, {pre.interpolation}",
-        "normalize": f"mean {pre.mean}, std {pre.std}",
-        "outputs": ", ".join(f"{o.name} {o.dtype} {list(o.shape)} {o.layout}" for o in m.outputs),
-        "folds": ", ".join(m.folds) or "none",
-        "passes": ", ".join(m.passes) or "none",
-        "self-check": f"error {check.max_error:.1e} of {check.limit:g} allowed, cosine {check.cosine:.6f}, against "
-        + ("its plan" if check.against == "plan" else "FP32 PyTorch"),
-        "checked in": check.runtime,
-        "checked on": f"{processor.name or processor.machine} ({processor.kind or 'unknown class'})",
-        **({} if found.rules_broken is None else {"rules": "; ".join(found.rules_broken) or "all kept"}),
-        "files": f"{len(m.files)}, {megabytes(found.total_bytes)}, SHA-256 verified",
-        **({} if m.quantized is None else _quantized_rows(found, m.quantized)),
-        "written by": ", ".join(f"{name} {version}" for name, version in m.tools.items()),
-    }
-    for key, value in rows.items():
-        table.add_row(key, escape(value))
-    if check.note:
-        table.add_row("", escape(check.note), style="dim")
-    return table
-
-
-def _quantized_rows(found: Inspection, quantized: Quantized) -> dict[str, str]:
-    """How an INT8 file was made, and what of it is INT8."""
-    rows = {
-        "int8": f"{found.int8_share:.1%} of the multiply-accumulates; weights and all else take "
-        f"{found.total_bytes / quantized.fp32_bytes:.2f} of the float32 weights' size",
-        "scheme": "; ".join(f"{what}: {how}" for what, how in quantized.scheme.items()),
-        **({} if found.pairs is None else {"pairs of weights": str(found.pairs)}),
-        "scales by": quantized.engine,
-    }
-    if (c := quantized.calibration) is not None:
-        what = "drawn pictures" if c.kind == "demo" else f"pictures of {c.name}"
-        halves = "" if quantized.agreement is None else f"; two halves of them agree within {quantized.agreement:.2f}"
-        rows["calibrated on"] = f"{c.count} {what}{halves}"
-    if quantized.cosine is not None:
-        rows["against FP32"] = f"cosine {quantized.cosine:.4f} or better on calibration pictures"
-    return rows
-
-
-def ops_table(found: Inspection) -> Table:
-    """The ops of a file, heaviest first."""
-    total = found.macs or 1
-    table = Table(
-        "op", "type", "arithmetic", "count", "constants", "multiply-accumulates", title="ops in the file", **PLAIN
-    )
-    for column in table.columns[3:]:
-        column.justify = "right"
-    for g in found.groups:
-        macs = f"{g.macs / 1e6:.1f} M  {g.macs / total:6.1%}" if g.macs else ""
-        arithmetic = ("int8" if g.int8 else "float") if g.macs else ""
-        table.add_row(g.op, g.dtype, arithmetic, str(g.count), megabytes(g.const_bytes) if g.const_bytes else "", macs)
-    table.add_row(
-        "total",
-        "",
-        "",
-        str(sum(g.count for g in found.groups)),
-        megabytes(sum(g.const_bytes for g in found.groups)),
-        f"{found.macs / 1e6:.1f} M",
-        style="bold",
-    )
-    return table

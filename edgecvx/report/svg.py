@@ -81,7 +81,41 @@ class LogScale:
         return found[::stride]
 
 
-Axis = Scale | LogScale
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BrokenScale:
+    """Linear to ``turn``, where nearly all values lie, and logarithmic from there to the farthest of all."""
+
+    low: float
+    turn: float
+    high: float
+    start: float
+    end: float
+
+    @property
+    def middle(self) -> float:
+        """The pixel of the turn."""
+        return self.start + (0.76 * (self.end - self.start) if self.high > self.turn else self.end - self.start)
+
+    def __call__(self, value: float) -> float:
+        """The pixel of a value."""
+        if value <= self.turn:
+            return Scale(low=self.low, high=self.turn, start=self.start, end=self.middle)(value)
+        return LogScale(low=self.turn, high=self.high, start=self.middle, end=self.end)(value)
+
+    def clamp(self, value: float) -> float:
+        """The pixel of a value, or of the nearer end of the scale."""
+        return self(min(self.high, max(self.low, value)))
+
+    def ticks(self, count: int) -> list[float]:
+        """Round values in both parts."""
+        near = Scale(low=self.low, high=self.turn, start=self.start, end=self.middle).ticks(max(2, 3 * count // 4))
+        far = (
+            LogScale(low=self.turn, high=self.high, start=0, end=1).ticks(count // 3) if self.end > self.middle else []
+        )
+        return [*near, *(v for v in far if self(v) > self.middle + 24)]
+
+
+Axis = Scale | LogScale | BrokenScale
 
 
 def fitting(values: Sequence[float], start: float, end: float, *, pad: float = 0.04) -> Axis:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 
 from edgecvx.report import svg
@@ -144,43 +143,7 @@ def _labels(front: Front, x: svg.Axis, y: svg.Scale, left: float, right: float, 
 # --- distributions --------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BrokenScale:
-    """Linear to ``turn``, where nearly all values lie, and logarithmic from there to the farthest of all."""
-
-    low: float
-    turn: float
-    high: float
-    start: float
-    end: float
-
-    @property
-    def middle(self) -> float:
-        """The pixel of the turn."""
-        return self.start + (0.76 * (self.end - self.start) if self.high > self.turn else self.end - self.start)
-
-    def __call__(self, value: float) -> float:
-        """The pixel of a value."""
-        if value <= self.turn:
-            return svg.Scale(low=self.low, high=self.turn, start=self.start, end=self.middle)(value)
-        return svg.LogScale(low=self.turn, high=self.high, start=self.middle, end=self.end)(value)
-
-    def clamp(self, value: float) -> float:
-        """The pixel of a value, or of the nearer end of the scale."""
-        return self(min(self.high, max(self.low, value)))
-
-    def ticks(self, count: int) -> list[float]:
-        """Round values in both parts."""
-        near = svg.Scale(low=self.low, high=self.turn, start=self.start, end=self.middle).ticks(max(2, 3 * count // 4))
-        far = (
-            svg.LogScale(low=self.turn, high=self.high, start=0, end=1).ticks(count // 3)
-            if self.end > self.middle
-            else []
-        )
-        return [*near, *(v for v in far if self(v) > self.middle + 24)]
-
-
-def _relative_scale(every: Iterable[Sequence[float]], start: float, end: float) -> BrokenScale:
+def _relative_scale(every: Iterable[Sequence[float]], start: float, end: float) -> svg.BrokenScale:
     """Of times over their own median: broken only where single runs are far out."""
     values = sorted(v for row in every for v in row)
     low, high = values[0], values[-1]
@@ -189,7 +152,7 @@ def _relative_scale(every: Iterable[Sequence[float]], start: float, end: float) 
     turn = usual + room
     if high < usual + 1.5 * (usual - low):
         turn = high = high + room
-    return BrokenScale(
+    return svg.BrokenScale(
         low=low - room, turn=turn, high=max(turn, 1.05 * high) if high > turn else turn, start=start, end=end
     )
 
@@ -214,7 +177,7 @@ def strips(rows: Sequence[Row], *, width: int = WIDE) -> Html:
     return svg.figure(width, bottom + 44, "Every timed run of the model alone, over its median", shows, parts)
 
 
-def _strip(row: Row, samples: Sequence[float], x: BrokenScale, y: float) -> Iterator[str]:
+def _strip(row: Row, samples: Sequence[float], x: svg.BrokenScale, y: float) -> Iterator[str]:
     """A bar of a few pixels per time that came, as high as it came often; a single run is still three pixels high."""
     columns: dict[int, int] = {}
     for value in samples:
