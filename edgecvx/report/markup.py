@@ -47,20 +47,16 @@ def render(template: str, /, **values: Any) -> Html:
     return Html(writable(_compiled(template).render(values)))
 
 
-def figure(title: str, caption: str, draw: Callable[[int], Html], *, keys: Pairs = (), half: bool = False) -> Html:
-    """A plot with its caption, drawn for a desk and for a phone; of half a page, one drawing fits both.
+def figure(title: str, caption: str, plot: Html | Callable[..., Html], *, keys: Pairs = ()) -> Html:
+    """A plot with its caption.
 
     Args:
         title: What it shows.
         caption: In sentences.
-        draw: From a width to the plot; an empty one is no figure.
+        plot: Of half a page, or what draws one of a ``width``: it is drawn for a desk and for a phone.
         keys: Class -> what a mark of that class means.
-        half: Whether it takes half a page.
     """
-    narrow = draw(NARROW)
-    if not narrow:
-        return narrow
-    wide = None if half else draw(WIDE)
+    narrow, wide = (plot, None) if isinstance(plot, Html) else (plot(width=NARROW), plot(width=WIDE))
     return render(FIGURE, title=title, caption=caption, keys=keys, narrow=narrow, wide=wide)
 
 

@@ -21,8 +21,8 @@ BESIDE = 600
 """From this width on, names stand beside what they name."""
 CHARACTER = 6.3
 """About the width of one character of the page's small text."""
-LONGEST = 4000
-"""Characters of one text."""
+LONGEST, LONGEST_TIP = 4000, 400
+"""Characters of one text, and of what pointing at something says."""
 LOGARITHMIC_FROM = 4.0
 """Largest over smallest; below, a plain scale shows the differences just as well."""
 
@@ -260,17 +260,17 @@ def circle(x: Number, y: Number, r: Number, kind: str, *, tip: str = "") -> str:
 
 def text(x: Number, y: Number, content: str, kind: str, *, tip: str = "") -> str:
     """A line of text; ``x`` is its beginning, its middle or its end by the class."""
-    inner = f"<title>{_escaped(tip)}</title>" if tip else ""
+    inner = f"<title>{_escaped(tip, LONGEST_TIP)}</title>" if tip else ""
     return f'<text class="{kind}" x="{n(x)}" y="{n(y)}">{inner}{_escaped(content)}</text>'
 
 
 def _close(tag: str, tip: str) -> str:
-    return f"><title>{_escaped(tip)}</title></{tag}>" if tip else "/>"
+    return f"><title>{_escaped(tip, LONGEST_TIP)}</title></{tag}>" if tip else "/>"
 
 
-def _escaped(content: str) -> str:
+def _escaped(content: str, most: int = LONGEST) -> str:
     """Text inside a plot: no markup, and no more of it than somebody reads."""
-    return html.escape(shorten(content, LONGEST))
+    return html.escape(shorten(content, most))
 
 
 def n(value: Number) -> str:

@@ -108,7 +108,7 @@ def _take(pick: Pick, *, several: bool) -> str:
 
 
 def runner_up(pick: Pick) -> str:
-    """How far the next is behind, or that the two cannot be text apart."""
+    """How far the next is behind, or that the two cannot be told apart."""
     if pick.next is None:
         return ""
     if pick.against is None:
@@ -116,7 +116,7 @@ def runner_up(pick: Pick) -> str:
     i = pick.against.interval
     figures = times(pick.against.value) + (f" {between(i.low, i.high)}" if i else "")
     if i and i.low <= 1 <= i.high:
-        return f"It cannot be text apart from {pick.next.label}, which takes {figures} its time."
+        return f"It cannot be told apart from {pick.next.label}, which takes {figures} its time."
     return f"Next is {pick.next.label}, which takes {figures} its time."
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 from edgecvx.report.join import Accuracy
 from edgecvx.report.markup import Html, figure, render
@@ -38,7 +39,7 @@ reference, and {{ f.sqnr_explained_db | decibels }} from a reference that makes 
 {%- endfor %}
 </dl>
 {% endif %}
-{% if halves or (o.top1 and plotted) %}
+{% if plotted and (halves or o.top1) %}
 <div class="plots">
 {% if o.top1 %}
 {% set t = o.top1 %}
@@ -74,25 +75,23 @@ def section(accuracy: Accuracy) -> Html | None:
         settling = figure(
             "How the change settles",
             "Top-1 change in percentage points as pictures are added, with its 95% interval.",
-            lambda width: plots.running(o.running, o.verdict.allowed_drop, width=width),
+            partial(plots.running, o.running, o.verdict.allowed_drop),
         )
-    halves = [plot for plot in _halves(o) if plot] if accuracy.plotted else []
+    halves = list(_halves(o)) if accuracy.plotted else []
     return render(TEMPLATE, o=o, facts=list(_facts(o)), halves=halves, plotted=accuracy.plotted, settling=settling)
 
 
 def _halves(o: ArtifactOutcome) -> Iterator[Html]:
+    """The plots of half a page."""
     if o.worst_classes:
-        worst = o.worst_classes[:CLASSES_SHOWN]
-        caption = "Pictures lost and gained, net losers first."
-        yield figure("Classes that lost most", caption, lambda _: plots.class_changes(worst), half=True)
+        changes = plots.class_changes(o.worst_classes[:CLASSES_SHOWN])
+        yield figure("Classes that lost most", "Pictures lost and gained, net losers first.", changes)
     for output in o.outputs:
         caption = f"One picture each; cosine between the {output.name} of both."
-        histogram = output.cosine_histogram
-        yield figure("How far outputs turned", caption, lambda _, h=histogram: plots.cosine_histogram(h), half=True)
-    if o.answers:
-        changes = o.answers.confidence_histogram
-        caption = "In the class that the reference puts first."
-        yield figure("Change in confidence", caption, lambda _: plots.confidence_histogram(changes), half=True)
+        if turned := plots.cosine_histogram(output.cosine_histogram):
+            yield figure("How far outputs turned", caption, turned)
+    if o.answers and (moved := plots.confidence_histogram(o.answers.confidence_histogram)):
+        yield figure("Change in confidence", "In the class that the reference puts first.", moved)
 
 
 def _facts(o: ArtifactOutcome) -> Iterator[tuple[str, str, str]]:

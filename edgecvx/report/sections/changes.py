@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from edgecvx.report import tables, words
 from edgecvx.report.join import Accuracy, Report
@@ -32,8 +33,10 @@ def section(report: Report) -> Html | None:
 def _forest(accuracies: Sequence[Accuracy], most: int) -> Html:
     """Those that lose most first."""
     worst = sorted((a.outcome for a in accuracies if a.outcome.top1), key=lambda o: o.top1.delta if o.top1 else 0.0)
+    if not worst:
+        return Html()
     data = accuracies[0].data
     caption = f"Percentage points with 95% intervals, over {words.pictures(data)} ({data.sha256[:12]})."
     caption += f" The {most} that lose most, of {len(worst)}." if len(worst) > most else ""
     gates = dict.fromkeys(words.gate(a.validation) for a in accuracies)
-    return figure(TITLE, " ".join([caption, *gates]), lambda width: accuracy.forest(worst[:most], width=width))
+    return figure(TITLE, " ".join([caption, *gates]), partial(accuracy.forest, worst[:most]))

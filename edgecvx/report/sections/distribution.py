@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from edgecvx.report import words
 from edgecvx.report.join import DevicePart
 from edgecvx.report.markup import Html, figure
@@ -22,11 +24,11 @@ def section(device: DevicePart) -> Html | None:
         of = f" of the fastest {DRAWN} of {len(timed)}" if len(timed) > DRAWN else ""
         caption = f"The model alone{of}, each over its own median: how often each time came, and the slowest of all."
         caption = words.of_emulator(caption, device)
-        plots.append(figure(TITLE, caption, lambda width: latency.strips(timed[:DRAWN], width=width), keys=STRIPS))
+        plots.append(figure(TITLE, caption, partial(latency.strips, timed[:DRAWN]), keys=STRIPS))
     if whole:
         of = f" The fastest {DRAWN} of {len(whole)}." if len(whole) > DRAWN else ""
         caption = f"End to end, from a picture file's bytes to the five likeliest classes.{of}"
         caption = words.of_emulator(caption, device)
         title = "Where the time goes"
-        plots.append(figure(title, caption, lambda width: latency.stages(whole[:DRAWN], width=width), keys=STAGES))
+        plots.append(figure(title, caption, partial(latency.stages, whole[:DRAWN]), keys=STAGES))
     return Html("".join(plots))

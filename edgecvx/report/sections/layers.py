@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from edgecvx.accuracy.layers.compare import ranked, suspects
 from edgecvx.report import words
 from edgecvx.report.join import Accuracy
@@ -49,5 +51,5 @@ def section(accuracy: Accuracy) -> Html | None:
         (layer_cells(layer), layer in found, layer.not_finite and counted(layer.not_finite, "value is", "values are"))
         for layer in ranked(layers)[:RANKED_SHOWN]
     ]
-    plot = figure(TITLE, caption, lambda width: depth(layers, found, width=width), keys=keys)
+    plot = figure(TITLE, caption, partial(depth, layers, found), keys=keys)
     return render(TEMPLATE, plot=plot, rows=rows, names=NAMES)

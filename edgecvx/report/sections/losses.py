@@ -27,7 +27,9 @@ TEMPLATE = """\
 
 
 def section(accuracy: Accuracy) -> Html | None:
-    """Each with what both say of it, and small where somebody has it; None where nothing was lost."""
+    """Each with what both say of it, and small where somebody has it; None where nothing was lost, or room is short."""
+    if not accuracy.plotted:
+        return None
     images = {name: _data_uri(content) for name, content in accuracy.thumbnails.items()}
     losses = [(loss, _truth(loss), images.get(loss.picture)) for loss in accuracy.outcome.losses]
     return render(TEMPLATE, losses=losses) if losses else None

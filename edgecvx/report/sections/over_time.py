@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 from edgecvx.report import words
 from edgecvx.report.join import DevicePart
@@ -27,7 +28,7 @@ def _calls(device: DevicePart) -> Iterator[Html]:
             caption = "Each turn's median over the artifact's own, and a fixed piece of work timed between: what moves "
             caption = words.of_emulator(f"{caption}both is the machine.", device)
             title = f"{TITLE} ({bench.before.at})" if len(device.benches) > 1 else TITLE
-            yield figure(title, caption, lambda width, r=rows: latency.timeline(r, width=width), keys=KEYS)
+            yield figure(title, caption, partial(latency.timeline, rows), keys=KEYS)
 
 
 def _sustained(device: DevicePart) -> Iterator[Html]:
@@ -39,5 +40,5 @@ def _sustained(device: DevicePart) -> Iterator[Html]:
             yield figure(
                 f"{row.label}, {run.seconds / 60:.3g} minutes without a pause",
                 words.of_emulator(f"Milliseconds, the median of every few seconds{end}.", device),
-                lambda width, row=row, run=run: latency.lasting(row, run, width=width),
+                partial(latency.lasting, row, run),
             )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from edgecvx.report import words
 from edgecvx.report.join import DevicePart, Front, Row, comparable
 from edgecvx.report.markup import Html, figure, render
@@ -25,7 +27,7 @@ TEMPLATE = """\
 def section(device: DevicePart) -> Html | None:
     """A plot for each set of pictures: accuracies over different ones never share an axis."""
     plots = [
-        figure(TITLE, _caption(front, device), lambda width, f=front: latency.tradeoff(f, width=width), keys=KEYS)
+        figure(TITLE, _caption(front, device), partial(latency.tradeoff, front), keys=KEYS)
         for front in device.fronts
         if len(front.rows) > 1
     ]
