@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 
+from edgecvx.report import words
 from edgecvx.report.join import Accuracy
 from edgecvx.report.markup import Html, figure, render
 from edgecvx.report.plots import accuracy as plots
@@ -32,7 +33,9 @@ TEMPLATE = """\
 <p class="soft small">On {{ f.pictures | counted("picture") }} it is {{ f.sqnr_as_is_db | decibels }} from the
 reference, and {{ f.sqnr_explained_db | decibels }} from a reference that makes the same mistake.</p></div>
 {% endfor %}
-{% if facts %}
+{% if not plotted %}
+<p class="soft">{{ line }}</p>
+{% elif facts %}
 <dl class="facts">
 {%- for name, value, more in facts %}
 <div><dt>{{ name }}</dt><dd>{{ value }}{% if more %}<small>{{ more }}</small>{% endif %}</dd></div>
@@ -68,17 +71,18 @@ What was lost and what was gained is the whole difference.</p>
 
 
 def section(accuracy: Accuracy) -> Html | None:
-    """The figures, and the plots where there is room for them."""
-    o = accuracy.outcome
+    """The figures and the plots, or the figures in a line where there is no room for more."""
+    o, plotted = accuracy.outcome, accuracy.plotted
     settling = Html()
-    if accuracy.plotted and len(o.running) > 1:
+    if plotted and len(o.running) > 1:
         settling = figure(
             "How the change settles",
             "Top-1 change in percentage points as pictures are added, with its 95% interval.",
             partial(plots.running, o.running, o.verdict.allowed_drop),
         )
-    halves = list(_halves(o)) if accuracy.plotted else []
-    return render(TEMPLATE, o=o, facts=list(_facts(o)), halves=halves, plotted=accuracy.plotted, settling=settling)
+    halves = list(_halves(o)) if plotted else []
+    line, facts = words.agreement(o), list(_facts(o))
+    return render(TEMPLATE, o=o, plotted=plotted, line=line, facts=facts, halves=halves, settling=settling)
 
 
 def _halves(o: ArtifactOutcome) -> Iterator[Html]:
