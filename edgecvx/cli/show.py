@@ -19,6 +19,7 @@ from rich.panel import Panel
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
+    ProgressColumn,
     SpinnerColumn,
     TaskID,
     TextColumn,
@@ -96,15 +97,9 @@ def for_whoever_reads() -> Iterator[None]:
 def progress() -> Iterator[Callable[[Step], None]]:
     """Shows steps on standard error: a bar on a terminal, a line each elsewhere."""
     if not log.is_terminal:
-
-        def tell(step: Step) -> None:
-            if not step.part:
-                log.print(f"[{step.index + 1}/{step.total}] {step.name}", markup=False, highlight=False)
-
-        yield tell
+        yield lambda step: None if step.part else _line(f"[{step.index + 1}/{step.total}] {step.name}")
         return
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-    with Bar(*columns, console=log, transient=True) as bar:
+    with _bar(SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn()) as bar:
         task = bar.add_task("starting", total=None)
         yield lambda step: bar.update(task, description=step.name, completed=step.index + step.part, total=step.total)
 
@@ -115,29 +110,22 @@ def counting() -> Iterator[Callable[[Progress], None]]:
     if not log.is_terminal:
         shown: set[int] = set()
 
-        def tell(at: Progress) -> None:
+        def line(at: Progress) -> None:
             if at.index not in shown:
                 shown.add(at.index)
-                text = f"[{at.index + 1}/{at.artifacts}] {at.artifact}: {at.total} pictures"
-                log.print(text, markup=False, highlight=False, soft_wrap=True)
+                _line(f"[{at.index + 1}/{at.artifacts}] {at.artifact}: {at.total} pictures")
 
-        yield tell
+        yield line
         return
-    columns = (
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-    )
-    with Bar(*columns, console=log, transient=True) as bar:
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with _bar(*columns, TimeRemainingColumn()) as bar:
         task = bar.add_task("reading the pictures", total=None)
-        yield lambda at: bar.update(
-            task,
-            description=f"[{at.index + 1}/{at.artifacts}] {escape(at.artifact)}",
-            completed=at.done,
-            total=at.total,
-        )
+
+        def draw(at: Progress) -> None:
+            name = f"[{at.index + 1}/{at.artifacts}] {escape(at.artifact)}"
+            bar.update(task, description=name, completed=at.done, total=at.total)
+
+        yield draw
 
 
 @contextlib.contextmanager
@@ -151,19 +139,18 @@ def benchmarking() -> Iterator[Callable[[At], None]]:
         shown: set[str] = set()
         lock = threading.Lock()
 
-        def tell(at: At) -> None:
+        def line(at: At) -> None:
             rounds = f" {at.round} of {at.of}" if at.doing == "rounds" else ""
             text = f"{at.device}: {at.doing}{rounds}"
             with lock:
-                if text in shown or (rounds and at.round % max(1, at.of // 4)):
-                    return
-                shown.add(text)
-                log.print(text, markup=False, highlight=False, soft_wrap=True)
+                if text not in shown and not (rounds and at.round % max(1, at.of // 4)):
+                    shown.add(text)
+                    _line(text)
 
-        yield tell
+        yield line
         return
     columns = (TextColumn("{task.fields[device]}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"))
-    with Bar(*columns, console=log, transient=True, auto_refresh=False) as bar:
+    with _bar(*columns, auto_refresh=False) as bar:
         tasks: dict[str, TaskID] = {}
 
         def draw(at: At) -> None:
@@ -172,3 +159,11 @@ def benchmarking() -> Iterator[Callable[[At], None]]:
             bar.update(tasks[at.device], completed=at.round, description=escape(at.doing), refresh=True)
 
         yield draw
+
+
+def _line(text: str) -> None:
+    log.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def _bar(*columns: ProgressColumn, auto_refresh: bool = True) -> Bar:
+    return Bar(*columns, console=log, transient=True, auto_refresh=auto_refresh)

@@ -22,29 +22,23 @@ LAYERS_SHOWN, LEFT_OUT_SHOWN = 6, 10
 """Lines of each list; JSON and HTML have more."""
 
 
-def _figure(name: str, *, joined: bool = False) -> Callable[[Row], str]:
-    """What a column of the page has, with its second line behind it where asked for."""
-    column = next(c for c in COLUMNS if c.name == name)
-    return lambda row: f"{column.figure(row)} {column.more(row) if joined else ''}".rstrip()
-
-
 def _p50(row: Row) -> str:
     broken = row.measured is not None and row.measured.error is not None and row.p50 is None
-    return "not measured" if broken else _figure("p50", joined=True)(row)
+    return "not measured" if broken else " ".join(COLUMNS["p50"](row)).rstrip()
 
 
 CELLS: Mapping[str, Callable[[Row], str]] = {
     "artifact": lambda row: row.label,
     "verdict": lambda row: " ".join(VERDICTS[row.verdict]) if row.verdict else ABSENT,
-    "top-1": _figure("top-1"),
+    "top-1": lambda row: COLUMNS["top-1"](row)[0],
     "change, points": lambda row: change(row) or ABSENT,
     "p50": _p50,
-    "p90": _figure("p90"),
-    "time vs FP32": _figure("time vs FP32", joined=True),
-    "pictures/s": _figure("pictures/s"),
-    "size": _figure("size"),
+    "p90": lambda row: COLUMNS["p90"](row)[0],
+    "time vs FP32": lambda row: " ".join(COLUMNS["time vs FP32"](row)).rstrip(),
+    "pictures/s": lambda row: COLUMNS["pictures/s"](row)[0],
+    "size": lambda row: COLUMNS["size"](row)[0],
     "of FP32": lambda row: percent(row.share, 0) if row.share is not None else ABSENT,
-    "peak memory": _figure("peak memory"),
+    "peak memory": lambda row: COLUMNS["peak memory"](row)[0],
 }
 """The columns of a table; those of the page, with room for one line only."""
 

@@ -40,8 +40,7 @@ class Line:
     link: str
     label: str
     verdict: VerdictKind | None
-    cells: Sequence[tuple[str, str]]
-    """A figure, and what stands below it."""
+    cells: Sequence[Cell]
     file: str = ""
     marks: Sequence[str] = ()
 
@@ -80,76 +79,63 @@ def layer_cells(layer: LayerError) -> tuple[str, str, str, str, str]:
 # --- one row --------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Column:
-    """A column of the table: what it is called, and what a row has there, in two lines."""
-
-    name: str
-    figure: Callable[[Row], str]
-    more: Callable[[Row], str] = lambda row: ""
-
-
-def _top1(row: Row) -> str:
-    return percent(row.top1) if row.top1 is not None else ABSENT
-
-
 def change(row: Row) -> str:
     """In percentage points against FP32; empty without labels."""
     return f"{points(row.paired.delta)} {span(row.paired.interval)}" if row.paired else ""
 
 
-def _p50(row: Row) -> str:
-    if row.p50 is not None:
-        return milliseconds(row.p50)
-    tool = row.measured.told if row.measured else None
-    return f"mean {milliseconds(tool.mean)}" if tool else ABSENT
+Cell = tuple[str, str]
+"""A figure, and what stands below it."""
 
 
-def _p50_interval(row: Row) -> str:
-    found = percentile(row.summary, 0.5)
-    return between(found.interval.low, found.interval.high) if found and found.interval else ""
+def _top1(row: Row) -> Cell:
+    return (percent(row.top1) if row.top1 is not None else ABSENT), change(row)
 
 
-def _at(q: float) -> Callable[[Row], str]:
-    def figure(row: Row) -> str:
+def _quantile(q: float) -> Callable[[Row], Cell]:
+    def cell(row: Row) -> Cell:
         found = percentile(row.summary, q)
-        return milliseconds(found.ms) if found else ABSENT
+        if found is None:
+            return ABSENT, ""
+        return milliseconds(found.ms), between(found.interval.low, found.interval.high) if found.interval else ""
 
-    return figure
-
-
-def _ratio(row: Row) -> str:
-    return times(row.against_fp32.value) if row.against_fp32 else ABSENT
+    return cell
 
 
-def _ratio_interval(row: Row) -> str:
-    i = row.against_fp32.interval if row.against_fp32 else None
-    return between(i.low, i.high) if i else ""
+def _p50(row: Row) -> Cell:
+    tool = row.measured.told if row.measured else None
+    figure, interval = _quantile(0.5)(row)
+    if row.p50 is None:
+        return f"mean {milliseconds(tool.mean)}" if tool else ABSENT, interval
+    return figure, interval
 
 
-def _peak(row: Row) -> str:
+def _ratio(row: Row) -> Cell:
+    ratio = row.against_fp32
+    if ratio is None:
+        return ABSENT, ""
+    return times(ratio.value), between(ratio.interval.low, ratio.interval.high) if ratio.interval else ""
+
+
+def _size(row: Row) -> Cell:
+    return megabytes(row.identity.bytes), f"{percent(row.share, 0)} of FP32" if row.share is not None else ""
+
+
+def _peak(row: Row) -> Cell:
     memory = row.measured.memory if row.measured else None
-    return megabytes(memory.peak, 0) if memory and memory.peak is not None else ABSENT
+    peak = megabytes(memory.peak, 0) if memory and memory.peak is not None else ABSENT
+    return peak, f"model {megabytes(memory.model, 0)}" if memory and memory.model is not None else ""
 
 
-def _model_memory(row: Row) -> str:
-    memory = row.measured.memory if row.measured else None
-    return f"model {megabytes(memory.model, 0)}" if memory and memory.model is not None else ""
-
-
-COLUMNS = (
-    Column(name="top-1", figure=_top1, more=change),
-    Column(name="p50", figure=_p50, more=_p50_interval),
-    Column(name="p90", figure=_at(0.9)),
-    Column(name="time vs FP32", figure=_ratio, more=_ratio_interval),
-    Column(name="pictures/s", figure=lambda row: rate(row.summary.per_second) if row.summary else ABSENT),
-    Column(
-        name="size",
-        figure=lambda row: megabytes(row.identity.bytes),
-        more=lambda row: f"{percent(row.share, 0)} of FP32" if row.share is not None else "",
-    ),
-    Column(name="peak memory", figure=_peak, more=_model_memory),
-)
+COLUMNS: Mapping[str, Callable[[Row], Cell]] = {
+    "top-1": _top1,
+    "p50": _p50,
+    "p90": lambda row: (_quantile(0.9)(row)[0], ""),
+    "time vs FP32": _ratio,
+    "pictures/s": lambda row: (rate(row.summary.per_second) if row.summary else ABSENT, ""),
+    "size": _size,
+    "peak memory": _peak,
+}
 """After the artifact's name and its verdict."""
 
 

@@ -24,12 +24,11 @@ def section(device: DevicePart) -> Html | None:
             file=row.identity.file if row.identity.file != row.label else "",
             verdict=row.verdict,
             marks=tuple(_marks(row, device)),
-            cells=[(column.figure(row), column.more(row)) for column in COLUMNS],
+            cells=[cell(row) for cell in COLUMNS.values()],
         )
         for row in device.rows
     ]
-    names = [column.name for column in COLUMNS]
-    return render(TEMPLATE, lines=lines, names=names, device=device.title, emulated=device.emulated is not None)
+    return render(TEMPLATE, lines=lines, names=list(COLUMNS), device=device.title, emulated=device.emulated is not None)
 
 
 def _marks(row: Row, device: DevicePart) -> Iterator[str]:
