@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from edgecvx.cli import show
+from edgecvx.cli.outputs import check_outputs, deliver, json_alone
 from edgecvx.errors import UsageError
-
-if TYPE_CHECKING:
-    from edgecvx.results.latency import Benchmark
 
 
 def bench(
@@ -73,10 +71,13 @@ def bench(
     Exit code 0: measured, every gate passed; 1: a gate failed, or could not be decided; 2: an error.
     """
     from edgecvx.latency.bench import as_json, benchmark
-    from edgecvx.report.latency_terminal import errors_of, terminal
-    from edgecvx.results.outputs import check_outputs
+    from edgecvx.report.join import join
+    from edgecvx.report.markdown import markdown as as_markdown
+    from edgecvx.report.page import page
+    from edgecvx.report.terminal import benchmark_errors, benchmark_terminal
 
-    check_outputs(json=json_file, html=html, markdown=markdown)
+    places = {"json": json_file, "html": html, "markdown": markdown}
+    check_outputs(places)
     with show.benchmarking() as on_progress:
         result = benchmark(
             artifacts,
@@ -99,17 +100,14 @@ def bench(
             on_progress=on_progress,
         )
     show.warnings(result.warnings)
-    # What took an hour to measure must not be lost with a disk that is full by now, nor with a terminal that is gone.
-    try:
-        with show.for_whoever_reads():
-            if json_file is None or str(json_file) != "-":
-                show.out.print(terminal(result))
-            else:
-                typer.echo(as_json(result), nl=False)
-                for sentence in errors_of(result):
-                    show.error(sentence)
-    finally:
-        _write(result, json_file=json_file, html=html, markdown=markdown)
+    forms = {
+        "json": lambda: as_json(result),
+        "html": lambda: page(join([], [result])),
+        "markdown": lambda: as_markdown(join([], [result])),
+    }
+    # The tables show the errors.
+    errors = benchmark_errors if json_alone(places) else lambda _: ()
+    deliver(places, forms, lambda: benchmark_terminal(result), lambda: errors(result))
     return result.exit_code
 
 
@@ -118,18 +116,3 @@ def _numbers(text: str) -> tuple[int, ...]:
         return tuple(int(part) for part in text.split(","))
     except ValueError:
         raise UsageError(f"--threads {text} does not work: it is numbers with commas between, as 1,2,4") from None
-
-
-def _write(result: Benchmark, *, json_file: Path | None, html: Path | None, markdown: Path | None) -> None:
-    from edgecvx.files import write_atomically
-    from edgecvx.latency.bench import as_json
-
-    if json_file is not None and str(json_file) != "-":
-        write_atomically(json_file, as_json(result).encode())
-    if html is not None or markdown is not None:
-        from edgecvx.report import write as dossier
-
-        if html is not None:
-            write_atomically(html, dossier.page([], [result]).encode())
-        if markdown is not None:
-            write_atomically(markdown, dossier.markdown([], [result]).encode())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -21,9 +20,7 @@ def build_engine(
     trtexec: Annotated[
         Path | None, typer.Option(metavar="PATH", help="Build with this program, not with TensorRT's Python API.")
     ] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON object and nothing else on standard output.")
-    ] = False,
+    as_json: show.AsJson = False,
 ) -> None:
     """Compile an artifact for the NVIDIA GPU of this machine; takes minutes once, and is kept.
 
@@ -34,7 +31,7 @@ def build_engine(
 
     engine = build(artifact, out=out, workspace=workspace, trtexec=trtexec)
     if as_json:
-        told = {
+        built = {
             "path": str(engine.path),
             "tensorrt": engine.key.version,
             "gpu": engine.key.device.name,
@@ -43,7 +40,7 @@ def build_engine(
             "cached": engine.cached,
             "seconds": round(engine.seconds, 3),
         }
-        typer.echo(json.dumps(told, indent=2, ensure_ascii=False))
+        show.json_object(built)
         return
     how = "there already" if engine.cached else f"built with {engine.builder} in {engine.seconds:.0f} s"
     show.out.print(escape(f"{engine.path}: {how}"), soft_wrap=True, highlight=False)

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from edgecvx.cli import show
-
-if TYPE_CHECKING:
-    from edgecvx.report.read import Sources
+from edgecvx.cli.outputs import check_outputs, write
 
 NAME = "report"
 """Of the files, without their suffixes, where none is named."""
@@ -41,30 +39,27 @@ def report(
 
     Each device is ranked by itself; accuracies over different pictures are never compared.
     """
-    from edgecvx.files import write_atomically
-    from edgecvx.report import read as dossier_read
-    from edgecvx.report import write as dossier
-    from edgecvx.results.outputs import check_outputs
+    from edgecvx.report.csv import csv as as_csv
+    from edgecvx.report.join import join
+    from edgecvx.report.markdown import markdown as as_markdown
+    from edgecvx.report.markdown import table as as_table
+    from edgecvx.report.page import page
+    from edgecvx.report.read import read
+    from edgecvx.results.figures import counted
 
     places = _places(results, out, html, markdown, csv, table)
-    check_outputs(**places)
-    sources = dossier_read.read(results)
-    show.warnings(sources.warnings)
-    found = (sources.validations, sources.benchmarks)
-    written = []
-    for kind, path in places.items():
-        if kind == "html":
-            text = dossier.page(*found, title=title, files=sources.files, warnings=sources.warnings)
-        elif kind == "markdown":
-            text = dossier.markdown(*found, title=title)
-        else:
-            text = dossier.csv(*found)
-        write_atomically(path, text.encode())
-        written.append(path)
+    check_outputs(places)
+    found = read(results)
+    show.warnings(found.warnings)
+    joined = join(found.validations, found.benchmarks, title=title, files=found.files, warnings=found.warnings)
+    forms = {"html": lambda: page(joined), "markdown": lambda: as_markdown(joined), "csv": lambda: as_csv(joined)}
+    written = write(places, forms)
     if table:
-        typer.echo(dossier.table(*found), nl=False)
+        typer.echo(as_table(joined), nl=False)
     else:
-        show.out.print(_told(sources), highlight=False)
+        kinds = ((found.validations, "validation"), (found.benchmarks, "benchmark"))
+        names = " and ".join(counted(len(values), name) for values, name in kinds if values)
+        show.out.print(f"{names}, joined:", highlight=False)
     for path in written:
         (show.log if table else show.out).print(str(path), markup=False, highlight=False, soft_wrap=True)
 
@@ -79,14 +74,3 @@ def _places(
     folder = out or (results[0] if len(results) == 1 and results[0].is_dir() else Path())
     forms = {"html": "html", "markdown": "md", "csv": "csv"}
     return {kind: named.get(kind, folder / f"{NAME}.{suffix}") for kind, suffix in forms.items()}
-
-
-def _told(sources: Sources) -> str:
-    from edgecvx.results.figures import counted
-
-    parts = [
-        counted(len(found), word)
-        for found, word in ((sources.validations, "validation"), (sources.benchmarks, "benchmark"))
-        if found
-    ]
-    return f"{' and '.join(parts)}, joined:"

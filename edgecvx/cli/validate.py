@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from edgecvx.cli import show
-
-if TYPE_CHECKING:
-    from edgecvx.results.accuracy import Validation
+from edgecvx.cli.outputs import check_outputs, deliver
 
 
 def validate(
@@ -50,13 +48,18 @@ def validate(
     Exit code 0: every artifact passed its gate; 1: one failed, or the pictures were too few to tell; 2: an error.
     """
     from edgecvx.accuracy.layers.compare import with_layers
+    from edgecvx.accuracy.thumbnails import thumbnails
     from edgecvx.accuracy.validate import validate as run
-    from edgecvx.report import accuracy as report
-    from edgecvx.results.outputs import check_outputs
+    from edgecvx.report.join import join
+    from edgecvx.report.markdown import validation_markdown
+    from edgecvx.report.page import page
+    from edgecvx.report.terminal import validation_errors, validation_terminal
+    from edgecvx.results.accuracy import as_json
 
-    check_outputs(json=json_file, html=html, markdown=markdown)
+    places = {"json": json_file, "html": html, "markdown": markdown}
+    check_outputs(places)
     with show.counting() as on_progress:
-        validation = run(
+        result = run(
             artifacts,
             data=data,
             truth=truth,
@@ -71,32 +74,12 @@ def validate(
             on_progress=on_progress,
         )
     if per_layer:
-        validation = with_layers(validation, artifacts, checkpoint=checkpoint)
-    show.warnings(validation.warnings)
-    # What took an hour to compute must not be lost with a disk that is full by now, nor with a terminal that is gone.
-    try:
-        with show.for_whoever_reads():
-            if json_file is None or str(json_file) != "-":
-                show.out.print(report.terminal(validation))
-            else:
-                typer.echo(report.as_json(validation), nl=False)
-        for sentence in report.errors_of(validation):
-            show.error(sentence)
-    finally:
-        _write(validation, data, json_file=json_file, html=html, markdown=markdown)
-    return validation.exit_code
-
-
-def _write(
-    validation: Validation, data: str, *, json_file: Path | None, html: Path | None, markdown: Path | None
-) -> None:
-    from edgecvx.accuracy.thumbnails import thumbnails
-    from edgecvx.files import write_atomically
-    from edgecvx.report import accuracy as report
-
-    if json_file is not None and str(json_file) != "-":
-        write_atomically(json_file, report.as_json(validation).encode())
-    if markdown is not None:
-        write_atomically(markdown, report.markdown(validation).encode())
-    if html is not None:
-        write_atomically(html, report.html(validation, thumbnails(validation, data)).encode())
+        result = with_layers(result, artifacts, checkpoint=checkpoint)
+    show.warnings(result.warnings)
+    forms = {
+        "json": lambda: as_json(result),
+        "markdown": lambda: validation_markdown(result),
+        "html": lambda: page(join([result], [], thumbnails=thumbnails(result, data))),
+    }
+    deliver(places, forms, lambda: validation_terminal(result), lambda: validation_errors(result))
+    return result.exit_code

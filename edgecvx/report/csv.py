@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import re
 from collections.abc import Callable, Iterator, Mapping
+from csv import writer
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any
 
-from edgecvx.report.join import DevicePart, Dossier, Row
+from edgecvx.report.join import DevicePart, Report, Row
 from edgecvx.results.latency import percentile
 from edgecvx.results.texts import shorten, writable
 
@@ -141,12 +141,12 @@ GROUPS = (
 )
 
 
-def table(dossier: Dossier) -> str:
+def csv(report: Report) -> str:
     """The report's rows as CSV, with a header, by RFC 4180."""
-    rows: list[tuple[DevicePart | None, Row]] = [(device, row) for device in dossier.devices for row in device.rows]
-    rows += [(None, row) for row in dossier.unmeasured]
+    rows: list[tuple[DevicePart | None, Row]] = [(device, row) for device in report.devices for row in device.rows]
+    rows += [(None, row) for row in report.unmeasured]
     out = io.StringIO()
-    into = csv.writer(out, lineterminator="\r\n")
+    into = writer(out, lineterminator="\r\n")
     into.writerow(name for group in GROUPS for name in group.columns)
     into.writerows(map(_defused, _cells(device, row)) for device, row in rows)
     return writable(out.getvalue())

@@ -15,6 +15,7 @@ import dataclasses
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TypeVar
 
 from edgecvx.latency.warnings import baseline
@@ -30,16 +31,29 @@ FP32 = "fp32"
 UNKNOWN = "unknown"
 LABEL = 80
 """Characters of a label, at most."""
+PLOTTED = 12
+"""Artifacts whose accuracy is plotted one by one where devices were measured too: those that lose most."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Accuracy:
     """What a validation says about an artifact."""
 
+    key: str
+    """Within the report, for links."""
     outcome: ArtifactOutcome
-    data: DataInfo
+    validation: Validation
     others: int
     """Further validations of the same artifact, on fewer pictures."""
+    plotted: bool
+    """Whether a page has room for its plots."""
+    thumbnails: Mapping[str, bytes]
+    """Picture name -> a small JPEG or PNG of it, for the pictures behind the biggest losses."""
+
+    @property
+    def data(self) -> DataInfo:
+        """The pictures."""
+        return self.validation.data
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,7 +171,7 @@ class DevicePart:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Dossier:
+class Report:
     """What a report is made of."""
 
     devices: tuple[DevicePart, ...]
@@ -165,10 +179,18 @@ class Dossier:
     """Validated, and on no device measured."""
     accuracies: Mapping[str, Accuracy]
     """By SHA-256: the validation that counts, of every artifact."""
+    judged: tuple[Accuracy, ...]
+    """The same in order, and files of one content apart where one validation has them apart."""
     validations: tuple[Validation, ...]
     benchmarks: tuple[Benchmark, ...]
     superseded: int
     """Measurements that a newer one of the same artifact on the same device replaced."""
+    title: str | None
+    """Instead of the headline that the figures give."""
+    files: tuple[str, ...]
+    """The names of the files all this was read from."""
+    warnings: tuple[str, ...]
+    """Of the reading."""
 
     @property
     def rows(self) -> tuple[Row, ...]:
@@ -186,15 +208,27 @@ class Dossier:
         return ", ".join(dict.fromkeys([b.edgecvx for b in self.benchmarks] + [v.edgecvx for v in self.validations]))
 
 
-def join(validations: Iterable[Validation], benchmarks: Iterable[Benchmark]) -> Dossier:
+def join(
+    validations: Iterable[Validation],
+    benchmarks: Iterable[Benchmark],
+    *,
+    title: str | None = None,
+    files: Sequence[str] = (),
+    warnings: Sequence[str] = (),
+    thumbnails: Mapping[str, bytes] = MappingProxyType({}),
+) -> Report:
     """Everything that is known, by device and artifact.
 
     Args:
         validations: What ``edgecvx validate`` measured; the same one twice counts once.
         benchmarks: What ``edgecvx bench`` measured; likewise.
+        title: Instead of the headline that the figures give.
+        files: The names of the files all this was read from, for the page's provenance.
+        warnings: Of the reading, to be shown among the page's own.
+        thumbnails: Picture name -> a small JPEG or PNG of it, for the pictures behind the biggest losses.
     """
     validations, benchmarks = _once(validations), _once(benchmarks)
-    accuracies = _accuracies(validations)
+    accuracies, judged = _accuracies(validations, thumbnails, room=PLOTTED if benchmarks else None)
     parts: dict[tuple[object, ...], list[DeviceBench]] = {}
     for benchmark in benchmarks:
         for bench in benchmark.devices:
@@ -213,13 +247,17 @@ def join(validations: Iterable[Validation], benchmarks: Iterable[Benchmark]) -> 
         if sha256 not in seen
     ]
     devices.sort(key=lambda device: device.emulated is not None)
-    return Dossier(
+    return Report(
         devices=tuple(devices),
         unmeasured=_labelled(unmeasured),
         accuracies=accuracies,
+        judged=judged,
         validations=tuple(validations),
         benchmarks=tuple(benchmarks),
         superseded=superseded,
+        title=title,
+        files=tuple(files),
+        warnings=tuple(warnings),
     )
 
 
@@ -238,16 +276,29 @@ def _once(values: Iterable[T]) -> list[T]:
     return made
 
 
-def _accuracies(validations: Sequence[Validation]) -> dict[str, Accuracy]:
-    found: dict[str, list[Accuracy]] = {}
-    for validation in validations:
-        for outcome in validation.artifacts:
-            accuracy = Accuracy(outcome=outcome, data=validation.data, others=0)
-            found.setdefault(outcome.identity.sha256, []).append(accuracy)
-    return {
-        sha256: dataclasses.replace(max(many, key=lambda a: a.outcome.pictures), others=len(many) - 1)
-        for sha256, many in found.items()
-    }
+def _accuracies(
+    validations: Sequence[Validation], thumbnails: Mapping[str, bytes], room: int | None
+) -> tuple[dict[str, Accuracy], tuple[Accuracy, ...]]:
+    found = [(validation, outcome) for validation in validations for outcome in validation.artifacts]
+    worst = sorted(range(len(found)), key=lambda i: top1.delta if (top1 := found[i][1].top1) else 0.0)[:room]
+    same = Counter(outcome.identity.sha256 for _, outcome in found)
+    every = [
+        Accuracy(
+            key=f"a{i + 1}",
+            outcome=outcome,
+            validation=validation,
+            others=same[outcome.identity.sha256] - 1,
+            plotted=i in worst,
+            thumbnails=thumbnails,
+        )
+        for i, (validation, outcome) in enumerate(found)
+    ]
+    counts: dict[str, Accuracy] = {}
+    for a in every:
+        before = counts.setdefault(a.outcome.identity.sha256, a)
+        if a.outcome.pictures > before.outcome.pictures:
+            counts[a.outcome.identity.sha256] = a
+    return counts, tuple(a for a in every if a.validation is counts[a.outcome.identity.sha256].validation)
 
 
 def _titles(fingerprints: Sequence[Fingerprint]) -> list[str]:

@@ -4,41 +4,41 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from edgecvx.report.join import DevicePart, Dossier, Row
+from edgecvx.accuracy.layers.compare import ranked
+from edgecvx.report import words
+from edgecvx.report.join import DevicePart, Report, Row
 from edgecvx.report.remarks import device_remarks, general_remarks
-from edgecvx.report.words import COLUMNS, change, described, headline, lead, noise_told, pictures, take
-from edgecvx.results.figures import ABSENT, VERDICTS, counted, percent
+from edgecvx.report.tables import COLUMNS, change, judged_cells, layer_cells
+from edgecvx.report.words import described, headline, lead, noise, pictures, take
+from edgecvx.results.accuracy import DataInfo, Validation
+from edgecvx.results.figures import ABSENT, VERDICTS, count, counted, percent, sentence
 from edgecvx.results.texts import literal, shorten, writable
 
 LONGEST = 300
 """Characters of one cell or name; what is longer is cut in the middle."""
 REMARKS = 12
 """Of one device."""
-
-
-def _figure(name: str, *, joined: bool = False) -> Callable[[Row], str]:
-    """What a column of the page has, with its second line behind it where asked for."""
-    column = next(c for c in COLUMNS if c.name == name)
-    return lambda row: f"{column.figure(row)} {column.more(row) if joined else ''}".rstrip()
+LAYERS_SHOWN, LEFT_OUT_SHOWN = 6, 10
+"""Lines of each list; JSON and HTML have more."""
 
 
 def _p50(row: Row) -> str:
     broken = row.measured is not None and row.measured.error is not None and row.p50 is None
-    return "not measured" if broken else _figure("p50", joined=True)(row)
+    return "not measured" if broken else " ".join(COLUMNS["p50"](row)).rstrip()
 
 
 CELLS: Mapping[str, Callable[[Row], str]] = {
     "artifact": lambda row: row.label,
     "verdict": lambda row: " ".join(VERDICTS[row.verdict]) if row.verdict else ABSENT,
-    "top-1": _figure("top-1"),
+    "top-1": lambda row: COLUMNS["top-1"](row)[0],
     "change, points": lambda row: change(row) or ABSENT,
     "p50": _p50,
-    "p90": _figure("p90"),
-    "time vs FP32": _figure("time vs FP32", joined=True),
-    "pictures/s": _figure("pictures/s"),
-    "size": _figure("size"),
+    "p90": lambda row: COLUMNS["p90"](row)[0],
+    "time vs FP32": lambda row: " ".join(COLUMNS["time vs FP32"](row)).rstrip(),
+    "pictures/s": lambda row: COLUMNS["pictures/s"](row)[0],
+    "size": lambda row: COLUMNS["size"](row)[0],
     "of FP32": lambda row: percent(row.share, 0) if row.share is not None else ABSENT,
-    "peak memory": _figure("peak memory"),
+    "peak memory": lambda row: COLUMNS["peak memory"](row)[0],
 }
 """The columns of a table; those of the page, with room for one line only."""
 
@@ -46,35 +46,35 @@ CELLS: Mapping[str, Callable[[Row], str]] = {
 # --- Markdown -------------------------------------------------------------------------------------------------------
 
 
-def markdown(dossier: Dossier, *, title: str | None = None) -> str:
+def markdown(report: Report) -> str:
     """The report as GitHub's Markdown."""
-    lines = [f"## {_text(title or headline(dossier))}", "", _text(lead(dossier)), ""]
-    lines += [f"> {_text(remark)}  " for remark in general_remarks(dossier)]
-    for device in dossier.devices:
+    lines = [f"## {_text(report.title or headline(report))}", "", _text(lead(report)), ""]
+    lines += [f"> {_text(remark)}  " for remark in general_remarks(report)]
+    for device in report.devices:
         lines += ["", f"### {_title(device)}", "", _text(described(device.fingerprint)), ""]
-        if told := take(device):
-            lines += [f"**{_text(told)}**", ""]
+        if pick := take(device):
+            lines += [f"**{_text(pick)}**", ""]
         lines += [*_table(device.rows), ""]
         lines += [f"On the Pareto front, {_text(names)}.\n" for names in _fronts(device)]
         remarks = device_remarks(device)
         lines += [f"- {_text(remark)}" for remark in remarks[:REMARKS]]
         lines += [f"- {len(remarks) - REMARKS} more stand on the page."] if len(remarks) > REMARKS else []
-        lines += ["", f"<sub>{_text(noise_told(device))}</sub>"]
-    if dossier.unmeasured:
-        lines += ["", "### Validated, not timed", "", *_table(dossier.unmeasured)]
-    lines += ["", *_provenance(dossier), ""]
+        lines += ["", f"<sub>{_text(noise(device))}</sub>"]
+    if report.unmeasured:
+        lines += ["", "### Validated, not timed", "", *_table(report.unmeasured)]
+    lines += ["", *_provenance(report), ""]
     return writable("\n".join(lines))
 
 
-def table(dossier: Dossier) -> str:
+def table(report: Report) -> str:
     """The tables alone, for a README: one per device."""
     lines: list[str] = []
-    for device in dossier.devices:
+    for device in report.devices:
         lines += [f"**{_title(device)}**: {_text(described(device.fingerprint))}", "", *_table(device.rows), ""]
-    if dossier.unmeasured:
-        lines += ["**Validated, not timed**", "", *_table(dossier.unmeasured), ""]
-    told = f"Top-1 over {' and '.join(map(pictures, dossier.data))}, with" if dossier.data else "With"
-    lines.append(f"<sub>{_text(told)} 95% intervals. edgecvx {_text(dossier.versions)}.</sub>")
+    if report.unmeasured:
+        lines += ["**Validated, not timed**", "", *_table(report.unmeasured), ""]
+    over = f"Top-1 over {' and '.join(map(pictures, report.data))}, with" if report.data else "With"
+    lines.append(f"<sub>{_text(over)} 95% intervals. edgecvx {_text(report.versions)}.</sub>")
     return writable("\n".join([*lines, ""]))
 
 
@@ -100,12 +100,12 @@ def _fronts(device: DevicePart) -> Iterator[str]:
             yield over + ", ".join(row.label for row in front.best)
 
 
-def _provenance(dossier: Dossier) -> Iterator[str]:
+def _provenance(report: Report) -> Iterator[str]:
     yield "<details><summary>Where the files come from</summary>"
     yield ""
     yield "| file | SHA-256 | weights | licence | calibrated on |"
     yield "|---|---|---|---|---|"
-    for row in {row.identity.sha256: row for row in dossier.rows}.values():
+    for row in {row.identity.sha256: row for row in report.rows}.values():
         weights, calibration = row.weights, row.calibration
         cells = (
             row.identity.file,
@@ -116,7 +116,7 @@ def _provenance(dossier: Dossier) -> Iterator[str]:
         )
         yield "| " + " | ".join(map(_text, cells)) + " |"
     yield ""
-    for data in dossier.data:
+    for data in report.data:
         yield _text(f"Pictures: {pictures(data)}, SHA-256 {data.sha256}.")
         yield ""
     yield "</details>"
@@ -124,3 +124,52 @@ def _provenance(dossier: Dossier) -> Iterator[str]:
 
 def _text(text: str) -> str:
     return literal(shorten(text, LONGEST)) if len(text) > LONGEST else literal(text)
+
+
+# --- a validation alone ---------------------------------------------------------------------------------------------
+
+
+def validation_markdown(validation: Validation) -> str:
+    """A validation as GitHub's Markdown, for a pull request or a release note."""
+    lines = [
+        f"## {words.verdict(validation)}",
+        "",
+        f"{literal(words.compared(validation))} {literal(words.gate(validation))}",
+        "",
+        "| file | verdict | top-1 FP32 | top-1 file | change, points | 95% interval | flips | SQNR |",
+        "|---|---|--:|--:|--:|--:|--:|--:|",
+    ]
+    for o in validation.artifacts:
+        cells = [literal(o.identity.file), " ".join(VERDICTS[o.verdict.kind]), *judged_cells(o)]
+        lines.append("| " + " | ".join(cells) + " |")
+    for warning in validation.warnings:
+        lines += ["", f"> {literal(sentence(warning))}"]
+    for o in validation.artifacts:
+        lines += ["", f"### {literal(o.identity.file)}", "", literal(sentence(o.verdict.reason))]
+        lines += [f"\n**{literal(sentence(text))}**" for text in (o.error, *(f.sentence for f in o.findings)) if text]
+        if line := words.agreement(o):
+            lines += ["", literal(line) + "."]
+        if o.recheck is not None:
+            lines += ["", literal(sentence(o.recheck.sentence))]
+        if o.layers:
+            lines += ["", literal(words.layers(o)), ""]
+            lines += ["| layer | what it is | born here | in total |", "|---|---|--:|--:|"]
+            for layer in ranked(o.layers)[:LAYERS_SHOWN]:
+                name, kind, *figures, _ = layer_cells(layer)
+                lines.append("| " + " | ".join([literal(name), literal(kind), *figures]) + " |")
+        if o.worst_classes:
+            lines += ["", "Worst classes: " + literal(words.worst_classes(o)) + "."]
+    d = validation.data
+    excluded = f", {counted(d.excluded_calibration, 'calibration picture')} excluded" if d.excluded_calibration else ""
+    if d.skipped:
+        lines += ["", _left_out(d)]
+    lines += ["", f"<sub>edgecvx {literal(validation.edgecvx)}, data {d.sha256[:12]}{excluded}.</sub>", ""]
+    return writable("\n".join(lines))
+
+
+def _left_out(data: DataInfo) -> str:
+    """Every entry that was not counted, by name; of many the first."""
+    total = sum(data.skipped_reasons.values())
+    named = [literal(f"{s.name} ({s.reason})") for s in data.skipped[:LEFT_OUT_SHOWN]]
+    more = f"; and {count(total - len(named))} more" if total > len(named) else ""
+    return f"{counted(total, 'entry', 'entries')} of the data left out: {'; '.join(named)}{more}."

@@ -1,4 +1,4 @@
-"""The JSON files a report is made of: found, told apart, and read as what they may be: anybody's.
+"""The JSON files a report is made of: found, told apart, and treated as untrusted input.
 
 A folder is searched with the folders right in it, no deeper; links are not followed, so that nothing outside is read.
 JSON that is neither a validation nor a benchmark (manifests, plans) is left aside without a word. A damaged file in a
@@ -32,7 +32,7 @@ SMALLEST = 1e-9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sources:
+class Results:
     """What was found."""
 
     validations: tuple[outcome.Validation, ...]
@@ -43,7 +43,7 @@ class Sources:
     """Files that could not be used, a sentence each."""
 
 
-def read(paths: Sequence[Path]) -> Sources:
+def read(paths: Sequence[Path]) -> Results:
     """Reads every validation and benchmark in these files and folders.
 
     Args:
@@ -71,7 +71,7 @@ def read(paths: Sequence[Path]) -> Sources:
         raise UsageError(
             f"{where}: no results here{told}; edgecvx validate --json FILE and edgecvx bench --json FILE write them"
         )
-    return Sources(
+    return Results(
         validations=tuple(v for v in found.values() if isinstance(v, outcome.Validation)),
         benchmarks=tuple(v for v in found.values() if isinstance(v, latency.Benchmark)),
         files=tuple(path.name for path in found),

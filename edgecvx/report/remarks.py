@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from edgecvx.latency.warnings import of_device
-from edgecvx.report.join import FP32, DevicePart, Dossier, Row
+from edgecvx.report.join import FP32, DevicePart, Report, Row
 from edgecvx.results.figures import between, count, counted, sentence, times
 from edgecvx.results.latency import DeviceBench, percentile
 
@@ -125,34 +125,34 @@ def _no_end_to_end(device: DevicePart) -> list[str]:
 # --- of the files ---------------------------------------------------------------------------------------------------
 
 
-def general_remarks(dossier: Dossier) -> tuple[str, ...]:
+def general_remarks(report: Report) -> tuple[str, ...]:
     """What to know about the files and their accuracy."""
     found = [
-        *_licences(dossier),
-        *_weights(dossier),
-        *_misfed(dossier),
-        *_undecided(dossier),
-        *_calibration(dossier),
-        *_data(dossier),
-        *_not_validated(dossier),
-        *_chosen(dossier),
+        *_licences(report),
+        *_weights(report),
+        *_misfed(report),
+        *_undecided(report),
+        *_calibration(report),
+        *_data(report),
+        *_not_validated(report),
+        *_chosen(report),
     ]
-    found += [w for v in dossier.validations for w in v.warnings]
-    found += _of_benchmarks(dossier)
-    found += [g.sentence for b in dossier.benchmarks for g in b.gates if g.verdict != "pass"]
+    found += [w for v in report.validations for w in v.warnings]
+    found += _of_benchmarks(report)
+    found += [g.sentence for b in report.benchmarks for g in b.gates if g.verdict != "pass"]
     return tuple(dict.fromkeys(sentence(text) for text in found))
 
 
-def _of_benchmarks(dossier: Dossier) -> Iterator[str]:
+def _of_benchmarks(report: Report) -> Iterator[str]:
     """What a benchmark warned of, but for what stands with its device."""
-    for benchmark in dossier.benchmarks:
+    for benchmark in report.benchmarks:
         there = {f"{d.fingerprint.name}: {told}" for d in benchmark.devices for told in of_device(d)}
         yield from (warning for warning in benchmark.warnings if warning not in there)
 
 
-def _licences(dossier: Dossier) -> Iterator[str]:
+def _licences(report: Report) -> Iterator[str]:
     found: dict[str, dict[str, None]] = {}
-    for row in dossier.rows:
+    for row in report.rows:
         weights = row.weights
         if weights and weights.noncommercial and weights.license:
             found.setdefault(weights.license, {})[row.identity.model] = None
@@ -160,22 +160,22 @@ def _licences(dossier: Dossier) -> Iterator[str]:
         yield f"Non-commercial weights ({licence}): {', '.join(models)} must not be used commercially"
 
 
-def _weights(dossier: Dossier) -> Iterator[str]:
-    kinds = {row.weights.kind for row in dossier.rows if row.weights}
+def _weights(report: Report) -> Iterator[str]:
+    kinds = {row.weights.kind for row in report.rows if row.weights}
     if "random" in kinds:
         yield "Random weights: the times are right, and the answers mean nothing"
     if "demo" in kinds:
         yield "Demo weights, which know drawn shapes: the accuracy tells what an export loses, not how good a model is"
 
 
-def _misfed(dossier: Dossier) -> Iterator[str]:
-    for accuracy in dossier.accuracies.values():
+def _misfed(report: Report) -> Iterator[str]:
+    for accuracy in report.accuracies.values():
         for finding in accuracy.outcome.findings:
             yield f"{accuracy.outcome.identity.file} is fed wrongly and has no accuracy: {finding.sentence}"
 
 
-def _undecided(dossier: Dossier) -> Iterator[str]:
-    found = [a.outcome for a in dossier.accuracies.values() if a.outcome.verdict.kind == "undecided"]
+def _undecided(report: Report) -> Iterator[str]:
+    found = [a.outcome for a in report.accuracies.values() if a.outcome.verdict.kind == "undecided"]
     if found:
         needed = max((o.verdict.pictures_needed or 0 for o in found), default=0)
         enough = f"; about {count(needed)} would do" if needed else ""
@@ -183,8 +183,8 @@ def _undecided(dossier: Dossier) -> Iterator[str]:
         yield f"Too few pictures to decide about {files}: {count(max(o.pictures for o in found))} were run{enough}"
 
 
-def _calibration(dossier: Dossier) -> Iterator[str]:
-    rows = [row for row in dossier.rows if row.calibration and row.calibration.kind == "demo"]
+def _calibration(report: Report) -> Iterator[str]:
+    rows = [row for row in report.rows if row.calibration and row.calibration.kind == "demo"]
     files = {r.identity.sha256 for r in rows}
     if files:
         told = f"{rows[0].identity.file} was" if len(files) == 1 else f"{len(files)} INT8 files were"
@@ -194,31 +194,31 @@ def _calibration(dossier: Dossier) -> Iterator[str]:
         )
 
 
-def _data(dossier: Dossier) -> Iterator[str]:
-    if len(dossier.data) > 1:
-        told = "; ".join(f"{d.name}, {counted(d.chosen, 'picture')}, {d.sha256[:12]}" for d in dossier.data)
-        yield f"Accuracies come from {len(dossier.data)} sets of pictures ({told}) and are not compared across them"
+def _data(report: Report) -> Iterator[str]:
+    if len(report.data) > 1:
+        told = "; ".join(f"{d.name}, {counted(d.chosen, 'picture')}, {d.sha256[:12]}" for d in report.data)
+        yield f"Accuracies come from {len(report.data)} sets of pictures ({told}) and are not compared across them"
 
 
-def _not_validated(dossier: Dossier) -> Iterator[str]:
-    rows = [row for device in dossier.devices for row in device.rows]
+def _not_validated(report: Report) -> Iterator[str]:
+    rows = [row for device in report.devices for row in device.rows]
     bare = {row.identity.sha256: row for row in rows if row.accuracy is None}
-    if bare and dossier.accuracies:
+    if bare and report.accuracies:
         files = next(iter(bare.values())).identity.file if len(bare) == 1 else f"{len(bare)} files"
         yield f"Without a validation, so without an accuracy: {files}"
     elif bare:
         yield "No validation is among these results, so nothing says how well the files answer"
 
 
-def _chosen(dossier: Dossier) -> Iterator[str]:
-    several = [a for a in dossier.accuracies.values() if a.others]
+def _chosen(report: Report) -> Iterator[str]:
+    several = [a for a in report.accuracies.values() if a.others]
     if several:
         yield (
             f"{counted(len(several), 'artifact was', 'artifacts were')} validated more than once; the validation with "
             "the most pictures counts"
         )
-    if dossier.superseded:
+    if report.superseded:
         yield (
-            f"{counted(dossier.superseded, 'older measurement')} of the same artifact on the same device "
-            f"{'was' if dossier.superseded == 1 else 'were'} replaced by a newer one"
+            f"{counted(report.superseded, 'older measurement')} of the same artifact on the same device "
+            f"{'was' if report.superseded == 1 else 'were'} replaced by a newer one"
         )

@@ -9,18 +9,20 @@ from __future__ import annotations
 
 import html
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from edgecvx.report.markup import Html
 from edgecvx.results.texts import shorten
 
 Number = float | int
-NARROW, WIDE = 360, 960
-"""Widths that fit a phone or half a page, and a whole page. Text keeps its size, so a plot is drawn for its place."""
+Point = tuple[float, float]
+BESIDE = 600
+"""From this width on, names stand beside what they name."""
 CHARACTER = 6.3
 """About the width of one character of the page's small text."""
-LONGEST = 4000
-"""Characters of one text."""
+LONGEST, LONGEST_TIP = 4000, 400
+"""Characters of one text, and of what pointing at something says."""
 LOGARITHMIC_FROM = 4.0
 """Largest over smallest; below, a plain scale shows the differences just as well."""
 
@@ -79,7 +81,41 @@ class LogScale:
         return found[::stride]
 
 
-Axis = Scale | LogScale
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BrokenScale:
+    """Linear to ``turn``, where nearly all values lie, and logarithmic from there to the farthest of all."""
+
+    low: float
+    turn: float
+    high: float
+    start: float
+    end: float
+
+    @property
+    def middle(self) -> float:
+        """The pixel of the turn."""
+        return self.start + (0.76 * (self.end - self.start) if self.high > self.turn else self.end - self.start)
+
+    def __call__(self, value: float) -> float:
+        """The pixel of a value."""
+        if value <= self.turn:
+            return Scale(low=self.low, high=self.turn, start=self.start, end=self.middle)(value)
+        return LogScale(low=self.turn, high=self.high, start=self.middle, end=self.end)(value)
+
+    def clamp(self, value: float) -> float:
+        """The pixel of a value, or of the nearer end of the scale."""
+        return self(min(self.high, max(self.low, value)))
+
+    def ticks(self, count: int) -> list[float]:
+        """Round values in both parts."""
+        near = Scale(low=self.low, high=self.turn, start=self.start, end=self.middle).ticks(max(2, 3 * count // 4))
+        far = (
+            LogScale(low=self.turn, high=self.high, start=0, end=1).ticks(count // 3) if self.end > self.middle else []
+        )
+        return [*near, *(v for v in far if self(v) > self.middle + 24)]
+
+
+Axis = Scale | LogScale | BrokenScale
 
 
 def fitting(values: Sequence[float], start: float, end: float, *, pad: float = 0.04) -> Axis:
@@ -132,15 +168,66 @@ def superscript(number: int) -> str:
     return str(number).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
 
 
+def axis_name(scale: Axis, bottom: float, name: str) -> str:
+    """What an axis measures, below its numbers."""
+    return text((scale.start + scale.end) / 2, bottom + 36, name, "axis-name")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rows:
+    """A row per artifact: its name beside what is drawn or, on a phone, above it, and its figure at the right end."""
+
+    width: int
+    names: Sequence[str]
+    pitch: float
+    """On a phone, where a row has two lines, it is 18 more."""
+
+    top = 10
+
+    @property
+    def beside(self) -> bool:
+        """Whether names stand beside."""
+        return self.width >= BESIDE
+
+    @property
+    def ends(self) -> dict[str, float]:
+        """Where a scale starts and ends."""
+        left = min(300.0, 24 + CHARACTER * max(map(len, self.names))) if self.beside else 10.0
+        return {"start": left, "end": self.width - (140 if self.beside else 14)}
+
+    @property
+    def bottom(self) -> float:
+        """Below the last row."""
+        return self.at(len(self.names))
+
+    def at(self, row: int) -> float:
+        """Where a row begins."""
+        return self.top + row * (self.pitch + (0 if self.beside else 18))
+
+    def middle(self, row: int) -> float:
+        """Of what is drawn in a row."""
+        return self.at(row) + self.pitch / 2 + (0 if self.beside else 18)
+
+    def label(self, row: int, figures: str, short: str | None = None) -> Iterator[str]:
+        """A row's name and figures; ``short`` is what a phone has room for."""
+        y = self.at(row) + (self.pitch / 2 + 4 if self.beside else 18)
+        x = self.ends["start"]
+        name = shorten(self.names[row], 42 if self.beside else 34)
+        yield text(x - 14, y, name, "label end") if self.beside else text(x, y, name, "label")
+        yield text(
+            self.width - (0 if self.beside else 14), y, figures if self.beside else short or figures, "value end"
+        )
+
+
 # --- elements -------------------------------------------------------------------------------------------------------
 
 
-def figure(width: Number, height: Number, title: str, told: str, parts: Sequence[str]) -> str:
+def figure(width: Number, height: Number, title: str, shows: str, parts: Iterable[str]) -> Html:
     """The whole plot, with a title and a sentence that says what it shows for whoever cannot see it."""
-    return (
+    return Html(
         f'<svg viewBox="0 0 {n(width)} {n(height)}" width="{n(width)}" height="{n(height)}" role="img"'
-        f' aria-label="{_escaped(f"{title}. {told}")}">'
-        f"<title>{_escaped(title)}</title><desc>{_escaped(told)}</desc>{''.join(parts)}</svg>"
+        f' aria-label="{_escaped(f"{title}. {shows}")}">'
+        f"<title>{_escaped(title)}</title><desc>{_escaped(shows)}</desc>{''.join(parts)}</svg>"
     )
 
 
@@ -152,6 +239,11 @@ def line(x1: Number, y1: Number, x2: Number, y2: Number, kind: str) -> str:
 def path(d: str, kind: str, *, tip: str = "") -> str:
     """A path of SVG's own commands."""
     return f'<path class="{kind}" d="{d}"' + _close("path", tip)
+
+
+def joined(points: Iterable[Point]) -> str:
+    """The commands of a line through points."""
+    return "M" + "L".join(f"{n(x)} {n(y)}" for x, y in points)
 
 
 def rect(x: Number, y: Number, w: Number, h: Number, kind: str, *, radius: Number = 0, tip: str = "") -> str:
@@ -168,17 +260,17 @@ def circle(x: Number, y: Number, r: Number, kind: str, *, tip: str = "") -> str:
 
 def text(x: Number, y: Number, content: str, kind: str, *, tip: str = "") -> str:
     """A line of text; ``x`` is its beginning, its middle or its end by the class."""
-    inner = f"<title>{_escaped(tip)}</title>" if tip else ""
+    inner = f"<title>{_escaped(tip, LONGEST_TIP)}</title>" if tip else ""
     return f'<text class="{kind}" x="{n(x)}" y="{n(y)}">{inner}{_escaped(content)}</text>'
 
 
 def _close(tag: str, tip: str) -> str:
-    return f"><title>{_escaped(tip)}</title></{tag}>" if tip else "/>"
+    return f"><title>{_escaped(tip, LONGEST_TIP)}</title></{tag}>" if tip else "/>"
 
 
-def _escaped(content: str) -> str:
+def _escaped(content: str, most: int = LONGEST) -> str:
     """Text inside a plot: no markup, and no more of it than somebody reads."""
-    return html.escape(shorten(content, LONGEST))
+    return html.escape(shorten(content, most))
 
 
 def n(value: Number) -> str:

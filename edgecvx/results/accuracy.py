@@ -7,12 +7,15 @@ are None, never NaN: JSON knows no such number.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from edgecvx.errors import EdgecvxError
+from edgecvx.results.texts import writable
 from edgecvx.runtimes.proof import Recheck
-from edgecvx.spec import PreprocessSpec, Task, WeightsSource
+from edgecvx.spec import PreprocessSpec, Task, WeightsSource, from_json, to_json
 
 SCHEMA_VERSION = 1
 
@@ -339,3 +342,21 @@ class Validation:
         if "error" in kinds:
             return 2
         return 1 if kinds & {"fail", "undecided"} else 0
+
+
+def as_json(validation: Validation) -> str:
+    """The validation as JSON, one object by the schema in ``assets``; ``read_json`` takes it back."""
+    return writable(json.dumps(to_json(validation), indent=2, ensure_ascii=False, allow_nan=False)) + "\n"
+
+
+def read_json(text: str) -> Validation:
+    """The validation that ``as_json`` wrote.
+
+    Raises:
+        EdgecvxError: The text is something else.
+    """
+    try:
+        data = json.loads(text)
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise EdgecvxError(f"this is not the JSON of a validation ({error})") from error
+    return from_json(Validation, data, where="validation")

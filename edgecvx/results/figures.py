@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 import re
+from typing import TYPE_CHECKING
 
-from edgecvx.results.accuracy import Interval, VerdictKind
+if TYPE_CHECKING:  # the command line's start needs these words, and not what results are made of
+    from edgecvx.results.accuracy import Interval, VerdictKind
 
 MINUS = "\N{MINUS SIGN}"
 VERDICTS: dict[VerdictKind, tuple[str, str]] = {

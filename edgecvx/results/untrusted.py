@@ -23,7 +23,7 @@ def plain(text: str, longest: int = LONGEST) -> str:
     return line if len(line) <= longest else line[: longest - 1] + "…"
 
 
-def sane(value: Any) -> Any:
+def check_json(value: Any) -> Any:
     """A JSON value with plain texts.
 
     Raises:
@@ -33,11 +33,11 @@ def sane(value: Any) -> Any:
     if isinstance(value, str):
         return plain(value)
     if isinstance(value, dict):
-        return {plain(str(key)): sane(content) for key, content in value.items()}
+        return {plain(str(key)): check_json(content) for key, content in value.items()}
     if isinstance(value, list):
         if set(map(type, value)) == {int}:  # millions of times
-            return list(map(sane, value)) if max(map(abs, value)) > LARGEST else value
-        return [sane(content) for content in value]
+            return list(map(check_json, value)) if max(map(abs, value)) > LARGEST else value
+        return [check_json(content) for content in value]
     if isinstance(value, int | float) and not abs(value) <= LARGEST:  # nor is a NaN
         raise EdgecvxError(f"it holds the number {reprlib.repr(value)}")
     return value

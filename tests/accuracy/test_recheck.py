@@ -21,9 +21,11 @@ from edgecvx.errors import DeviceError
 from edgecvx.latency.bench import as_json, benchmark, read_json
 from edgecvx.latency.devices.collect import Collector
 from edgecvx.manifest import manifest_path, read_manifest
-from edgecvx.report import accuracy as report
-from edgecvx.report import latency_terminal as benchmark_terminal
-from edgecvx.report import write as dossier
+from edgecvx.report.join import join
+from edgecvx.report.markdown import validation_markdown
+from edgecvx.report.page import page
+from edgecvx.report.terminal import benchmark_terminal
+from edgecvx.results import accuracy as values
 from edgecvx.results.accuracy import Validation
 from edgecvx.runtimes import proof
 from edgecvx.runtimes.proof import Recheck
@@ -59,8 +61,8 @@ def test_a_validation_tells_that_the_file_was_proved_elsewhere(copied: Exported)
     told = outcome.recheck
     assert told is not None and told.error is not None and told.error < 1e-5
     assert (told.proved, told.here) == (ELSEWHERE.kind, HERE)
-    assert report.read_json(report.as_json(found)) == found
-    for text in (report.markdown(found), report.html(found)):
+    assert values.read_json(values.as_json(found)) == found
+    for text in (validation_markdown(found), page(join([found], []))):
         assert f"Proved on {ELSEWHERE.kind}; checked here ({HERE})" in text.replace("\\", "")  # as Markdown writes it
 
 
@@ -134,7 +136,7 @@ def test_a_benchmark_asks_on_the_device_and_tells(copied: Exported) -> None:
     assert (told.proved, told.here) == (ELSEWHERE.kind, HERE)
     assert read_json(as_json(found)) == found
     assert f"proved on {ELSEWHERE.kind}; checked here ({HERE})" in shown(found)
-    assert f"proved on {ELSEWHERE.kind}; checked here" in dossier.page([], [found])
+    assert f"proved on {ELSEWHERE.kind}; checked here" in page(join([], [found]))
 
 
 def test_a_benchmark_on_the_class_of_the_proof_tells_nothing(copied: Exported) -> None:
@@ -174,7 +176,7 @@ def shown(found: Any) -> str:
 
     console = Console(width=400)
     with console.capture() as capture:
-        console.print(benchmark_terminal.terminal(found))
+        console.print(benchmark_terminal(found))
     return capture.get()
 
 

@@ -15,7 +15,7 @@ from edgecvx import export, validate
 from edgecvx.accuracy.layers.compare import per_layer
 from edgecvx.accuracy.runtime_used import note_on_runtime, runtime_used
 from edgecvx.manifest import Manifest
-from edgecvx.report import accuracy as report
+from edgecvx.report.markdown import validation_markdown
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +37,7 @@ def test_validate_says_where_it_ran(artifact: tuple[Path, Manifest], tmp_path: P
     assert outcome.error is None and outcome.pictures == 24
     assert outcome.identity.runtime == "onnxruntime" and outcome.identity.target == "tensorrt"
     assert any("was run in onnxruntime, not in tensorrt" in told for told in found.warnings)
-    assert "not in tensorrt" in report.markdown(found)
+    assert "not in tensorrt" in validation_markdown(found)
 
 
 def test_the_own_runtime_comes_first(artifact: tuple[Path, Manifest], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,7 +22,7 @@ from edgecvx.accuracy.reference import rebuild
 from edgecvx.accuracy.validate import Progress, validate
 from edgecvx.data import demo
 from edgecvx.errors import CheckpointError, RuntimeFailedError, UsageError
-from edgecvx.report.accuracy_page import lead
+from edgecvx.report.words import compared
 from edgecvx.results.accuracy import ArtifactOutcome, Validation
 from edgecvx.runtimes.torch import TorchSession
 from edgecvx.spec import IMAGENET_MEAN, IMAGENET_STD, from_json, to_json
@@ -316,7 +316,7 @@ def test_pictures_that_cannot_be_decoded_are_named_and_counted(
     shutil.copy(folder / "00006.png", folder / "again.png")
     found = run(small_classifier, tmp_path / "cache", data=folder, limit=None, truth="none")
     assert found.artifacts[0].pictures == found.data.chosen == 237, "what was found and is no picture does not count"
-    assert lead(found).startswith("237 pictures of val")
+    assert compared(found).startswith("237 pictures of val")
     reasons = {s.name: s.reason for s in found.data.skipped}
     assert set(reasons) >= {"00003.png", "00004.png", "00005.png"} and len(reasons) == 4
     assert "damaged or cut short" in reasons["00003.png"] and reasons["00004.png"] == "the file is empty"

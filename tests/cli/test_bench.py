@@ -22,7 +22,7 @@ from edgecvx.cli import show
 from edgecvx.latency import bench as core
 from edgecvx.latency.bench import read_json
 from edgecvx.manifest import manifest_path
-from edgecvx.report.latency_terminal import terminal
+from edgecvx.report.terminal import benchmark_terminal
 
 
 @pytest.fixture(scope="module")
@@ -266,9 +266,8 @@ def test_every_value_of_the_result_can_be_shown(
         end_to_end_note="no Pillow",
         threads=None,
     )
-    show.out.print(
-        terminal(dataclasses.replace(result, devices=(dataclasses.replace(device, measured=(measured, broken)),)))
-    )
+    device = dataclasses.replace(device, measured=(measured, broken))
+    show.out.print(benchmark_terminal(dataclasses.replace(result, devices=(device,))))
     out = " ".join(capfd.readouterr().out.split())
     assert "after 1.0 minutes without a pause, a run took 1.1" in out
     assert "with its own threads: it died [bold]" in out

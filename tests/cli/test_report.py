@@ -10,7 +10,7 @@ import pytest
 from commands import fails
 
 from edgecvx.cli import main as cli
-from edgecvx.report.accuracy import as_json
+from edgecvx.results.accuracy import as_json
 from edgecvx.spec import to_json
 
 FORMS = ("report.csv", "report.html", "report.md")

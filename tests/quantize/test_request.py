@@ -7,7 +7,7 @@ from typing import get_args
 
 import pytest
 
-from edgecvx.cli import main as cli
+from edgecvx.cli import export
 from edgecvx.errors import UsageError
 from edgecvx.quantize.estimators import ESTIMATORS
 from edgecvx.quantize.plan import Engine
@@ -30,8 +30,8 @@ def test_unknown_choices_are_refused() -> None:
 
 
 def test_the_command_line_offers_every_choice() -> None:
-    assert {choice.value for choice in cli.Quantizer} == set(get_args(Engine))
-    assert {choice.value for choice in cli.RangeEstimator} == set(ESTIMATORS)
+    assert {choice.value for choice in export.Quantizer} == set(get_args(Engine))
+    assert {choice.value for choice in export.RangeEstimator} == set(ESTIMATORS)
 
 
 def test_a_folder_may_be_called_demo() -> None:

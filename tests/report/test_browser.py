@@ -13,7 +13,8 @@ from chromium import Browser, Tab
 from PIL import Image
 from validation_sample import hostile as hostile_validation
 
-from edgecvx.report import write as dossier
+from edgecvx.report.join import join
+from edgecvx.report.page import page
 
 pytestmark = pytest.mark.skipif(chromium.BINARY is None, reason="no chromium in the path")
 
@@ -26,12 +27,12 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def report(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return saved(tmp_path_factory.mktemp("report"), dossier.page([sample.validation()], [sample.benchmark()]))
+    return saved(tmp_path_factory.mktemp("report"), page(join([sample.validation()], [sample.benchmark()])))
 
 
-def saved(folder: Path, page: str) -> str:
+def saved(folder: Path, made: str) -> str:
     file = folder / "report.html"
-    file.write_text(page, encoding="utf-8")
+    file.write_text(made, encoding="utf-8")
     return file.as_uri()
 
 
@@ -127,8 +128,8 @@ def test_a_link_to_a_folded_artifact_opens_it(browser: Browser, report: str) -> 
 
 def test_hostile_text_does_nothing(browser: Browser, tmp_path: Path) -> None:
     text = "</title></svg></style><script>document.title='owned'</script><img src=x onerror=document.title='owned'>"
-    page = dossier.page([hostile_validation(text)], [sample.hostile(text)])
-    tab = opened(browser, saved(tmp_path, page), width=390)
+    made = page(join([hostile_validation(text)], [sample.hostile(text)]))
+    tab = opened(browser, saved(tmp_path, made), width=390)
     tab.run(UNFOLD)
     assert tab.console == [] and tab.run("document.title") != "owned"
     assert tab.run("document.querySelectorAll('script, img').length") == 0
@@ -143,7 +144,7 @@ def test_two_hundred_artifacts_open_and_unfold(browser: Browser, tmp_path: Path)
     Of the processor's time, and of nobody else's: another program that keeps the page waiting does not count.
     """
     validation, benchmark = sample.many(200)
-    tab = opened(browser, saved(tmp_path, dossier.page([validation], [benchmark])))
+    tab = opened(browser, saved(tmp_path, page(join([validation], [benchmark]))))
     assert tab.run("document.querySelectorAll('*').length") < 40_000
     assert tab.run("document.documentElement.scrollHeight") < 16_000, "what is folded takes no room"
     assert 0 < tab.worked() < 20

@@ -12,9 +12,9 @@ import benchmark_sample as sample
 import pytest
 
 from edgecvx.errors import EdgecvxError, UsageError
-from edgecvx.report import read as dossier_read
-from edgecvx.report.accuracy import as_json
+from edgecvx.report import read as module
 from edgecvx.report.read import read
+from edgecvx.results.accuracy import as_json
 from edgecvx.spec import to_json
 
 
@@ -115,9 +115,9 @@ def test_nothing_found_says_what_writes_results(tmp_path: Path) -> None:
 
 
 def test_files_are_bounded(results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dossier_read, "LARGEST", 2000)
+    monkeypatch.setattr(module, "LARGEST", 2000)
     with pytest.raises(EdgecvxError, match="no result is larger"):
         read([results / "validation.json"])
-    monkeypatch.setattr(dossier_read, "LARGEST", 2**27)
-    monkeypatch.setattr(dossier_read, "MOST", 3)
+    monkeypatch.setattr(module, "LARGEST", 2**27)
+    monkeypatch.setattr(module, "MOST", 3)
     assert any("more than 3 JSON files" in warning for warning in read([results]).warnings)

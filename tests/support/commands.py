@@ -6,6 +6,9 @@ import pytest
 
 from edgecvx.cli import main as cli
 
+CLASSES = 37
+"""Of the checkpoint that the tests of the command line export."""
+
 
 def fails(arguments: list[str], capfd: pytest.CaptureFixture[str]) -> str:
     """Runs a command that must fail as the contract says; returns its one line."""

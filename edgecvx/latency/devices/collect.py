@@ -31,7 +31,7 @@ from edgecvx.results.latency import (
     Turn,
     WarmUp,
 )
-from edgecvx.results.untrusted import sane
+from edgecvx.results.untrusted import check_json
 from edgecvx.runtimes.proof import Recheck
 from edgecvx.spec import from_json
 
@@ -126,7 +126,7 @@ class Collector:
             self._events += 1
             if self._events > self._most_events():
                 raise EdgecvxError("it tells more than there is to tell, and would never end")
-            handler(self, sane(event))
+            handler(self, check_json(event))
         except KeyError as error:
             raise self._strange(event, f"{error} is missing") from None
         except (EdgecvxError, TypeError, ValueError, RecursionError) as error:

@@ -15,7 +15,8 @@ from chromium import BINARY, FLAGS
 from PIL import Image
 
 from edgecvx.accuracy.thumbnails import thumbnails
-from edgecvx.report import accuracy as report
+from edgecvx.report import page as form
+from edgecvx.report.join import join
 
 pytestmark = pytest.mark.skipif(BINARY is None, reason="no chromium in the path")
 
@@ -42,7 +43,7 @@ def browse(tmp_path: Path) -> Browse:
 
 def page() -> str:
     made = sample.validation()
-    return report.html(made, thumbnails(made, "demo"))
+    return form.page(join([made], [], thumbnails=thumbnails(made, "demo")))
 
 
 def test_no_complaint_and_every_plot(browse: Browse) -> None:
@@ -63,10 +64,10 @@ def test_the_console_is_really_heard(browse: Browse) -> None:
 
 def test_hostile_text_does_nothing(browse: Browse) -> None:
     text = "</title></svg></style><script>console.error('x')</script><img src=x onerror=console.error(1)>"
-    dom, console = browse(report.html(sample.hostile(text)), "--dump-dom")
+    dom, console = browse(form.page(join([sample.hostile(text)], [])), "--dump-dom")
     assert console == []
     assert "<script" not in dom
-    assert dom.count("<h2") == 4
+    assert dom.count("<h3") == 4
 
 
 def test_by_day_and_by_night(browse: Browse, tmp_path: Path) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-import html as markup
+import html as entities
 import io
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from importlib import resources
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -20,10 +22,10 @@ from rich.console import Console
 from edgecvx.accuracy.thumbnails import SIDE, thumbnails
 from edgecvx.data.demo import write_folder
 from edgecvx.errors import EdgecvxError
-from edgecvx.report import accuracy as report
-from edgecvx.report.accuracy_page import headline
+from edgecvx.report import markdown, page, terminal, words
+from edgecvx.report.join import join
 from edgecvx.results import figures
-from edgecvx.results.accuracy import Interval, SkippedPicture, Validation
+from edgecvx.results.accuracy import Interval, SkippedPicture, Validation, as_json, read_json
 from edgecvx.results.schema import validation_schema
 from edgecvx.spec import to_json
 
@@ -39,9 +41,13 @@ HOSTILE = [
 """What strangers write into labels and file names."""
 
 
+def html(validation: Validation, thumbnails: Mapping[str, bytes] = MappingProxyType({})) -> str:
+    return page.page(join([validation], [], thumbnails=thumbnails))
+
+
 def on_terminal(validation: Validation, width: int = 120) -> str:
     console = Console(width=width, file=io.StringIO(), color_system=None)
-    console.print(report.terminal(validation))
+    console.print(terminal.validation_terminal(validation))
     return console.file.getvalue()  # type: ignore[attr-defined, no-any-return]
 
 
@@ -62,22 +68,22 @@ def unlabelled() -> Validation:
 
 def test_every_form_holds_the_same_figures() -> None:
     made = sample.validation()
-    page = markup.unescape(re.sub(r"<[^>]+>", " ", report.html(made)))
-    for form in (on_terminal(made, 200), report.markdown(made).replace("\\", ""), page):
+    shown = entities.unescape(re.sub(r"<[^>]+>", " ", html(made)))
+    for form in (on_terminal(made, 200), markdown.validation_markdown(made).replace("\\", ""), shown):
         for expected in ("1 of 4 files keeps the accuracy", "−2.90", "[−3.80, −2.00]", "93.70%", "90.80%", "142",
                          "24.0 dB", "undecided", "stages.2.downsample.1", "Red and blue are swapped"):  # fmt: skip
             assert expected in form, expected
 
 
 def test_markdown_names_what_was_left_out() -> None:
-    told = report.markdown(sample.validation()).replace("\\", "")
+    told = markdown.validation_markdown(sample.validation()).replace("\\", "")
     assert "1 entry of the data left out: cats/broken.jpg (the file is empty)." in told
     data = dataclasses.replace(
         sample.validation().data,
         skipped=tuple(SkippedPicture(name=f"{i}.jpg", reason="bad") for i in range(12)),
         skipped_reasons={"bad": 2000},
     )
-    told = report.markdown(dataclasses.replace(sample.validation(), data=data)).replace("\\", "")
+    told = markdown.validation_markdown(dataclasses.replace(sample.validation(), data=data)).replace("\\", "")
     assert "9.jpg (bad); and 1\N{NARROW NO-BREAK SPACE}990 more." in told and "10.jpg" not in told
 
 
@@ -90,7 +96,7 @@ def test_a_table_fits_a_terminal_of_100_columns() -> None:
 
 def test_json_comes_back_as_it_was() -> None:
     made = sample.validation()
-    assert report.read_json(report.as_json(made)) == made
+    assert read_json(as_json(made)) == made
 
 
 def test_json_knows_no_nan() -> None:
@@ -99,27 +105,28 @@ def test_json_knows_no_nan() -> None:
     assert artifact.top1
     broken = dataclasses.replace(artifact.top1, interval=Interval(low=float("nan"), high=0.0))
     with pytest.raises(ValueError, match="JSON"):
-        report.as_json(dataclasses.replace(made, artifacts=(dataclasses.replace(artifact, top1=broken),)))
+        as_json(dataclasses.replace(made, artifacts=(dataclasses.replace(artifact, top1=broken),)))
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{", '{"schema_version": 1}', "[" * 100_000])
 def test_what_is_no_validation_is_refused(text: str) -> None:
     with pytest.raises(EdgecvxError):
-        report.read_json(text)
+        read_json(text)
 
 
 def test_the_schema_that_ships_is_the_one_of_the_code() -> None:
     """``python -m edgecvx.results.schema`` writes it anew."""
-    assert report.schema() == json.loads(validation_schema())
+    ships = resources.files("edgecvx") / "assets" / "validation.schema.json"
+    assert ships.read_text(encoding="utf-8") == validation_schema()
 
 
 def test_reports_follow_the_schema() -> None:
     jsonschema = pytest.importorskip("jsonschema")
-    schema = report.schema()
+    schema = json.loads(validation_schema())
     jsonschema.Draft202012Validator.check_schema(schema)
     validator = jsonschema.Draft202012Validator(schema)
     for made in (sample.validation(), sample.hostile("x"), unlabelled()):
-        validator.validate(json.loads(report.as_json(made)))
+        validator.validate(json.loads(as_json(made)))
     spoils: tuple[Callable[[Any], object], ...] = (
         lambda d: d.update(surprise=1),
         lambda d: d.pop("gate"),
@@ -138,12 +145,12 @@ def test_reports_follow_the_schema() -> None:
 @pytest.mark.parametrize("text", HOSTILE)
 def test_no_text_can_break_out(text: str) -> None:
     """The page of a hostile validation has the tags of a harmless one of the same size, and no other attribute."""
-    harmless = Tags(report.html(sample.hostile("y" * 40))).tags
-    found = Tags(report.html(sample.hostile(text))).tags
+    harmless = Tags(html(sample.hostile("y" * 40))).tags
+    found = Tags(html(sample.hostile(text))).tags
     assert [(tag, sorted(attrs)) for tag, attrs in found] == [(tag, sorted(attrs)) for tag, attrs in harmless]
-    report.html(sample.hostile(text)).encode()
-    report.as_json(sample.hostile(text)).encode()
-    for line in report.markdown(sample.hostile(text)).splitlines():
+    html(sample.hostile(text)).encode()
+    as_json(sample.hostile(text)).encode()
+    for line in markdown.validation_markdown(sample.hostile(text)).splitlines():
         assert not re.search(r"(?<!\\)<(script|img)", line)
         if line.startswith("| ") and "undecided" in line:
             assert len(re.findall(r"(?<!\\)\|", line)) == 9, "the table keeps its columns"
@@ -153,20 +160,20 @@ def test_no_text_can_break_out(text: str) -> None:
 
 def test_the_page_loads_and_runs_nothing() -> None:
     small = {"demo/validation/17": b"\x89PNG rest", "demo/validation/34": b"\xff\xd8 rest"}
-    page = report.html(sample.validation(), small)
-    tags = Tags(page).tags
+    made = html(sample.validation(), small)
+    tags = Tags(made).tags
     assert not {"script", "iframe", "object", "embed", "form", "base"} & {tag for tag, _ in tags}
     for tag, attrs in tags:
         assert not [name for name in attrs if name.startswith("on")], tag
         for name in ("src", "href"):
             assert (attrs.get(name) or "#").startswith(("#", "data:")), (tag, attrs)
-    assert "@import" not in page and "url(" not in page
-    assert page.count("data:image/png;base64") == page.count("data:image/jpeg;base64") == 3
-    assert len(page.encode()) < 400_000
+    assert "@import" not in made and "url(" not in made
+    assert made.count("data:image/png;base64") == made.count("data:image/jpeg;base64") == 3
+    assert len(made.encode()) < 400_000
 
 
 def test_the_page_can_be_read_without_seeing_it() -> None:
-    tags = Tags(report.html(sample.validation(), {"demo/validation/17": b"\x89PNG"})).tags
+    tags = Tags(html(sample.validation(), {"demo/validation/17": b"\x89PNG"})).tags
     for tag, attrs in tags:
         if tag == "svg":
             assert attrs["role"] == "img" and attrs["aria-label"]
@@ -186,7 +193,7 @@ def _luminance(colour: str) -> float:
 
 def test_text_has_the_contrast_that_reading_needs() -> None:
     """WCAG AA: 4.5 to 1 for small text, in both colour schemes."""
-    schemes = re.findall(r":root \{(.*?)\}", report.html(sample.validation()), re.DOTALL)[:2]
+    schemes = re.findall(r":root \{(.*?)\}", html(sample.validation()), re.DOTALL)[:2]
     assert len(schemes) == 2
     for scheme in schemes:
         colours = dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6});", scheme))
@@ -199,10 +206,10 @@ def test_text_has_the_contrast_that_reading_needs() -> None:
 
 def test_a_run_without_labels_still_has_a_report() -> None:
     made = unlabelled()
-    assert "compared without a verdict" in report.html(made)
+    assert "compared without a verdict" in html(made)
     assert "not judged" in on_terminal(made)
-    assert "not judged" in report.markdown(made)
-    assert '<table class="matrix">' not in report.html(made)
+    assert "not judged" in markdown.validation_markdown(made)
+    assert '<table class="matrix">' not in html(made)
 
 
 @pytest.mark.parametrize(
@@ -223,7 +230,7 @@ def test_the_headline(kinds: list[str], expected: str) -> None:
         dataclasses.replace(artifact, verdict=dataclasses.replace(artifact.verdict, kind=kind))  # type: ignore[arg-type]
         for kind in kinds
     )
-    assert headline(dataclasses.replace(made, artifacts=artifacts)) == expected
+    assert words.verdict(dataclasses.replace(made, artifacts=artifacts)) == expected
 
 
 def test_numbers_read_as_people_write_them() -> None:

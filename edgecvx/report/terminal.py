@@ -1,4 +1,7 @@
-"""A benchmark on a terminal: a table for each device, never two devices in one. Rich renderables; nothing prints."""
+"""A validation and a benchmark on a terminal, as Rich renderables; nothing prints.
+
+A benchmark has a table for each device, never two devices in one.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +9,12 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from edgecvx.accuracy.layers.compare import ranked, suspects
 from edgecvx.latency.warnings import baseline
+from edgecvx.report import words
+from edgecvx.report.tables import judged_cells, layer_cells
 from edgecvx.results import statistics
-from edgecvx.results.accuracy import Interval
+from edgecvx.results.accuracy import ArtifactOutcome, Interval, Validation, VerdictKind
 from edgecvx.results.figures import ABSENT, VERDICTS, count, counted
 from edgecvx.results.latency import Benchmark, DeviceBench, Fingerprint, GateResult, Measured, Summary, percentile
 
@@ -18,10 +24,93 @@ if TYPE_CHECKING:
 
 UNKNOWN = "unknown"
 RATIOS_SHOWN = 12
-_COLOURS = {"pass": "green", "fail": "red", "undecided": "yellow"}
+LAYERS_SHOWN = 6
+COLOURS: dict[VerdictKind, str] = {
+    "pass": "green",
+    "fail": "red",
+    "undecided": "yellow",
+    "none": "dim",
+    "error": "red",
+}
 
 
-def terminal(benchmark: Benchmark) -> Group:
+# --- a validation ---------------------------------------------------------------------------------------------------
+
+
+def validation_terminal(validation: Validation) -> Group:
+    """A validation as it is shown at the end of ``edgecvx validate``; its warnings are shown apart."""
+    from rich.console import Group
+    from rich.text import Text
+
+    table = _table("file", min_width=20)
+    table.add_column("verdict", no_wrap=True)
+    _figures(table, "FP32", "file", "change", "95% interval", "flips", "SQNR")
+    for o in validation.artifacts:
+        word = Text(" ".join(VERDICTS[o.verdict.kind]), style=COLOURS[o.verdict.kind])
+        table.add_row(Text(o.identity.file), word, *map(Text, judged_cells(o)))
+    return Group(
+        Text(words.verdict(validation), style="bold"),
+        Text(f"{words.compared(validation)} {words.gate(validation)}", style="dim"),
+        table,
+        *(part for o in validation.artifacts for part in _remarks(o)),
+    )
+
+
+def validation_errors(validation: Validation) -> Iterator[str]:
+    """What could not be measured, and why, a sentence each."""
+    for o in validation.artifacts:
+        if o.error is not None:
+            yield o.error if o.identity.file in o.error else f"{o.identity.file}: {o.error}"
+
+
+def _remarks(o: ArtifactOutcome) -> Iterator[RenderableType]:
+    """What a person should know about one artifact, as paragraphs and short tables."""
+    from rich.text import Text
+
+    yield Text.assemble((o.identity.file, "bold"), "  ", (o.verdict.reason, COLOURS[o.verdict.kind]))
+    for mistake in (o.error, *(finding.sentence for finding in o.findings)):
+        if mistake is not None and mistake not in o.verdict.reason:  # the reason is often the first of them
+            yield Text(f"  {mistake}", style="red")
+    classes, losses = words.worst_classes(o), words.biggest_losses(o)
+    lines = (
+        words.agreement(o),
+        o.recheck and o.recheck.sentence,
+        classes and f"worst classes: {classes}",
+        losses and f"biggest losses: {losses}",
+    )
+    yield from (Text(f"  {line}", style="dim") for line in lines if line)
+    if o.layers:
+        found = suspects(o.layers)
+        yield Text(f"  {words.layers(o)}", style="red" if found else "dim")
+        table = _table("layer")
+        table.add_column("what it is", no_wrap=True)
+        _figures(table, "born here", "in total", "worst channel")
+        for layer in ranked(o.layers)[:LAYERS_SHOWN]:
+            table.add_row(*map(Text, layer_cells(layer)), style="red" if layer in found else None)
+        yield table
+    yield Text("")
+
+
+def _table(name: str, *, min_width: int | None = None, **look: Any) -> Table:
+    """With a first column that folds."""
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, **look)
+    table.add_column(name, overflow="fold", min_width=min_width)
+    return table
+
+
+def _figures(table: Table, *names: str) -> None:
+    """Columns of numbers, which are never cut."""
+    for name in names:
+        table.add_column(name, justify="right", no_wrap=True)
+
+
+# --- a benchmark ----------------------------------------------------------------------------------------------------
+
+
+def benchmark_terminal(benchmark: Benchmark) -> Group:
     """The benchmark as it is shown at the end of ``edgecvx bench``; its warnings are shown apart."""
     from rich.console import Group
 
@@ -32,7 +121,7 @@ def terminal(benchmark: Benchmark) -> Group:
     return Group(*parts)
 
 
-def errors_of(benchmark: Benchmark) -> Iterator[str]:
+def benchmark_errors(benchmark: Benchmark) -> Iterator[str]:
     """What could not be measured, and why, a sentence each."""
     for device in benchmark.devices:
         name = device.fingerprint.name
@@ -66,7 +155,7 @@ def fingerprint_lines(f: Fingerprint) -> tuple[str, str]:
 
 
 def runtime_lines(device: DeviceBench) -> Iterator[str]:
-    """Who really computed, as the runtimes themselves told: ``ai-edge-litert 2.3.0: XNNPACK, 1 of 1 nodes``."""
+    """Who really computed, as the runtimes themselves say: ``ai-edge-litert 2.3.0: XNNPACK, 1 of 1 nodes``."""
     found: dict[tuple[str, ...], list[Measured]] = {}
     for m in device.measured:
         version = m.identity.runtime_version
@@ -120,19 +209,15 @@ def _device(device: DeviceBench, gates: Sequence[GateResult]) -> Iterator[Any]:
 
 def _times(device: DeviceBench) -> Table:
     """One row for each artifact, runtime and number of threads."""
-    from rich import box
-    from rich.table import Table
     from rich.text import Text
 
     unit = "ms" if device.fingerprint.emulated is None else "EMULATED ms"
     summaries = [m.model_summary for m in device.measured if m.model_summary is not None]
     given = [q for q in statistics.ENOUGH if q > 0.5 and any(percentile(s, q) for s in summaries)]
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), caption_justify="left")
+    table = _table("file", min_width=20, pad_edge=False, padding=(0, 1, 0, 0), caption_justify="left")
     table.caption = f"times in {unit}, of the model alone but end to end, from picture file to classes"
-    table.add_column("file", overflow="fold", min_width=20)
     names = ("threads", "load", "first", "p50 [95%]", *(f"p{round(100 * q)}" for q in given), "max")
-    for name in (*names, "end to\nend", "pictures\na second", "model\nMB", "peak\nMB"):
-        table.add_column(name, justify="right", no_wrap=True)
+    _figures(table, *names, "end to\nend", "pictures\na second", "model\nMB", "peak\nMB")
     for m in device.measured:
         if m.model_summary is None and m.told is None:
             continue
@@ -152,9 +237,9 @@ def _threads_cell(m: Measured) -> str:
 def _model_cells(m: Measured, given: Sequence[float]) -> list[str]:
     s = m.model_summary
     if s is None:
-        told = m.told
-        mean = ABSENT if told is None else f"mean {milliseconds(told.mean)}"
-        most = ABSENT if told is None or told.max is None else milliseconds(told.max)
+        tool = m.told
+        mean = ABSENT if tool is None else f"mean {milliseconds(tool.mean)}"
+        most = ABSENT if tool is None or tool.max is None else milliseconds(tool.max)
         return [mean, *(ABSENT for _ in given), most]
     p50 = s.percentiles[0]
     others = [milliseconds(p.ms) if (p := percentile(s, q)) is not None else ABSENT for q in given]
@@ -167,20 +252,17 @@ def _ratios(device: DeviceBench, gates: Sequence[GateResult]) -> Iterator[Any]:
 
     lines = []
     against = {g.measured: g.against for g in gates if g.against is not None}
-    for i, m in enumerate(device.measured):
+    for place, m in enumerate(device.measured):
         if m.id in against.values():  # one sentence about two files, and in the direction of the gate's
             continue
         base = next((o for o in device.measured if o.id == against.get(m.id)), None)
         base = base or baseline(device.measured, m)
-        base = base or next((o for o in device.measured[:i] if o.batch == m.batch), None)
+        base = base or next((o for o in device.measured[:place] if o.batch == m.batch), None)
         ratio = None if base is None else statistics.between(device.ratios, m.id, base.id)
         if base is None or ratio is None:
             continue
-        sure = (
-            "no interval"
-            if ratio.interval is None
-            else (f"95% interval {ratio.interval.low:.3f} to {ratio.interval.high:.3f}")
-        )
+        i = ratio.interval
+        sure = f"95% interval {i.low:.3f} to {i.high:.3f}" if i else "no interval"
         names = [_named(device, x) for x in (m, base)]
         lines.append(
             f"{names[0]} takes {ratio.value:.3f} times as long as {names[1]} ({sure}, {counted(ratio.rounds, 'round')})"
@@ -206,7 +288,7 @@ def _gate(gate: GateResult) -> RenderableType:
     from rich.text import Text
 
     sign, word = VERDICTS[gate.verdict]
-    return Text(f"{sign} {word}: {gate.device}: {gate.sentence}", style=_COLOURS[gate.verdict])
+    return Text(f"{sign} {word}: {gate.device}: {gate.sentence}", style=COLOURS[gate.verdict])
 
 
 def _named(device: DeviceBench, m: Measured) -> str:

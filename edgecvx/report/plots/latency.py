@@ -1,4 +1,4 @@
-"""The plots of a benchmark: trade-off, distributions, time lines. As in ``plots``: values in, inline SVG out.
+"""Plots of how long artifacts take: trade-off, distributions, time lines.
 
 Nothing is clipped: scales reach to the slowest run of all, logarithmic where that is far out. Where more runs are drawn
 than a plot has columns of pixels, each column keeps its lowest and highest, so that no outlier is lost to thinning.
@@ -8,19 +8,17 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 
 from edgecvx.report import svg
 from edgecvx.report.join import Front, Row
+from edgecvx.report.markup import NARROW, WIDE, Html
 from edgecvx.results.accuracy import Interval
 from edgecvx.results.figures import between, counted, milliseconds, percent, times
 from edgecvx.results.latency import Percentile, Sustained, Turn, percentile
 from edgecvx.results.texts import shorten
 from edgecvx.spec import is_quantized
 
-BESIDE = 600
-"""From this width on, labels stand beside what they name."""
 WHISKERS_UP_TO = 16
 """Rows of a trade-off plot that are drawn with their intervals; more of them would hide each other."""
 LABELS = 12
@@ -33,21 +31,21 @@ PARTS = ("decode", "prepare", "infer", "rank")
 NS = 1e-6
 """Milliseconds of a nanosecond."""
 
-Points = Sequence[tuple[float, float]]
+Points = Sequence[svg.Point]
 
 
 # --- accuracy against latency ---------------------------------------------------------------------------------------
 
 
-def tradeoff(front: Front, *, width: int = svg.WIDE) -> str:
+def tradeoff(front: Front, *, width: int = WIDE) -> Html:
     """Top-1 over p50: further left is faster, further up is more often right; a line joins what nothing beats."""
-    top, bottom, left, right = 16, 330 if width >= BESIDE else 290, 52, width - 16
+    top, bottom, left, right = 16, 330 if width >= svg.BESIDE else 290, 52, width - 16
     spans = {row.key: _p50(row) for row in front.rows}
     whiskers = len(front.rows) <= WHISKERS_UP_TO
     x = svg.fitting([v for p in spans.values() for v in _ends(p, whiskers)], left, right, pad=0.07)
     y = _rates([v for row in front.rows for v in _top1_ends(row, whiskers)], bottom, top)
     parts = list(svg.y_axis(y, left, right, lambda v: f"{100 * v:g}%", ticks=5))
-    parts += svg.x_axis(x, top, bottom, lambda v: f"{v:g}", ticks=8 if width >= BESIDE else 4)
+    parts += svg.x_axis(x, top, bottom, lambda v: f"{v:g}", ticks=8 if width >= svg.BESIDE else 4)
     if whiskers:
         parts += [mark for row in front.rows for mark in _crosses(row, spans[row.key], x, y)]
     corners = [(x(row.p50 or 0.0), y(row.top1 or 0.0)) for row in front.best]
@@ -59,15 +57,15 @@ def tradeoff(front: Front, *, width: int = svg.WIDE) -> str:
     for row in (*(r for r in front.rows if r.key not in best), *front.best):
         parts.append(_dot(row, x(row.p50 or 0.0), y(row.top1 or 0.0), row.key in best, beaten.get(row.key)))
     parts += _labels(front, x, y, left, right, width)
-    parts.append(svg.text((left + right) / 2, bottom + 36, "p50 of the model alone, ms", "axis-name"))
-    told = "; ".join(
+    parts.append(svg.axis_name(x, bottom, "p50 of the model alone, ms"))
+    shows = "; ".join(
         f"{row.label}: {milliseconds(row.p50 or 0.0)}, {percent(row.top1 or 0.0)}" for row in front.rows[:20]
     )
     if len(front.rows) > 20:
-        told += f"; and {len(front.rows) - 20} more"
+        shows += f"; and {len(front.rows) - 20} more"
     if front.best:
-        told += ". On the Pareto front: " + ", ".join(row.label for row in front.best[:20]) + "."
-    return svg.figure(width, bottom + 44, "Top-1 accuracy against latency", told, parts)
+        shows += ". On the Pareto front: " + ", ".join(row.label for row in front.best[:20]) + "."
+    return svg.figure(width, bottom + 44, "Top-1 accuracy against latency", shows, parts)
 
 
 def _p50(row: Row) -> Percentile:
@@ -125,7 +123,7 @@ def _dot(row: Row, x: float, y: float, best: bool, by: Row | None) -> str:
 
 def _labels(front: Front, x: svg.Axis, y: svg.Scale, left: float, right: float, width: int) -> Iterator[str]:
     """The names of those on the front first, then of the fastest others, as far as they do not lie on each other."""
-    size, most = (26, LABELS) if width >= BESIDE else (17, LABELS // 2)
+    size, most = (26, LABELS) if width >= svg.BESIDE else (17, LABELS // 2)
     taken = [(x(r.p50 or 0.0) - 7, x(r.p50 or 0.0) + 7, y(r.top1 or 0.0)) for r in front.rows[:40]]
     rest = [row for row in front.rows if row not in front.best] if len(front.rows) <= 2 * LABELS else []
     for row in (*front.best, *rest)[:most]:
@@ -133,12 +131,7 @@ def _labels(front: Front, x: svg.Axis, y: svg.Scale, left: float, right: float, 
         px, py = x(row.p50 or 0.0), y(row.top1 or 0.0)
         half = svg.CHARACTER * len(name) / 2
         around = [(px, py - 12), (px, py + 22), (px + half + 11, py + 4), (px - half - 11, py + 4)]
-        around += [
-            (px + half - 6, py - 12),
-            (px + half - 6, py + 22),
-            (px - half + 6, py - 12),
-            (px - half + 6, py + 22),
-        ]
+        around += [(px + side * (half - 6), py + below) for side in (1, -1) for below in (-12, 22)]
         for cx, cy in around:
             box = (cx - half, cx + half, cy - 4)
             free = all(box[1] < a or b < box[0] or abs(box[2] - c) > 13 for a, b, c in taken)
@@ -151,43 +144,7 @@ def _labels(front: Front, x: svg.Axis, y: svg.Scale, left: float, right: float, 
 # --- distributions --------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BrokenScale:
-    """Linear to ``turn``, where nearly all values lie, and logarithmic from there to the farthest of all."""
-
-    low: float
-    turn: float
-    high: float
-    start: float
-    end: float
-
-    @property
-    def middle(self) -> float:
-        """The pixel of the turn."""
-        return self.start + (0.76 * (self.end - self.start) if self.high > self.turn else self.end - self.start)
-
-    def __call__(self, value: float) -> float:
-        """The pixel of a value."""
-        if value <= self.turn:
-            return svg.Scale(low=self.low, high=self.turn, start=self.start, end=self.middle)(value)
-        return svg.LogScale(low=self.turn, high=self.high, start=self.middle, end=self.end)(value)
-
-    def clamp(self, value: float) -> float:
-        """The pixel of a value, or of the nearer end of the scale."""
-        return self(min(self.high, max(self.low, value)))
-
-    def ticks(self, count: int) -> list[float]:
-        """Round values in both parts."""
-        near = svg.Scale(low=self.low, high=self.turn, start=self.start, end=self.middle).ticks(max(2, 3 * count // 4))
-        far = (
-            svg.LogScale(low=self.turn, high=self.high, start=0, end=1).ticks(count // 3)
-            if self.end > self.middle
-            else []
-        )
-        return [*near, *(v for v in far if self(v) > self.middle + 24)]
-
-
-def _relative_scale(every: Iterable[Sequence[float]], start: float, end: float) -> BrokenScale:
+def _relative_scale(every: Iterable[Sequence[float]], start: float, end: float) -> svg.BrokenScale:
     """Of times over their own median: broken only where single runs are far out."""
     values = sorted(v for row in every for v in row)
     low, high = values[0], values[-1]
@@ -196,44 +153,32 @@ def _relative_scale(every: Iterable[Sequence[float]], start: float, end: float) 
     turn = usual + room
     if high < usual + 1.5 * (usual - low):
         turn = high = high + room
-    return BrokenScale(
+    return svg.BrokenScale(
         low=low - room, turn=turn, high=max(turn, 1.05 * high) if high > turn else turn, start=start, end=end
     )
 
 
-def strips(rows: Sequence[Row], *, width: int = svg.WIDE) -> str:
+def strips(rows: Sequence[Row], *, width: int = WIDE) -> Html:
     """Every run of every row over the row's own median: how often each time came, p90, and the slowest of all."""
-    beside = width >= BESIDE
-    left = min(260.0, 24 + svg.CHARACTER * max(len(row.label) for row in rows)) if beside else 8.0
-    pitch, top = (38, 8) if beside else (54, 8)
-    bottom = top + pitch * len(rows)
+    layout = svg.Rows(width=width, names=[row.label for row in rows], pitch=38)
+    top, bottom = layout.top, layout.bottom
     every = {row.key: [max(s, 1) * NS / _p50(row).ms for s in _samples(row)] for row in rows}
-    x = _relative_scale(every.values(), left, width - (140 if beside else 14))
-    parts = []
-    for value in x.ticks(10 if beside else 5):
-        parts.append(svg.line(x(value), top, x(value), bottom, "grid"))
-        parts.append(svg.text(x(value), bottom + 16, f"{value:g}×", "tick middle"))
+    x = _relative_scale(every.values(), **layout.ends)
+    parts = list(svg.x_axis(x, top, bottom, lambda v: f"{v:g}×", ticks=10 if layout.beside else 5))
     if x.high > x.turn:
         parts.append(svg.rect(x.middle, top, x.end - x.middle, bottom - top, "stage"))
         parts.append(svg.text(x.middle + 6, bottom + 36, "logarithmic →", "note"))
     for i, row in enumerate(rows):
-        y = top + i * pitch + (pitch / 2 + 9 if beside else pitch - 6)
-        parts += _strip(row, every[row.key], x, y)
-        label = shorten(row.label, 38 if beside else 30)
-        figures = milliseconds(_p50(row).ms)
-        if beside:
-            parts += [svg.text(left - 14, y - 4, label, "label end"), svg.text(width, y - 4, figures, "value end")]
-        else:
-            at = top + i * pitch + 17
-            parts += [svg.text(left, at, label, "label"), svg.text(width - 14, at, figures, "value end")]
+        parts += _strip(row, every[row.key], x, layout.middle(i) + 10)
+        parts += layout.label(i, milliseconds(_p50(row).ms))
     parts.append(svg.text((x.start + x.middle) / 2, bottom + 36, "over the artifact's own p50", "axis-name"))
-    told = "; ".join(
+    shows = "; ".join(
         f"{row.label}: p50 {milliseconds(_p50(row).ms)}, slowest {times(max(every[row.key]))}" for row in rows
     )
-    return svg.figure(width, bottom + 44, "Every timed run of the model alone, over its median", told, parts)
+    return svg.figure(width, bottom + 44, "Every timed run of the model alone, over its median", shows, parts)
 
 
-def _strip(row: Row, samples: Sequence[float], x: BrokenScale, y: float) -> Iterator[str]:
+def _strip(row: Row, samples: Sequence[float], x: svg.BrokenScale, y: float) -> Iterator[str]:
     """A bar of a few pixels per time that came, as high as it came often; a single run is still three pixels high."""
     columns: dict[int, int] = {}
     for value in samples:
@@ -265,7 +210,7 @@ def with_samples(rows: Iterable[Row]) -> list[Row]:
     return [row for row in rows if row.p50 is not None and _samples(row)]
 
 
-def in_order(row: Row, *, width: int = svg.NARROW) -> str:
+def in_order(row: Row, *, width: int = NARROW) -> Html:
     """The runs of one row, one after the other."""
     values = [max(s, 1) * NS for s in _samples(row)]
     top, bottom, left, right = 10, 150, 52, width - 14
@@ -276,8 +221,8 @@ def in_order(row: Row, *, width: int = svg.NARROW) -> str:
     if found := percentile(row.summary, 0.5):
         parts.append(svg.line(left, y.clamp(found.ms), right, y.clamp(found.ms), "zero"))
     parts.append(svg.text((left + right) / 2, bottom + 22, "run after run, ms", "axis-name"))
-    told = f"{counted(len(values), 'run')} from {milliseconds(min(values))} to {milliseconds(max(values))}."
-    return svg.figure(width, bottom + 30, "Run after run", told, parts)
+    shows = f"{counted(len(values), 'run')} from {milliseconds(min(values))} to {milliseconds(max(values))}."
+    return svg.figure(width, bottom + 30, "Run after run", shows, parts)
 
 
 def _columns(points: Points) -> str:
@@ -292,36 +237,28 @@ def _columns(points: Points) -> str:
 # --- end to end -----------------------------------------------------------------------------------------------------
 
 
-def stages(rows: Sequence[Row], *, width: int = svg.WIDE) -> str:
+def stages(rows: Sequence[Row], *, width: int = WIDE) -> Html:
     """Where the time goes from a picture's bytes to the five likeliest classes: the median of each part."""
-    beside = width >= BESIDE
-    left = min(260.0, 24 + svg.CHARACTER * max(len(row.label) for row in rows)) if beside else 8.0
-    pitch, top = (30, 6) if beside else (46, 6)
-    bottom = top + pitch * len(rows)
+    layout = svg.Rows(width=width, names=[row.label for row in rows], pitch=30)
     medians = {row.key: _parts(row) for row in rows}
     highest = max(sum(m.values()) for m in medians.values())
-    x = svg.Scale(low=0, high=1.02 * highest, start=left, end=width - (130 if beside else 14))
-    drawn = list(svg.x_axis(x, top, bottom, lambda v: f"{v:g}", ticks=8 if beside else 4))
+    x = svg.Scale(low=0, high=1.02 * highest, **layout.ends)
+    ticks = 8 if layout.beside else 4
+    drawn = list(svg.x_axis(x, layout.top, layout.bottom, lambda v: f"{v:g}", ticks=ticks))
     for i, row in enumerate(rows):
-        y = top + i * pitch + (pitch / 2 if beside else pitch - 14)
         done = 0.0
         for place, (part, value) in enumerate(medians[row.key].items()):
             tip = f"{row.label}: {part} {milliseconds(value)}"
             kind = f"part{PARTS.index(part) if part in PARTS else place % 4}"
-            drawn.append(svg.rect(x(done), y - 8, x(done + value) - x(done), 16, kind, tip=tip))
+            drawn.append(svg.rect(x(done), layout.middle(i) - 8, x(done + value) - x(done), 16, kind, tip=tip))
             done += value
-        label = shorten(row.label, 38 if beside else 30)
-        total = milliseconds(done)
-        if beside:
-            drawn += [svg.text(left - 14, y + 4, label, "label end"), svg.text(width, y + 4, total, "value end")]
-        else:
-            drawn += [svg.text(left, y - 14, label, "label"), svg.text(width - 14, y - 14, total, "value end")]
-    drawn.append(svg.text((x.start + x.end) / 2, bottom + 36, "milliseconds, sum of the parts' medians", "axis-name"))
-    told = "; ".join(
+        drawn += layout.label(i, milliseconds(done))
+    drawn.append(svg.axis_name(x, layout.bottom, "milliseconds, sum of the parts' medians"))
+    shows = "; ".join(
         f"{row.label}: " + ", ".join(f"{part} {milliseconds(v)}" for part, v in medians[row.key].items())
         for row in rows
     )
-    return svg.figure(width, bottom + 44, "Where the time goes, end to end", told, drawn)
+    return svg.figure(width, layout.bottom + 44, "Where the time goes, end to end", shows, drawn)
 
 
 def _parts(row: Row) -> Mapping[str, float]:
@@ -338,7 +275,7 @@ def with_parts(rows: Iterable[Row]) -> list[Row]:
 # --- over time ------------------------------------------------------------------------------------------------------
 
 
-def timeline(rows: Sequence[Row], *, width: int = svg.WIDE) -> str:
+def timeline(rows: Sequence[Row], *, width: int = WIDE) -> Html:
     """The whole call: each turn's median over the artifact's own, the yardstick, and what the sensors said."""
     turns = [(turn, _p50(row).ms) for row in rows if row.measured for turn in row.measured.model if turn.samples_ns]
     start = min(t.started for t, _ in turns)
@@ -355,11 +292,11 @@ def timeline(rows: Sequence[Row], *, width: int = svg.WIDE) -> str:
     parts.append(svg.path(_columns([(panels.x(s), y(v)) for s, v in medians]), "points"))
     parts += panels.drawn()
     low, high = min(v for _, v in medians), max(v for _, v in medians)
-    told = f"{counted(len(turns), 'turn')}, medians from {times(low)} to {times(high)} of the artifact's own."
-    return svg.figure(width, panels.height, "Over the whole measurement", told, parts)
+    shows = f"{counted(len(turns), 'turn')}, medians from {times(low)} to {times(high)} of the artifact's own."
+    return svg.figure(width, panels.height, "Over the whole measurement", shows, parts)
 
 
-def lasting(row: Row, run: Sustained, *, width: int = svg.WIDE) -> str:
+def lasting(row: Row, run: Sustained, *, width: int = WIDE) -> Html:
     """Runs without a pause for minutes: the median of every few seconds, and what the sensors said."""
     windows = [w for w in run.windows if w.samples_ns]
     medians = [(w.started - windows[0].started, statistics.median(w.samples_ns) * NS) for w in windows]
@@ -368,12 +305,12 @@ def lasting(row: Row, run: Sustained, *, width: int = svg.WIDE) -> str:
     parts = list(svg.y_axis(y, panels.left, panels.right, lambda v: f"{v:g}", ticks=5))
     parts.append(svg.path(_curve([(panels.x(s), y(v)) for s, v in medians]), "curve"))
     parts += panels.drawn()
-    told = f"{row.label}: from {milliseconds(medians[0][1])} at first to {milliseconds(medians[-1][1])} at the end."
-    return svg.figure(width, panels.height, "Without a pause", told, parts)
+    shows = f"{row.label}: from {milliseconds(medians[0][1])} at first to {milliseconds(medians[-1][1])} at the end."
+    return svg.figure(width, panels.height, "Without a pause", shows, parts)
 
 
 class _Panels:
-    """A time axis with room for a plot, and below it a panel for each thing the sensors told."""
+    """A time axis with room for a plot, and below it a panel for each thing the sensors said."""
 
     left, top, bottom, panel = 52, 12, 190, 66
 
@@ -382,11 +319,11 @@ class _Panels:
         first, last = min(t.started for t in turns), max(t.started for t in turns)
         self._scale = svg.Scale(low=0.0, high=max(1.0, last - first), start=self.left + 4, end=self.right - 4)
         ordered = sorted(turns, key=lambda t: t.started)
-        told = {
+        known = {
             "°C": [(t.started - first, t.celsius) for t in ordered if t.celsius is not None],
             "MHz": [(t.started - first, t.mhz) for t in ordered if t.mhz is not None],
         }
-        self._sensors = {name: points for name, points in told.items() if len(points) > 1}
+        self._sensors = {name: points for name, points in known.items() if len(points) > 1}
         self.height = self.bottom + self.panel * len(self._sensors) + 44
 
     def x(self, seconds: float) -> float:
@@ -410,9 +347,8 @@ class _Panels:
         minutes = self._scale.high > 180
         unit = 60.0 if minutes else 1.0
         axis = svg.Scale(low=0.0, high=self._scale.high / unit, start=self._scale.start, end=self._scale.end)
-        yield from svg.x_labels(axis, bottom, lambda v: f"{v:g}", ticks=8 if self.right > BESIDE else 4)
-        name = "minutes" if minutes else "seconds"
-        yield svg.text((self.left + self.right) / 2, bottom + 36, f"{name} into the measurement", "axis-name")
+        yield from svg.x_labels(axis, bottom, lambda v: f"{v:g}", ticks=8 if self.right > svg.BESIDE else 4)
+        yield svg.axis_name(axis, bottom, f"{'minutes' if minutes else 'seconds'} into the measurement")
 
 
 def _curve(points: Points) -> str:
@@ -424,4 +360,4 @@ def _curve(points: Points) -> str:
     for _, column in sorted(columns.items()):
         ends = (column[0], min(column, key=lambda p: p[1]), max(column, key=lambda p: p[1]), column[-1])
         kept += dict.fromkeys(sorted(ends, key=column.index))
-    return "M" + "L".join(f"{svg.n(px)} {svg.n(py)}" for px, py in kept)
+    return svg.joined(kept)

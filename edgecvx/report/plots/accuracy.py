@@ -1,4 +1,4 @@
-"""Plots as inline SVG: numbers in, markup out, nothing to load and nothing to run.
+"""Plots of how well artifacts answer.
 
 Colours, fonts and line widths are the page's (``assets/report.css.j2``): an element here only says what it is, by its
 class, so that one plot serves both colour schemes and the printer. Every plot carries a title and a sentence that says
@@ -8,119 +8,98 @@ what it shows; text is escaped where it enters.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from itertools import pairwise
 
 from edgecvx.report import svg
-from edgecvx.results.accuracy import ClassResult, Histogram, Interval, LayerError, RunningDelta, VerdictKind
+from edgecvx.report.markup import NARROW, WIDE, Html
+from edgecvx.results.accuracy import ArtifactOutcome, ClassResult, Histogram, Interval, LayerError, RunningDelta
 from edgecvx.results.figures import MINUS, counted, decibels, percent, points, signed, span
 from edgecvx.results.texts import shorten
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ForestRow:
-    """One artifact of a forest plot."""
-
-    label: str
-    verdict: VerdictKind
-    delta: float
-    interval: Interval
-    allowed_drop: float | None
-    """As a positive fraction."""
-
-
-def forest(rows: Sequence[ForestRow], *, width: int = svg.WIDE) -> str:
-    """Each artifact's change in top-1 with its 95% interval, against what is allowed.
+def forest(outcomes: Sequence[ArtifactOutcome], *, width: int = WIDE) -> Html:
+    """Each artifact's change in top-1 with its 95% interval, against what is allowed; those without one are left out.
 
     An interval is what decides: all of it right of the allowed drop passes, all of it left fails.
     """
-    beside = width >= 600
-    left = min(300.0, 24 + svg.CHARACTER * max(len(row.label) for row in rows)) if beside else 12.0
-    pitch, top = (38, 14) if beside else (56, 14)
-    bottom = top + pitch * len(rows)
-    scale = svg.Scale(**_forest_range(rows), start=left, end=width - (130 if beside else 14))
-    parts = list(svg.x_axis(scale, top, bottom, lambda v: points(v).removesuffix(".00"), ticks=6 if beside else 4))
-    parts.append(svg.line(scale(0), top, scale(0), bottom, "zero"))
-    for i, row in enumerate(rows):
-        parts.extend(_forest_row(row, scale, top + i * pitch, pitch, beside, width))
-    parts.append(
-        svg.text((scale.start + scale.end) / 2, bottom + 36, "change in top-1, percentage points", "axis-name")
-    )
-    told = "; ".join(f"{r.label}: {points(r.delta)} {span(r.interval)}, {r.verdict}" for r in rows)
-    return svg.figure(width, bottom + 44, "Change in top-1 accuracy", told, parts)
+    judged = [(o, o.top1) for o in outcomes if o.top1]
+    if not judged:
+        return Html()
+    rows = svg.Rows(width=width, names=[o.identity.file for o, _ in judged], pitch=38)
+    allowed = max(o.verdict.allowed_drop or 0.0 for o, _ in judged)
+    x = svg.Scale(**_reach([top1.interval for _, top1 in judged], allowed), **rows.ends)
+    top, bottom = rows.top, rows.bottom
+    parts = list(svg.x_axis(x, top, bottom, _short, ticks=6 if rows.beside else 4))
+    parts.append(svg.line(x(0), top, x(0), bottom, "zero"))
+    for i, (o, top1) in enumerate(judged):
+        if o.verdict.allowed_drop is not None:
+            end, above, below = x.clamp(-o.verdict.allowed_drop), rows.at(i), rows.at(i + 1)
+            parts.append(svg.rect(x.start, above, end - x.start, below - above, "forbidden"))
+            parts.append(svg.line(end, above, end, below, "allowed"))
+        parts += _whisker(x, rows.middle(i), top1.delta, top1.interval, o.verdict.kind)
+        parts += rows.label(i, f"{points(top1.delta)} {span(top1.interval)}", points(top1.delta))
+    parts.append(svg.axis_name(x, bottom, "change in top-1, percentage points"))
+    shows = "; ".join(f"{o.identity.file}: {points(t.delta)} {span(t.interval)}, {o.verdict.kind}" for o, t in judged)
+    return svg.figure(width, bottom + 44, "Change in top-1 accuracy", shows, parts)
 
 
-def _forest_range(rows: Sequence[ForestRow]) -> dict[str, float]:
+def _short(value: float) -> str:
+    return points(value).removesuffix(".00")
+
+
+def _reach(intervals: Sequence[Interval], allowed: float) -> dict[str, float]:
     """Far enough for the allowed drops and most intervals; what lies beyond is drawn as an arrow."""
-    allowed = max((row.allowed_drop or 0.0 for row in rows), default=0.0)
-    low = min(-1.6 * allowed, *(row.interval.low for row in rows), -0.002)
-    high = max(0.5 * allowed, *(row.interval.high for row in rows), 0.002)
-    reach = 8 * max(allowed, 0.01)
-    pad = 0.04 * (min(high, reach) - max(low, -reach))
-    return {"low": max(low, -reach) - pad, "high": min(high, reach) + pad}
+    low = min(-1.6 * allowed, *(i.low for i in intervals), -0.002)
+    high = max(0.5 * allowed, *(i.high for i in intervals), 0.002)
+    most = 8 * max(allowed, 0.01)
+    pad = 0.04 * (min(high, most) - max(low, -most))
+    return {"low": max(low, -most) - pad, "high": min(high, most) + pad}
 
 
-def _forest_row(row: ForestRow, scale: svg.Scale, top: float, pitch: float, beside: bool, width: int) -> Iterator[str]:
-    y = top + pitch / 2 if beside else top + pitch - 15
-    if row.allowed_drop is not None:
-        x = scale.clamp(-row.allowed_drop)
-        yield svg.rect(scale.start, top, x - scale.start, pitch, "forbidden")
-        yield svg.line(x, top, x, top + pitch, "allowed")
-    low, high, middle = scale.clamp(row.interval.low), scale.clamp(row.interval.high), scale.clamp(row.delta)
-    yield svg.line(low, y, high, y, f"whisker {row.verdict}")
-    for x, value, out in ((low, row.interval.low, -1), (high, row.interval.high, 1)):
-        if scale.low <= value <= scale.high:
-            yield svg.line(x, y - 5, x, y + 5, f"whisker {row.verdict}")
+def _whisker(x: svg.Scale, y: float, delta: float, interval: Interval, verdict: str) -> Iterator[str]:
+    low, high, middle = x.clamp(interval.low), x.clamp(interval.high), x.clamp(delta)
+    kind = f"whisker {verdict}"
+    yield svg.line(low, y, high, y, kind)
+    for end, value, out in ((low, interval.low, -6), (high, interval.high, 6)):
+        if x.low <= value <= x.high:
+            yield svg.line(end, y - 5, end, y + 5, kind)
         else:
-            yield svg.path(
-                f"M{svg.n(x - 6 * out)} {svg.n(y - 5)}L{svg.n(x)} {svg.n(y)}L{svg.n(x - 6 * out)} {svg.n(y + 5)}",
-                f"whisker {row.verdict}",
-            )
-    yield svg.rect(middle - 5, y - 5, 10, 10, f"centre {row.verdict}", radius=2)
-    label = row.label
-    figures = f"{points(row.delta)} {span(row.interval)}"
-    if beside:
-        yield svg.text(scale.start - 14, y + 4, shorten(label, 42), "label end")
-        yield svg.text(width, y + 4, figures, "value end")
-    else:
-        yield svg.text(scale.start, top + 18, shorten(label, 34), "label")
-        yield svg.text(scale.end, top + 18, points(row.delta), "value end")
+            yield svg.path(svg.joined([(end - out, y - 5), (end, y), (end - out, y + 5)]), kind)
+    yield svg.rect(middle - 5, y - 5, 10, 10, f"centre {verdict}", radius=2)
 
 
-def running(steps: Sequence[RunningDelta], allowed_drop: float | None, *, width: int = svg.NARROW) -> str:
+def running(steps: Sequence[RunningDelta], allowed_drop: float | None, *, width: int = NARROW) -> Html:
     """How the delta and its interval settle as pictures are added."""
     top, bottom, left = 12, 190, 46
     low = min(min(s.interval.low for s in steps[len(steps) // 6 :]), -1.3 * (allowed_drop or 0.0), -0.002)
     high = max(max(s.interval.high for s in steps[len(steps) // 6 :]), 0.002)
     x = svg.Scale(low=0, high=max(s.pictures for s in steps), start=left, end=width - 18)
     y = svg.Scale(low=low, high=high, start=bottom, end=top)
-    parts = list(svg.y_axis(y, left, width - 18, lambda v: points(v).removesuffix(".00"), ticks=4))
+    parts = list(svg.y_axis(y, left, width - 18, _short, ticks=4))
     parts += svg.x_labels(x, bottom, lambda v: f"{v:g}", ticks=4 if width < 600 else 8)
-    upper = [f"{svg.n(x(s.pictures))} {svg.n(y.clamp(s.interval.high))}" for s in steps]
-    lower = [f"{svg.n(x(s.pictures))} {svg.n(y.clamp(s.interval.low))}" for s in steps]
-    parts.append(svg.path("M" + "L".join([*upper, *reversed(lower)]) + "Z", "band"))
+    upper = [(x(s.pictures), y.clamp(s.interval.high)) for s in steps]
+    lower = [(x(s.pictures), y.clamp(s.interval.low)) for s in reversed(steps)]
+    parts.append(svg.path(svg.joined([*upper, *lower]) + "Z", "band"))
     if allowed_drop is not None:
         parts.append(svg.line(left, y(-allowed_drop), width - 18, y(-allowed_drop), "allowed"))
         parts.append(svg.text(width - 20, y(-allowed_drop) - 5, "allowed drop", "note end"))
     parts.append(svg.line(left, y(0), width - 18, y(0), "zero"))
-    parts.append(svg.path("M" + "L".join(f"{svg.n(x(s.pictures))} {svg.n(y.clamp(s.delta))}" for s in steps), "curve"))
-    parts.append(svg.text((left + width) / 2, bottom + 36, "pictures", "axis-name"))
+    parts.append(svg.path(svg.joined((x(s.pictures), y.clamp(s.delta)) for s in steps), "curve"))
+    parts.append(svg.axis_name(x, bottom, "pictures"))
     last = steps[-1]
     change = f"{points(last.delta)} {span(last.interval)}"
-    told = f"After {counted(last.pictures, 'picture')} the change in top-1 is {change} points."
-    return svg.figure(width, bottom + 44, "How the change settles, percentage points", told, parts)
+    shows = f"After {counted(last.pictures, 'picture')} the change in top-1 is {change} points."
+    return svg.figure(width, bottom + 44, "How the change settles, percentage points", shows, parts)
 
 
-def cosine_histogram(histogram: Histogram, *, width: int = svg.NARROW) -> str:
+def cosine_histogram(histogram: Histogram, *, width: int = NARROW) -> Html:
     """How far each picture's output turned away from the reference's; edges are decimal logarithms of 1 - cosine."""
     total = sum(histogram.counts)
     close = sum(c for c, end in zip(histogram.counts, histogram.edges[1:], strict=True) if end <= -4 + 1e-9)
-    told = (
-        f"{percent(close / total if total else 0, 1)} of {counted(total, 'picture')} have a cosine of at least 0.9999."
-    )
     return _bars(
         histogram,
         title="Distance of the outputs, 1 − cosine",
-        told=told,
+        shows=f"{percent(close / (total or 1), 1)} of {counted(total, 'picture')} have a cosine of at least 0.9999.",
         axis="1 − cosine, logarithmic; further left is closer",
         tick=lambda v: "10" + svg.superscript(round(v)),
         edge=lambda v: f"{10**v:.1e}",
@@ -129,14 +108,13 @@ def cosine_histogram(histogram: Histogram, *, width: int = svg.NARROW) -> str:
     )
 
 
-def confidence_histogram(histogram: Histogram, *, width: int = svg.NARROW) -> str:
+def confidence_histogram(histogram: Histogram, *, width: int = NARROW) -> Html:
     """How much more or less sure the artifact is of the class that the reference puts first."""
-    total = sum(histogram.counts)
-    told = f"Over {counted(total, 'picture')}; left of zero the artifact is less sure of the reference's answer."
+    total = counted(sum(histogram.counts), "picture")
     return _bars(
         histogram,
         title="Change in confidence",
-        told=told,
+        shows=f"Over {total}; left of zero the artifact is less sure of the reference's answer.",
         axis="change in probability of the reference's answer",
         tick=lambda v: signed(v, 2),
         edge=lambda v: signed(v, 3),
@@ -149,17 +127,17 @@ def _bars(
     histogram: Histogram,
     *,
     title: str,
-    told: str,
+    shows: str,
     axis: str,
     tick: Callable[[float], str],
     edge: Callable[[float], str],
     whole_ticks: bool,
     width: int,
-) -> str:
+) -> Html:
     """A histogram, cut to the bins that hold something, with two empty ones on either side and never fewer than ten."""
     filled = [i for i, c in enumerate(histogram.counts) if c]
     if not filled:
-        return ""
+        return Html()
     around = max(2, (11 - (filled[-1] - filled[0])) // 2)
     first = max(0, filled[0] - around)
     last = min(len(histogram.counts), max(filled[-1] + around + 1, first + 10))
@@ -168,22 +146,20 @@ def _bars(
     x = svg.Scale(low=edges[0], high=edges[-1], start=left, end=width - 18)
     y = svg.Scale(low=0, high=max(counts) * 1.06, start=bottom, end=top)
     parts = list(svg.y_axis(y, left, width - 18, lambda v: f"{v:g}", ticks=4))
-    for value, low, high in zip(counts, edges, edges[1:], strict=False):
+    for value, (low, high) in zip(counts, pairwise(edges), strict=True):
         if value:
             # A bin with one picture among thousands must still be seen.
-            height = max(1.5, bottom - y(value))
+            height, room = max(1.5, bottom - y(value)), max(1.0, x(high) - x(low) - 1.5)
             tip = f"{edge(low)} to {edge(high)}: {counted(value, 'picture')}"
-            parts.append(
-                svg.rect(x(low) + 0.75, bottom - height, max(1.0, x(high) - x(low) - 1.5), height, "bar", tip=tip)
-            )
+            parts.append(svg.rect(x(low) + 0.75, bottom - height, room, height, "bar", tip=tip))
     parts += svg.x_labels(x, bottom, tick, ticks=6, whole=whole_ticks)
     if edges[0] < 0 < edges[-1] and not whole_ticks:
         parts.append(svg.line(x(0), top, x(0), bottom, "zero"))
-    parts.append(svg.text((left + width) / 2, bottom + 36, axis, "axis-name"))
-    return svg.figure(width, bottom + 44, title, told, parts)
+    parts.append(svg.axis_name(x, bottom, axis))
+    return svg.figure(width, bottom + 44, title, shows, parts)
 
 
-def class_changes(classes: Sequence[ClassResult], *, width: int = svg.NARROW) -> str:
+def class_changes(classes: Sequence[ClassResult], *, width: int = NARROW) -> Html:
     """Per class: pictures lost to the left, gained to the right."""
     pitch, top = 30, 22
     bottom = top + pitch * len(classes)
@@ -209,11 +185,11 @@ def class_changes(classes: Sequence[ClassResult], *, width: int = svg.NARROW) ->
         if c.gained:
             parts.append(svg.text(middle + c.gained * unit + 6, y + 4, f"+{c.gained}", "value"))
     parts.append(svg.line(middle, top, middle, bottom, "zero"))
-    told = "; ".join(f"{c.label}: {c.lost} lost, {c.gained} gained of {c.pictures}" for c in classes)
-    return svg.figure(width, bottom + 8, "Classes that lost most", told, parts)
+    shows = "; ".join(f"{c.label}: {c.lost} lost, {c.gained} gained of {c.pictures}" for c in classes)
+    return svg.figure(width, bottom + 8, "Classes that lost most", shows, parts)
 
 
-def depth(layers: Sequence[LayerError], marked: Sequence[LayerError], *, width: int = svg.WIDE) -> str:
+def depth(layers: Sequence[LayerError], marked: Sequence[LayerError], *, width: int = WIDE) -> Html:
     """The signal-to-noise ratio of every inner tensor along the network: what arrives, and what is born there.
 
     Args:
@@ -230,29 +206,21 @@ def depth(layers: Sequence[LayerError], marked: Sequence[LayerError], *, width: 
     place = [
         (x(i), y.clamp(_shown(layer.sqnr_db)), y.clamp(_shown(layer.local_sqnr_db))) for i, layer in enumerate(layers)
     ]
-    parts.append(svg.path("M" + "L".join(f"{svg.n(px)} {svg.n(py)}" for px, py, _ in place), "curve"))
+    parts.append(svg.path(svg.joined((px, py) for px, py, _ in place), "curve"))
     suspected = {layer.name for layer in marked}
     for layer, (px, py, local) in zip(layers, place, strict=True):
         tip = f"{layer.name} ({layer.kind}): {decibels(layer.sqnr_db)}; born here {decibels(layer.local_sqnr_db)}"
         parts.append(svg.circle(px, py, 1.8, "arrived"))
-        parts.append(
-            svg.circle(
-                px,
-                local,
-                4.5 if layer.name in suspected else 3,
-                "suspect" if layer.name in suspected else "born",
-                tip=tip,
-            )
-        )
+        radius, kind = (4.5, "suspect") if layer.name in suspected else (3, "born")
+        parts.append(svg.circle(px, local, radius, kind, tip=tip))
     parts += _names(layers, marked, place, width)
     parts.append(svg.text((left + right) / 2, bottom + 26, "depth of the network →", "axis-name"))
     worst = min(layers, key=lambda layer: _shown(layer.local_sqnr_db))
-    told = (
-        f"{counted(len(layers), 'tensor')}; the largest error is born in {worst.name}, {decibels(worst.local_sqnr_db)}."
-    )
+    born = f"the largest error is born in {worst.name}, {decibels(worst.local_sqnr_db)}."
+    shows = f"{counted(len(layers), 'tensor')}; {born}"
     if marked:
-        told += " Standing out: " + ", ".join(layer.name for layer in marked) + "."
-    return svg.figure(width, bottom + 34, "Signal to noise along the depth, dB", told, parts)
+        shows += " Standing out: " + ", ".join(layer.name for layer in marked) + "."
+    return svg.figure(width, bottom + 34, "Signal to noise along the depth, dB", shows, parts)
 
 
 _CEILING = 156.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from xml.etree import ElementTree
 
@@ -9,11 +10,12 @@ import pytest
 import validation_sample as sample
 
 from edgecvx.accuracy.layers.compare import suspects
-from edgecvx.report import accuracy_plots as plots
 from edgecvx.report import svg
-from edgecvx.results.accuracy import Histogram, Interval
+from edgecvx.report.markup import NARROW, WIDE
+from edgecvx.report.plots import accuracy as plots
+from edgecvx.results.accuracy import ArtifactOutcome, Histogram, Interval
 
-WIDTHS = (svg.NARROW, svg.WIDE)
+WIDTHS = (NARROW, WIDE)
 
 
 def parse(svg: str) -> ElementTree.Element:
@@ -24,13 +26,13 @@ def by_class(svg: str, name: str) -> list[ElementTree.Element]:
     return [e for e in parse(svg).iter() if name in e.get("class", "").split()]
 
 
-def row(delta: float, half: float, allowed: float | None = 0.01) -> plots.ForestRow:
-    return plots.ForestRow(
-        label="a.onnx",
-        verdict="pass",
-        delta=delta,
-        interval=Interval(low=delta - half, high=delta + half),
-        allowed_drop=allowed,
+def row(delta: float, half: float, allowed: float | None = 0.01) -> ArtifactOutcome:
+    o = sample.outcome("a.onnx", "pass", lost=3, gained=4, closeness=-6.2)
+    assert o.top1
+    return dataclasses.replace(
+        o,
+        verdict=dataclasses.replace(o.verdict, allowed_drop=allowed),
+        top1=dataclasses.replace(o.top1, delta=delta, interval=Interval(low=delta - half, high=delta + half)),
     )
 
 

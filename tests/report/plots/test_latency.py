@@ -9,14 +9,15 @@ from xml.etree import ElementTree
 import benchmark_sample as sample
 import pytest
 
-from edgecvx.report import plots as dossier_plots
 from edgecvx.report import svg
 from edgecvx.report.join import DevicePart, Row, join
+from edgecvx.report.markup import NARROW, WIDE
+from edgecvx.report.plots import latency as plots
 from edgecvx.results import figures
 from edgecvx.results.latency import DeviceBench, Turn
 from edgecvx.results.texts import literal
 
-WIDTHS = (svg.NARROW, svg.WIDE)
+WIDTHS = (NARROW, WIDE)
 
 
 def part(bench: DeviceBench) -> DevicePart:
@@ -26,15 +27,15 @@ def part(bench: DeviceBench) -> DevicePart:
 
 def every_plot(width: int) -> dict[str, str]:
     device = part(sample.pi())
-    rows = dossier_plots.with_samples(device.rows)
+    rows = plots.with_samples(device.rows)
     ((row, run),) = [(r, r.measured.sustained) for r in rows if r.measured and r.measured.sustained]
     return {
-        "trade-off": dossier_plots.tradeoff(device.fronts[0], width=width),
-        "strips": dossier_plots.strips(rows, width=width),
-        "stages": dossier_plots.stages(dossier_plots.with_parts(rows), width=width),
-        "timeline": dossier_plots.timeline(rows, width=width),
-        "lasting": dossier_plots.lasting(row, run, width=width),
-        "in order": dossier_plots.in_order(rows[0], width=width),
+        "trade-off": plots.tradeoff(device.fronts[0], width=width),
+        "strips": plots.strips(rows, width=width),
+        "stages": plots.stages(plots.with_parts(rows), width=width),
+        "timeline": plots.timeline(rows, width=width),
+        "lasting": plots.lasting(row, run, width=width),
+        "in order": plots.in_order(rows[0], width=width),
     }
 
 
@@ -72,11 +73,11 @@ def with_outlier(times: float) -> Row:
 @pytest.mark.parametrize("times", [1.2, 3.0, 11.0, 4000.0])
 def test_the_slowest_run_is_drawn_and_named_and_squeezes_nobody(times: float) -> None:
     row = with_outlier(times)
-    drawn = dossier_plots.strips([row], width=svg.WIDE)
+    drawn = plots.strips([row], width=WIDE)
     (slowest,) = by_class(drawn, "slowest")
     assert figures.milliseconds(times * 20.0) in (slowest.findtext("title") or "")
     places = [x for x, _, _ in columns(drawn, "runs")]
-    assert float(slowest.get("cx", 0)) >= max(places) - dossier_plots.BAR
+    assert float(slowest.get("cx", 0)) >= max(places) - plots.BAR
     usual = sorted(places)[: int(0.9 * len(places))]
     assert usual[-1] - usual[0] > 250, "what is usual keeps its shape"
 
@@ -87,8 +88,8 @@ def test_every_run_is_counted_once_in_a_strip() -> None:
     assert row.measured
     steady = tuple(dataclasses.replace(t, samples_ns=(20_000_000,) * 10) for t in row.measured.model)
     equal = dataclasses.replace(row, measured=dataclasses.replace(row.measured, model=steady))
-    assert len(columns(dossier_plots.strips([equal]), "runs")) == 1
-    assert all(-height >= 3 for _, _, height in columns(dossier_plots.strips([row]), "runs"))
+    assert len(columns(plots.strips([equal]), "runs")) == 1
+    assert all(-height >= 3 for _, _, height in columns(plots.strips([row]), "runs"))
 
 
 def test_thinning_keeps_the_lowest_and_the_highest() -> None:
@@ -100,7 +101,7 @@ def test_thinning_keeps_the_lowest_and_the_highest() -> None:
         spoiled = (*samples[:at], 100_000_000, *samples[at + 1 :])
         turn = Turn(round=0, started=0.0, samples_ns=spoiled, parts_ns={}, yardstick_ns=None)
         many = dataclasses.replace(row, measured=dataclasses.replace(row.measured, model=(turn,)))
-        drawn = dossier_plots.in_order(many)
+        drawn = plots.in_order(many)
         assert len(drawn) < 20_000
         highest = min(y for _, y, _ in columns(drawn, "points"))
         assert highest == pytest.approx(svg.fitting([20.0, 100.0], 150, 10, pad=0.06)(100.0), abs=0.1)
@@ -109,7 +110,7 @@ def test_thinning_keeps_the_lowest_and_the_highest() -> None:
 def test_dominated_rows_are_hollow_and_name_who_beats_them() -> None:
     device = part(sample.laptop())
     (front,) = device.fronts
-    dots = by_class(dossier_plots.tradeoff(front), "dot")
+    dots = by_class(plots.tradeoff(front), "dot")
     assert len(dots) == len(front.rows)
     assert len([d for d in dots if "best" in d.get("class", "")]) == len(front.best)
     beaten = [d.findtext("title") or "" for d in dots if "best" not in d.get("class", "")]
@@ -118,14 +119,14 @@ def test_dominated_rows_are_hollow_and_name_who_beats_them() -> None:
 
 def test_a_quiet_machine_looks_quiet() -> None:
     """Turns within one percent of each other stay near the middle line."""
-    drawn = dossier_plots.timeline(dossier_plots.with_samples(part(sample.laptop()).rows))
+    drawn = plots.timeline(plots.with_samples(part(sample.laptop()).rows))
     ys = [y for _, y, _ in columns(drawn, "points")]
     assert max(ys) - min(ys) < 120
 
 
 def test_sensors_that_tell_nothing_have_no_panel() -> None:
-    assert by_class(dossier_plots.timeline(dossier_plots.with_samples(part(sample.laptop()).rows)), "sensor") == []
-    assert len(by_class(dossier_plots.timeline(dossier_plots.with_samples(part(sample.pi()).rows)), "sensor")) == 2
+    assert by_class(plots.timeline(plots.with_samples(part(sample.laptop()).rows)), "sensor") == []
+    assert len(by_class(plots.timeline(plots.with_samples(part(sample.pi()).rows)), "sensor")) == 2
 
 
 @pytest.mark.parametrize("values", [[5.0, 5.0], [1.0, 1.5, 3.9], [1.0, 4.1], [1e-6, 1e9], [7.0]])

@@ -1,0 +1,141 @@
+"""``edgecvx export``: a model for one or more targets."""
+
+from __future__ import annotations
+
+import enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from edgecvx.cli import show
+from edgecvx.errors import UsageError
+from edgecvx.results.figures import megabytes
+from edgecvx.spec import CALIBRATION_PICTURES, InputKind, Precision, Task, to_json
+
+
+class Weights(str, enum.Enum):
+    """The weights that go by a name; anything else is a file."""
+
+    AUTO = "auto"
+    IMAGENET = "imagenet"
+    DEMO = "demo"
+    RANDOM = "random"
+
+
+class Quantizer(str, enum.Enum):
+    """Who chooses the scales of an INT8 file."""
+
+    EDGECVX = "edgecvx"
+    NNCF = "nncf"
+
+
+class RangeEstimator(str, enum.Enum):
+    """How edgecvx chooses ranges."""
+
+    AUTO = "auto"
+    MINMAX = "minmax"
+    PERCENTILE = "percentile"
+    MSE = "mse"
+
+
+def export(
+    model: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODEL",
+            help="A variant (femto), a timm name with tag, a checkpoint file, or a transformers folder or hub id.",
+        ),
+    ],
+    target: Annotated[str, typer.Option("--target", "-t", help="One target, or several with commas.")],
+    precision: Annotated[Precision | None, typer.Option(help="Precision of the files (default fp32).")] = None,
+    fp16: Annotated[bool, typer.Option("--fp16", help="Short for --precision fp16.")] = False,
+    int8: Annotated[bool, typer.Option("--int8", help="Short for --precision int8.")] = False,
+    weights: Annotated[
+        str, typer.Option(metavar="auto|imagenet|demo|random|FILE", help="Which weights a named model gets.")
+    ] = Weights.AUTO.value,
+    task: Annotated[Task, typer.Option(help="What the files return.")] = Task.CLASSIFY,
+    image_size: Annotated[
+        int | None, typer.Option(metavar="N", help="Height and width, a multiple of 32; the checkpoint's by default.")
+    ] = None,
+    batch: Annotated[int, typer.Option(metavar="N", help="Pictures per run.")] = 1,
+    input_kind: Annotated[
+        InputKind, typer.Option("--input", help="Take normalized floats, or the picture's own bytes.")
+    ] = InputKind.FLOAT,
+    labels: Annotated[Path | None, typer.Option(metavar="FILE", help="Class names: one a line, or JSON.")] = None,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Where the files go.")] = Path(),
+    dump: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Also write the canonical and quantized graphs there.")
+    ] = None,
+    seed: Annotated[int, typer.Option(metavar="N", help="For --weights random.")] = 0,
+    calib: Annotated[
+        str,
+        typer.Option(
+            metavar="DIR|demo",
+            help="int8: a folder of pictures like those the network will see, or drawn ones.",
+        ),
+    ] = "demo",
+    calib_samples: Annotated[int, typer.Option(metavar="N", help="int8: how many of them.")] = CALIBRATION_PICTURES,
+    plan: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="int8: the .plan.json of an earlier export, not a calibration.")
+    ] = None,
+    quantizer: Annotated[Quantizer, typer.Option(help="int8: who chooses the scales.")] = Quantizer.EDGECVX,
+    estimator: Annotated[RangeEstimator, typer.Option(help="int8: how ranges are chosen.")] = RangeEstimator.AUTO,
+    as_json: show.AsJson = False,
+) -> None:
+    """Write a model for one or more targets; each file is run and proved, against FP32 PyTorch or its INT8 plan."""
+    from edgecvx.pipeline import export as run
+
+    chosen = _precision(precision, fp16, int8)
+    with show.progress() as on_step:
+        result = run(
+            model,
+            target=[name.strip() for name in target.split(",") if name.strip()],
+            precision=chosen,
+            weights=weights,
+            task=task,
+            image_size=image_size,
+            batch=batch,
+            input_kind=input_kind,
+            labels=labels,
+            out=out,
+            dump=dump,
+            seed=seed,
+            calib=calib,
+            calib_samples=calib_samples,
+            plan=plan,
+            quantizer=quantizer.value,
+            estimator=estimator.value,
+            on_step=on_step,
+        )
+    show.warnings(result.warnings)
+    if as_json:
+        artifacts = [
+            {"target": a.target, "path": str(a.path), "seconds": round(a.seconds, 3), "manifest": to_json(a.manifest)}
+            for a in result.artifacts
+        ]
+        show.json_object({"artifacts": artifacts, "warnings": list(result.warnings)})
+        return
+    proof = "their plan" if chosen.calibrated else "FP32 PyTorch"
+    table = Table(title=f"in {escape(str(out))}, proved against {proof}", **show.PLAIN)
+    for name in ("target", "file", "size", "error", "cosine", "time"):
+        table.add_column(name, overflow="fold")
+    for a in result.artifacts:
+        check = a.manifest.self_check
+        size = megabytes(sum(entry.bytes for entry in a.manifest.files))
+        table.add_row(
+            a.target, escape(a.path.name), size, f"{check.max_error:.1e}", f"{check.cosine:.6f}", f"{a.seconds:.1f} s"
+        )
+    show.out.print(table)
+    for note in dict.fromkeys(a.manifest.self_check.note for a in result.artifacts if a.manifest.self_check.note):
+        show.out.print(escape(note), style="dim")
+
+
+def _precision(precision: Precision | None, fp16: bool, int8: bool) -> Precision:
+    """The one precision that was asked for, by its name or its short option."""
+    asked = {p for p in (precision, Precision.FP16 if fp16 else None, Precision.INT8 if int8 else None) if p}
+    if len(asked) > 1:
+        raise UsageError(f"a file has one precision, not {' and '.join(sorted(p.value for p in asked))}")
+    return asked.pop() if asked else Precision.FP32

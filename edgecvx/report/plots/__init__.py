@@ -1,0 +1,1 @@
+"""The plots of a report: values in, inline SVG out, with nothing to load and nothing to run."""
