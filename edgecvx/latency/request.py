@@ -18,19 +18,11 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from edgecvx.board import PROTOCOL
-from edgecvx.board.engines.settings import (
-    COREML_UNITS,
-    ONNX_FALLBACKS,
-    OPENVINO_PRECISIONS,
-    OPTIONS,
-    TFLITE_DELEGATES,
-    TFLITE_INTERPRETERS,
-)
+from edgecvx.board import PROTOCOL, engines
 from edgecvx.data import demo
 from edgecvx.data.dataset import DEMO, NO_TRUTH, open_data
 from edgecvx.data.preprocess import load_picture, prepare_batch
-from edgecvx.errors import ArtifactError, ImageError, RuntimeUnavailableError, UsageError, one_of
+from edgecvx.errors import ArtifactError, ImageError, RuntimeUnavailableError, UsageError
 from edgecvx.inspection.artifact import inspect
 from edgecvx.latency.devices.base import PATIENCE
 from edgecvx.latency.devices.job import Job
@@ -38,8 +30,8 @@ from edgecvx.manifest import Manifest, locate, read_manifest, verify_files
 from edgecvx.results.accuracy import ArtifactIdentity
 from edgecvx.results.identity import identity_of, told_apart
 from edgecvx.results.latency import Measured, Protocol
-from edgecvx.runtimes import check_threads
-from edgecvx.runtimes.base import Array
+from edgecvx.runtimes import check_runtime, check_threads
+from edgecvx.runtimes.base import Array, translate_errors
 from edgecvx.runtimes.proof import limit_of, probes_for, remedy
 from edgecvx.spec import PreprocessSpec, Task, to_json
 
@@ -48,14 +40,6 @@ PICTURES = 8
 _PHOTO = (640, 480)
 """Pixels of a drawn picture: what a camera module gives a classifier."""
 _SUFFIXES = {"onnx": (".onnx",), "openvino": (".xml", ".bin"), "tflite": (".tflite",)}
-_VALUES: Mapping[str, tuple[str, ...]] = {
-    "interpreter": tuple(TFLITE_INTERPRETERS),
-    "delegate": TFLITE_DELEGATES,
-    "fallback": ONNX_FALLBACKS,
-    "precision": OPENVINO_PRECISIONS,
-    "compute_units": tuple(COREML_UNITS),
-}
-"""Options with values that are known everywhere; which providers and devices there are, a device tells."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,21 +57,18 @@ def read_choice(text: str) -> RuntimeChoice:
         UsageError: Name, key or value is unknown.
     """
     name, colon, rest = text.partition(":")
-    if name not in OPTIONS:
-        raise one_of("runtime", name, tuple(OPTIONS))
+    check_runtime(name)
     options: dict[str, str] = {}
-    if colon and not OPTIONS[name]:
+    if colon and not engines.engine(name).OPTIONS:
         raise UsageError(f"--runtime {text} does not work: {name} has no options")
     for pair in rest.split(",") if colon else ():
         key, equals, value = pair.partition("=")
         if not equals or not value:
             raise UsageError(f"--runtime {text} does not work: after the colon it takes KEY=VALUE, with commas between")
-        if key not in OPTIONS[name]:
-            raise one_of(f"option of {name}", key, OPTIONS[name])
+        with translate_errors(name):
+            engines.check_options(name, {key: value}, engines.engine(name).OPTIONS)
         if key in options:
             raise UsageError(f"--runtime {text} says {key} twice: another choice is another --runtime")
-        if key in _VALUES and value not in _VALUES[key]:
-            raise one_of(key, value, _VALUES[key])
         options[key] = value
     return RuntimeChoice(runtime=name, options=options)
 
@@ -105,8 +86,7 @@ class Contestant:
         artifact, _ = locate(Path(path))
         manifest = read_manifest(artifact)
         verify_files(manifest, artifact.parent)
-        if manifest.runtime not in OPTIONS:
-            raise one_of("runtime", manifest.runtime, tuple(OPTIONS))
+        check_runtime(manifest.runtime)
         return cls(path=artifact, manifest=manifest)
 
     @property

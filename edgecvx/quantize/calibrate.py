@@ -10,7 +10,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
@@ -19,10 +19,8 @@ from numpy.typing import NDArray
 from edgecvx.errors import EdgecvxError
 from edgecvx.graph.rewrite import name_of, shape_of
 from edgecvx.quantize.observed import HalfStatistics, PointStatistics, Statistics
-from edgecvx.runtimes.onnxruntime import open_session
-
-if TYPE_CHECKING:
-    from edgecvx.runtimes.onnxruntime import OnnxRuntimeSession
+from edgecvx.runtimes import open_session
+from edgecvx.runtimes.base import Session
 
 Array = NDArray[Any]
 
@@ -150,7 +148,7 @@ def _by_channel(values: Array) -> Array:
     return values.reshape(values.shape[1], -1).astype(np.float32, copy=False)
 
 
-def _session(graph: ir.Model, tensors: Iterable[str], threads: int) -> OnnxRuntimeSession:
+def _session(graph: ir.Model, tensors: Iterable[str], threads: int) -> Session:
     """The graph for one picture at a time, returning the tensors that it computes."""
     model = graph.clone()
     for value in (*model.graph.inputs, *(v for node in model.graph for v in node.outputs)):
@@ -160,4 +158,4 @@ def _session(graph: ir.Model, tensors: Iterable[str], threads: int) -> OnnxRunti
     with tempfile.TemporaryDirectory(prefix="edgecvx-") as folder:
         path = Path(folder) / "calibrate.onnx"
         path.write_bytes(ir.to_proto(model).SerializeToString())
-        return open_session(path, threads=threads)
+        return open_session("onnxruntime", path, threads=threads, isolated=False)

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Optional
 
 from edgecvx.board.device.files import ROOT, cpuinfo, sysctl
 
@@ -84,11 +85,11 @@ _APPLE = {
 class Processor:
     """A processor, as far as it decides what a runtime computes."""
 
-    name: str | None
+    name: Optional[str]  # noqa: UP045  # the runner's reader evaluates it, on Python 3.9 too
     """Its own, ``Cortex-A76``; None where it tells none."""
     machine: str
     """``x86_64``, ``aarch64``, …"""
-    kind: str | None
+    kind: Optional[str]  # noqa: UP045
     """Its class, one of ``KINDS``; None where it cannot be told, which is the same class as no other."""
     instructions: tuple[str, ...]
     """Those that matter; none where they cannot be told."""

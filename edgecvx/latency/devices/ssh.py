@@ -19,7 +19,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from edgecvx.board import MARK
-from edgecvx.board.engines.sessions import COMPILED
+from edgecvx.board.engines import COMPILED
 from edgecvx.errors import DeviceError, UsageError
 from edgecvx.latency.devices.base import check_told, follow, longest_line, longest_silence
 from edgecvx.latency.devices.collect import Collector
