@@ -13,13 +13,13 @@ import torch
 from numpy.typing import NDArray
 from onnx.reference import ReferenceEvaluator
 from onnx.reference.op_run import OpRun
+from opening import OpenSession
 from support import network, relative_error
 
 from edgecvx.export.base import Lowered
 from edgecvx.graph.canonical import build_canonical
 from edgecvx.graph.fold import fold, fold_uint8_input
 from edgecvx.models.convnext import ConvNeXt, outputs_of
-from edgecvx.runtimes.base import OpenSession
 from edgecvx.spec import InputKind, PreprocessSpec, Task
 
 NETWORKS: dict[str, dict[str, Any]] = {

@@ -22,6 +22,7 @@ from support import network, probe, relative_error
 
 pytest.importorskip("onnxruntime")
 
+from opening import open_onnxruntime as open_session
 from quantized import images_of, quantized, run_onnx
 
 from edgecvx.errors import ExportError, UsageError
@@ -31,7 +32,6 @@ from edgecvx.export.onnx.lower import OnnxOptions, lower, read_ops
 from edgecvx.graph.rewrite import is_constant
 from edgecvx.models.convnext import ConvNeXt, initialize
 from edgecvx.quantize.scheme import Role, Scheme
-from edgecvx.runtimes.onnxruntime import open_session
 from edgecvx.spec import ArchSpec, Precision, PreprocessSpec, Task
 from edgecvx.targets.onnx import TARGET
 

@@ -26,6 +26,7 @@ from support import assert_close, network, probe, relative_error
 
 pytest.importorskip("onnxruntime")
 
+from opening import open_onnxruntime as open_session
 from quantized import images_of, quantized, run_onnx
 
 from edgecvx.errors import ExportError, UsageError
@@ -34,7 +35,6 @@ from edgecvx.export.onnx.lower import read_ops
 from edgecvx.export.tensorrt.lower import IR_VERSION, OPSET, SUFFIX, TensorRTOptions, lower
 from edgecvx.models.convnext import ConvNeXt, initialize
 from edgecvx.quantize.scheme import Scheme
-from edgecvx.runtimes.onnxruntime import open_session
 from edgecvx.spec import ArchSpec, Precision, PreprocessSpec, Task, TensorSpec
 from edgecvx.targets.tensorrt import INT8 as SCHEME
 
