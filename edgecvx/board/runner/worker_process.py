@@ -136,4 +136,4 @@ def _processor_ns(pid: int) -> int | None:
 
 def place() -> str:
     """Where ``edgecvx`` lies for an import: the runner's zip file, or the folder around the package."""
-    return str(Path(__file__).absolute().parents[2])
+    return str(Path(__file__).absolute().parents[3])
