@@ -30,8 +30,8 @@ from edgecvx.manifest import Manifest, locate, read_manifest, verify_files
 from edgecvx.results.accuracy import ArtifactIdentity
 from edgecvx.results.identity import identity_of, told_apart
 from edgecvx.results.latency import Measured, Protocol
-from edgecvx.runtimes import check_runtime, check_threads
-from edgecvx.runtimes.base import Array, translate_errors
+from edgecvx.runtimes import check_threads
+from edgecvx.runtimes.base import Array, check_runtime, translate_errors
 from edgecvx.runtimes.proof import limit_of, probes_for, remedy
 from edgecvx.spec import PreprocessSpec, Task, to_json
 

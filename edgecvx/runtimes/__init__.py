@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
-from edgecvx.errors import RuntimeUnavailableError, UsageError, one_of
+from edgecvx.errors import RuntimeUnavailableError, UsageError
 from edgecvx.runtimes.base import RUNTIMES as RUNTIMES
-from edgecvx.runtimes.base import Session
+from edgecvx.runtimes.base import Session, check_runtime
 from edgecvx.runtimes.engine import open_engine, version
 
 NO_OPTIONS: Mapping[str, str] = MappingProxyType({})
@@ -45,7 +45,6 @@ class Availability:
 
 def availability(name: str) -> Availability:
     """Looks whether a runtime is installed, and in which version."""
-    check_runtime(name)
     try:
         return Availability(runtime=name, version=version(name), hint="")
     except RuntimeUnavailableError as error:
@@ -81,13 +80,3 @@ def open_session(
 
         return IsolatedSession(runtime, path, threads=threads, options=options)
     return open_engine(runtime, path, threads=threads, options=options)
-
-
-def check_runtime(name: str) -> None:
-    """Refuses a name that no runtime has.
-
-    Raises:
-        UsageError: It is such a name.
-    """
-    if name not in RUNTIMES:
-        raise one_of("runtime", name, tuple(RUNTIMES))

@@ -39,6 +39,16 @@ RUNTIMES: dict[str, str] = {
 """Name -> extra that installs it. Torch is not here: it opens no artifact, it is the reference."""
 
 
+def check_runtime(name: str) -> None:
+    """Refuses a name that no runtime has.
+
+    Raises:
+        UsageError: It is such a name.
+    """
+    if name not in RUNTIMES:
+        raise one_of("runtime", name, tuple(RUNTIMES))
+
+
 class Session(Protocol):
     """An open file."""
 

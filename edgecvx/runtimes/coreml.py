@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 from edgecvx.errors import UsageError
@@ -35,20 +34,10 @@ def load(engine: ModuleType, options: Mapping[str, str]) -> Any:
     if options.get("executor", "native" if NATIVE else "reference") == "reference":
         if "compute_units" in options:
             raise UsageError("compute_units only goes with Core ML on a Mac; the reference executor runs on the CPU")
-        return _Reference(is_fp16)
+        return SimpleNamespace(open=lambda path, threads, name: ReferenceSession(path, fp16=is_fp16))
     if not NATIVE:
         raise UsageError("Core ML runs on a Mac only; use executor=reference here")
     if is_fp16:
         raise UsageError("fp16=1 only goes with executor=reference; natively the file and the hardware decide")
     import_coremltools()  # without what it drags along, before the engine imports it
     return engine.Runtime(options)
-
-
-class _Reference:
-    """The reference executor where an engine would be; it takes no threads, as it is not there to be fast."""
-
-    def __init__(self, fp16: bool) -> None:
-        self._fp16 = fp16
-
-    def open(self, path: Path, threads: int | None, name: str) -> ReferenceSession:
-        return ReferenceSession(path, fp16=self._fp16)

@@ -20,7 +20,7 @@ from edgecvx.board import engines
 from edgecvx.board.engines import base
 from edgecvx.errors import EdgecvxError, RuntimeFailedError
 from edgecvx.runtimes import coreml, files, tensorrt_engine
-from edgecvx.runtimes.base import Array, check_batch, translate_errors
+from edgecvx.runtimes.base import Array, check_batch, check_runtime, translate_errors
 from edgecvx.spec import TensorSpec
 
 
@@ -64,7 +64,9 @@ def version(runtime: str) -> str:
 
     Raises:
         RuntimeUnavailableError: Nothing is.
+        UsageError: There is no such runtime.
     """
+    check_runtime(runtime)
     with translate_errors(runtime):
         found = str(engines.engine(runtime).version())
     return f"{found} (reference executor)" if engine_of(runtime) != runtime else found

@@ -31,6 +31,7 @@ from edgecvx.board.engines.tensorrt import (
 )
 from edgecvx.errors import RuntimeFailedError, RuntimeUnavailableError, UsageError
 from edgecvx.manifest import file_sha256, locate, read_manifest, verify_files, write_atomically
+from edgecvx.runtimes import files
 from edgecvx.runtimes.base import translate_errors
 
 TRTEXEC = Path("/usr/src/tensorrt/bin/trtexec")
@@ -105,13 +106,10 @@ def build_file(
 
 def find_engine(loaded: Runtime, path: Path, options: Mapping[str, str]) -> Path:
     """The engine of an ONNX file for this GPU and TensorRT; built now, which takes minutes, with ``build=yes``."""
-    if not path.is_file():
-        raise RuntimeFailedError(f"there is no file {path.name}")
+    files.existing(loaded, path, options)
     folder = Path(options["engines"]) if "engines" in options else engines_folder()
     key = loaded.key(file_sha256(path))
-    if (folder / key.name).is_file():
-        return folder / key.name
-    if options.get("build", "no") == "no":
+    if options.get("build", "no") == "no" and not (folder / key.name).is_file():
         raise RuntimeFailedError(
             f"{path.name} has no engine yet for {key.device.name} and TensorRT {key.version}: "
             f"run edgecvx build-engine {path.name} once"

@@ -26,7 +26,8 @@ from edgecvx.runtimes import artifact as opening
 from edgecvx.runtimes import coreml, open_session, proof
 from edgecvx.runtimes.artifact import load
 from edgecvx.runtimes.base import run_batches
-from edgecvx.runtimes.proof import COARSEST, LEAST, NOISE, engine_of, limit_of, probes_for, question, remedy
+from edgecvx.runtimes.engine import engine_of
+from edgecvx.runtimes.proof import COARSEST, LEAST, NOISE, limit_of, probes_for, question, remedy
 from edgecvx.spec import Precision, to_json
 
 
