@@ -136,10 +136,10 @@ def _kind(root: Path) -> str | None:
     blocks, machine = cpuinfo(root), platform.machine().lower()
     if not blocks:  # an Apple, which does not tell whether it has VNNI beside AVX-512
         return None if "avx512bw" in features else kind_of(features, arm=machine == "arm64")
-    told_by_arm = any("Features" in block for block in blocks)
-    if root == ROOT and told_by_arm is not machine.startswith(("aarch64", "arm")):
+    is_arm = any("Features" in block for block in blocks)
+    if root == ROOT and is_arm is not machine.startswith(("aarch64", "arm")):
         return None  # an emulator shows its host's processor
-    return kind_of(features, arm=told_by_arm)
+    return kind_of(features, arm=is_arm)
 
 
 def _apple_features(root: Path) -> set[str] | None:

@@ -71,6 +71,15 @@ def test_a_package_is_described_as_the_reference_executor_reads_it(case: str, tm
     assert session.backend == "compute units all"
 
 
+def test_a_shape_that_the_description_leaves_out_is_read_from_the_program(tmp_path: Path, a_mac: None) -> None:
+    """Core ML may leave an output's shape out of it."""
+    path = saved("features", tmp_path)
+    session, described = opened(path), ReferenceSession(path).outputs
+    for value in session._written:
+        value.type.multiArrayType.ClearField("shape")
+    assert [output.shape for output in session.outputs] == [spec.shape for spec in described]
+
+
 @pytest.mark.parametrize("case", CASES)
 def test_what_is_timed_is_what_is_validated(case: str, tmp_path: Path, a_mac: None) -> None:
     path = saved(case, tmp_path)
