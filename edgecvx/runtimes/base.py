@@ -15,8 +15,15 @@ from numpy.typing import NDArray
 
 from edgecvx.board import engines
 from edgecvx.board.batches import in_batches
-from edgecvx.board.engines.base import Absent, Missing, OptionRefused, Refused, UnknownOption
-from edgecvx.board.engines.tensorrt import Unreadable, Untrusted
+from edgecvx.board.engines.base import (
+    Absent,
+    Missing,
+    OptionRefused,
+    Refused,
+    UnknownOption,
+    Unreadable,
+    Untrusted,
+)
 from edgecvx.errors import (
     ArtifactError,
     RuntimeFailedError,

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
 from edgecvx.errors import UsageError
-from edgecvx.export.coreml.importing import import_coremltools
-from edgecvx.export.coreml.importing import quiet as quiet
-from edgecvx.runtimes.mil.executor import KIND, ReferenceSession
+from edgecvx.runtimes.mil import KIND
 
 NATIVE = sys.platform == "darwin"
 CHECK_NOTE = "" if NATIVE else KIND
@@ -30,6 +29,9 @@ def load(engine: ModuleType, options: Mapping[str, str]) -> Any:
     Raises:
         UsageError: An option does not go with the executor.
     """
+    from edgecvx.export.coreml.importing import import_coremltools
+    from edgecvx.runtimes.mil.executor import ReferenceSession
+
     is_fp16 = options.get("fp16") == "1"
     if options.get("executor", "native" if NATIVE else "reference") == "reference":
         if "compute_units" in options:
@@ -41,3 +43,10 @@ def load(engine: ModuleType, options: Mapping[str, str]) -> Any:
         raise UsageError("fp16=1 only goes with executor=reference; natively the file and the hardware decide")
     import_coremltools()  # without what it drags along, before the engine imports it
     return engine.Runtime(options)
+
+
+def quiet() -> AbstractContextManager[None]:
+    """Holds back what coremltools prints while a package is opened."""
+    from edgecvx.export.coreml.importing import quiet
+
+    return quiet()

@@ -19,7 +19,7 @@ import numpy as np
 from edgecvx.board import engines
 from edgecvx.board.engines import base
 from edgecvx.errors import EdgecvxError, RuntimeFailedError
-from edgecvx.runtimes import coreml, files, tensorrt_engine
+from edgecvx.runtimes import coreml, files
 from edgecvx.runtimes.base import Array, check_batch, check_runtime, translate_errors
 from edgecvx.spec import TensorSpec
 
@@ -37,13 +37,20 @@ class _Particular:
     """Holds back what opening prints."""
 
 
+def _find_engine(loaded: Any, path: Path, options: Mapping[str, str]) -> Path:
+    from edgecvx.runtimes.tensorrt_engine import find_engine
+
+    return find_engine(loaded, path, options)
+
+
 _PARTICULAR: Mapping[str, _Particular] = {
     "openvino": _Particular(prepare=files.check_ir),
     "tflite": _Particular(prepare=files.check_tflite, quiet=files.silence),
     "coreml": _Particular(
         options=coreml.OPTIONS, load=coreml.load, prepare=lambda loaded, path, options: path, quiet=coreml.quiet
     ),
-    "tensorrt": _Particular(options=tensorrt_engine.OPTIONS, prepare=tensorrt_engine.find_engine),
+    # The folder of the engines, if not the user's cache, and whether one that is not there is built now.
+    "tensorrt": _Particular(options={"engines": (), "build": ("no", "yes")}, prepare=_find_engine),
 }
 
 

@@ -12,7 +12,7 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,8 +36,6 @@ from edgecvx.runtimes.base import translate_errors
 
 TRTEXEC = Path("/usr/src/tensorrt/bin/trtexec")
 """Where JetPack and NVIDIA's packages put it."""
-OPTIONS: Mapping[str, Sequence[str]] = {"engines": (), "build": ("no", "yes")}
-"""Of a session: the folder of the engines, if not the user's cache, and whether one that is not there is built now."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -54,6 +54,14 @@ class Missing(Refused):
         self.package = package
 
 
+class Unreadable(Refused):
+    """TensorRT cannot open an engine: it is damaged, or of another TensorRT."""
+
+
+class Untrusted(Refused):
+    """Another user could have written an engine, and an engine is code."""
+
+
 @dataclass(frozen=True)
 class Tensor:
     """An input or output of a file."""

@@ -19,7 +19,17 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from edgecvx.board.engines.base import THE_FILE, Absent, Refused, Session, Tensor, one_line, tensor
+from edgecvx.board.engines.base import (
+    THE_FILE,
+    Absent,
+    Refused,
+    Session,
+    Tensor,
+    Unreadable,
+    Untrusted,
+    one_line,
+    tensor,
+)
 from edgecvx.board.engines.nvidia import Device, Driver, Stream
 from edgecvx.board.places import cache_folder
 
@@ -33,14 +43,6 @@ ABSENT = (
     "TensorRT is not installed here: on a Jetson it comes with JetPack (sudo apt install nvidia-jetpack; a virtual "
     "environment sees it with --system-site-packages), elsewhere: pip install 'edgecvx[tensorrt]'"
 )
-
-
-class Unreadable(Refused):
-    """TensorRT cannot open an engine: it is damaged, or of another TensorRT."""
-
-
-class Untrusted(Refused):
-    """Another user could have written an engine, and an engine is code."""
 
 
 @dataclass(frozen=True)

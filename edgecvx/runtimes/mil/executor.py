@@ -24,13 +24,12 @@ from numpy.typing import NDArray
 from edgecvx.errors import ArtifactError, RuntimeFailedError
 from edgecvx.export.coreml.program import Feature, Named, Op, Package, Type, read_package
 from edgecvx.export.coreml.reader import read_ops as read_ops
+from edgecvx.runtimes.mil import KIND
 from edgecvx.runtimes.mil.half import half
 from edgecvx.runtimes.mil.ops import CONSTANT_OPS, OPS
 from edgecvx.spec import TensorSpec
 
 Array = NDArray[Any]
-
-KIND = "reference executor: a check of the program's arithmetic, not of Apple's hardware"
 
 
 class ReferenceSession:

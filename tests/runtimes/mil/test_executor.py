@@ -28,7 +28,8 @@ from opening import open_coreml
 from edgecvx.errors import ArtifactError, EdgecvxError, RuntimeFailedError, RuntimeUnavailableError, UsageError
 from edgecvx.export.coreml.importing import import_coremltools
 from edgecvx.export.coreml.program import load_protos
-from edgecvx.runtimes.mil.executor import KIND, ReferenceSession, read_ops
+from edgecvx.runtimes.mil import KIND
+from edgecvx.runtimes.mil.executor import ReferenceSession, read_ops
 from edgecvx.runtimes.mil.ops import OPS, erf
 from edgecvx.spec import Precision
 
