@@ -33,8 +33,9 @@ from edgecvx.manifest import Manifest, Quantized, SelfCheck
 from edgecvx.proof.selfcheck import closeness, self_check
 from edgecvx.quantize.plan import dump_plan
 from edgecvx.quantize.request import USUAL_REFINEMENTS, PlanRequest
-from edgecvx.runtimes import availability, open_session, runtime_module
+from edgecvx.runtimes import availability, open_session
 from edgecvx.runtimes.base import run_batches
+from edgecvx.runtimes.engine import check_note
 from edgecvx.runtimes.proof import prove
 from edgecvx.spec import CALIBRATION_PICTURES, InputKind, ModelSpec, Precision, PreprocessSpec, Task
 from edgecvx.targets import get_target
@@ -425,7 +426,7 @@ def _note(target: Target) -> str:
     """What a reader of the check's figures has to know about where it was run."""
     if target.format.proved_in:
         return f"{target.title}'s file, checked in {target.format.proved_in}; not run in {target.format.runtime}"
-    return str(getattr(runtime_module(target.format.runtime), "CHECK_NOTE", ""))
+    return check_note(target.format.runtime)
 
 
 def _quantized(

@@ -9,15 +9,12 @@ from __future__ import annotations
 
 import dataclasses
 import enum
-import functools
 import math
-import reprlib
-import types
-import typing
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
+from edgecvx.board.values import read
 from edgecvx.errors import EdgecvxError, UsageError
 
 T = TypeVar("T")
@@ -283,71 +280,4 @@ def from_json(cls: type[T], data: object, *, where: str = "value") -> T:
     Raises:
         EdgecvxError: A key is unknown or missing, or a value has the wrong type.
     """
-    return typing.cast(T, _read(cls, data, where))
-
-
-@functools.cache
-def _hints(cls: type) -> dict[str, Any]:
-    return typing.get_type_hints(cls)
-
-
-def _read(kind: Any, data: Any, where: str) -> Any:
-    """One value of type ``kind``; the recursion behind ``from_json``."""
-    origin, args = typing.get_origin(kind), typing.get_args(kind)
-    if dataclasses.is_dataclass(kind):
-        return _read_dataclass(typing.cast(type, kind), data, where)
-    if origin in (types.UnionType, typing.Union):
-        if data is None and type(None) in args:
-            return None
-        (inner,) = [a for a in args if a is not type(None)]
-        return _read(inner, data, where)
-    if origin is Literal:
-        if data in args:
-            return data
-        raise EdgecvxError(f"{where}: {reprlib.repr(data)} is not one of {', '.join(map(repr, args))}")
-    if origin is tuple:
-        fixed = args[-1] is not Ellipsis
-        if not isinstance(data, list) or (fixed and len(data) != len(args)):
-            raise EdgecvxError(
-                f"{where}: expected a list{f' of {len(args)}' if fixed else ''}, got {reprlib.repr(data)}"
-            )
-        inner_kinds = args if fixed else [args[0]] * len(data)
-        return tuple(_read(k, v, f"{where}[{i}]") for i, (k, v) in enumerate(zip(inner_kinds, data, strict=True)))
-    if origin in (dict, Mapping) or getattr(origin, "__name__", "") == "Mapping":
-        if not isinstance(data, dict):
-            raise EdgecvxError(f"{where}: expected an object, got {reprlib.repr(data)}")
-        return {k: _read(args[1], v, f"{where}.{k}") for k, v in data.items()}
-    if isinstance(kind, type) and issubclass(kind, enum.Enum):
-        try:
-            return kind(data)
-        except ValueError:
-            raise EdgecvxError(
-                f"{where}: {reprlib.repr(data)} is not one of {', '.join(m.value for m in kind)}"
-            ) from None
-    if kind is float and isinstance(data, int) and not isinstance(data, bool):
-        try:
-            return float(data)
-        except OverflowError:
-            raise EdgecvxError(f"{where}: {reprlib.repr(data)} is too large") from None
-    if kind is Any or (isinstance(data, kind) and not (kind in (int, float) and isinstance(data, bool))):
-        return data
-    raise EdgecvxError(f"{where}: expected {kind.__name__}, got {reprlib.repr(data)}")
-
-
-def _read_dataclass(cls: type, data: Any, where: str) -> Any:
-    if not isinstance(data, dict):
-        raise EdgecvxError(f"{where}: expected an object, got {reprlib.repr(data)}")
-    fields = {f.name: f for f in dataclasses.fields(cls)}
-    if unknown := sorted(set(data) - set(fields)):
-        raise EdgecvxError(f"{where}: unknown {', '.join(unknown)}")
-    required = {
-        n for n, f in fields.items() if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
-    }
-    if missing := sorted(required - set(data)):
-        raise EdgecvxError(f"{where}: missing {', '.join(missing)}")
-    hints = _hints(cls)
-    values = {name: _read(hints[name], item, f"{where}.{name}") for name, item in data.items()}
-    try:
-        return cls(**values)
-    except EdgecvxError as error:
-        raise type(error)(f"{where}: {error}") from None
+    return read(cls, data, where, EdgecvxError)

@@ -150,17 +150,3 @@ def refusal(name: str, here: str, there: str, output: str, off: float, limit: fl
         f"{name} computes something else on this processor ({here}) than where it was proved ({there}): "
         f"output {output!r} {how}"
     )
-
-
-def read_proof(data: Mapping[str, Any]) -> Proof:
-    """The proof that a host sent as plain values.
-
-    Raises:
-        KeyError, TypeError: It is none.
-    """
-    processor, outputs = data["processor"], data["outputs"]
-    return Proof(
-        processor=Processor(**{**processor, "instructions": tuple(processor["instructions"])}),
-        engine=str(data["engine"]),
-        outputs=tuple(Expected(**{**output, "values": tuple(map(tuple, output["values"]))}) for output in outputs),
-    )

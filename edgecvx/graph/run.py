@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecvx.board.batches import in_batches
-from edgecvx.board.engines.settings import import_onnxruntime
+from edgecvx.board.engines.onnxruntime import import_onnxruntime
 from edgecvx.errors import missing_package
 
 if TYPE_CHECKING:

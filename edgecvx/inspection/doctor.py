@@ -97,8 +97,7 @@ def _class(kind: str | None) -> str:
 
 def _runtime(name: str) -> Finding:
     found = availability(name)
-    _, extra = RUNTIMES[name]
-    hint = "" if found.version is not None else f"pip install 'edgecvx[{extra}]'"
+    hint = "" if found.version is not None else f"pip install 'edgecvx[{RUNTIMES[name]}]'"
     return Finding(name=name, version=found.version, purpose="runs artifacts", hint=hint)
 
 

@@ -18,19 +18,11 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from edgecvx.board import PROTOCOL
-from edgecvx.board.engines.settings import (
-    COREML_UNITS,
-    ONNX_FALLBACKS,
-    OPENVINO_PRECISIONS,
-    OPTIONS,
-    TFLITE_DELEGATES,
-    TFLITE_INTERPRETERS,
-)
+from edgecvx.board import PROTOCOL, engines
 from edgecvx.data import demo
 from edgecvx.data.dataset import DEMO, NO_TRUTH, open_data
 from edgecvx.data.preprocess import load_picture, prepare_batch
-from edgecvx.errors import ArtifactError, ImageError, RuntimeUnavailableError, UsageError, one_of
+from edgecvx.errors import ArtifactError, ImageError, RuntimeUnavailableError, UsageError
 from edgecvx.export.formats import get_format
 from edgecvx.files import verify_files
 from edgecvx.inspection.artifact import inspect
@@ -41,7 +33,7 @@ from edgecvx.results.accuracy import ArtifactIdentity
 from edgecvx.results.identity import distinct_names, identity_of
 from edgecvx.results.latency import Measured, Protocol
 from edgecvx.runtimes import check_threads
-from edgecvx.runtimes.base import Array
+from edgecvx.runtimes.base import Array, check_runtime, translate_errors
 from edgecvx.runtimes.proof import limit_of, probes_for, remedy
 from edgecvx.spec import PreprocessSpec, Task, to_json
 
@@ -49,14 +41,6 @@ PICTURES = 8
 """Pictures of the end-to-end part: enough that no cache holds them all decoded, few enough to copy to a board."""
 _PHOTO = (640, 480)
 """Pixels of a drawn picture: what a camera module gives a classifier."""
-_VALUES: Mapping[str, tuple[str, ...]] = {
-    "interpreter": tuple(TFLITE_INTERPRETERS),
-    "delegate": TFLITE_DELEGATES,
-    "fallback": ONNX_FALLBACKS,
-    "precision": OPENVINO_PRECISIONS,
-    "compute_units": tuple(COREML_UNITS),
-}
-"""Options with values that are known everywhere; which providers and devices there are, a device tells."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,21 +58,18 @@ def read_choice(text: str) -> RuntimeChoice:
         UsageError: Name, key or value is unknown.
     """
     name, colon, rest = text.partition(":")
-    if name not in OPTIONS:
-        raise one_of("runtime", name, tuple(OPTIONS))
+    check_runtime(name)
     options: dict[str, str] = {}
-    if colon and not OPTIONS[name]:
+    if colon and not engines.engine(name).OPTIONS:
         raise UsageError(f"--runtime {text} does not work: {name} has no options")
     for pair in rest.split(",") if colon else ():
         key, equals, value = pair.partition("=")
         if not equals or not value:
             raise UsageError(f"--runtime {text} does not work: after the colon it takes KEY=VALUE, with commas between")
-        if key not in OPTIONS[name]:
-            raise one_of(f"option of {name}", key, OPTIONS[name])
+        with translate_errors(name):
+            engines.check_options(name, {key: value}, engines.engine(name).OPTIONS)
         if key in options:
             raise UsageError(f"--runtime {text} says {key} twice: another choice is another --runtime")
-        if key in _VALUES and value not in _VALUES[key]:
-            raise one_of(key, value, _VALUES[key])
         options[key] = value
     return RuntimeChoice(runtime=name, options=options)
 
@@ -106,8 +87,7 @@ class ArtifactFiles:
         artifact, _ = locate(Path(path))
         manifest = read_manifest(artifact)
         verify_files(manifest, artifact.parent)
-        if manifest.runtime not in OPTIONS:
-            raise one_of("runtime", manifest.runtime, tuple(OPTIONS))
+        check_runtime(manifest.runtime)
         return cls(path=artifact, manifest=manifest)
 
     @property

@@ -10,7 +10,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
@@ -20,10 +20,8 @@ from edgecvx.errors import EdgecvxError
 from edgecvx.graph.values import for_one_picture, name_of
 from edgecvx.graph.writer import serialized
 from edgecvx.quantize.observed import HalfStatistics, PointStatistics, Statistics
-from edgecvx.runtimes.onnxruntime import open_session
-
-if TYPE_CHECKING:
-    from edgecvx.runtimes.onnxruntime import OnnxRuntimeSession
+from edgecvx.runtimes import open_session
+from edgecvx.runtimes.base import Session
 
 Array = NDArray[Any]
 
@@ -149,7 +147,7 @@ def _by_channel(values: Array) -> Array:
     return values.reshape(values.shape[1], -1).astype(np.float32, copy=False)
 
 
-def _session(graph: ir.Model, tensors: Iterable[str]) -> OnnxRuntimeSession:
+def _session(graph: ir.Model, tensors: Iterable[str]) -> Session:
     """The graph for one picture at a time, returning the tensors that it computes."""
     model = for_one_picture(graph)
     computed = {name_of(v): v for node in model.graph for v in node.outputs}
@@ -157,4 +155,4 @@ def _session(graph: ir.Model, tensors: Iterable[str]) -> OnnxRuntimeSession:
     with tempfile.TemporaryDirectory(prefix="edgecvx-") as folder:
         path = Path(folder) / "calibrate.onnx"
         path.write_bytes(serialized(model))
-        return open_session(path, threads=1)
+        return open_session("onnxruntime", path, threads=1, isolated=False)

@@ -21,7 +21,7 @@ import onnx.inliner
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from edgecvx.board.engines.settings import without_openvino_telemetry
+from edgecvx.board.engines.openvino import without_telemetry
 from edgecvx.errors import EdgecvxError, missing_package
 from edgecvx.graph.grids import Grid, as_float32, grid_of_range, room_for_bias
 from edgecvx.graph.qdq import DEQUANTIZE
@@ -157,7 +157,7 @@ def _tensor(seen: TensorPlan, grid: Grid) -> TensorPlan:
 
 def _load() -> Any:
     try:
-        with without_openvino_telemetry(), _quiet_output():
+        with without_telemetry(), _quiet_output():
             import nncf
     except ModuleNotFoundError as error:
         raise missing_package("NNCF", "nncf") from error

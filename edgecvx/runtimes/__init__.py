@@ -6,26 +6,17 @@ bad file takes nothing else with it.
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType, ModuleType
+from types import MappingProxyType
 
-from edgecvx.errors import RuntimeUnavailableError, UsageError, one_of
-from edgecvx.runtimes.base import Session
+from edgecvx.errors import RuntimeUnavailableError, UsageError
+from edgecvx.runtimes.base import RUNTIMES as RUNTIMES
+from edgecvx.runtimes.base import Session, check_runtime
+from edgecvx.runtimes.engine import open_engine, version
 
 NO_OPTIONS: Mapping[str, str] = MappingProxyType({})
-
-RUNTIMES: dict[str, tuple[str, str]] = {
-    "onnxruntime": ("edgecvx.runtimes.onnxruntime", "onnx"),
-    "openvino": ("edgecvx.runtimes.openvino", "openvino"),
-    "tflite": ("edgecvx.runtimes.tflite", "tflite"),
-    "coreml": ("edgecvx.runtimes.coreml", "coreml"),
-    "tensorrt": ("edgecvx.runtimes.tensorrt", "tensorrt"),
-}
-"""Name -> (module, extra that installs it). Torch is not here: it opens no artifact, it is the reference."""
-
 
 MOST_THREADS = 256
 """More than the processors of any device this is for; a runtime that is asked for far more may hang."""
@@ -52,17 +43,10 @@ class Availability:
     """How to get it, when it is missing."""
 
 
-def runtime_module(name: str) -> ModuleType:
-    """The module behind a runtime's name; importing it loads no framework yet."""
-    if name not in RUNTIMES:
-        raise one_of("runtime", name, tuple(RUNTIMES))
-    return importlib.import_module(RUNTIMES[name][0])
-
-
 def availability(name: str) -> Availability:
     """Looks whether a runtime is installed, and in which version."""
     try:
-        return Availability(runtime=name, version=str(runtime_module(name).version()), hint="")
+        return Availability(runtime=name, version=version(name), hint="")
     except RuntimeUnavailableError as error:
         return Availability(runtime=name, version=None, hint=str(error))
 
@@ -81,7 +65,7 @@ def open_session(
         runtime: A name out of ``RUNTIMES``.
         path: The file, or the folder of a package.
         threads: How many threads the runtime may use, at most ``MOST_THREADS``; None leaves it to the runtime.
-        options: What this runtime understands beyond that (see its module).
+        options: What this runtime understands beyond that (see ``edgecvx.board.engines`` and ``engine``).
         isolated: In a process of its own. Off for latency, where the way between processes must not be measured.
 
     Raises:
@@ -90,11 +74,9 @@ def open_session(
         UsageError: So many threads make no sense.
     """
     check_threads(threads)
+    check_runtime(runtime)
     if isolated:
         from edgecvx.runtimes.isolated import IsolatedSession
 
-        if runtime not in RUNTIMES:
-            raise one_of("runtime", runtime, tuple(RUNTIMES))
         return IsolatedSession(runtime, path, threads=threads, options=options)
-    session: Session = runtime_module(runtime).open_session(path, threads=threads, options=options)
-    return session
+    return open_engine(runtime, path, threads=threads, options=options)

@@ -6,16 +6,54 @@ way, so what is measured and compared is what runs on the device.
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edgecvx.board import engines
 from edgecvx.board.batches import in_batches
-from edgecvx.errors import RuntimeFailedError
+from edgecvx.board.engines.base import (
+    Absent,
+    Missing,
+    OptionRefused,
+    Refused,
+    UnknownOption,
+    Unreadable,
+    Untrusted,
+)
+from edgecvx.errors import (
+    ArtifactError,
+    RuntimeFailedError,
+    RuntimeUnavailableError,
+    UsageError,
+    missing_package,
+    one_of,
+)
 from edgecvx.spec import TensorSpec
 
 Array = NDArray[Any]
+
+RUNTIMES: dict[str, str] = {
+    "onnxruntime": "onnx",
+    "openvino": "openvino",
+    "tflite": "tflite",
+    "coreml": "coreml",
+    "tensorrt": "tensorrt",
+}
+"""Name -> extra that installs it. Torch is not here: it opens no artifact, it is the reference."""
+
+
+def check_runtime(name: str) -> None:
+    """Refuses a name that no runtime has.
+
+    Raises:
+        UsageError: It is such a name.
+    """
+    if name not in RUNTIMES:
+        raise one_of("runtime", name, tuple(RUNTIMES))
 
 
 class Session(Protocol):
@@ -55,11 +93,26 @@ def run_batches(session: Session, pictures: Array) -> dict[str, Array]:
     return in_batches(lambda part: session.run(np.stack(part)), pictures, session.inputs[0].shape[0])
 
 
-def dtype_of(name: str) -> Any:
-    """The ``TensorSpec`` name of a runtime's own name for a type, or a clear refusal."""
-    known = {"float32": "float32", "f32": "float32", "float": "float32", "float16": "float16", "f16": "float16"}
-    known |= {"uint8": "uint8", "u8": "uint8", "int8": "int8", "i8": "int8"}
-    key = name.lower().removeprefix("tensor(").removesuffix(")")
-    if key not in known:
-        raise RuntimeFailedError(f"this file has a tensor of type {name}, which edgecvx does not write or read")
-    return known[key]
+@contextlib.contextmanager
+def translate_errors(runtime: str) -> Iterator[None]:
+    """What an engine refuses, as an error of edgecvx."""
+    again = "delete it and run edgecvx build-engine again"
+    try:
+        yield
+    except UnknownOption as error:
+        raise one_of(error.what, error.value, error.known) from error
+    except OptionRefused as error:
+        raise UsageError(str(error)) from error
+    except Missing as error:
+        engine = engines.engine(runtime)
+        if error.package == engine.PACKAGE:
+            raise missing_package(f"{engine.TITLE} ({engine.PACKAGE})", RUNTIMES[runtime]) from error
+        raise RuntimeUnavailableError(f"{error.package} is not installed here: pip install {error.package}") from error
+    except Absent as error:
+        raise RuntimeUnavailableError(str(error)) from error
+    except Unreadable as error:
+        raise ArtifactError(f"{error}: {again}") from error
+    except Untrusted as error:
+        raise RuntimeFailedError(f"{error}: {again}, as root or as the user that runs it") from error
+    except Refused as error:
+        raise RuntimeFailedError(str(error)) from error

@@ -95,7 +95,7 @@ class IsolatedSession:
             send(stdin, request, arrays)
             header, answers = receive(_Patient(stdout, time.monotonic() + self._patience))
         except (EOFError, BrokenPipeError):
-            raise RuntimeFailedError(self._obituary(doing)) from None
+            raise RuntimeFailedError(self._exit_reason(doing)) from None
         except TimeoutError:
             self._child.kill()
             raise RuntimeFailedError(
@@ -107,7 +107,7 @@ class IsolatedSession:
             raise (kind if is_ours else RuntimeFailedError)(header["error"])
         return header, answers
 
-    def _obituary(self, doing: str) -> str:
+    def _exit_reason(self, doing: str) -> str:
         """How the child ended, in one line."""
         how, last = ending(self._child.wait(), self._chatter)
         return f"{self._runtime} {how} while {doing} {self._name}{last}; the file is damaged or not for this runtime"

@@ -22,8 +22,9 @@ from edgecvx.data.probe import probe_pictures
 from edgecvx.errors import ArtifactError
 from edgecvx.files import write_atomically
 from edgecvx.manifest import Manifest
-from edgecvx.runtimes import NO_OPTIONS, runtime_module
+from edgecvx.runtimes import NO_OPTIONS
 from edgecvx.runtimes.base import Array, Session, run_batches
+from edgecvx.runtimes.engine import engine_of, version
 from edgecvx.spec import Scales, TensorSpec, to_json
 
 LEAST: Mapping[int, float] = {
@@ -128,8 +129,8 @@ class Question:
         answers = run_batches(session, probes_for(manifest))
         output, error = difference(manifest.proof, answers)
         if not error <= self.limit:
-            told = refusal(name, self._here, self._there, output, error, self.limit)
-            raise ArtifactError(f"{told}; {remedy(manifest)}")
+            sentence = refusal(name, self._here, self._there, output, error, self.limit)
+            raise ArtifactError(f"{sentence}; {remedy(manifest)}")
         self._remember(error)
         return self._answered(error)
 
@@ -174,7 +175,7 @@ def question(manifest: Manifest, *, runtime: str | None = None, options: Mapping
     """
     name = runtime or manifest.runtime
     asked = Question(manifest=manifest, processor=this_processor(), engine=engine_of(name), version="", options=options)
-    return dataclasses.replace(asked, version=str(runtime_module(name).version())) if asked.arises else asked
+    return dataclasses.replace(asked, version=version(name)) if asked.arises else asked
 
 
 def check(
@@ -247,11 +248,6 @@ def remedy(manifest: Manifest) -> str:
     if manifest.precision.quantized:
         return "export it again with this edgecvx, or use fp32"
     return "try another version of its runtime, or export it for another target"
-
-
-def engine_of(runtime: str) -> str:
-    """What really runs a runtime's files on this machine."""
-    return str(getattr(runtime_module(runtime), "ENGINE", runtime))
 
 
 def _folder() -> Path:

@@ -7,32 +7,33 @@ installed, ``trtexec`` elsewhere. Tested with stand-ins for both that check what
 
 from __future__ import annotations
 
-import contextlib
 import re
 import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgecvx.board.engines.nvidia import Absent, Driver, Failed
+from edgecvx.board.engines.base import one_line
+from edgecvx.board.engines.nvidia import Driver
 from edgecvx.board.engines.tensorrt import (
     EngineKey,
-    Unreadable,
+    Runtime,
     build,
     check_version,
     engines_folder,
     load_tensorrt,
     read_trusted,
     short,
-    short_line,
 )
-from edgecvx.errors import ArtifactError, RuntimeFailedError, RuntimeUnavailableError, UsageError
+from edgecvx.errors import RuntimeFailedError, RuntimeUnavailableError, UsageError
 from edgecvx.files import file_sha256, verify_files, write_atomically
 from edgecvx.manifest import locate, read_manifest
+from edgecvx.runtimes import files
+from edgecvx.runtimes.base import translate_errors
 
 TRTEXEC = Path("/usr/src/tensorrt/bin/trtexec")
 """Where JetPack and NVIDIA's packages put it."""
@@ -79,14 +80,14 @@ def build_engine(
     return build_file(path, folder=out, workspace=workspace, builder=builder)
 
 
+@translate_errors("tensorrt")
 def build_file(
     path: Path, *, folder: Path | None = None, workspace: int | None = None, builder: Builder | None = None
 ) -> Engine:
     """The engine of an ONNX file, from the cache or built; its timings are kept for the next one."""
     began = time.perf_counter()
     builder = _builder(None) if builder is None else builder
-    with told():
-        key = EngineKey(sha256=file_sha256(path), version=builder.version, device=Driver().device)
+    key = EngineKey(sha256=file_sha256(path), version=builder.version, device=Driver().device)
     folder = engines_folder() if folder is None else folder
     target = folder / key.name
     cached = target.is_file()
@@ -102,32 +103,17 @@ def build_file(
     return Engine(path=target, key=key, builder=builder.name, cached=cached, seconds=seconds)
 
 
-def read_engine(path: Path) -> bytes:
-    """An engine's bytes, if nobody but its user and root could have written them: an engine is code.
-
-    Raises:
-        RuntimeFailedError: It is somebody else's, or others may write it.
-    """
-    content = read_trusted(path)
-    if content is None:
+def find_engine(loaded: Runtime, path: Path, options: Mapping[str, str]) -> Path:
+    """The engine of an ONNX file for this GPU and TensorRT; built now, which takes minutes, with ``build=yes``."""
+    files.existing(loaded, path, options)
+    folder = Path(options["engines"]) if "engines" in options else engines_folder()
+    key = loaded.key(file_sha256(path))
+    if options.get("build", "no") == "no" and not (folder / key.name).is_file():
         raise RuntimeFailedError(
-            f"the engine {path.name} could have been written by another user, and an engine is code: delete it and run "
-            "edgecvx build-engine again, as root or as the user that runs it"
+            f"{path.name} has no engine yet for {key.device.name} and TensorRT {key.version}: "
+            f"run edgecvx build-engine {path.name} once"
         )
-    return content
-
-
-@contextlib.contextmanager
-def told() -> Iterator[None]:
-    """What is missing or fails on the way to the GPU, as errors of edgecvx."""
-    try:
-        yield
-    except Absent as error:
-        raise RuntimeUnavailableError(str(error)) from error
-    except Unreadable as error:
-        raise ArtifactError(f"{error}: delete it and run edgecvx build-engine again") from error
-    except Failed as error:
-        raise RuntimeFailedError(str(error)) from error
+    return build_file(path, folder=folder, builder=PythonBuilder(loaded.trt)).path
 
 
 class PythonBuilder:
@@ -141,8 +127,7 @@ class PythonBuilder:
 
     def build(self, path: Path, workspace: int | None, timings: bytes) -> tuple[bytes, bytes]:
         """The engine and the timings, as bytes."""
-        with told():
-            return build(self._trt, path.read_bytes(), name=path.name, workspace=workspace, timings=timings)
+        return build(self._trt, path.read_bytes(), name=path.name, workspace=workspace, timings=timings)
 
 
 class TrtexecBuilder:
@@ -157,7 +142,7 @@ class TrtexecBuilder:
         if found is None:
             raise RuntimeFailedError(f"{program} does not say which TensorRT it is of: is it trtexec?")
         self.version = _version_of(int(found[1]))
-        with told():
+        with translate_errors("tensorrt"):
             check_version(self.version)
 
     def build(self, path: Path, workspace: int | None, timings: bytes) -> tuple[bytes, bytes]:
@@ -172,8 +157,8 @@ class TrtexecBuilder:
             said = self._run(arguments)
             if said.returncode or not engine.is_file():
                 errors = [line for line in said.stdout.splitlines() if "[E]" in line]
-                told = errors[0] if errors else f"it ended with exit code {said.returncode}"
-                raise RuntimeFailedError(f"trtexec cannot build {path.name}: {short_line(told)}")
+                reason = errors[0] if errors else f"it ended with exit code {said.returncode}"
+                raise RuntimeFailedError(f"trtexec cannot build {path.name}: {one_line(reason)}")
             return engine.read_bytes(), cache.read_bytes() if cache.is_file() else b""
 
     def _run(self, arguments: list[str]) -> subprocess.CompletedProcess[str]:
@@ -201,7 +186,7 @@ def _builder(trtexec: Path | None) -> Builder:
             raise UsageError(f"there is no program {trtexec}")
         return TrtexecBuilder(trtexec.absolute())  # a bare name would be looked for on PATH
     try:
-        with told():
+        with translate_errors("tensorrt"):
             return PythonBuilder(load_tensorrt())
     except RuntimeUnavailableError as error:
         found = shutil.which("trtexec") or (str(TRTEXEC) if TRTEXEC.is_file() else None)

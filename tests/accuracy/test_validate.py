@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import importlib
 import json
 import os
 import shutil
@@ -196,26 +197,34 @@ def test_ten_artifacts_cost_one_reference_run(
 @pytest.fixture
 def crashing_runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """A runtime that opens any file and dies of a segmentation fault at the first picture."""
+    from edgecvx.board import engines
     from edgecvx.runtimes import RUNTIMES
 
     folder = tmp_path / "crashing"
     folder.mkdir()
     (folder / "crashing_runtime.py").write_text(
         "import os, signal\n"
-        "from edgecvx.spec import TensorSpec\n"
+        "from edgecvx.board.engines.base import Session, tensor\n"
+        "TITLE, PACKAGE, OPTIONS = 'Crashing', 'none', {}\n"
         "def version(): return '1'\n"
-        "class Session:\n"
-        "    inputs = (TensorSpec(name='image', shape=(1, 3, 64, 64), dtype='float32', layout='NCHW'),)\n"
-        "    outputs = (TensorSpec(name='logits', shape=(1, 24), dtype='float32', layout='NC'),)\n"
+        "class Runtime:\n"
+        "    def __init__(self, options): pass\n"
+        "    def open(self, path, threads, name): return Crashing()\n"
+        "class Crashing(Session):\n"
+        "    inputs = (tensor('image', (1, 3, 64, 64), 'float32'),)\n"
+        "    outputs = (tensor('logits', (1, 24), 'float32'),)\n"
+        "    def __init__(self): pass\n"
         "    def run(self, batch): os.kill(os.getpid(), signal.SIGSEGV)\n"
-        "    def close(self): pass\n"
-        "def open_session(path, *, threads=None, options={}): return Session()\n"
     )
     (folder / "sitecustomize.py").write_text(
-        "import edgecvx.runtimes as r\nr.RUNTIMES['crashing'] = ('crashing_runtime', 'none')\n"
+        "import sys, crashing_runtime, edgecvx.runtimes\nfrom edgecvx.board import engines\n"
+        "sys.modules['edgecvx.board.engines.crashing'] = crashing_runtime\n"
+        "engines.NAMES += ('crashing',)\nedgecvx.runtimes.RUNTIMES['crashing'] = 'none'\n"
     )
     monkeypatch.setattr(sys, "path", [str(folder), *sys.path])
-    monkeypatch.setitem(RUNTIMES, "crashing", ("crashing_runtime", "none"))
+    monkeypatch.setitem(RUNTIMES, "crashing", "none")
+    monkeypatch.setattr(engines, "NAMES", (*engines.NAMES, "crashing"))
+    monkeypatch.setitem(sys.modules, "edgecvx.board.engines.crashing", importlib.import_module("crashing_runtime"))
     return "crashing"
 
 

@@ -12,8 +12,9 @@ import pytest
 from PIL import Image
 
 from edgecvx.board import pictures
+from edgecvx.board.engines.base import Session, Tensor
 from edgecvx.board.runner.end_to_end import EndToEnd
-from edgecvx.board.runner.order import Artifact, Tensor
+from edgecvx.board.runner.order import Artifact
 from edgecvx.data.preprocess import prepare
 from edgecvx.spec import PreprocessSpec, TensorSpec, to_json
 
@@ -80,15 +81,13 @@ def test_the_best_come_first() -> None:
     np.testing.assert_array_equal(pictures.best(logits, 9), [[1, 3, 0, 2], [0, 1, 2, 3]])
 
 
-class Recorder:
+class Recorder(Session):
     """A session that remembers what it was given."""
 
-    outputs: tuple[str, ...] = ("features", "logits")
-    backend: str | None = None
-    arithmetic: str | None = None
-    threads: int | None = None
+    outputs = (Tensor("features", (2, 5), "float32", "NC"), Tensor("logits", (2, 7), "float32", "NC"))
 
     def __init__(self) -> None:
+        super().__init__((), ())
         self.seen: list[Any] = []
 
     def run(self, batch: Any) -> list[Any]:
@@ -100,7 +99,7 @@ def test_a_batch_takes_the_pictures_in_turn(tmp_path: Path) -> None:
     """Five pictures in batches of two: all are seen before anything counts, and none is left out later."""
     spec = SPECS[0]
     tensor = Tensor("x", (2, 64, 64, 3), "uint8", "NHWC")
-    artifact = Artifact("a", "tflite", "", 1, {}, tensor, "", to_json(spec), "logits")
+    artifact = Artifact("a", "tflite", "x.tflite", tensor, "x.npy", preprocess=to_json(spec), logits="logits")
     contents = odd_pictures()[:5]
     session = Recorder()
     whole = EndToEnd(session, artifact, contents)

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import ast
+import dataclasses
 import json
 import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any, get_args, get_type_hints
 
 import pytest
 
 from edgecvx import board
+from edgecvx.board.device.processors import Processor
+from edgecvx.board.proof import Proof
+from edgecvx.board.runner.order import Order
 from edgecvx.latency.devices.runner import runner_bytes
 
 SOURCES = sorted(Path(board.__file__).parent.rglob("*.py"))
@@ -71,3 +76,17 @@ def test_a_python_that_is_too_old_says_so(version: str, verb: str, tmp_path: Pat
     else:
         assert answer["event"] == "error"
         assert "is too old for the runner, which needs 3.9 or newer" in answer["sentence"]
+
+
+def test_what_an_order_is_read_into_says_no_type_of_python_3_10() -> None:
+    """The reader evaluates annotations, and ``X | None`` is none on Python 3.9."""
+    waiting: list[Any] = [Order]
+    seen = set()
+    while waiting:
+        cls = waiting.pop()
+        if dataclasses.is_dataclass(cls) and cls not in seen:
+            seen.add(cls)
+            assert not [f.name for f in dataclasses.fields(cls) if "|" in str(f.type)], cls
+            waiting += get_type_hints(cls).values()
+        waiting += get_args(cls)
+    assert {Proof, Processor} < seen

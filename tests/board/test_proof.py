@@ -16,11 +16,11 @@ from edgecvx.board.proof import (
     Proof,
     difference,
     expected,
-    read_proof,
     refusal,
     run_probes,
     sample,
 )
+from edgecvx.spec import from_json
 
 PROCESSOR = Processor(name="A PC", machine="x86_64", kind="AVX2", instructions=("avx2", "fma"))
 
@@ -113,7 +113,7 @@ def test_values_far_from_zero_are_kept_to_a_part_of_their_range() -> None:
 
 def test_a_proof_travels_as_plain_values() -> None:
     proof = proof_of(answers(5, 24))
-    assert read_proof(json.loads(json.dumps(dataclasses.asdict(proof)))) == proof
+    assert from_json(Proof, json.loads(json.dumps(dataclasses.asdict(proof)))) == proof
 
 
 def test_it_holds_on_the_same_class_in_the_same_runtime_and_nowhere_else() -> None:

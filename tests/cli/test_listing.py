@@ -20,11 +20,10 @@ def test_the_listings_speak_json_too(command: str, capfd: pytest.CaptureFixture[
 def test_doctor_says_how_to_get_what_is_missing(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    import edgecvx.runtimes.openvino as openvino
-    from edgecvx.errors import missing_package
+    from edgecvx.board.engines import base, openvino
 
     def missing() -> str:
-        raise missing_package("OpenVINO", "openvino")
+        raise base.Missing("openvino")
 
     monkeypatch.setattr(openvino, "version", missing)
     assert cli.run(["doctor", "--json"]) == 0

@@ -42,7 +42,7 @@ def act(behaviour, when):
     if behaviour == f"{when}: refuse": raise RuntimeFailedError("the file is of version 9")
     if behaviour == f"{when}: missing": raise RuntimeUnavailableError("not installed here")
 
-def open_session(path, *, threads=None, options={}):
+def open_engine(runtime, path, *, threads, options):
     behaviour = path.read_text()
     act(behaviour, "open")
     return Doubling(behaviour)
@@ -54,10 +54,11 @@ def behave(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> object:
     """Makes a session whose runtime does what it is told."""
     (tmp_path / "fake_runtime.py").write_text(textwrap.dedent(RUNTIME))
     (tmp_path / "sitecustomize.py").write_text(
-        "import edgecvx.runtimes as r\nr.RUNTIMES['fake'] = ('fake_runtime', 'fake')\n"
+        "import edgecvx.runtimes, fake_runtime\n"
+        "edgecvx.runtimes.RUNTIMES['fake'] = 'fake'\nedgecvx.runtimes.open_engine = fake_runtime.open_engine\n"
     )
     monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
-    monkeypatch.setitem(RUNTIMES, "fake", ("fake_runtime", "fake"))
+    monkeypatch.setitem(RUNTIMES, "fake", "fake")
 
     def open_it(behaviour: str) -> IsolatedSession:
         path = tmp_path / "model.bin"

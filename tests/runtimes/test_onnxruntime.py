@@ -13,12 +13,13 @@ from support import network, probe
 pytest.importorskip("onnxruntime")
 
 import onnxruntime
+from opening import open_onnxruntime as open_session
 
 from edgecvx.errors import RuntimeFailedError, UsageError
 from edgecvx.export.onnx.lower import OnnxOptions, lower
 from edgecvx.graph.pairs import PAIR_LIMIT
 from edgecvx.runtimes import open_session as isolated
-from edgecvx.runtimes.onnxruntime import open_session, version
+from edgecvx.runtimes.engine import version
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +31,7 @@ def test_threads_do_not_change_the_answer(path: Path) -> None:
     x = probe()
     one, two = (open_session(path, threads=threads).run(x)["logits"] for threads in (1, 2))
     np.testing.assert_allclose(one, two, rtol=0, atol=1e-5 * np.abs(one).max())  # sums may be split between threads
-    assert version()[0].isdigit()
+    assert version("onnxruntime")[0].isdigit()
 
 
 def test_results_are_the_callers(path: Path) -> None:
@@ -87,7 +88,7 @@ def test_what_falls_back_is_told_across_processes_too(path: Path) -> None:
 
 
 def test_an_unknown_fallback_is_refused(path: Path) -> None:
-    with pytest.raises(UsageError, match="unknown fallback of onnxruntime 'hide'"):
+    with pytest.raises(UsageError, match="unknown fallback 'hide': known: refuse, show"):
         open_session(path, options={"fallback": "hide"})
 
 

@@ -17,15 +17,17 @@ from proofs import ELSEWHERE, proved_elsewhere
 from safetensors.torch import save_file
 
 from edgecvx.board.device.processors import Processor, this_processor
+from edgecvx.board.engines import onnxruntime
 from edgecvx.data.probe import NAMES, probe_pictures
 from edgecvx.errors import ArtifactError
 from edgecvx.manifest import Manifest, manifest_path, read_manifest
 from edgecvx.pipeline import export
 from edgecvx.runtimes import artifact as opening
-from edgecvx.runtimes import coreml, onnxruntime, open_session, proof
+from edgecvx.runtimes import coreml, open_session, proof
 from edgecvx.runtimes.artifact import load
 from edgecvx.runtimes.base import run_batches
-from edgecvx.runtimes.proof import COARSEST, LEAST, NOISE, engine_of, limit_of, probes_for, question, remedy
+from edgecvx.runtimes.engine import engine_of
+from edgecvx.runtimes.proof import COARSEST, LEAST, NOISE, limit_of, probes_for, question, remedy
 from edgecvx.spec import Precision, to_json
 
 

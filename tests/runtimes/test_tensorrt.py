@@ -18,12 +18,15 @@ from support import network, probe
 
 pytest.importorskip("onnxruntime")
 
+from opening import open_onnxruntime
+from opening import open_tensorrt as open_session
+
 from edgecvx.board.engines.nvidia import Device
 from edgecvx.board.engines.tensorrt import EngineKey, engines_folder, short
 from edgecvx.errors import ArtifactError, RuntimeFailedError, RuntimeUnavailableError, UsageError
 from edgecvx.export.tensorrt.lower import TensorRTOptions, lower
-from edgecvx.runtimes import availability, onnxruntime, tensorrt_engine
-from edgecvx.runtimes.tensorrt import open_session, version
+from edgecvx.runtimes import availability, tensorrt_engine
+from edgecvx.runtimes.engine import version
 from edgecvx.runtimes.tensorrt_engine import TrtexecBuilder, build_file
 from edgecvx.spec import PreprocessSpec, Task
 
@@ -54,7 +57,7 @@ def nvidia(monkeypatch: pytest.MonkeyPatch) -> tuple[TensorRT, Cuda]:
 
 def test_an_engine_answers_as_its_file_does(path: Path, nvidia: tuple[TensorRT, Cuda]) -> None:
     build_file(path)
-    session, plain = open_session(path), onnxruntime.open_session(path, threads=1)
+    session, plain = open_session(path), open_onnxruntime(path, threads=1)
     assert (session.inputs, session.outputs) == (plain.inputs, plain.outputs)
     for seed in (0, 1):  # the memory on the GPU is used again
         x = probe(seed=seed)
@@ -66,7 +69,7 @@ def test_several_outputs_and_bytes_in(tmp_path: Path, nvidia: tuple[TensorRT, Cu
     path = written(lower(graph, TensorRTOptions()), tmp_path)
     build_file(path)
     x = np.random.default_rng(0).integers(0, 256, (1, 3, 64, 64), np.uint8)
-    actual, expected = open_session(path).run(x), onnxruntime.open_session(path, threads=1).run(x)
+    actual, expected = open_session(path).run(x), open_onnxruntime(path, threads=1).run(x)
     assert list(actual) == [f"feature{i}" for i in range(4)]
     for name, array in expected.items():
         np.testing.assert_array_equal(actual[name], array)
@@ -249,7 +252,7 @@ def test_tensorrt_is_not_installed_here(path: Path, monkeypatch: pytest.MonkeyPa
 def test_tensorrt_is_too_old(monkeypatch: pytest.MonkeyPatch) -> None:
     pretend(monkeypatch, trt=TensorRT("8.6.2"), cuda=Cuda())
     with pytest.raises(RuntimeUnavailableError, match=r"8\.6\.2 is too old.*JetPack 6\.1"):
-        version()
+        version("tensorrt")
 
 
 def test_there_is_no_driver(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -267,7 +270,7 @@ def test_there_is_no_gpu(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_unknown_options_are_refused(path: Path, nvidia: tuple[TensorRT, Cuda]) -> None:
     with pytest.raises(UsageError, match="did you mean engines"):
         open_session(path, options={"engine": "x"})
-    with pytest.raises(UsageError, match="say yes or no"):
+    with pytest.raises(UsageError, match="unknown build 'maybe': did you mean yes"):
         open_session(path, options={"build": "maybe"})
 
 

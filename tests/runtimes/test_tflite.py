@@ -11,11 +11,14 @@ import pytest
 
 pytest.importorskip("ai_edge_litert")
 
+from opening import open_tflite as open_session
+
+from edgecvx.board.engines.tflite import chosen
 from edgecvx.errors import RuntimeFailedError, RuntimeUnavailableError, UsageError
 from edgecvx.export.tflite.schema import load_schema
 from edgecvx.export.tflite.writer import Writer, pack
-from edgecvx.runtimes import tflite
-from edgecvx.runtimes.tflite import open_session, version
+from edgecvx.runtimes import files
+from edgecvx.runtimes.engine import version
 from edgecvx.spec import TensorSpec
 
 
@@ -68,7 +71,7 @@ def test_vectors_pass_and_other_ranks_do_not(path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"delegat": "none"}, "unknown option of the TFLite runtime 'delegat': did you mean delegate"),
+        ({"delegat": "none"}, "unknown option of tflite 'delegat': did you mean delegate"),
         ({"delegate": "gpu"}, "unknown delegate 'gpu': known: xnnpack, none"),
         ({"interpreter": "litert"}, "unknown interpreter 'litert'"),
     ],
@@ -100,7 +103,7 @@ def test_what_the_interpreter_refuses_is_one_sentence(path: Path) -> None:
     model = load_schema().ModelT.InitFromPackedBuf(path.read_bytes(), 0)
     model.operatorCodes[0].version = 99
     path.write_bytes(pack(model))
-    with pytest.raises(RuntimeFailedError, match=r"cannot open this file: .*version '99'") as caught:
+    with pytest.raises(RuntimeFailedError, match=r"TFLite cannot open doubling\.tflite: .*version '99'") as caught:
         open_session(path)
     assert "\n" not in str(caught.value)
 
@@ -109,17 +112,17 @@ def test_the_first_interpreter_that_is_here_serves(path: Path, monkeypatch: pyte
     """LiteRT, else tflite-runtime, else TensorFlow; one that is asked for by name is never replaced."""
     here = {"tensorflow"}
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: object() if name in here else None)
-    assert tflite._choose(None) == "tensorflow"
+    assert chosen({}) == "tensorflow"
     here |= {"tflite_runtime"}
-    assert tflite._choose(None) == "tflite_runtime"
+    assert chosen({}) == "tflite_runtime"
     here |= {"ai_edge_litert"}
-    assert tflite._choose(None) == "ai_edge_litert"
-    assert version().startswith("ai-edge-litert ")
+    assert chosen({}) == "ai_edge_litert"
+    assert version("tflite").startswith("ai-edge-litert ")
     here.clear()
     with pytest.raises(RuntimeUnavailableError, match=r"edgecvx\[tflite\]"):
-        version()
+        version("tflite")
     with pytest.raises(
-        RuntimeUnavailableError, match="tflite_runtime is not installed here: pip install tflite-runtime"
+        RuntimeUnavailableError, match="tflite-runtime is not installed here: pip install tflite-runtime"
     ):
         open_session(path, options={"interpreter": "tflite_runtime"})
 
@@ -130,7 +133,7 @@ def test_without_the_schema_at_least_the_first_bytes_are_checked(path: Path, mon
     def absent(path: Path) -> None:
         raise RuntimeUnavailableError("no schema")
 
-    monkeypatch.setattr(tflite, "read_file", absent)
+    monkeypatch.setattr(files, "read_file", absent)
     assert open_session(path).inputs
     path.write_bytes(b"not a model")
     with pytest.raises(RuntimeFailedError, match="not a TFLite file"):

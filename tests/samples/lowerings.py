@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 import numpy as np
 import onnx
@@ -13,23 +13,14 @@ import torch
 from numpy.typing import NDArray
 from onnx.reference import ReferenceEvaluator
 from onnx.reference.op_run import OpRun
+from opening import OpenSession
 from support import network, relative_error
 
 from edgecvx.export.base import Lowered
 from edgecvx.graph.canonical import build_canonical
 from edgecvx.graph.fold import fold, fold_uint8_input
 from edgecvx.models.convnext import ConvNeXt, outputs_of
-from edgecvx.runtimes.base import Session
 from edgecvx.spec import InputKind, PreprocessSpec, Task
-
-
-class OpenSession(Protocol):
-    """What every runtime module offers as ``open_session``."""
-
-    def __call__(self, path: Path, *, threads: int | None = None, options: Mapping[str, str] = ...) -> Session:
-        """Opens a file."""
-        ...
-
 
 NETWORKS: dict[str, dict[str, Any]] = {
     "v2": {},

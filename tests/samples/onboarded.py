@@ -42,10 +42,10 @@ class Interpreter:
         pass
 
     def get_input_details(self):
-        return [{{"index": 0}}]
+        return [{{"name": "image", "shape": (1, {SIZE}, {SIZE}, 3), "dtype": np.float32, "index": 0}}]
 
     def get_output_details(self):
-        return [{{"name": "logits", "index": 1}}]
+        return [{{"name": "logits", "shape": (1, {CLASSES}), "dtype": np.float32, "index": 1}}]
 
     def set_tensor(self, index, batch):
         if batch.shape != (1, {SIZE}, {SIZE}, 3):

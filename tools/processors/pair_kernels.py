@@ -19,7 +19,8 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from edgecvx.board.engines.settings import import_onnxruntime, import_openvino, openvino_properties
+from edgecvx.board.engines.onnxruntime import import_onnxruntime
+from edgecvx.board.engines.openvino import import_openvino, properties
 from edgecvx.graph.pairs import PairOrder, pairs_of
 
 Array = NDArray[Any]
@@ -191,7 +192,7 @@ def openvino_layer(layer: Layer, values: Array, x: Array) -> Array:
         y = (ops.group_convolution if layer.depthwise else ops.convolution)(source, weight, *geometry)
         y = ops.add(y, ops.constant(np.zeros((1, len(values), 1, 1), np.float32)))
     model = ov.Model([ops.result(y)], [parameter], "kernel")
-    compiled = ov.Core().compile_model(model, "CPU", openvino_properties(threads=1, precision="f32"))
+    compiled = ov.Core().compile_model(model, "CPU", properties(threads=1, precision="f32"))
     found = np.array(compiled([x.astype(np.float32)])[0])
     return found if layer.rows else found[0]
 

@@ -65,8 +65,8 @@ def clocks(root: Path) -> tuple[float, ...] | None:
     if found is not None:
         return found
     # Without counters for it, x86 kernels print the nominal clock there, which says nothing about now.
-    told = [block["cpu MHz"] for block in cpuinfo(root) if "aperfmperf" in block.get("flags", "").split()]
-    return tuple(float(mhz) for mhz in told) or None
+    measured = [block["cpu MHz"] for block in cpuinfo(root) if "aperfmperf" in block.get("flags", "").split()]
+    return tuple(float(mhz) for mhz in measured) or None
 
 
 def temperatures(root: Path) -> dict[str, float] | None:
@@ -108,19 +108,18 @@ def throttled(root: Path) -> tuple[str, ...] | None:
 
 def power_mode(root: Path) -> str | None:
     """A Jetson's: ``MAXN``, ``15W``."""
-    told = command(root, ["nvpmodel", "-q"]) or ""
-    for line in told.splitlines():
+    for line in (command(root, ["nvpmodel", "-q"]) or "").splitlines():
         if line.startswith("NV Power Mode:"):
             return line.partition(":")[2].strip() or None
     return None
 
 
 def _pi_bits(root: Path) -> int | None:
-    told: str | None = (command(root, ["vcgencmd", "get_throttled"]) or "").partition("throttled=")[2]
-    for path in [] if told else root.glob(_PI):
-        told = text(root, str(path.relative_to(root)))
+    bits: str | None = (command(root, ["vcgencmd", "get_throttled"]) or "").partition("throttled=")[2]
+    for path in [] if bits else root.glob(_PI):
+        bits = text(root, str(path.relative_to(root)))
     try:
-        return int(told, 16) if told else None
+        return int(bits, 16) if bits else None
     except ValueError:
         return None
 
@@ -146,7 +145,7 @@ def _hwmon(root: Path) -> dict[str, float]:
 
 
 def _load(root: Path) -> float | None:
-    told = text(root, "proc/loadavg")
-    if told is not None:
-        return float(told.split()[0])
+    averages = text(root, "proc/loadavg")
+    if averages is not None:
+        return float(averages.split()[0])
     return os.getloadavg()[0] if root == ROOT and hasattr(os, "getloadavg") else None

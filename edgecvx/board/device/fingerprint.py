@@ -75,8 +75,8 @@ def identity(root: Path, board: str | None, cpu: str | None, size: int | None, e
         or socket.gethostname()
     )
     steps = None if size is None else round(size / _MEMORY_STEP)
-    told = ["edgecvx device", serial, board, cpu, steps, emulator]
-    return hashlib.sha256(repr(told).encode()).hexdigest()[:16]
+    facts = ["edgecvx device", serial, board, cpu, steps, emulator]
+    return hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
 
 
 def board_name(root: Path) -> str | None:
@@ -172,13 +172,13 @@ def _runs_in_qemu(root: Path) -> bool:
 
 def virtual(root: Path) -> str | None:
     """The hypervisor's name, or that there is one; None where nothing tells of any."""
-    told = " ".join(
+    vendors = " ".join(
         found.lower()
         for name in ("sys_vendor", "product_name", "bios_vendor", "board_vendor", "chassis_vendor")
         if (found := text(root, _DMI + name)) is not None
     )
     for words, name in _HYPERVISORS.items():
-        if words in told:
+        if words in vendors:
             return name
     kind = text(root, "sys/hypervisor/type")
     if kind is not None:

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Optional
 
 from edgecvx.board.device.files import ROOT, cpuinfo, sysctl
 
@@ -84,11 +85,11 @@ _APPLE = {
 class Processor:
     """A processor, as far as it decides what a runtime computes."""
 
-    name: str | None
+    name: Optional[str]  # noqa: UP045  # the runner's reader evaluates it, on Python 3.9 too
     """Its own, ``Cortex-A76``; None where it tells none."""
     machine: str
     """``x86_64``, ``aarch64``, …"""
-    kind: str | None
+    kind: Optional[str]  # noqa: UP045
     """Its class, one of ``KINDS``; None where it cannot be told, which is the same class as no other."""
     instructions: tuple[str, ...]
     """Those that matter; none where they cannot be told."""
@@ -135,10 +136,10 @@ def _kind(root: Path) -> str | None:
     blocks, machine = cpuinfo(root), platform.machine().lower()
     if not blocks:  # an Apple, which does not tell whether it has VNNI beside AVX-512
         return None if "avx512bw" in features else kind_of(features, arm=machine == "arm64")
-    told_by_arm = any("Features" in block for block in blocks)
-    if root == ROOT and told_by_arm is not machine.startswith(("aarch64", "arm")):
+    is_arm = any("Features" in block for block in blocks)
+    if root == ROOT and is_arm is not machine.startswith(("aarch64", "arm")):
         return None  # an emulator shows its host's processor
-    return kind_of(features, arm=told_by_arm)
+    return kind_of(features, arm=is_arm)
 
 
 def _apple_features(root: Path) -> set[str] | None:

@@ -13,18 +13,12 @@ import ctypes
 from dataclasses import dataclass
 from typing import Any
 
+from edgecvx.board.engines.base import Absent, Refused
+
 DRIVER = "libcuda.so.1"
 _MAJOR, _MINOR = 75, 76
 """CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR and _MINOR."""
 _NAME_BYTES = 256
-
-
-class Absent(Exception):  # noqa: N818  # it reads: the driver is absent
-    """Something of NVIDIA's is missing on this machine, or too old; the message is a sentence."""
-
-
-class Failed(Exception):  # noqa: N818
-    """A call failed; the message is a sentence."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +36,7 @@ class Driver:
 
     Raises:
         Absent: There is no driver.
-        Failed: There is no GPU.
+        Refused: There is no GPU.
     """
 
     def __init__(self) -> None:
@@ -66,13 +60,13 @@ class Driver:
         """Calls a function of the driver API; every argument is of a ctypes type, as C would take it.
 
         Raises:
-            Failed: With the driver's name of the error.
+            Refused: With the driver's name of the error.
         """
         error = int(getattr(self._library, name)(*arguments))
         if error:
-            told = ctypes.c_char_p()
-            self._library.cuGetErrorName(ctypes.c_int(error), ctypes.byref(told))
-            raise Failed(f"CUDA failed: {(told.value or b'').decode() or error} in {name}")
+            name_of_error = ctypes.c_char_p()
+            self._library.cuGetErrorName(ctypes.c_int(error), ctypes.byref(name_of_error))
+            raise Refused(f"CUDA failed: {(name_of_error.value or b'').decode() or error} in {name}")
 
     @property
     def device(self) -> Device:

@@ -1,35 +1,48 @@
-"""TensorRT's engines: which one belongs to a file, how it is built with the Python API, and how it is run.
+"""TensorRT, on NVIDIA GPUs: which engine belongs to a file, how it is built with the Python API, and how it is run.
 
 An engine belongs to one file, one TensorRT and one kind of GPU, so all three stand in its name. It is built as a
-strongly typed network, which takes the type of every tensor from the file. ``edgecvx.runtimes.tensorrt`` runs engines
-with this too: what is timed is what is validated. Tested with stand-ins for TensorRT and CUDA that check what is asked
-of them; not run on hardware.
+strongly typed network, which takes the type of every tensor from the file. Tested with stand-ins for TensorRT and CUDA
+that check what is asked of them; not run on hardware.
 """
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import math
 import os
 import re
 import stat
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
-from edgecvx.board.engines.nvidia import Absent, Device, Driver, Failed, Stream
+from edgecvx.board.engines.base import (
+    THE_FILE,
+    Absent,
+    Refused,
+    Session,
+    Tensor,
+    Unreadable,
+    Untrusted,
+    one_line,
+    tensor,
+)
+from edgecvx.board.engines.nvidia import Device, Driver, Stream
 from edgecvx.board.places import cache_folder
 
+TITLE = "TensorRT"
+PACKAGE = "tensorrt"
+OPTIONS: Mapping[str, Sequence[str]] = {}
+ENGINE = ".engine"
 OLDEST = (10, 0)
 """The first with strongly typed networks in its Python API and in trtexec, and with INT8 weights as constants."""
 ABSENT = (
     "TensorRT is not installed here: on a Jetson it comes with JetPack (sudo apt install nvidia-jetpack; a virtual "
     "environment sees it with --system-site-packages), elsewhere: pip install 'edgecvx[tensorrt]'"
 )
-
-
-class Unreadable(Failed):
-    """TensorRT cannot open an engine: it is damaged, or of another TensorRT."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +64,7 @@ class EngineKey:
     @property
     def name(self) -> str:
         """The file name of the engine."""
-        return f"{self.sha256[:32]}-{self.place}.engine"  # 128 bits: nobody makes two files that share an engine
+        return f"{self.sha256[:32]}-{self.place}{ENGINE}"  # 128 bits: nobody makes two files that share an engine
 
 
 def engines_folder() -> Path:
@@ -85,6 +98,11 @@ def load_tensorrt() -> Any:
     return tensorrt
 
 
+def version(options: Mapping[str, str] = MappingProxyType({})) -> str:
+    """Its version."""
+    return str(load_tensorrt().__version__)
+
+
 def short(version: str) -> str:
     """``10.3.0`` of ``10.3.0.30`` or ``10.3.0.post1``: what the Python API and trtexec both say of themselves."""
     return ".".join(re.findall(r"\d+", version)[:3])
@@ -115,15 +133,15 @@ def build(
         The engine, and the timings for the next build.
 
     Raises:
-        Failed: TensorRT refuses the file.
+        Refused: TensorRT refuses the file.
     """
     logger = _listening(trt)
     builder = trt.Builder(logger)
     network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
     parser = trt.OnnxParser(network, logger)
     if not parser.parse(content):
-        told = "; ".join(str(parser.get_error(i)) for i in range(parser.num_errors))
-        raise Failed(f"TensorRT cannot read {name}: {short_line(told)}")
+        errors = "; ".join(str(parser.get_error(i)) for i in range(parser.num_errors))
+        raise Refused(f"TensorRT cannot read {name}: {one_line(errors)}")
     config = builder.create_builder_config()
     if workspace is not None:
         config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, workspace << 20)
@@ -132,104 +150,129 @@ def build(
         config.set_timing_cache(config.create_timing_cache(b""), False)
     plan = builder.build_serialized_network(network, config)
     if plan is None:
-        raise Failed(f"TensorRT cannot build {name}: {short_line('; '.join(logger.errors))}")
+        raise Refused(f"TensorRT cannot build {name}: {one_line('; '.join(logger.errors))}")
     return bytes(plan), bytes(config.get_timing_cache().serialize())
 
 
-@dataclass(frozen=True)
-class Port:
-    """An input or output of an engine."""
+class Runtime:
+    """TensorRT and the GPU's driver, loaded."""
 
-    name: str
-    shape: tuple[int, ...]
-    dtype: Any
-    """numpy's."""
+    def __init__(self, options: Mapping[str, str]) -> None:
+        self.trt, self._driver = load_tensorrt(), Driver()
+        self._device = self._driver.device
+        self.version = str(self.trt.__version__)
+
+    def key(self, sha256: str) -> EngineKey:
+        """What the engine of a file depends on here."""
+        return EngineKey(sha256=sha256, version=short(self.version), device=self._device)
+
+    def compile(self, path: Path) -> None:
+        """Puts the engine beside the file, in the folder of this measurement: the user's own, or one built for it."""
+        target = path.with_suffix(ENGINE)
+        if target.is_file() and read_trusted(target) is not None:
+            return
+        content = path.read_bytes()
+        plan = self._kept(hashlib.sha256(content).hexdigest())
+        if plan is None:
+            plan, _ = build(self.trt, content, name=THE_FILE)
+        whole = target.with_suffix(".part")
+        whole.write_bytes(plan)
+        whole.replace(target)
+
+    def open(self, path: Path, threads: int | None, name: str = f"the engine of {THE_FILE}") -> TensorRTSession:
+        """Opens an engine, or the one that lies beside its file; ``threads`` means nothing on a GPU."""
+        try:
+            plan = read_trusted(path.with_suffix(ENGINE))
+        except FileNotFoundError as error:
+            raise Refused("the file was not compiled before it was opened") from error
+        if plan is None:
+            raise Untrusted(f"{name} could have been written by another user, and an engine is code")
+        return TensorRTSession(self.trt, self._driver, plan, name)
+
+    def _kept(self, sha256: str) -> bytes | None:
+        """What ``edgecvx build-engine`` left here, if nobody else could have written it and this TensorRT opens it.
+
+        It does not open one that is damaged, or of another build of the same version.
+        """
+        try:
+            plan = read_trusted(engines_folder() / self.key(sha256).name)
+        except (OSError, RuntimeError):  # not there; or nobody's home
+            return None
+        return plan if plan is not None and _deserialized(self.trt, plan)[1] is not None else None
 
 
-def can_be_opened(trt: Any, plan: bytes) -> bool:
-    """Whether this TensorRT opens an engine: not one that is damaged, or of another build of the same version."""
-    runtime = trt.Runtime(trt.Logger(trt.Logger.ERROR))
-    return runtime.deserialize_cuda_engine(plan) is not None
-
-
-class Execution:
+class TensorRTSession(Session):
     """An open engine, with memory on the GPU for its inputs and outputs.
 
     Raises:
         Unreadable: TensorRT cannot open the engine.
-        Failed: The GPU has no room for it.
+        Refused: The GPU has no room for it.
     """
 
-    def __init__(self, trt: Any, driver: Driver, plan: bytes, *, name: str) -> None:
+    def __init__(self, trt: Any, driver: Driver, plan: bytes, name: str) -> None:
         import numpy as np
 
-        self._np = np
-        self._runtime = trt.Runtime(trt.Logger(trt.Logger.ERROR))  # has to live as long as its engine
-        self._engine: Any = self._runtime.deserialize_cuda_engine(plan)
+        self._np, self._plan, self._driver, self._nptype = np, plan, driver, trt.nptype
+        self._runtime, self._engine = _deserialized(trt, plan)
         if self._engine is None:
             raise Unreadable(f"TensorRT cannot open {name}")
         names = [self._engine.get_tensor_name(i) for i in range(self._engine.num_io_tensors)]
         read = [n for n in names if self._engine.get_tensor_mode(n) == trt.TensorIOMode.INPUT]
-        self.inputs = tuple(self._port(trt, n) for n in read)
-        self.outputs = tuple(self._port(trt, n) for n in names if n not in read)
+        super().__init__(read, [n for n in names if n not in read])
         self._context: Any = self._engine.create_execution_context()
         if self._context is None:
-            raise Failed(f"TensorRT has no memory to run {name}")
-        self._driver, self._stream = driver, Stream(driver)
+            raise Refused(f"TensorRT has no memory to run {name}")
+        self._stream = Stream(driver)
         try:
-            self._addresses = {port.name: self._placed(port) for port in (*self.inputs, *self.outputs)}
-        except Failed:
+            (self._input,) = map(self._placed, self.inputs)
+            self._answers = [(port.shape, np.dtype(port.dtype), self._placed(port)) for port in self.outputs]
+        except Refused:
             self.close()
             raise
 
-    def run(self, batch: Any) -> dict[str, Any]:
-        """One run, from an array of this machine to arrays of this machine: both ways over are part of it.
+    @property
+    def backend(self) -> str | None:
+        """With the engine's own hash: TensorRT chooses kernels by their times, and may choose others the next time."""
+        device, engine = self._driver.device, hashlib.sha256(self._plan).hexdigest()[:8]
+        return f"{device.name}, compute capability {device.capability}, engine {engine}"
 
-        Args:
-            batch: Contiguous, of the input's shape and type.
-
-        Raises:
-            Failed: It cannot be run, or was closed.
-        """
-        if self._context is None:
-            raise Failed("this session was closed")
-        answers = {port.name: self._np.empty(port.shape, port.dtype) for port in self.outputs}
+    def run(self, batch: Any) -> Sequence[Any]:
+        """One run, from a contiguous array of this machine to arrays of this machine: both ways over are part of it."""
+        answers = [self._np.empty(shape, dtype) for shape, dtype, _ in self._answers]
         self._driver.use()
-        self._stream.upload(batch, self._addresses[self.inputs[0].name])
+        self._stream.upload(batch, self._input)
         if not self._context.execute_async_v3(self._stream.handle):
-            raise Failed("TensorRT failed to run the engine")
-        for name, array in answers.items():
-            self._stream.download(self._addresses[name], array)
+            raise Refused("TensorRT failed to run the engine")
+        for (_, _, address), array in zip(self._answers, answers):
+            self._stream.download(address, array)
         self._stream.wait()
         return answers
 
     def close(self) -> None:
         """Frees the engine and its memory on the GPU."""
         self._stream.close()
-        self._context = self._engine = self._runtime = None
+        super().close()
 
-    def _port(self, trt: Any, name: str) -> Port:
-        shape = tuple(int(d) for d in self._engine.get_tensor_shape(name))
-        dtype = self._np.dtype(trt.nptype(self._engine.get_tensor_dtype(name)))
-        if len(shape) not in (2, 4) or min(shape) < 1:
-            raise Failed(f"tensor {name!r} has shape {list(shape)}; edgecvx runs files of static shapes")
-        return Port(name, shape, dtype)
+    def _describe(self, value: Any) -> Tensor:
+        dtype = self._np.dtype(self._nptype(self._engine.get_tensor_dtype(value))).name
+        return tensor(value, [int(size) for size in self._engine.get_tensor_shape(value)], dtype)
 
-    def _placed(self, port: Port) -> int:
-        """Memory for one tensor, which the engine is told of."""
-        address = self._stream.allocate(math.prod(port.shape) * port.dtype.itemsize)
+    def _placed(self, port: Tensor) -> int:
+        """Memory for one tensor, whose address the engine gets."""
+        address = self._stream.allocate(math.prod(port.shape) * self._np.dtype(port.dtype).itemsize)
         if not self._context.set_tensor_address(port.name, address):
-            raise Failed(f"TensorRT does not take memory for {port.name!r}")
+            raise Refused(f"TensorRT does not take memory for {port.name!r}")
         return address
 
 
-def short_line(text: str) -> str:
-    """What a tool said, in one line of bearable length."""
-    return " ".join(text.split())[:300] or "it does not say why"
+def _deserialized(trt: Any, plan: bytes) -> tuple[Any, Any]:
+    """TensorRT's runtime, which has to live as long as its engine, and the engine; None where it cannot be opened."""
+    runtime = trt.Runtime(trt.Logger(trt.Logger.ERROR))
+    return runtime, runtime.deserialize_cuda_engine(plan)
 
 
 def _listening(trt: Any) -> Any:
-    """A logger that keeps TensorRT's errors, so that they can be told in one line."""
+    """A logger that keeps TensorRT's errors, for a refusal in one line."""
 
     class Listener(trt.ILogger):  # type: ignore[misc]
         def __init__(self) -> None:

@@ -14,7 +14,8 @@ import sysconfig
 from pathlib import Path
 from typing import Any
 
-from edgecvx.board.engines.sessions import PACKAGES, Missing, Refused, load
+from edgecvx.board.engines import load
+from edgecvx.board.engines.base import Missing, Refused
 from edgecvx.board.runner.order import Order
 from edgecvx.board.runner.worker_process import environment, place
 
@@ -27,24 +28,23 @@ _ENVIRONMENT = "~/.edgecvx-venv"
 
 
 def check(order: Order) -> dict[str, Any]:
-    """Imports everything the order needs, each in a process of its own: native code that dies is told, not shared."""
-    needed: list[tuple[str, str, dict[str, str]]] = [("numpy", "numpy", {})]
-    for artifact in order.artifacts:
-        wanted = (PACKAGES.get(artifact.runtime, artifact.runtime), artifact.runtime, dict(artifact.options))
-        if wanted not in needed:
-            needed.append(wanted)
+    """Imports everything the order needs, each in a process of its own, so that native code that dies ends nothing."""
+    needed: list[tuple[str, dict[str, str]]] = [("numpy", {})]
+    needed += [(artifact.runtime, dict(artifact.options)) for artifact in order.artifacts]
     if order.end_to_end:
-        needed.append(("pillow", "PIL", {}))
-    missing, notes = [], []
-    for package, what, options in needed:
-        found = _ask(what, options)
-        if found == "missing" and what == "PIL":
-            notes.append(f"without Pillow there are no end-to-end times: {install_command(['pillow'])}")
-        elif found == "missing":
-            if package not in missing:
-                missing.append(package)
-        elif found is not None:
-            notes.append(found)
+        needed.append(("PIL", {}))
+    missing: list[str] = []
+    notes: list[str] = []
+    for number, (what, options) in enumerate(needed):
+        if (what, options) in needed[:number]:
+            continue
+        package, note = _ask(what, options)
+        if package == "PIL":
+            note = f"without Pillow there are no end-to-end times: {install_command(['pillow'])}"
+        elif package is not None and package not in missing:
+            missing.append(package)
+        if note is not None:
+            notes.append(note)
     fatal = [note for note in notes if "Pillow" not in note]
     if missing and _managed() is not None:
         notes.append(f"the system manages this Python; name {_ENVIRONMENT}/bin/python for this device afterwards")
@@ -92,8 +92,8 @@ def install_command(packages: list[str]) -> str:
     return f"{_python()} -m pip install {names}"
 
 
-def _ask(what: str, options: dict[str, str]) -> str | None:
-    """None where all is well, ``missing``, or a sentence."""
+def _ask(what: str, options: dict[str, str]) -> tuple[str | None, str | None]:
+    """The package that is missing, or what else is wrong, in a sentence; neither where all is well."""
     code = _PROBE.format(place=place(), runtime=what, options=options)
     try:
         done = subprocess.run(
@@ -106,15 +106,15 @@ def _ask(what: str, options: dict[str, str]) -> str | None:
             check=False,
         )
     except subprocess.TimeoutExpired:
-        return f"{what} could not be loaded within {_PATIENCE:.0f} s"
+        return None, f"{what} could not be loaded within {_PATIENCE:.0f} s"
     if done.returncode < 0:
         name = signal.Signals(-done.returncode).name
-        return f"{what} dies with {name} when it is loaded: it was built for another processor"
+        return None, f"{what} dies with {name} when it is loaded: it was built for another processor"
     try:
         answer = json.loads(done.stdout)
     except ValueError:
-        return f"{what} could not be loaded: it ended with exit code {done.returncode}"
-    return "missing" if "missing" in answer else answer.get("refused")
+        return None, f"{what} could not be loaded: it ended with exit code {done.returncode}"
+    return answer.get("missing"), answer.get("refused")
 
 
 def _python() -> str:

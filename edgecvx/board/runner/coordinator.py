@@ -15,7 +15,7 @@ from typing import Any
 
 from edgecvx.board.device import memory
 from edgecvx.board.device.conditions import conditions, fastest_mhz, hottest
-from edgecvx.board.engines import sessions
+from edgecvx.board.engines import COMPILED, COMPILING
 from edgecvx.board.runner.host import Host
 from edgecvx.board.runner.order import Artifact, Order
 from edgecvx.board.runner.worker import SETTLING
@@ -52,13 +52,13 @@ class Measurement:
         """Everything the order asks for; the artifacts' errors are events and end nothing else.
 
         Raises:
-            Cut: The host is gone.
+            HostGone: The host is gone.
         """
         order, host = self._order, self._host
         host.send("before", conditions=conditions())
         try:
             for artifact in order.artifacts:
-                if artifact.runtime in sessions.COMPILED and not host.stopping:
+                if artifact.runtime in COMPILED and not host.stopping:
                     self._compile(artifact)
             for artifact in self._whole():
                 if order.memory and not order.skips(artifact, "memory") and not host.stopping:
@@ -78,9 +78,9 @@ class Measurement:
     def _compile(self, artifact: Artifact) -> None:
         if artifact.path not in self._uncompiled:
             self._host.send("compiling", id=artifact.id)
-            worker = self._hire(artifact)
+            worker = self._start(artifact)
             try:
-                self._ask(worker, artifact, "it was compiled", "compile", sessions.COMPILING)
+                self._ask(worker, artifact, "it was compiled", "compile", COMPILING)
                 return
             except WorkerError as error:
                 self._uncompiled[artifact.path] = str(error)
@@ -93,11 +93,11 @@ class Measurement:
         return [artifact for artifact in self._order.artifacts if artifact.path not in self._uncompiled]
 
     def _memory(self, artifact: Artifact) -> None:
-        worker = self._hire(artifact)
+        worker = self._start(artifact)
         try:
             found = self._ask(worker, artifact, "its memory was measured", "memory")
         except WorkerError as error:
-            # The rounds will meet the same end, unless it was the memory itself; they tell it then.
+            # The rounds will meet the same end, unless it was the memory itself; it is their error then.
             self._host.send("note", id=artifact.id, kind="memory", sentence=str(error))
             return
         finally:
@@ -114,7 +114,7 @@ class Measurement:
             if (sentence := self._too_little(artifact, number)) is not None:
                 self._host.send("error", id=None, sentence=sentence)
                 return False
-            worker = self._alive[artifact.id] = self._hire(artifact)
+            worker = self._alive[artifact.id] = self._start(artifact)
             try:
                 self._open(worker, artifact)
             except WorkerError as error:
@@ -248,7 +248,7 @@ class Measurement:
             "mhz": fastest_mhz(),
         }
 
-    def _hire(self, artifact: Artifact) -> Worker:
+    def _start(self, artifact: Artifact) -> Worker:
         return Worker(self._host, artifact.runtime, artifact.threads)
 
     def _ask(

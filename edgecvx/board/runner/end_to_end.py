@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from edgecvx.board.engines.sessions import Session, one_line
+from edgecvx.board.engines.base import Refused, Session, one_line
 from edgecvx.board.runner.order import Artifact
 
 PARTS = ("decode", "prepare", "infer", "rank")
@@ -14,7 +14,7 @@ TOP = 5
 _FIRST_RUNS = 3
 
 
-class Unsuited(Exception):  # noqa: N818
+class Unsuited(Refused):
     """There is no end to end for this artifact; the message is a sentence."""
 
 
@@ -32,20 +32,21 @@ class EndToEnd:
             ) from None
         if artifact.preprocess is None:
             raise Unsuited("nothing is known about how pictures are prepared for this file")
-        if artifact.logits not in session.outputs:
+        names = [output.name for output in session.outputs]
+        if artifact.logits not in names:
             raise Unsuited("this file has no output that ranks classes")
         if artifact.input.dtype == "int8":
             raise Unsuited("the file takes int8, whose scale no preprocessing knows")
         if not pictures:
             raise Unsuited("there are no pictures to measure with")
         self._pixels, self._session, self._artifact = pixels, session, artifact
-        self._logits = session.outputs.index(artifact.logits)
+        self._logits = names.index(artifact.logits)
         self._spec = pixels.Preprocess.of(artifact.preprocess)
         self._pictures, self._next = pictures, 0
         self.parts: dict[str, list[int]] = {part: [] for part in PARTS}
         """How long each part took, by sample."""
         try:
-            # Pillow loads its decoders with the first picture; and a picture that cannot be read is told here.
+            # Pillow loads its decoders with the first picture; and a picture that cannot be read is found here.
             for _ in range(max(_FIRST_RUNS, -(-len(pictures) // artifact.input.shape[0]))):
                 self.sample()
         except pixels.PictureError as error:

@@ -14,7 +14,7 @@ _WHOLE = 512
 """Bytes that a pipe which reports room takes without waiting (POSIX)."""
 
 
-class Cut(BaseException):
+class HostGone(BaseException):
     """The host is gone, or wants an end at once. Not an Exception: nothing on the way may take it for its own."""
 
 
@@ -39,7 +39,7 @@ class Host:
         """Writes one event.
 
         Raises:
-            Cut: The host does not take it any more.
+            HostGone: The host does not take it any more.
         """
         rest = (json.dumps({"event": event, **content}) + "\n").encode()
         try:
@@ -47,13 +47,13 @@ class Host:
                 self._select([], [self._events], None)
                 rest = rest[os.write(self._events, rest[:_WHOLE]) :]
         except OSError as error:
-            raise Cut(f"the events find no reader ({error.strerror})") from None
+            raise HostGone(f"the events find no reader ({error.strerror})") from None
 
     def wait(self, descriptor: int, until: float) -> bool:
         """Waits until something can be read; False when the moment ``until`` (monotonic) is past.
 
         Raises:
-            Cut: The lifeline broke.
+            HostGone: The lifeline broke.
         """
         return self._select([descriptor], [], until)
 
@@ -70,7 +70,7 @@ class Host:
             elif not (ready or room):
                 ends = self._silence_ends()
                 if ends is not None and time.monotonic() >= ends:
-                    raise Cut(f"the host has been silent for {self._allowed:.0f} s")
+                    raise HostGone(f"the host has been silent for {self._allowed:.0f} s")
             if room or any(descriptor in ready for descriptor in readable):
                 return True
 
@@ -80,21 +80,21 @@ class Host:
     def _hear(self) -> None:
         data = os.read(0, 4096)
         if not data:
-            raise Cut("the host hung up")
+            raise HostGone("the host hung up")
         self._heard = time.monotonic()
         *lines, self._line = (self._line + data).split(b"\n")
         self._line = self._line[-64:]
         self.stopping = self.stopping or b"stop" in [line.strip() for line in lines]
 
 
-def cut_on_signals() -> None:
+def raise_on_signals() -> None:
     """Lets the signals that end a process end it in good order."""
 
-    def cut(number: int, _: FrameType | None) -> None:
-        raise Cut(f"ended by {signal.Signals(number).name}")
+    def end(number: int, _: FrameType | None) -> None:
+        raise HostGone(f"ended by {signal.Signals(number).name}")
 
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, cut)
+        signal.signal(number, end)
 
 
 def ignore_signals() -> None:

@@ -16,7 +16,7 @@ from edgecvx.board import PROTOCOL
 from edgecvx.board.device.fingerprint import fingerprint
 from edgecvx.board.runner.check import check
 from edgecvx.board.runner.coordinator import Measurement
-from edgecvx.board.runner.host import Cut, Host, cut_on_signals, ignore_signals
+from edgecvx.board.runner.host import Host, HostGone, ignore_signals, raise_on_signals
 from edgecvx.board.runner.order import OrderError, read_order, removable
 
 USAGE = "usage: measure ORDER.json | check ORDER.json | fingerprint"
@@ -37,14 +37,14 @@ def main(arguments: Sequence[str]) -> int:
 
 def measure(path: Path) -> int:
     """Measures one order; events on standard output, the lifeline on standard input."""
-    cut_on_signals()
+    raise_on_signals()
     folder: Path | None = None
     try:
         folder = removable(path)
         return _measure(path)
-    except Cut as cut:
+    except HostGone as gone:
         ignore_signals()
-        sys.stderr.write(f"edgecvx runner: {cut}\n")
+        sys.stderr.write(f"edgecvx runner: {gone}\n")
         return 1
     finally:
         ignore_signals()

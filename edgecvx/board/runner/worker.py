@@ -6,7 +6,6 @@ it sleeps, so that whoever's turn it is has the machine.
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import faulthandler
 import gc
@@ -16,16 +15,17 @@ import signal
 import statistics
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from edgecvx.board import engines
 from edgecvx.board.device import memory
 from edgecvx.board.device.processors import this_processor
-from edgecvx.board.engines import sessions
-from edgecvx.board.proof import difference, read_proof, refusal, run_probes
+from edgecvx.board.engines.base import Refused, Session, refusals
+from edgecvx.board.proof import difference, refusal, run_probes
 from edgecvx.board.runner.end_to_end import EndToEnd, Unsuited
-from edgecvx.board.runner.order import Artifact, Proved, Tensor
+from edgecvx.board.runner.order import Artifact, read_artifact
 
 SETTLING = 2
 """Runs at the start of a turn that do not count: the caches still belong to the artifact before. With three artifacts
@@ -33,6 +33,8 @@ in three runtimes taking turns, the first run was 2 to 7% slower than the rest a
 
 _FIRST_RUNS = 3
 """After which a process holds what the model needs, for its memory."""
+
+_RUN = "the run failed"
 
 _PR_SET_PDEATHSIG = 1
 
@@ -55,9 +57,9 @@ def main(parent: int) -> int:
         request = json.loads(line)
         try:
             if job is None:
-                job = Job(Path(request["folder"]), _artifact(request["artifact"]))
+                job = Job(Path(request["folder"]), read_artifact(request["artifact"]))
             answer = job.answer(request)
-        except (sessions.Refused, sessions.Missing) as error:
+        except Refused as error:
             answer = {"error": str(error)}
         answers.write(json.dumps(answer) + "\n")
         answers.flush()
@@ -73,13 +75,13 @@ class Job:
         self._folder, self._artifact = folder, artifact
         self._batch = np.load(folder / artifact.array, allow_pickle=False)
         if self._batch.shape != artifact.input.shape or self._batch.dtype != np.dtype(artifact.input.dtype):
-            raise sessions.Refused(
+            raise Refused(
                 f"the array is {self._batch.dtype} {list(self._batch.shape)}, "
                 f"the input {artifact.input.dtype} {list(artifact.input.shape)}"
             )
         self._batch = np.ascontiguousarray(self._batch)
-        self._runtime = sessions.load(artifact.runtime, artifact.options)
-        self._session: sessions.Session | None = None
+        self._runtime = engines.load(artifact.runtime, artifact.options)
+        self._session: Session | None = None
         self._end_to_end: EndToEnd | None = None
 
     def answer(self, request: Mapping[str, Any]) -> dict[str, Any]:
@@ -95,7 +97,7 @@ class Job:
 
     def _compile(self, _: Mapping[str, Any]) -> dict[str, Any]:
         path = self._path()
-        with _told("compiling"):
+        with refusals("compiling failed"):
             self._runtime.compile(path)
         return {}
 
@@ -127,7 +129,7 @@ class Job:
             "recheck": self._recheck(session),
         }
 
-    def _recheck(self, session: sessions.Session) -> dict[str, Any] | None:
+    def _recheck(self, session: Session) -> dict[str, Any] | None:
         """Holds the file to what it computed where it was proved; None where that was on such a processor."""
         artifact, proved = self._artifact, self._artifact.proved
         where = (this_processor().kind, artifact.runtime, artifact.options)
@@ -136,18 +138,18 @@ class Job:
         import numpy as np
 
         probes = np.load(self._folder / proved.probes, allow_pickle=False)
-        with _told("running the probe pictures"):
-            answers = run_probes(session.run, session.outputs, probes, artifact.input.shape[0])
+        with refusals("running the probe pictures failed"):
+            names = [output.name for output in session.outputs]
+            answers = run_probes(session.run, names, probes, artifact.input.shape[0])
         output, off = difference(proved.proof, answers)
         here, there = proved.proof.here(*where), proved.proof.there(*where[1:])
         if not off <= proved.limit:
-            told = refusal("it", here, there, output, off, proved.limit)
-            raise sessions.Refused(f"{told}; {proved.remedy}")
+            raise Refused(f"{refusal('it', here, there, output, off, proved.limit)}; {proved.remedy}")
         return {"here": here, "error": off}
 
     def _warm(self, request: Mapping[str, Any]) -> dict[str, Any]:
         session, batch = self._opened(), self._batch
-        with _told():
+        with refusals(_RUN):
             samples, steady = warm_up(_timed(lambda: session.run(batch)), **request["warm_up"])
         return {"samples_ns": samples, "steady": steady}
 
@@ -155,7 +157,7 @@ class Job:
         """Makes end to end ready; says in words why there is none."""
         pictures = [(self._folder / path).read_bytes() for path in request["pictures"]]
         try:
-            with _told():
+            with refusals(_RUN):
                 self._end_to_end = EndToEnd(self._opened(), self._artifact, pictures)
         except Unsuited as reason:
             return {"note": str(reason)}
@@ -169,11 +171,11 @@ class Job:
         elif whole is not None:
             sample, parts = whole.sample, whole.parts
         else:
-            raise sessions.Refused("end to end was not made ready")
+            raise Refused("end to end was not made ready")
         gc.collect()
         gc.disable()  # a collection in the middle of a run would be timed with it
         try:
-            with _told():
+            with refusals(_RUN):
                 settling = [sample() for _ in range(request["settle"])]
                 for times in parts.values():
                     times.clear()
@@ -185,33 +187,23 @@ class Job:
     def _path(self) -> Path:
         path = self._folder / self._artifact.path
         if not path.exists():
-            raise sessions.Refused(f"there is no file {self._artifact.path}")
+            raise Refused(f"there is no file {self._artifact.path}")
         return path
 
-    def _open_session(self) -> sessions.Session:
+    def _open_session(self) -> Session:
         path = self._path()
-        with _told("opening"):
-            return self._runtime.open(path, self._artifact)
+        with refusals("opening failed"):
+            session: Session = self._runtime.open(path, self._artifact.threads)
+        return session
 
-    def _run(self, session: sessions.Session) -> None:
-        with _told():
+    def _run(self, session: Session) -> None:
+        with refusals(_RUN):
             session.run(self._batch)
 
-    def _opened(self) -> sessions.Session:
+    def _opened(self) -> Session:
         if self._session is None:
-            raise sessions.Refused("the file was not opened")
+            raise Refused("the file was not opened")
         return self._session
-
-
-@contextlib.contextmanager
-def _told(doing: str = "the run") -> Iterator[None]:
-    """What a runtime raises has no common base; it becomes the sentence that ends this artifact."""
-    try:
-        yield
-    except (sessions.Refused, Unsuited):
-        raise
-    except Exception as error:
-        raise sessions.Refused(f"{doing} failed: {sessions.one_line(error)}") from error
 
 
 def warm_up(
@@ -262,14 +254,6 @@ def _repeat(sample: Callable[[], int], runs: int | None, seconds: float | None) 
     while not samples or time.monotonic() < until:
         samples.append(sample())
     return samples
-
-
-def _artifact(data: Mapping[str, Any]) -> Artifact:
-    tensor: Mapping[str, Any] = data["input"]
-    shape: Sequence[int] = tensor["shape"]
-    proved: Mapping[str, Any] | None = data.get("proved")
-    read = None if proved is None else Proved(**{**proved, "proof": read_proof(proved["proof"])})
-    return Artifact(**{**data, "input": Tensor(**{**tensor, "shape": tuple(shape)}), "proved": read})
 
 
 def _end_with(parent: int) -> None:

@@ -1,4 +1,4 @@
-"""The coordinator's side of a worker: start it, ask it, and tell in one sentence how it ended."""
+"""The coordinator's side of a worker: start it, ask it, and say in one sentence how it ended."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from edgecvx.board.device.memory import resident
 from edgecvx.board.ending import chatter_file, ending, shorten
 from edgecvx.board.runner.host import Host
 
@@ -51,7 +52,7 @@ class Worker:
 
         Raises:
             WorkerError: There is no answer, or the answer is a refusal.
-            Cut: The host is gone.
+            HostGone: The host is gone.
         """
         shorten(self._chatter)
         stdin, stdout = self._child.stdin, self._child.stdout
@@ -61,7 +62,7 @@ class Worker:
             stdin.write(json.dumps(request).encode() + b"\n")
             stdin.flush()
         except BrokenPipeError:
-            raise WorkerError(self._obituary(doing)) from None
+            raise WorkerError(self._exit_reason(doing)) from None
         until = time.monotonic() + patience
         while b"\n" not in self._answer:
             if not self._host.wait(stdout.fileno(), until):
@@ -69,7 +70,7 @@ class Worker:
                 raise WorkerError(f"{self._name} gave no answer for {patience:.0f} s while {doing}; it was stopped")
             block = os.read(stdout.fileno(), 1 << 20)
             if not block:
-                raise WorkerError(self._obituary(doing))
+                raise WorkerError(self._exit_reason(doing))
             self._answer += block
         line, _, self._answer = self._answer.partition(b"\n")
         answer: dict[str, Any] = json.loads(line)
@@ -79,8 +80,6 @@ class Worker:
 
     def resident(self) -> int | None:
         """Bytes it holds now."""
-        from edgecvx.board.device.memory import resident
-
         return resident(self._child.pid)
 
     def rest(self) -> None:
@@ -108,7 +107,7 @@ class Worker:
                     stream.close()
         self._child.stdin = self._child.stdout = None
 
-    def _obituary(self, doing: str) -> str:
+    def _exit_reason(self, doing: str) -> str:
         # It closed its answers without a word: whatever it does for longer than it takes to end is of no use.
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._child.wait(timeout=1)

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from edgecvx.board.engines.settings import import_openvino
+from edgecvx.board.engines.openvino import import_openvino
 from edgecvx.errors import ExportError, missing_package, one_of
 from edgecvx.export.base import Lowered
 from edgecvx.export.openvino.ops import rules

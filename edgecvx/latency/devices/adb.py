@@ -21,7 +21,7 @@ from typing import Any
 
 from edgecvx.board import PROTOCOL
 from edgecvx.board.device.processors import kind_of
-from edgecvx.board.proof import read_proof
+from edgecvx.board.proof import Proof
 from edgecvx.board.runner.order import runs_of_turn
 from edgecvx.errors import DeviceError, UsageError
 from edgecvx.latency.devices import android, benchmark_model
@@ -29,7 +29,7 @@ from edgecvx.latency.devices.base import longest_silence
 from edgecvx.latency.devices.collect import Collector
 from edgecvx.latency.devices.job import Job, place
 from edgecvx.latency.devices.programs import Stopped, complete, last_line, program
-from edgecvx.spec import to_json
+from edgecvx.spec import from_json, to_json
 
 BINARY_VARIABLE = "EDGECVX_ANDROID_BENCHMARK"
 """The environment variable that names the binary where no option does."""
@@ -195,7 +195,7 @@ class _Turns:
     def _recheck(self, artifact: Mapping[str, Any]) -> dict[str, Any] | None:
         """That a file could not be asked again: the tool takes no pictures and tells no answers."""
         proved, options = artifact.get("proved"), artifact.get("options", {})
-        proof = None if proved is None else read_proof(proved["proof"])
+        proof = None if proved is None else from_json(Proof, proved["proof"])
         if proof is None or proof.holds(self._kind, artifact["runtime"], options):
             return None
         return {"here": proof.here(self._kind, artifact["runtime"], options), "error": None}

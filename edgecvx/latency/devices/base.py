@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any, Protocol
 
-from edgecvx.board.engines.sessions import COMPILED, COMPILING
+from edgecvx.board.engines import COMPILED, COMPILING
 from edgecvx.errors import DeviceError
 from edgecvx.results.untrusted import plain
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from edgecvx.board import PROTOCOL
-from edgecvx.board.proof import read_proof
+from edgecvx.board.proof import Proof
 from edgecvx.errors import DeviceError, EdgecvxError
 from edgecvx.latency.devices.job import Job
 from edgecvx.results import statistics
@@ -242,7 +242,7 @@ class Collector:
         found = _read(_Rechecked, reported, "recheck")
         if proved is None or (found.error is not None and not 0 <= found.error <= proved["limit"]):
             raise EdgecvxError(f"a file that is off by {found.error} was not to be measured")
-        there = read_proof(proved["proof"]).there(request.identity.runtime, request.options)
+        there = from_json(Proof, proved["proof"]).there(request.identity.runtime, request.options)
         return Recheck(proved=there, here=found.here, error=found.error, limit=proved["limit"])
 
     def _warm(self, event: Mapping[str, Any]) -> None:

@@ -19,7 +19,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from edgecvx.board import MARK
-from edgecvx.board.engines.sessions import COMPILED
+from edgecvx.board.engines import COMPILED
 from edgecvx.errors import DeviceError, UsageError
 from edgecvx.files import file_sha256
 from edgecvx.latency.devices.base import check_answer, follow, longest_line, longest_silence

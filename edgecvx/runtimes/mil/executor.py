@@ -24,18 +24,16 @@ from numpy.typing import NDArray
 from edgecvx.errors import ArtifactError, RuntimeFailedError
 from edgecvx.export.coreml.program import Feature, Named, Op, Package, Type, read_package
 from edgecvx.export.coreml.reader import read_ops as read_ops
-from edgecvx.runtimes.base import check_batch
+from edgecvx.runtimes.mil import KIND
 from edgecvx.runtimes.mil.half import half
 from edgecvx.runtimes.mil.ops import CONSTANT_OPS, OPS
 from edgecvx.spec import TensorSpec
 
 Array = NDArray[Any]
 
-KIND = "reference executor: a check of the program's arithmetic, not of Apple's hardware"
-
 
 class ReferenceSession:
-    """A package opened for computing.
+    """A package opened for computing, as an engine opens a file.
 
     Args:
         path: The ``.mlpackage`` folder.
@@ -45,7 +43,9 @@ class ReferenceSession:
         RuntimeFailedError: The package is damaged, or holds an operation that is not in ``mil_ops``.
     """
 
-    kind = KIND
+    backend = KIND
+    notes = ()
+    arithmetic = None
 
     def __init__(self, path: Path, *, fp16: bool = False) -> None:
         try:
@@ -82,18 +82,17 @@ class ReferenceSession:
         shapes = {name: kind for op in self._ops for name, kind in op.outputs}
         return tuple(_spec(f, shapes.get(f.name)) for f in self.package.outputs if f.kind == "array")
 
-    def run(self, batch: Array) -> dict[str, Array]:
-        """Computes one batch; the array outputs by name."""
+    def run(self, batch: Array) -> list[Array]:
+        """Computes one batch; the arrays in the order of ``outputs``."""
         values = self.features(batch)
-        return {spec.name: values[spec.name] for spec in self.outputs}
+        return [values[spec.name] for spec in self.outputs]
 
     def features(self, batch: Array) -> dict[str, Any]:
         """Computes one batch; every output as an app would get it, a classifier's label and probabilities included."""
         (spec,) = self.inputs
         picture = self.package.inputs[0].kind == "image"
-        x = check_batch(batch, spec)
         values = dict(self.constants)
-        values[spec.name] = self._plain(x.transpose(0, 3, 1, 2).astype(np.float32) if picture else x)
+        values[spec.name] = self._plain(batch.transpose(0, 3, 1, 2).astype(np.float32) if picture else batch)
         with np.errstate(over="ignore", invalid="ignore", divide="ignore", under="ignore"):
             for position, op in enumerate(self._ops):
                 self._step(op, values)

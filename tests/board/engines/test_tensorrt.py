@@ -19,20 +19,17 @@ from support import ROOT, network, probe
 
 pytest.importorskip("onnxruntime")
 
-from edgecvx.board.engines import sessions
+from edgecvx.board import engines
+from edgecvx.board.engines.base import Refused
 from edgecvx.board.engines.tensorrt import engines_folder
-from edgecvx.board.runner.order import Artifact, Tensor
 from edgecvx.cli import main as cli
 from edgecvx.export.tensorrt.lower import SUFFIX, TensorRTOptions, lower
 from edgecvx.latency.bench import benchmark, read_json
 from edgecvx.latency.devices.collect import At
-from edgecvx.runtimes import tensorrt
+from edgecvx.runtimes import open_session
 from edgecvx.runtimes.tensorrt_engine import build_file
 
 Nvidia = tuple[TensorRT, Cuda]
-ARTIFACT = Artifact(
-    "a0", "tensorrt", "model.onnx", None, {}, Tensor("image", (1, 3, 64, 64), "float32", "NCHW"), "", None, None
-)
 
 
 @pytest.fixture(scope="module")
@@ -58,13 +55,13 @@ def nvidia(monkeypatch: pytest.MonkeyPatch) -> Nvidia:
 
 
 def test_what_is_timed_is_what_is_validated(path: Path, nvidia: Nvidia) -> None:
-    runtime = sessions.load("tensorrt", {})
+    runtime = engines.load("tensorrt", {})
     runtime.compile(path)
-    session = runtime.open(path, ARTIFACT)
+    session = runtime.open(path, None)
     engine = hashlib.sha256(path.with_suffix(".engine").read_bytes()).hexdigest()[:8]
     assert (runtime.version, session.backend) == ("10.3.0.30", f"Orin, compute capability 8.7, engine {engine}")
-    validated = tensorrt.open_session(path, options={"build": "yes"})
-    assert session.outputs == tuple(spec.name for spec in validated.outputs)
+    validated = open_session("tensorrt", path, options={"build": "yes"}, isolated=False)
+    assert [output.name for output in session.outputs] == [spec.name for spec in validated.outputs]
     for seed in (0, 1):
         (answer,) = session.run(probe(seed=seed))
         np.testing.assert_array_equal(answer, validated.run(probe(seed=seed))["logits"])
@@ -72,13 +69,13 @@ def test_what_is_timed_is_what_is_validated(path: Path, nvidia: Nvidia) -> None:
 
 def test_the_engine_of_this_device_is_taken_where_there_is_one(path: Path, nvidia: Nvidia) -> None:
     build_file(path)
-    sessions.load("tensorrt", {}).compile(path)
+    engines.load("tensorrt", {}).compile(path)
     assert nvidia[0].asked["builds"] == 1
     assert path.with_suffix(".engine").read_bytes().startswith(MAGIC)
 
 
 def test_a_measurement_leaves_nothing_in_the_users_cache(path: Path, nvidia: Nvidia) -> None:
-    runtime = sessions.load("tensorrt", {})
+    runtime = engines.load("tensorrt", {})
     for _ in range(2):  # the same file with other threads is compiled once
         runtime.compile(path)
     assert nvidia[0].asked["builds"] == 1
@@ -91,14 +88,14 @@ def test_an_engine_that_others_could_have_written_is_not_run(path: Path, nvidia:
     planted = build_file(path).path
     planted.write_bytes(MAGIC + b"somebody else's")
     planted.chmod(0o666)
-    sessions.load("tensorrt", {}).compile(path)
+    engines.load("tensorrt", {}).compile(path)
     assert path.with_suffix(".engine").read_bytes() == MAGIC + path.read_bytes()
 
 
 def test_a_damaged_engine_in_the_cache_is_built_anew(path: Path, nvidia: Nvidia) -> None:
     """Or the same version of TensorRT, built otherwise: an engine's name does not tell."""
     build_file(path).path.write_bytes(b"cut")
-    sessions.load("tensorrt", {}).compile(path)
+    engines.load("tensorrt", {}).compile(path)
     assert path.with_suffix(".engine").read_bytes() == MAGIC + path.read_bytes()
 
 
@@ -106,9 +103,9 @@ def test_a_planted_engine_in_the_folder_is_not_run(path: Path, nvidia: Nvidia) -
     planted = path.with_suffix(".engine")
     planted.write_bytes(MAGIC + b"somebody else's")
     planted.chmod(0o666)
-    runtime = sessions.load("tensorrt", {})
-    with pytest.raises(sessions.Refused, match="another user could have written the engine"):
-        runtime.open(path, ARTIFACT)
+    runtime = engines.load("tensorrt", {})
+    with pytest.raises(Refused, match="the engine of the file could have been written by another user"):
+        runtime.open(path, None)
     runtime.compile(path)
     assert planted.read_bytes() == MAGIC + path.read_bytes()
     assert planted.stat().st_mode & 0o022 == 0
@@ -117,8 +114,8 @@ def test_a_planted_engine_in_the_folder_is_not_run(path: Path, nvidia: Nvidia) -
 @pytest.mark.parametrize("says", ["parser: no such operation", "Could not find any implementation for node stem.0."])
 def test_a_file_tensorrt_refuses_is_one_sentence(says: str, path: Path, nvidia: Nvidia) -> None:
     nvidia[0].says = says
-    with pytest.raises(sessions.Refused, match=f"^TensorRT cannot (read|build) the file: .*{re.escape(says)}$"):
-        sessions.load("tensorrt", {}).compile(path)
+    with pytest.raises(Refused, match=f"^TensorRT cannot (read|build) the file: .*{re.escape(says)}$"):
+        engines.load("tensorrt", {}).compile(path)
     assert not path.with_suffix(".engine").exists()
 
 
@@ -130,21 +127,21 @@ def test_what_is_missing_is_one_sentence(path: Path, monkeypatch: pytest.MonkeyP
         (TensorRT(), Cuda(gpu=None), "CUDA failed: CUDA_ERROR_NO_DEVICE in cuInit"),
     ):
         pretend(monkeypatch, trt=trt, cuda=cuda)
-        with pytest.raises(sessions.Refused, match=sentence):
-            sessions.load("tensorrt", {})
+        with pytest.raises(Refused, match=sentence):
+            engines.load("tensorrt", {})
 
 
 def test_a_full_gpu_and_a_damaged_engine_are_refusals(path: Path, nvidia: Nvidia) -> None:
-    runtime = sessions.load("tensorrt", {})
-    with pytest.raises(sessions.Refused, match="was not compiled"):
-        runtime.open(path, ARTIFACT)
+    runtime = engines.load("tensorrt", {})
+    with pytest.raises(Refused, match="was not compiled"):
+        runtime.open(path, None)
     runtime.compile(path)
     nvidia[1].full = True
-    with pytest.raises(sessions.Refused, match="CUDA_ERROR_OUT_OF_MEMORY"):
-        runtime.open(path, ARTIFACT)
+    with pytest.raises(Refused, match="CUDA_ERROR_OUT_OF_MEMORY"):
+        runtime.open(path, None)
     path.with_suffix(".engine").write_bytes(b"cut")
-    with pytest.raises(sessions.Refused, match="cannot open the engine"):
-        runtime.open(path, ARTIFACT)
+    with pytest.raises(Refused, match="cannot open the engine"):
+        runtime.open(path, None)
 
 
 # The whole way, through the real command and the real runner, in processes that find the stand-ins.

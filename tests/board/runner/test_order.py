@@ -17,18 +17,19 @@ from edgecvx.board.runner.order import OrderError, read_order, removable
     ("changes", "sentence"),
     [
         ({"rounds": 0}, "0 rounds"),
-        ({"rounds": "many"}, "the order: 'rounds' cannot be 'many'"),
-        ({"rounds": True}, "'rounds' cannot be True"),
+        ({"rounds": "many"}, "the order.rounds: expected int, got 'many'"),
+        ({"rounds": True}, "the order.rounds: expected int, got True"),
         ({"first_round": 3}, "2 rounds from round 3 on"),
         ({"runs": None}, "either runs or seconds"),
         ({"seconds": 3.0}, "either runs or seconds"),
         ({"runs": 0}, "must be positive"),
-        ({"speed": "high"}, "unknown key 'speed'"),
+        ({"speed": "high"}, "the order: unknown speed"),
         ({"skip": {"a0": ["everything"]}}, "'everything' cannot be skipped"),
         ({"pictures": ["/etc/passwd"]}, "does not lie in the order's folder"),
         ({"artifacts": []}, "needs artifacts"),
+        ({"folder": "/etc"}, "the order.folder: expected Path, got '/etc'"),
         ({"warm_up": {"window": 0}}, "window and max_runs"),
-        ({"warm_up": {"windows": 3}}, "warm_up has the unknown key 'windows'"),
+        ({"warm_up": {"windows": 3}}, "the order.warm_up: unknown windows"),
     ],
 )
 def test_what_an_order_says_wrong(changes: dict[str, Any], sentence: str, tmp_path: Path) -> None:
@@ -43,10 +44,10 @@ def test_what_an_order_says_wrong(changes: dict[str, Any], sentence: str, tmp_pa
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"path": "../../etc/passwd"}, "artifact 0: '../../etc/passwd' does not lie in"),
+        ({"path": "../../etc/passwd"}, r"artifacts\[0\]: '../../etc/passwd' does not lie in"),
         ({"threads": 0}, "0 threads do not work"),
-        ({"input": {"name": "x", "shape": [1], "dtype": "float32"}}, "artifact 0, input does not say 'layout'"),
-        ({"colour": "red"}, "artifact 0 has the unknown key 'colour'"),
+        ({"input": {"name": "x", "shape": [1], "dtype": "float32"}}, r"artifacts\[0\].input: missing layout"),
+        ({"colour": "red"}, r"artifacts\[0\]: unknown colour"),
     ],
 )
 def test_what_an_artifact_says_wrong(changes: dict[str, Any], sentence: str, tmp_path: Path) -> None:
@@ -78,11 +79,14 @@ def test_an_artifact_may_say_where_it_was_proved(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"proof": {}}, "artifact 0: the proof is none: 'processor'"),
-        ({"proof": {**PROVED["proof"], "outputs": [{"name": "logits"}]}}, "artifact 0: the proof is none: "),
+        ({"proof": {}}, "artifacts[0].proved.proof: missing engine, outputs, processor"),
+        (
+            {"proof": {**PROVED["proof"], "outputs": [{"name": "logits"}]}},
+            "artifacts[0].proved.proof.outputs[0]: missing high, low, noise, values",
+        ),
         ({"probes": "../x.npy"}, "does not lie in the order's folder"),
-        ({"limit": "none"}, "'limit' cannot be 'none'"),
-        ({"margin": 3}, "artifact 0, proved has the unknown key 'margin'"),
+        ({"limit": "none"}, "artifacts[0].proved.limit: expected float, got 'none'"),
+        ({"margin": 3}, "artifacts[0].proved: unknown margin"),
     ],
 )
 def test_what_is_said_wrong_about_a_proof(changes: dict[str, Any], sentence: str, tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ from edgecvx.board.runner import worker_process as crew
 from edgecvx.board.runner.coordinator import Measurement
 from edgecvx.board.runner.host import Host
 from edgecvx.board.runner.order import read_order
-from edgecvx.board.runner.worker_process import Worker, WorkerError
+from edgecvx.board.runner.worker_process import Worker, WorkerError, place
 from edgecvx.results.latency import Conditions, Fingerprint, Memory, Turn
 from edgecvx.spec import from_json
 
@@ -52,6 +52,11 @@ def test_a_whole_measurement_tells_everything_in_order(tmp_path: Path) -> None:
     assert opened["threads"] == 1
     assert events[6] == {"event": "warm", "id": "a0", "samples_ns": events[6]["samples_ns"], "steady": False}
     assert [e["round"] for e in events if e["event"] == "round"] == [1, 2]
+
+
+def test_a_worker_imports_the_edgecvx_it_was_started_by() -> None:
+    """On a board there is no other; here an installed one would hide that the runner's is not found."""
+    assert Path(place()) == Path(edgecvx.__file__).parents[1]
 
 
 def test_events_are_the_values_of_the_benchmark(tmp_path: Path) -> None:
@@ -311,7 +316,7 @@ def test_a_host_that_stops_reading_is_noticed() -> None:
         cwd=Path(edgecvx.__file__).parents[1],
     ) as process:
         assert process.wait() == 1
-        assert "Cut: the host has been silent" in errors_of(process)
+        assert "HostGone: the host has been silent" in errors_of(process)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])

@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from edgecvx.board import engines
 from edgecvx.board.device import memory
-from edgecvx.board.engines import sessions
-from edgecvx.board.runner.order import Artifact, Tensor
+from edgecvx.board.engines.base import Tensor
+from edgecvx.board.runner.order import Artifact
 from edgecvx.board.runner.worker import Job, warm_up
 from edgecvx.board.runner.yardstick import yardstick_ns
 
@@ -52,7 +53,7 @@ def test_memory_that_was_taken_back_meanwhile_is_unknown_and_not_below_zero(
     sizes = iter((1000, held))
     session = types.SimpleNamespace(run=lambda batch: [])
     monkeypatch.setattr(memory, "resident", lambda: next(sizes))
-    monkeypatch.setattr(sessions, "load", lambda *_: types.SimpleNamespace(open=lambda *_: session))
+    monkeypatch.setattr(engines, "load", lambda *_: types.SimpleNamespace(open=lambda *_: session))
     np.save(tmp_path / "x.npy", np.zeros((1, 2), np.float32))
     (tmp_path / "model").touch()
     tensor = Tensor(name="x", shape=(1, 2), dtype="float32", layout="NC")

@@ -75,8 +75,7 @@ def run(package: Lowered, x: NDArray[Any], folder: Path) -> list[NDArray[Any]]:
     assert (session.inputs, session.outputs) == (package.inputs, package.outputs)
     if package.inputs[0].layout == "NHWC":
         x = np.ascontiguousarray(x.transpose(0, 2, 3, 1))
-    result = session.run(x)
-    return [result[spec.name] for spec in package.outputs]
+    return session.run(x)
 
 
 CASES: dict[str, tuple[Callable[[], ir.Model], Scheme]] = {
@@ -185,8 +184,8 @@ def test_wrong_package_is_noticed(case: str, exact: tuple[Path, NDArray[Any], ND
     """The comparison above can fail."""
     path, x, expected = exact
     broken = changed(path, tmp_path, WRONG[case])
-    assert relative_error(ReferenceSession(broken).run(x)["logits"], expected) > 100 * EXACT
-    assert relative_error(ReferenceSession(path).run(x)["logits"], expected) < EXACT
+    assert relative_error(ReferenceSession(broken).features(x)["logits"], expected) > 100 * EXACT
+    assert relative_error(ReferenceSession(path).features(x)["logits"], expected) < EXACT
 
 
 def set_type(op: Any, number: int) -> None:
@@ -355,7 +354,7 @@ def test_bytes_meet_the_stem_exactly(tmp_path: Path) -> None:
     for suffix, content in expose(path, ["stem_0_input", "stem_0"]).items():
         (tmp_path / f"model{suffix}").write_bytes(content)
     (bytes_in,) = images_of(middle, 1)
-    values = ReferenceSession(path).run(np.ascontiguousarray(bytes_in.transpose(0, 2, 3, 1)))
+    values = ReferenceSession(path).features(np.ascontiguousarray(bytes_in.transpose(0, 2, 3, 1)))
     assert (values["stem_0_input"] == bytes_in.astype(np.float32) - 128).all()
     expected = run_onnx(middle, bytes_in, ["stem.0"])["stem.0"]
     assert_close(values["stem_0"], expected, 1e-3, why="scales and sums are rounded to FP16's 11 bits")

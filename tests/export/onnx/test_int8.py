@@ -22,6 +22,7 @@ from support import network, probe, relative_error
 
 pytest.importorskip("onnxruntime")
 
+from opening import open_onnxruntime as open_session
 from quantized import images_of, quantized, run_onnx
 
 from edgecvx.errors import ExportError, UsageError
@@ -33,7 +34,6 @@ from edgecvx.export.onnx.reader import read_ops
 from edgecvx.graph.scheme import Role, Scheme
 from edgecvx.graph.values import is_constant
 from edgecvx.models.convnext import ConvNeXt, initialize
-from edgecvx.runtimes.onnxruntime import open_session
 from edgecvx.spec import ArchSpec, Precision, PreprocessSpec, Task
 
 INT8 = OnnxOptions(precision=Precision.INT8)

@@ -29,12 +29,13 @@ from support import assert_close, network, probe, relative_error
 
 pytest.importorskip("onnxruntime")
 
+from opening import open_onnxruntime as open_session
+
 from edgecvx.errors import ArtifactError, ExportError, UsageError
 from edgecvx.export.base import Lowered
 from edgecvx.export.onnx.lower import OnnxOptions, lower
 from edgecvx.export.onnx.reader import read_ops
 from edgecvx.models.convnext import ConvNeXt, initialize
-from edgecvx.runtimes.onnxruntime import open_session
 from edgecvx.spec import ArchSpec, Precision, PreprocessSpec, Task, TensorSpec
 
 FP16 = OnnxOptions(precision=Precision.FP16)

@@ -18,6 +18,7 @@ from torch.nn import functional as F
 pytest.importorskip("openvino")
 
 import openvino as ov
+from opening import open_openvino as open_session
 
 from edgecvx.errors import ExportError, UsageError
 from edgecvx.export.base import Lowered
@@ -27,7 +28,6 @@ from edgecvx.export.openvino.reader import read_ops
 from edgecvx.graph.qdq import quantized_input, weight_of
 from edgecvx.graph.scheme import Role, Scheme
 from edgecvx.quantize.insert import insert
-from edgecvx.runtimes.openvino import open_session
 from edgecvx.spec import Precision, PreprocessSpec, Task
 from edgecvx.targets import get_target
 

@@ -29,11 +29,12 @@ from support import assert_close, network, probe
 
 pytest.importorskip("openvino")
 
+from opening import open_openvino as open_session
+
 from edgecvx.errors import ArtifactError, ExportError
 from edgecvx.export.openvino.lower import OpenVINOOptions, lower
 from edgecvx.export.openvino.reader import read_ops
 from edgecvx.models.convnext import ConvNeXt, initialize
-from edgecvx.runtimes.openvino import open_session
 from edgecvx.spec import ArchSpec, Precision, PreprocessSpec, Task, TensorSpec
 
 FP16 = OpenVINOOptions(precision=Precision.FP16)

@@ -26,6 +26,7 @@ from support import assert_close, network, probe, relative_error
 
 pytest.importorskip("onnxruntime")
 
+from opening import open_onnxruntime as open_session
 from quantized import images_of, quantized, run_onnx
 
 from edgecvx.errors import ExportError, UsageError
@@ -35,7 +36,6 @@ from edgecvx.export.tensorrt.format import INT8 as SCHEME
 from edgecvx.export.tensorrt.lower import IR_VERSION, OPSET, SUFFIX, TensorRTOptions, lower
 from edgecvx.graph.scheme import Scheme
 from edgecvx.models.convnext import ConvNeXt, initialize
-from edgecvx.runtimes.onnxruntime import open_session
 from edgecvx.spec import ArchSpec, Precision, PreprocessSpec, Task, TensorSpec
 
 FP32, FP16, INT8 = (TensorRTOptions(precision=p) for p in (Precision.FP32, Precision.FP16, Precision.INT8))

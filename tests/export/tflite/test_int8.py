@@ -20,6 +20,7 @@ from support import network, probe, relative_error
 pytest.importorskip("ai_edge_litert")
 
 from ai_edge_litert.interpreter import Interpreter
+from opening import open_tflite as open_session
 
 from edgecvx.errors import ExportError
 from edgecvx.export.base import Lowered
@@ -32,7 +33,6 @@ from edgecvx.export.tflite.writer import pack
 from edgecvx.graph.grids import bias_int32
 from edgecvx.graph.qdq import output_grid, quantized_input, weight_of
 from edgecvx.graph.scheme import Role, Scheme
-from edgecvx.runtimes.tflite import open_session
 from edgecvx.spec import Precision, PreprocessSpec, Task
 from edgecvx.targets import get_target
 

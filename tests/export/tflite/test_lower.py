@@ -17,6 +17,7 @@ from support import assert_close, network, probe, relative_error
 pytest.importorskip("ai_edge_litert")
 
 from ai_edge_litert.interpreter import Interpreter
+from opening import open_tflite as open_session
 
 from edgecvx.errors import ExportError, UsageError
 from edgecvx.export.base import Lowered
@@ -25,7 +26,6 @@ from edgecvx.export.tflite.schema import METADATA, read_file, read_operators
 from edgecvx.graph.canonical import build_canonical
 from edgecvx.graph.fold import fold, fold_uint8_input
 from edgecvx.models.convnext import ConvNeXt, outputs_of
-from edgecvx.runtimes.tflite import open_session
 from edgecvx.spec import InputKind, Precision, PreprocessSpec, Task
 
 FP32, FP16 = Precision.FP32, Precision.FP16

@@ -23,11 +23,13 @@ from torch.nn import functional as F
 if find_spec("coremltools") is None:
     pytest.skip("coremltools is not installed", allow_module_level=True)
 
+from opening import open_coreml
+
 from edgecvx.errors import ArtifactError, EdgecvxError, RuntimeFailedError, RuntimeUnavailableError, UsageError
 from edgecvx.export.coreml.importing import import_coremltools
 from edgecvx.export.coreml.program import load_protos
-from edgecvx.runtimes import coreml
-from edgecvx.runtimes.mil.executor import KIND, ReferenceSession, read_ops
+from edgecvx.runtimes.mil import KIND
+from edgecvx.runtimes.mil.executor import ReferenceSession, read_ops
 from edgecvx.runtimes.mil.ops import OPS, erf
 from edgecvx.spec import Precision
 
@@ -126,8 +128,8 @@ def packages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 def test_fp16_rounds_what_the_file_declares_fp32(packages: dict[str, Path]) -> None:
     """The FP32 file under ``fp16`` is off by FP16's share, and every number it returns is a float16."""
-    exact = ReferenceSession(packages["fp32"]).run(probe())["logits"]
-    rounded = ReferenceSession(packages["fp32"], fp16=True).run(probe())["logits"]
+    exact = ReferenceSession(packages["fp32"]).features(probe())["logits"]
+    rounded = ReferenceSession(packages["fp32"], fp16=True).features(probe())["logits"]
     assert 1e-5 < relative_error(rounded, exact) < 1e-2
     assert (rounded.astype(np.float16) == rounded).all()
     assert not (exact.astype(np.float16) == exact).all()
@@ -136,16 +138,15 @@ def test_fp16_rounds_what_the_file_declares_fp32(packages: dict[str, Path]) -> N
 def test_fp16_program_rounds_by_its_own_types(packages: dict[str, Path]) -> None:
     """Rounding everything changes nothing then: input and output are all that is FP32, and both are cast at once."""
     session, rounded = ReferenceSession(packages["fp16"]), ReferenceSession(packages["fp16"], fp16=True)
-    assert (session.run(probe())["logits"] == rounded.run(probe())["logits"]).all()
+    assert (session.features(probe())["logits"] == rounded.features(probe())["logits"]).all()
 
 
 # The session.
 
 
 def test_session_says_what_it_is(packages: dict[str, Path]) -> None:
-    session = coreml.open_session(packages["fp32"], options={"executor": "reference", "fp16": "1"})
-    assert isinstance(session, ReferenceSession)
-    assert session.kind == KIND
+    session = open_coreml(packages["fp32"], options={"executor": "reference", "fp16": "1"})
+    assert session.backend == KIND
     assert "not of Apple's hardware" in KIND
     session.close()
 
@@ -154,15 +155,15 @@ def test_session_refuses_another_batch(packages: dict[str, Path]) -> None:
     with pytest.raises(
         RuntimeFailedError, match=r"takes float32 \[1, 3, 64, 64\] in NCHW, got float32 \[2, 3, 64, 64\]"
     ):
-        ReferenceSession(packages["fp32"]).run(probe(batch=2))
+        open_coreml(packages["fp32"], options={"executor": "reference"}).run(probe(batch=2))
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"precision": "1"}, "unknown Core ML option 'precision'"),
+        ({"precision": "1"}, "unknown option of coreml 'precision'"),
         ({"executor": "ane"}, "unknown executor 'ane'"),
-        ({"executor": "reference", "fp16": "yes"}, "fp16='yes' does not work"),
+        ({"executor": "reference", "fp16": "yes"}, "unknown fp16 'yes': known: 0, 1"),
         ({"executor": "reference", "compute_units": "cpu"}, "compute_units only goes with"),
         pytest.param(
             {"executor": "native"},
@@ -173,14 +174,15 @@ def test_session_refuses_another_batch(packages: dict[str, Path]) -> None:
 )
 def test_options_that_make_no_sense(packages: dict[str, Path], options: dict[str, str], message: str) -> None:
     with pytest.raises(UsageError, match=message):
-        coreml.open_session(packages["fp32"], options=options)
+        open_coreml(packages["fp32"], options=options)
 
 
 def test_opening_imports_no_framework(packages: dict[str, Path]) -> None:
     """A prediction off a Mac takes numpy and the generated protobuf classes; not coremltools, not torch."""
     code = (
-        "import sys; from pathlib import Path; from edgecvx.runtimes.coreml import open_session\n"
-        f"open_session(Path({str(packages['fp32'])!r}), options={{'executor': 'reference'}})\n"
+        "import sys; from pathlib import Path; from edgecvx.runtimes import open_session\n"
+        f"path, options = Path({str(packages['fp32'])!r}), {{'executor': 'reference'}}\n"
+        "open_session('coreml', path, options=options, isolated=False)\n"
         "print(*(m for m in ('coremltools', 'torch', 'onnx_ir', 'tensorflow') if m in sys.modules))"
     )
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
