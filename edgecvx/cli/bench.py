@@ -71,10 +71,10 @@ def bench(
     Exit code 0: measured, every gate passed; 1: a gate failed, or could not be decided; 2: an error.
     """
     from edgecvx.latency.bench import as_json, benchmark
+    from edgecvx.report.forms.markdown import markdown as as_markdown
+    from edgecvx.report.forms.page import page
+    from edgecvx.report.forms.terminal import benchmark_errors, benchmark_terminal
     from edgecvx.report.join import join
-    from edgecvx.report.markdown import markdown as as_markdown
-    from edgecvx.report.page import page
-    from edgecvx.report.terminal import benchmark_errors, benchmark_terminal
 
     places = {"json": json_file, "html": html, "markdown": markdown}
     check_outputs(places)

@@ -39,11 +39,11 @@ def report(
 
     Each device is ranked by itself; accuracies over different pictures are never compared.
     """
-    from edgecvx.report.csv import csv as as_csv
+    from edgecvx.report.forms.csv import csv as as_csv
+    from edgecvx.report.forms.markdown import markdown as as_markdown
+    from edgecvx.report.forms.markdown import table as as_table
+    from edgecvx.report.forms.page import page
     from edgecvx.report.join import join
-    from edgecvx.report.markdown import markdown as as_markdown
-    from edgecvx.report.markdown import table as as_table
-    from edgecvx.report.page import page
     from edgecvx.report.read import read
     from edgecvx.results.figures import counted
 

@@ -50,10 +50,10 @@ def validate(
     from edgecvx.accuracy.layers.compare import with_layers
     from edgecvx.accuracy.thumbnails import thumbnails
     from edgecvx.accuracy.validate import validate as run
+    from edgecvx.report.forms.markdown import validation_markdown
+    from edgecvx.report.forms.page import page
+    from edgecvx.report.forms.terminal import validation_errors, validation_terminal
     from edgecvx.report.join import join
-    from edgecvx.report.markdown import validation_markdown
-    from edgecvx.report.page import page
-    from edgecvx.report.terminal import validation_errors, validation_terminal
     from edgecvx.results.accuracy import as_json
 
     places = {"json": json_file, "html": html, "markdown": markdown}

@@ -28,8 +28,8 @@ LOGARITHMIC_FROM = 4.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Scale:
-    """From values to pixels, linear."""
+class Axis:
+    """From values to pixels."""
 
     low: float
     high: float
@@ -38,40 +38,46 @@ class Scale:
 
     def __call__(self, value: float) -> float:
         """The pixel of a value."""
-        return self.start + (value - self.low) / (self.high - self.low) * (self.end - self.start)
+        raise NotImplementedError
+
+    def ticks(self, count: int) -> list[float]:
+        """About ``count`` round values within the scale."""
+        raise NotImplementedError
 
     def clamp(self, value: float) -> float:
         """The pixel of a value, or of the nearer end of the scale."""
         return self(min(self.high, max(self.low, value)))
 
+
+class Scale(Axis):
+    """Linear."""
+
+    __slots__ = ()
+
+    def __call__(self, value: float) -> float:
+        """The pixel of a value."""
+        return self.start + (value - self.low) / (self.high - self.low) * (self.end - self.start)
+
     def ticks(self, count: int) -> list[float]:
-        """About ``count`` round values within the scale."""
+        """Multiples of 1, 2 or 5 times a power of ten."""
         step = nice_step((self.high - self.low) / max(1, count))
         first = math.ceil(self.low / step - 1e-9)
         last = math.floor(self.high / step + 1e-9)
         return [round(i * step, 12) for i in range(first, last + 1)]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LogScale:
-    """From positive values to pixels, by their logarithm: a value and its double are as far apart everywhere."""
+class LogScale(Axis):
+    """Of positive values, by their logarithm: a value and its double are as far apart everywhere."""
 
-    low: float
-    high: float
-    start: float
-    end: float
+    __slots__ = ()
 
     def __call__(self, value: float) -> float:
         """The pixel of a value."""
         part = math.log(max(value, 1e-300) / self.low) / math.log(self.high / self.low)
         return self.start + part * (self.end - self.start)
 
-    def clamp(self, value: float) -> float:
-        """The pixel of a value, or of the nearer end of the scale."""
-        return self(min(self.high, max(self.low, value)))
-
     def ticks(self, count: int) -> list[float]:
-        """About ``count`` of 1, 2, 5 times powers of ten within the scale, or of the powers alone where those do."""
+        """1, 2, 5 times powers of ten, or the powers alone where those do."""
         decades = range(math.floor(math.log10(self.low)) - 1, math.ceil(math.log10(self.high)) + 1)
         for steps in ((1, 1.5, 2, 3, 4, 5, 6, 7, 8, 9), (1, 2, 3, 5, 7), (1, 2, 5), (1, 3), (1,)):
             found = [round(m * 10.0**d, 12) for d in decades for m in steps if self.low <= m * 10.0**d <= self.high]
@@ -82,40 +88,32 @@ class LogScale:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BrokenScale:
+class BrokenScale(Axis):
     """Linear to ``turn``, where nearly all values lie, and logarithmic from there to the farthest of all."""
 
-    low: float
     turn: float
-    high: float
-    start: float
-    end: float
 
     @property
     def middle(self) -> float:
         """The pixel of the turn."""
-        return self.start + (0.76 * (self.end - self.start) if self.high > self.turn else self.end - self.start)
+        return self.start + (0.76 if self.high > self.turn else 1.0) * (self.end - self.start)
 
     def __call__(self, value: float) -> float:
         """The pixel of a value."""
-        if value <= self.turn:
-            return Scale(low=self.low, high=self.turn, start=self.start, end=self.middle)(value)
-        return LogScale(low=self.turn, high=self.high, start=self.middle, end=self.end)(value)
-
-    def clamp(self, value: float) -> float:
-        """The pixel of a value, or of the nearer end of the scale."""
-        return self(min(self.high, max(self.low, value)))
+        return self._near(value) if value <= self.turn else self._far(value)
 
     def ticks(self, count: int) -> list[float]:
         """Round values in both parts."""
-        near = Scale(low=self.low, high=self.turn, start=self.start, end=self.middle).ticks(max(2, 3 * count // 4))
-        far = (
-            LogScale(low=self.turn, high=self.high, start=0, end=1).ticks(count // 3) if self.end > self.middle else []
-        )
-        return [*near, *(v for v in far if self(v) > self.middle + 24)]
+        far = self._far.ticks(count // 3) if self.end > self.middle else []
+        return [*self._near.ticks(max(2, 3 * count // 4)), *(v for v in far if self(v) > self.middle + 24)]
 
+    @property
+    def _near(self) -> Scale:
+        return Scale(low=self.low, high=self.turn, start=self.start, end=self.middle)
 
-Axis = Scale | LogScale | BrokenScale
+    @property
+    def _far(self) -> LogScale:
+        return LogScale(low=self.turn, high=self.high, start=self.middle, end=self.end)
 
 
 def fitting(values: Sequence[float], start: float, end: float, *, pad: float = 0.04) -> Axis:

@@ -21,10 +21,10 @@ from edgecvx.errors import DeviceError
 from edgecvx.latency.bench import as_json, benchmark, read_json
 from edgecvx.latency.devices.collect import Collector
 from edgecvx.manifest import manifest_path, read_manifest
+from edgecvx.report.forms.markdown import validation_markdown
+from edgecvx.report.forms.page import page
+from edgecvx.report.forms.terminal import benchmark_terminal
 from edgecvx.report.join import join
-from edgecvx.report.markdown import validation_markdown
-from edgecvx.report.page import page
-from edgecvx.report.terminal import benchmark_terminal
 from edgecvx.results import accuracy as values
 from edgecvx.results.accuracy import Validation
 from edgecvx.runtimes import proof

@@ -15,7 +15,7 @@ from edgecvx import export, validate
 from edgecvx.accuracy.layers.compare import per_layer
 from edgecvx.accuracy.runtime_used import note_on_runtime, runtime_used
 from edgecvx.manifest import Manifest
-from edgecvx.report.markdown import validation_markdown
+from edgecvx.report.forms.markdown import validation_markdown
 
 
 @pytest.fixture(scope="module")

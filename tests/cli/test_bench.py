@@ -22,7 +22,7 @@ from edgecvx.cli import show
 from edgecvx.latency import bench as core
 from edgecvx.latency.bench import read_json
 from edgecvx.manifest import manifest_path
-from edgecvx.report.terminal import benchmark_terminal
+from edgecvx.report.forms.terminal import benchmark_terminal
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ from chromium import BINARY, FLAGS
 from PIL import Image
 
 from edgecvx.accuracy.thumbnails import thumbnails
-from edgecvx.report import page as form
+from edgecvx.report.forms import page as form
 from edgecvx.report.join import join
 
 pytestmark = pytest.mark.skipif(BINARY is None, reason="no chromium in the path")

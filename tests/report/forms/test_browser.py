@@ -13,8 +13,8 @@ from chromium import Browser, Tab
 from PIL import Image
 from validation_sample import hostile as hostile_validation
 
+from edgecvx.report.forms.page import page
 from edgecvx.report.join import join
-from edgecvx.report.page import page
 
 pytestmark = pytest.mark.skipif(chromium.BINARY is None, reason="no chromium in the path")
 

@@ -15,9 +15,9 @@ import pytest
 from pages import Tags
 from validation_sample import hostile as hostile_validation
 
-from edgecvx.report import csv as csv_form
-from edgecvx.report import markdown as markdown_form
-from edgecvx.report import page as page_form
+from edgecvx.report.forms import csv as csv_form
+from edgecvx.report.forms import markdown as markdown_form
+from edgecvx.report.forms import page as page_form
 from edgecvx.report.join import join
 from edgecvx.results import figures
 from edgecvx.results.accuracy import Validation

@@ -22,7 +22,8 @@ from rich.console import Console
 from edgecvx.accuracy.thumbnails import SIDE, thumbnails
 from edgecvx.data.demo import write_folder
 from edgecvx.errors import EdgecvxError
-from edgecvx.report import markdown, page, terminal, words
+from edgecvx.report import words
+from edgecvx.report.forms import markdown, page, terminal
 from edgecvx.report.join import join
 from edgecvx.results import figures
 from edgecvx.results.accuracy import Interval, SkippedPicture, Validation, as_json, read_json
