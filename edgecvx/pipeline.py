@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from edgecvx.quantize.estimators import Estimator
     from edgecvx.quantize.plan import Engine, QuantPlan
     from edgecvx.quantize.planning import Planned
-    from edgecvx.quantize.sources import Source, Sources
+    from edgecvx.quantize.sources import GraphSource, GraphSources
 
 Array = NDArray[Any]
 E = TypeVar("E", bound=enum.Enum)
@@ -351,13 +351,13 @@ def _plan(asked: _Request, network: _Network, steps: _Steps) -> Planned:
     return planned
 
 
-def _sources(network: _Network, planned: Planned | None) -> Sources:
-    from edgecvx.quantize.sources import Sources
+def _sources(network: _Network, planned: Planned | None) -> GraphSources:
+    from edgecvx.quantize.sources import GraphSources
 
-    return Sources(network.graph, network.spec.preprocess, network.probes, network.expected, planned)
+    return GraphSources(network.graph, network.spec.preprocess, network.probes, network.expected, planned)
 
 
-def _write(asked: _Request, target: Target, network: _Network, sources: Sources, steps: _Steps) -> Exported:
+def _write(asked: _Request, target: Target, network: _Network, sources: GraphSources, steps: _Steps) -> Exported:
     """Lowers for one target, proves the file, and only then puts it where it belongs."""
     began = time.perf_counter()
     steps.next(f"{target.name}: lowering")
@@ -394,7 +394,7 @@ class _Checked:
 
 
 def _check(
-    asked: _Request, target: Target, path: Path, lowered: Lowered, network: _Network, source: Source
+    asked: _Request, target: Target, path: Path, lowered: Lowered, network: _Network, source: GraphSource
 ) -> _Checked:
     """Opens the staged file in its runtime; compares it with its reference, and calibration pictures with FP32."""
     session = open_session(target.format.checked_in, path, threads=1)
@@ -438,7 +438,7 @@ def _quantized(
     constants = (value.const_value for value in network.graph.graph.initializers.values())
     return Quantized(
         engine="the runtime" if plan is None else plan.engine,
-        scheme=target.schemes[asked.precision].told(),
+        scheme=target.schemes[asked.precision].describe(),
         fp32_bytes=sum(constant.nbytes for constant in constants if constant is not None),
         plan_sha256=None if plan is None else plan.sha256,
         calibration=None if plan is None else plan.calibration,

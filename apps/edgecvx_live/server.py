@@ -148,7 +148,7 @@ def create_app(
         engine: What is shown; started and stopped by whoever made it.
         access: Who is let in.
         viewers: How many may look on at once.
-        on_failure: Told of an error of the engine after which nothing more can be shown.
+        on_failure: Called with the sentence of an error of the engine after which nothing more can be shown.
     """
     live = Live(engine, viewers=viewers, on_failure=on_failure)
     routes = [

@@ -92,7 +92,7 @@ class Scheme:
         orders = [order for order in self.pairs if order is not PairOrder.COLUMNS or role is Role.STEM]
         return tuple(pairs_of(shape, order) for order in orders)
 
-    def told(self) -> dict[str, str]:
+    def describe(self) -> dict[str, str]:
         """The scheme in words, for the manifest."""
         words = {
             "layers": _listed(self.inputs),

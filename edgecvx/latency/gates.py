@@ -77,7 +77,7 @@ def _relative(device: DeviceBench, limit: float, against: str) -> Iterator[GateR
         base = next((b for b in equal if dict(b.options) == dict(m.options)), equal[0] if equal else None)
         if base is None:  # another batch: refused before anything was measured
             continue
-        ratio = statistics.between(device.ratios, m.id, base.id)
+        ratio = statistics.ratio_of(device.ratios, m.id, base.id)
         found = None
         if ratio is not None:
             found = _Figure(

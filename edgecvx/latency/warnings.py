@@ -120,7 +120,7 @@ def _which_gains(device: DeviceBench, of: Measured) -> str:
 def _against_fp32(device: DeviceBench, m: Measured) -> tuple[Measured | None, Ratio | None]:
     """The FP32 file an INT8 file is compared with, and their ratio; for any other file neither."""
     base = baseline(device.measured, m) if is_quantized(m.identity.precision) else None
-    return base, None if base is None else statistics.between(device.ratios, m.id, base.id)
+    return base, None if base is None else statistics.ratio_of(device.ratios, m.id, base.id)
 
 
 def _why_int8_is_slow(fingerprint: Fingerprint, m: Measured) -> Iterator[str]:

@@ -117,7 +117,7 @@ class QuantPlan:
         names = ("model", "weights", "image size", "input", "folds")
         for what, a, b in zip(names, asked, made, strict=True):
             if a != b:
-                raise UsageError(f"the plan was made for {what} {_told(b)}, not {_told(a)}: calibrate again")
+                raise UsageError(f"the plan was made for {what} {_in_words(b)}, not {_in_words(a)}: calibrate again")
 
     @property
     def sha256(self) -> str:
@@ -166,7 +166,7 @@ def read_plan(path: Path) -> QuantPlan:
         raise UsageError(f"{error}; {_CHANGED}") from None
 
 
-def _told(value: object) -> str:
+def _in_words(value: object) -> str:
     if isinstance(value, tuple):
         return ", ".join(value) or "none"
     return value[:12] if isinstance(value, str) and re.fullmatch("[0-9a-f]{64}", value) else str(value)

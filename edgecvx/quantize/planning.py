@@ -28,7 +28,7 @@ KEPT = 8
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Planned:
-    """A plan, some of the pictures it comes from, and what the user has to be told about it."""
+    """A plan, some of the pictures it comes from, and what the user should know of it."""
 
     plan: QuantPlan
     kept: tuple[Array, ...] = ()
@@ -54,7 +54,7 @@ def plan_quantization(
         input_kind: What it takes.
         folds: What was folded into it.
         request: The user's choices.
-        on_part: Told how much of the calibration is done, 0 to 1.
+        on_part: Called with how much of the calibration is done, 0 to 1.
 
     Raises:
         EdgecvxError: The plan does not fit, or nothing can be calibrated on these pictures.
@@ -71,7 +71,7 @@ def plan_quantization(
     )
     calibration, agreement = feed.calibration, stability(stats)
     unlike = _about(spec, request) or domain_warning(stats, spec)
-    told = [*feed.warnings, *stats.notes(), *filter(None, (unlike, stability_warning(agreement)))]
+    warnings = [*feed.warnings, *stats.notes(), *filter(None, (unlike, stability_warning(agreement)))]
     decisions = _decisions(graph, feed, stats, request)
     plan = QuantPlan(
         model=spec.name,
@@ -85,7 +85,7 @@ def plan_quantization(
         layers=decisions.layers,
         activations=decisions.activations,
     )
-    return Planned(plan=plan, kept=tuple(kept), warnings=tuple(told))
+    return Planned(plan=plan, kept=tuple(kept), warnings=tuple(warnings))
 
 
 def _decisions(graph: ir.Model, pictures: Iterable[Array], stats: Statistics, request: PlanRequest) -> Decisions:

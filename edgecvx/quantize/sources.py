@@ -22,7 +22,7 @@ Array = NDArray[Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Source:
+class GraphSource:
     """A graph to lower, and outputs to compare with."""
 
     graph: ir.Model
@@ -38,7 +38,7 @@ class Source:
     """Where the graph's scales are from; None where it has none, or finds them at run time."""
 
 
-class Sources:
+class GraphSources:
     """The canonical graph, or its quantized form under a target's scheme; targets of one scheme share it."""
 
     def __init__(
@@ -60,24 +60,26 @@ class Sources:
         """
         self._graph, self._preprocess, self._pictures = graph, preprocess, pictures
         self._expected, self._planned = expected, planned
-        self._made: dict[Scheme | None, Source] = {None: Source(graph=graph, expected=expected, against="fp32")}
+        self._made: dict[Scheme | None, GraphSource] = {
+            None: GraphSource(graph=graph, expected=expected, against="fp32")
+        }
         self._exact: Sequence[Array] | None = None
 
-    def of(self, scheme: Scheme | None) -> Source:
+    def of(self, scheme: Scheme | None) -> GraphSource:
         """The source for targets of a scheme; None for files of floats."""
         if scheme is not None and scheme not in self._made:
             self._made[scheme] = self._quantized(scheme)
         return self._made[scheme]
 
-    def _quantized(self, scheme: Scheme) -> Source:
+    def _quantized(self, scheme: Scheme) -> GraphSource:
         planned = self._planned
         if planned is None:  # scales found at run time: nothing but the file itself computes them
-            return Source(graph=insert(self._graph, scheme, None), expected=self._expected, against="fp32")
+            return GraphSource(graph=insert(self._graph, scheme, None), expected=self._expected, against="fp32")
         graph = insert(self._graph, scheme, planned.plan)
         probes = as_input(self._pictures, self._preprocess, spec_of(graph.graph.inputs[0]))
         if self._exact is None:
             self._exact = execute(self._graph, planned.kept) if planned.kept else ()
-        return Source(
+        return GraphSource(
             graph=graph,
             expected=execute(graph, list(probes)),
             against="plan",

@@ -23,7 +23,7 @@ ENOUGH = 8
 CLASSES = 4
 """Below, one frequent answer is nothing unusual."""
 DISAGREE = 2.0
-"""Ratio of two halves' ranges from which on a user is told: one of the eight bits depends on who was in the set."""
+"""Ratio of two halves' ranges from which on a user is warned: one of the eight bits depends on who was in the set."""
 
 
 def domain_warning(stats: Statistics, spec: ModelSpec) -> str | None:

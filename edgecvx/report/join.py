@@ -21,7 +21,7 @@ from typing import TypeVar
 from edgecvx.latency.warnings import baseline
 from edgecvx.results.accuracy import ArtifactIdentity, ArtifactOutcome, DataInfo, Paired, Validation, VerdictKind
 from edgecvx.results.latency import Benchmark, DeviceBench, Fingerprint, Measured, Ratio, Summary, percentile
-from edgecvx.results.statistics import between
+from edgecvx.results.statistics import ratio_of
 from edgecvx.results.texts import shorten
 from edgecvx.spec import Calibration, WeightsSource
 
@@ -370,7 +370,7 @@ def _weights(m: Measured) -> tuple[object, ...]:
 
 def _against_fp32(bench: DeviceBench, m: Measured) -> Ratio | None:
     base = baseline(bench.measured, m) if m.identity.precision != FP32 else None
-    return between(bench.ratios, m.id, base.id) if base else None
+    return ratio_of(bench.ratios, m.id, base.id) if base else None
 
 
 def comparable(rows: Sequence[Row]) -> tuple[Row, ...]:
@@ -416,7 +416,7 @@ def _picks(rows: Sequence[Row]) -> tuple[Pick, ...]:
 def _pick(row: Row, second: Row | None = None) -> Pick:
     against = None
     if row.bench and row.measured and second and second.measured and second.bench is row.bench:
-        against = between(row.bench.ratios, second.measured.id, row.measured.id)
+        against = ratio_of(row.bench.ratios, second.measured.id, row.measured.id)
     return Pick(row=row, next=second, against=against)
 
 

@@ -67,9 +67,9 @@ def read(paths: Sequence[Path]) -> Results:
                 found.setdefault(file.resolve(), value)
     if not found:
         where = ", ".join(map(str, paths)) or "nothing"
-        told = f" ({warnings[0]})" if warnings else ""
+        hint = f" ({warnings[0]})" if warnings else ""
         raise UsageError(
-            f"{where}: no results here{told}; edgecvx validate --json FILE and edgecvx bench --json FILE write them"
+            f"{where}: no results here{hint}; edgecvx validate --json FILE and edgecvx bench --json FILE write them"
         )
     return Results(
         validations=tuple(v for v in found.values() if isinstance(v, outcome.Validation)),
@@ -89,14 +89,14 @@ def _read_or_warn(file: Path, name: str, warnings: list[str]) -> outcome.Validat
 
 def _inside(folder: Path, warnings: list[str]) -> Iterator[Path]:
     """The JSON files of a folder and of those right in it, by name, without links and hidden ones."""
-    told = 0
+    named = 0
     for place in (folder, *(Path(e.path) for e in _entries(folder) if e.is_dir(follow_symlinks=False))):
         for entry in _entries(place):
             if entry.name.endswith(".json") and entry.is_file(follow_symlinks=False):
-                if told == MOST:
+                if named == MOST:
                     warnings.append(f"{folder} holds more than {MOST} JSON files; the rest was not read")
                     return
-                told += 1
+                named += 1
                 yield Path(entry.path)
 
 

@@ -10,13 +10,13 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from edgecvx.latency.warnings import of_device
 from edgecvx.report.join import FP32, DevicePart, Report, Row
-from edgecvx.results.figures import between, count, counted, sentence, times
+from edgecvx.results.figures import count, counted, interval_text, sentence, times
 from edgecvx.results.latency import DeviceBench, percentile
 
 NAMED = 3
 """Names in a sentence; further ones are counted."""
 SLOWED = 1.02
-"""A sustained run's slowdown that is told; the interval's lower end has to be above it."""
+"""A sustained run's slowdown that is remarked on; the interval's lower end has to be above it."""
 
 
 def names(rows: Iterable[Row]) -> str:
@@ -37,8 +37,8 @@ def device_remarks(device: DevicePart) -> tuple[str, ...]:
         found += [*_broken(bench), *_lost(bench)]
     found += [*_errors(device), *_sustained(device)]
     for bench in device.benches:
-        found += [told for told in of_device(bench) if not told.startswith("EMULATED")]  # said above
-    found += [*_versions(device.rows), *_arithmetic(device), *_few_samples(device), *_told(device)]
+        found += [sentence_ for sentence_ in of_device(bench) if not sentence_.startswith("EMULATED")]  # said above
+    found += [*_versions(device.rows), *_arithmetic(device), *_few_samples(device), *_means_alone(device)]
     found += _no_end_to_end(device)
     return tuple(dict.fromkeys(sentence(text) for text in found))
 
@@ -70,7 +70,7 @@ def _sustained(device: DevicePart) -> Iterator[str]:
         if run and run.slowdown_ratio and run.slowdown and run.slowdown.low > SLOWED:
             yield (
                 f"Under load it slows down: after {run.seconds / 60:.3g} minutes without a pause {row.label} took "
-                f"{times(run.slowdown_ratio)} {between(run.slowdown.low, run.slowdown.high)} as long as at first"
+                f"{times(run.slowdown_ratio)} {interval_text(run.slowdown.low, run.slowdown.high)} as long as at first"
             )
 
 
@@ -110,7 +110,7 @@ def _few_samples(device: DevicePart) -> Iterator[str]:
         yield f"Too few runs for a p90, which takes 64: {names(few)} had {count(fewest)}{more}"
 
 
-def _told(device: DevicePart) -> Iterator[str]:
+def _means_alone(device: DevicePart) -> Iterator[str]:
     rows = [r for r in device.rows if r.measured and r.measured.told and r.p50 is None]
     if rows:
         tools = ", ".join(dict.fromkeys(r.measured.told.tool for r in rows if r.measured and r.measured.told))
@@ -187,17 +187,17 @@ def _calibration(report: Report) -> Iterator[str]:
     rows = [row for row in report.rows if row.calibration and row.calibration.kind == "demo"]
     files = {r.identity.sha256 for r in rows}
     if files:
-        told = f"{rows[0].identity.file} was" if len(files) == 1 else f"{len(files)} INT8 files were"
+        subject = f"{rows[0].identity.file} was" if len(files) == 1 else f"{len(files)} INT8 files were"
         yield (
-            f"{told} calibrated on drawn pictures: for photographs, calibrate on pictures like those the network will "
-            "see (--calib DIR)"
+            f"{subject} calibrated on drawn pictures: for photographs, calibrate on pictures like those the network "
+            "will see (--calib DIR)"
         )
 
 
 def _data(report: Report) -> Iterator[str]:
     if len(report.data) > 1:
-        told = "; ".join(f"{d.name}, {counted(d.chosen, 'picture')}, {d.sha256[:12]}" for d in report.data)
-        yield f"Accuracies come from {len(report.data)} sets of pictures ({told}) and are not compared across them"
+        sets = "; ".join(f"{d.name}, {counted(d.chosen, 'picture')}, {d.sha256[:12]}" for d in report.data)
+        yield f"Accuracies come from {len(report.data)} sets of pictures ({sets}) and are not compared across them"
 
 
 def _not_validated(report: Report) -> Iterator[str]:

@@ -10,10 +10,10 @@ from edgecvx.report.join import UNKNOWN, Accuracy, Row
 from edgecvx.results.accuracy import ArtifactOutcome, DataInfo, LayerError, VerdictKind
 from edgecvx.results.figures import (
     ABSENT,
-    between,
     count,
     counted,
     decibels,
+    interval_text,
     megabytes,
     milliseconds,
     percent,
@@ -23,7 +23,7 @@ from edgecvx.results.figures import (
     span,
     times,
 )
-from edgecvx.results.latency import Benchmark, Conditions, Fingerprint, Memory, Summary, Told, WarmUp, percentile
+from edgecvx.results.latency import Benchmark, Conditions, Fingerprint, Memory, Summary, ToolTimings, WarmUp, percentile
 
 Pairs = tuple[tuple[str, str], ...]
 
@@ -97,7 +97,7 @@ def _quantile(q: float) -> Callable[[Row], Cell]:
         found = percentile(row.summary, q)
         if found is None:
             return ABSENT, ""
-        return milliseconds(found.ms), between(found.interval.low, found.interval.high) if found.interval else ""
+        return milliseconds(found.ms), interval_text(found.interval.low, found.interval.high) if found.interval else ""
 
     return cell
 
@@ -114,7 +114,7 @@ def _ratio(row: Row) -> Cell:
     ratio = row.against_fp32
     if ratio is None:
         return ABSENT, ""
-    return times(ratio.value), between(ratio.interval.low, ratio.interval.high) if ratio.interval else ""
+    return times(ratio.value), interval_text(ratio.interval.low, ratio.interval.high) if ratio.interval else ""
 
 
 def _size(row: Row) -> Cell:
@@ -172,7 +172,7 @@ def _warm_up(w: WarmUp) -> str:
     return f"{counted(len(w.samples_ns), 'run')}, {'settled' if w.steady else 'not settled by then'}"
 
 
-def _timed_by(t: Told) -> str:
+def _timed_by(t: ToolTimings) -> str:
     return f"{t.tool}: mean {milliseconds(t.mean)} of {counted(t.runs, 'run')}"
 
 
@@ -184,7 +184,7 @@ def _memory(m: Memory) -> str:
 def _summed(s: Summary) -> str:
     parts = [f"{count(s.samples)} runs" if s.samples != 1 else "1 run"]
     for p in s.percentiles:
-        interval = f" {between(p.interval.low, p.interval.high)}" if p.interval else ""
+        interval = f" {interval_text(p.interval.low, p.interval.high)}" if p.interval else ""
         parts.append(f"p{100 * p.q:g} {milliseconds(p.ms)}{interval}")
     return ", ".join([*parts, f"mean {milliseconds(s.mean)}, from {milliseconds(s.min)} to {milliseconds(s.max)}"])
 

@@ -7,10 +7,10 @@ from edgecvx.report.join import DevicePart, Pick, Report, comparable
 from edgecvx.results.accuracy import ArtifactOutcome, DataInfo, Validation
 from edgecvx.results.figures import (
     VERDICTS,
-    between,
     cosine,
     counted,
     decibels,
+    interval_text,
     milliseconds,
     p_value,
     percent,
@@ -90,7 +90,7 @@ def take(device: DevicePart) -> str:
 def _take(pick: Pick, *, several: bool) -> str:
     row = pick.row
     p50 = percentile(row.summary, 0.5)
-    interval = f" {between(p50.interval.low, p50.interval.high)}" if p50 and p50.interval else ""
+    interval = f" {interval_text(p50.interval.low, p50.interval.high)}" if p50 and p50.interval else ""
     text = (
         f"The fastest that passes {'of all models ' if several else ''}is {row.label}: p50 {milliseconds(row.p50 or 0)}"
     )
@@ -114,7 +114,7 @@ def runner_up(pick: Pick) -> str:
     if pick.against is None:
         return f"Next is {pick.next.label}, {milliseconds(pick.next.p50 or 0.0)}."
     i = pick.against.interval
-    figures = times(pick.against.value) + (f" {between(i.low, i.high)}" if i else "")
+    figures = times(pick.against.value) + (f" {interval_text(i.low, i.high)}" if i else "")
     if i and i.low <= 1 <= i.high:
         return f"It cannot be told apart from {pick.next.label}, which takes {figures} its time."
     return f"Next is {pick.next.label}, which takes {figures} its time."

@@ -74,7 +74,7 @@ def milliseconds(value: float) -> str:
     return f"{_three(value)} ms"
 
 
-def between(low: float, high: float) -> str:
+def interval_text(low: float, high: float) -> str:
     """An interval of positive numbers: ``[40.9, 41.6]``, with as many digits as it takes to tell its ends apart."""
     digits = next((n for n in (3, 4, 5) if _three(low, n) != _three(high, n)), 3)
     return f"[{_three(low, digits)}, {_three(high, digits)}]"

@@ -162,7 +162,7 @@ class Sustained:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Told:
+class ToolTimings:
     """Figures a tool of the runtime's own gave, where it gives no single runs. Milliseconds."""
 
     tool: str
@@ -218,7 +218,7 @@ class Measured:
     end_to_end_summary: Summary | None = None
     memory: Memory | None = None
     sustained: Sustained | None = None
-    told: Told | None = None
+    told: ToolTimings | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

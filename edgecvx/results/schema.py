@@ -78,12 +78,12 @@ def _schema(kind: Any, definitions: dict[str, Any]) -> dict[str, Any]:
 
 
 def _object(cls: type, definitions: dict[str, Any]) -> dict[str, Any]:
-    hints, told = typing.get_type_hints(cls), _field_docs(cls)
+    hints, descriptions = typing.get_type_hints(cls), _field_docs(cls)
     properties = {}
     for field in dataclasses.fields(cls):
         properties[field.name] = _schema(hints[field.name], definitions)
-        if field.name in told:
-            properties[field.name]["description"] = told[field.name]
+        if field.name in descriptions:
+            properties[field.name]["description"] = descriptions[field.name]
     return {
         "type": "object",
         "description": " ".join((inspect.getdoc(cls) or "").split()),

@@ -182,7 +182,7 @@ def ratio(of: Mapping[int, float], against: Mapping[int, float], *, names: tuple
     )
 
 
-def between(ratios: Sequence[Ratio], of: str, against: str) -> Ratio | None:
+def ratio_of(ratios: Sequence[Ratio], of: str, against: str) -> Ratio | None:
     """The ratio of these two, whichever way round it was taken."""
     for found in ratios:
         if (found.of, found.against) == (of, against):

@@ -45,6 +45,6 @@ def test_a_scheme_that_contradicts_itself_is_refused() -> None:
 
 
 def test_the_manifest_tells_the_scheme_in_words() -> None:
-    told = Scheme(inputs=frozenset([Role.FC1, Role.STEM]), symmetric=True).told()
+    told = Scheme(inputs=frozenset([Role.FC1, Role.STEM]), symmetric=True).describe()
     assert told["layers"] == "stem fc1" and told["zero points"] == "0" and told["outputs in int8"] == "none"
-    assert "zero points" not in Scheme(dynamic=True).told()
+    assert "zero points" not in Scheme(dynamic=True).describe()

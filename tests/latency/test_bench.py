@@ -23,7 +23,7 @@ from edgecvx.latency.devices.collect import Collector
 from edgecvx.latency.gates import judge
 from edgecvx.latency.warnings import warnings_of
 from edgecvx.manifest import manifest_path, read_manifest
-from edgecvx.results.latency import Benchmark, GateResult, Told
+from edgecvx.results.latency import Benchmark, GateResult, ToolTimings
 from edgecvx.results.schema import benchmark_schema
 
 if TYPE_CHECKING:
@@ -314,7 +314,7 @@ def test_a_limit_that_nothing_is_held_against_is_undecided() -> None:
 
 def test_a_mean_is_no_median() -> None:
     (device,) = run("a0").devices
-    told = Told(tool="benchmark_model", runs=50, mean=0.5, min=None, max=None, std=None)
+    told = ToolTimings(tool="benchmark_model", runs=50, mean=0.5, min=None, max=None, std=None)
     silent = tuple(dataclasses.replace(m, model=(), model_summary=None, told=told) for m in device.measured)
     (gate,) = judge(dataclasses.replace(device, measured=silent), max_p50=1.0, max_ratio=None, against=None)
     assert gate.verdict == "undecided"

@@ -19,7 +19,7 @@ from edgecvx.graph.qdq import is_quantized
 from edgecvx.graph.run import execute
 from edgecvx.graph.scheme import Role, Scheme
 from edgecvx.quantize.planning import Planned
-from edgecvx.quantize.sources import Sources
+from edgecvx.quantize.sources import GraphSources
 from edgecvx.spec import PreprocessSpec
 
 PREPROCESS = PreprocessSpec(size=32)
@@ -40,8 +40,8 @@ def expected(graph: ir.Model) -> list[NDArray[Any]]:
     return execute(graph, IMAGES)
 
 
-def sources(graph: ir.Model, expected: Sequence[NDArray[Any]], planned: Planned | None) -> Sources:
-    return Sources(graph, PREPROCESS, PROBES, expected, planned)
+def sources(graph: ir.Model, expected: Sequence[NDArray[Any]], planned: Planned | None) -> GraphSources:
+    return GraphSources(graph, PREPROCESS, PROBES, expected, planned)
 
 
 def test_files_of_floats_are_held_to_the_exact_network(graph: ir.Model, expected: list[NDArray[Any]]) -> None:

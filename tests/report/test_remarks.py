@@ -11,7 +11,7 @@ from edgecvx.latency.warnings import warnings_of
 from edgecvx.report.join import join
 from edgecvx.report.remarks import device_remarks, general_remarks
 from edgecvx.results.accuracy import Validation
-from edgecvx.results.latency import DeviceBench, Told
+from edgecvx.results.latency import DeviceBench, ToolTimings
 
 
 def of_device(bench: DeviceBench) -> str:
@@ -105,7 +105,7 @@ def test_floats_in_another_format_are_told() -> None:
 
 def test_a_tool_that_gives_a_mean_alone_is_told_about() -> None:
     m = calm().measured[0]
-    told = Told(tool="benchmark_model", runs=50, mean=12.3, min=None, max=None, std=None)
+    told = ToolTimings(tool="benchmark_model", runs=50, mean=12.3, min=None, max=None, std=None)
     bare = dataclasses.replace(m, model=(), model_summary=None, told=told)
     bench = dataclasses.replace(calm(), measured=(bare,), ratios=())
     assert "benchmark_model gives a mean and no single runs: onnx fp32 cannot be ranked by p50" in of_device(bench)

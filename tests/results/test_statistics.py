@@ -207,13 +207,13 @@ def test_a_run_against_itself_is_no_slow_down() -> None:
 
 def test_a_ratio_can_be_read_the_other_way_round() -> None:
     forth = simulated_ratio(0, 2.0)
-    back = statistics.between([forth], "a0", "a1")
+    back = statistics.ratio_of([forth], "a0", "a1")
     assert back is not None
     assert back.interval is not None
     assert forth.interval is not None
     assert (back.value, back.interval.low) == pytest.approx((1 / forth.value, 1 / forth.interval.high))
-    assert statistics.between([forth], "a1", "a0") == forth
-    assert statistics.between([forth], "a0", "a2") is None
+    assert statistics.ratio_of([forth], "a1", "a0") == forth
+    assert statistics.ratio_of([forth], "a0", "a2") is None
 
 
 # The machine.

@@ -111,7 +111,7 @@ def per_layer(
     format = get_format(manifest.format)
     inner: Mapping[str, str] = load_attribute(format.inner_tensors)(path)
     own = {canonical: name for canonical, name in inner.items() if not _rescaled(manifest, canonical)}
-    shown = [_told_int8(tensor, manifest) for tensor in reference.tensors if tensor.name in own]
+    shown = [_marked_int8(tensor, manifest) for tensor in reference.tensors if tensor.name in own]
     if not shown:
         raise ArtifactError(f"{path.name} has no tensor that carries a canonical name: it was not written by edgecvx")
     scores = {tensor.name: Score() for tensor in shown}
@@ -150,7 +150,7 @@ def _rescaled(manifest: Manifest, name: str) -> bool:
     return planned and name.endswith(".mlp.grn")
 
 
-def _told_int8(tensor: Tensor, manifest: Manifest) -> Tensor:
+def _marked_int8(tensor: Tensor, manifest: Manifest) -> Tensor:
     """A layer of its own kind where it is computed in int8, so that it is not measured against float ones."""
     scheme = get_target(manifest.target).schemes.get(manifest.precision)
     if scheme is None or not tensor.kind.startswith(LAYERS) or not scheme.quantizes(tensor.name):
@@ -201,11 +201,11 @@ def suspects(layers: Sequence[LayerError]) -> tuple[LayerError, ...]:
     by_kind: dict[str, list[float]] = {}
     for layer in layers:
         for key in (layer.kind, _family(layer)):
-            by_kind.setdefault(key, []).append(_told_apart(layer))
+            by_kind.setdefault(key, []).append(_comparable(layer))
     found = []
     for layer in layers:
         peers = by_kind[layer.kind] if len(by_kind[layer.kind]) >= 3 else by_kind[_family(layer)]
-        if _told_apart(layer) <= statistics.median(peers) - STANDS_OUT_DB:
+        if _comparable(layer) <= statistics.median(peers) - STANDS_OUT_DB:
             found.append(layer)
     return ranked(found)
 
@@ -232,7 +232,7 @@ def _family(layer: LayerError) -> str:
     return "weights" if layer.kind.startswith(WEIGHTED) else "no weights"
 
 
-def _told_apart(layer: LayerError) -> float:
+def _comparable(layer: LayerError) -> float:
     return min(ROUNDING_DB, _decibels(layer.local_sqnr_db))
 
 

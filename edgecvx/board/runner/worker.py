@@ -52,12 +52,12 @@ def main(parent: int) -> int:
         signal.signal(number, signal.SIG_IGN)
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # native code that prints to standard output must not break the answers
-    job: Job | None = None
+    job: Task | None = None
     for line in sys.stdin.buffer:
         request = json.loads(line)
         try:
             if job is None:
-                job = Job(Path(request["folder"]), read_artifact(request["artifact"]))
+                job = Task(Path(request["folder"]), read_artifact(request["artifact"]))
             answer = job.answer(request)
         except Refused as error:
             answer = {"error": str(error)}
@@ -66,7 +66,7 @@ def main(parent: int) -> int:
     return 0
 
 
-class Job:
+class Task:
     """What a worker has open."""
 
     def __init__(self, folder: Path, artifact: Artifact) -> None:

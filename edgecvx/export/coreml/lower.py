@@ -41,7 +41,7 @@ _NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "edgecvx.mlpackage")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Door:
+class _Input:
     """How a picture comes in: the program's input, and what must be done to it before the graph."""
 
     name: str
@@ -67,7 +67,7 @@ def lower(graph: ir.Model, options: CoreMLOptions) -> Lowered:
     if is_quantized(graph) is not options.precision.quantized:
         state = "quantized" if is_quantized(graph) else "float"
         raise ExportError(f"a {state} graph cannot be written as {options.precision.value}")
-    door = _door(graph, options)
+    taken = _input(graph, options)
     labels = _labels(graph, options)
     results = [value.name or "" for value in graph.graph.outputs]
     published = [*results, *(tap for tap in dict.fromkeys(options.taps) if tap not in results)]
@@ -76,12 +76,12 @@ def lower(graph: ir.Model, options: CoreMLOptions) -> Lowered:
         raise ExportError(f"the graph has no value named {', '.join(unknown)} to return")
     ct = import_coremltools()
     with quiet():
-        writer, program = _program(ct, graph, options, door, published, classifier=labels is not None)
-        spec, weights = _convert(ct, program, options, door, labels)
+        writer, program = _program(ct, graph, options, taken, published, classifier=labels is not None)
+        spec, weights = _convert(ct, program, options, taken, labels)
     _describe(spec, graph, writer, ct.__version__)
     shapes = {value.name: value for node in graph.graph for value in node.outputs}
     chosen = {
-        "image-input": door.picture,
+        "image-input": taken.picture,
         "classifier": labels is not None,
         "int8-weights": options.precision.quantized,
         "int8-activations": any(node.op_type == "QuantizeLinear" for node in graph.graph),
@@ -93,7 +93,7 @@ def lower(graph: ir.Model, options: CoreMLOptions) -> Lowered:
             f".mlpackage/Data/{MODEL}": spec.SerializeToString(deterministic=True),
             f".mlpackage/Data/{WEIGHTS}": weights,
         },
-        inputs=(door.spec,),
+        inputs=(taken.spec,),
         outputs=tuple(_output(writer.identifiers.of(name), shapes[name]) for name in published),
         passes=tuple(sorted(writer.passes | {name for name, on in chosen.items() if on})),
         kept_float=_kept_float(graph, options, classifier=labels is not None),
@@ -108,7 +108,7 @@ def _kept_float(graph: ir.Model, options: CoreMLOptions, *, classifier: bool) ->
     return kept
 
 
-def _door(graph: ir.Model, options: CoreMLOptions) -> _Door:
+def _input(graph: ir.Model, options: CoreMLOptions) -> _Input:
     (image,) = graph.graph.inputs
     shape = shape_of(image)
     kind = InputKind.UINT8 if image.dtype == ir.DataType.UINT8 else InputKind.FLOAT
@@ -120,7 +120,7 @@ def _door(graph: ir.Model, options: CoreMLOptions) -> _Door:
         if text is None:
             raise ExportError("a picture input on a graph that takes floats needs its preprocessing in the metadata")
         preprocess = from_json(PreprocessSpec, json.loads(text), where="edgecvx.preprocess")
-    return _Door(name=image.name or "image", shape=shape, picture=picture, preprocess=preprocess)
+    return _Input(name=image.name or "image", shape=shape, picture=picture, preprocess=preprocess)
 
 
 def _labels(graph: ir.Model, options: CoreMLOptions) -> list[str] | None:
@@ -147,7 +147,7 @@ def _labels(graph: ir.Model, options: CoreMLOptions) -> list[str] | None:
 
 
 def _program(
-    ct: ModuleType, graph: ir.Model, options: CoreMLOptions, door: _Door, published: list[str], *, classifier: bool
+    ct: ModuleType, graph: ir.Model, options: CoreMLOptions, taken: _Input, published: list[str], *, classifier: bool
 ) -> tuple[MilWriter, Any]:
     """The MIL program and what wrote it."""
     from coremltools.converters.mil.mil import Builder, Function, Program
@@ -155,9 +155,9 @@ def _program(
     Builder.name_count.clear()  # counts what had no name, over the whole process: the same graph, the same bytes
     writer = MilWriter(Builder, half=options.half, published=published)
     with Function(
-        {door.name: Builder.placeholder(shape=door.shape)}, opset_version=_target(ct, options.system)
+        {taken.name: Builder.placeholder(shape=taken.shape)}, opset_version=_target(ct, options.system)
     ) as function:
-        writer.values[door.name] = _enter(writer, function.inputs[door.name], door)
+        writer.values[taken.name] = _enter(writer, function.inputs[taken.name], taken)
         write(writer, graph.graph)
         results = [writer.publish(name) for name in published]
         function.set_outputs(results)
@@ -168,22 +168,22 @@ def _program(
     return writer, program
 
 
-def _enter(writer: MilWriter, x: Any, door: _Door) -> Any:
+def _enter(writer: MilWriter, x: Any, taken: _Input) -> Any:
     """The input as the graph expects it: in the program's precision, preprocessed where a picture meets floats."""
-    writer.identifiers.of(door.name)
+    writer.identifiers.of(taken.name)
     if writer.half:
-        x = writer.op("cast", f"{door.name}_half", x=x, dtype="fp16")
-    if door.preprocess is not None:
-        mean, std = (np.reshape(v, (1, 3, 1, 1)) for v in (door.preprocess.mean, door.preprocess.std))
-        scale = writer.constant(f"{door.name}.scale", 1 / (255 * std))
-        shift = writer.constant(f"{door.name}.shift", -mean / std)
-        scaled = writer.op("mul", f"{door.name}_scaled", x=x, y=scale)
-        x = writer.op("add", f"{door.name}_normalized", x=scaled, y=shift)
+        x = writer.op("cast", f"{taken.name}_half", x=x, dtype="fp16")
+    if taken.preprocess is not None:
+        mean, std = (np.reshape(v, (1, 3, 1, 1)) for v in (taken.preprocess.mean, taken.preprocess.std))
+        scale = writer.constant(f"{taken.name}.scale", 1 / (255 * std))
+        shift = writer.constant(f"{taken.name}.shift", -mean / std)
+        scaled = writer.op("mul", f"{taken.name}_scaled", x=x, y=scale)
+        x = writer.op("add", f"{taken.name}_normalized", x=scaled, y=shift)
     return x
 
 
 def _convert(
-    ct: ModuleType, program: Any, options: CoreMLOptions, door: _Door, labels: list[str] | None
+    ct: ModuleType, program: Any, options: CoreMLOptions, taken: _Input, labels: list[str] | None
 ) -> tuple[Any, bytes]:
     """The protobuf coremltools makes of the program, and the weight file beside it."""
     classifier = None
@@ -195,7 +195,7 @@ def _convert(
         model = ct.convert(
             program,
             convert_to="mlprogram",
-            inputs=[ct.ImageType(name=door.name, shape=door.shape, color_layout="RGB")] if door.picture else None,
+            inputs=[ct.ImageType(name=taken.name, shape=taken.shape, color_layout="RGB")] if taken.picture else None,
             classifier_config=classifier,
             compute_precision=ct.precision.FLOAT32,  # the types are in the program already: nothing to cast
             pass_pipeline=ct.PassPipeline.EMPTY,

@@ -87,7 +87,7 @@ def _bias(w: MilWriter, node: ir.Node) -> NDArray[Any] | None:
     return share if constant is None else share + constant
 
 
-def _door(w: MilWriter, node: ir.Node) -> Var:
+def _bytes_to_numbers(w: MilWriter, node: ir.Node) -> Var:
     """From bytes to numbers: nothing to do in FP32, where Core ML hands them over as such; else centred."""
     x, value = w.input(node, 0), node.outputs[0]
     plain = takes_bytes(value) or (w.half and reads_unpadded(value))
@@ -180,7 +180,7 @@ def _pool(w: MilWriter, node: ir.Node) -> Var:
 
 
 LOWERINGS: dict[tuple[str, str], Callable[[MilWriter, ir.Node], Var]] = {
-    ("", "Cast"): _door,
+    ("", "Cast"): _bytes_to_numbers,
     ("", "Conv"): _conv,
     (DOMAIN, "LayerNorm2d"): _layer_norm,
     (DOMAIN, "Grn"): _grn,

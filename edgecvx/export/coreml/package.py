@@ -1,6 +1,6 @@
 """The folder behind an ``.mlpackage``: which file is the program, and the weight file beside it.
 
-A package is a foreign file, so every path, offset and size in it is checked before it is used.
+A package is untrusted input: every path, offset and size in it is checked before it is used.
 """
 
 from __future__ import annotations

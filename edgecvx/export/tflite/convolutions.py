@@ -100,7 +100,7 @@ def _float(e: Emitter, node: ir.Node, *, depthwise: bool) -> None:
         return
     options = _options(schema, depthwise=depthwise)
     filters = e.kernel(name_of(node.inputs[1]), _as_stored(weight, depthwise=depthwise))
-    x = _window(e, node, x, options)
+    x = _padding(e, node, x, options)
     e.compute(
         "DEPTHWISE_CONV_2D" if depthwise else "CONV_2D",
         [x, filters, e.bias(node)],
@@ -117,7 +117,7 @@ def _int8(e: Emitter, node: ir.Node, weight: Weight, *, depthwise: bool) -> None
     options = _options(e.writer.schema, depthwise=depthwise)
     values = _as_stored(weight.values, depthwise=depthwise)
     filters = _int8_kernel(e, node, weight, values, axis=3 if depthwise else 0)
-    x = _window(e, node, e.read(int8_input(node)), options, input_grid(node))
+    x = _padding(e, node, e.read(int8_input(node)), options, input_grid(node))
     grid, out = int8_output(node)
     inputs = [x, filters, _int32_bias(e, node, weight)]
     e.compute("DEPTHWISE_CONV_2D" if depthwise else "CONV_2D", inputs, e.define(out, grid), options, version=3)
@@ -136,7 +136,7 @@ def _dynamic(e: Emitter, node: ir.Node, weight: Weight, *, depthwise: bool) -> N
         options = schema.Conv2DOptionsT()
         values = _in_groups(weight.values) if depthwise else weight.values
         filters = _int8_kernel(e, node, weight, _as_stored(values, depthwise=False), axis=0)
-        x = _window(e, node, x, options)
+        x = _padding(e, node, x, options)
         op, version = "CONV_2D", 6 if depthwise else 5
     e.compute(op, [x, filters, e.bias(node)], e.define(node.outputs[0]), options, version=version)
     e.note(DYNAMIC)
@@ -208,7 +208,7 @@ def _strides(e: Emitter, options: Any, strides: Sequence[int] = (1, 1), dilation
     return options
 
 
-def _window(e: Emitter, node: ir.Node, x: int, options: Any, grid: Grid | None = None) -> int:
+def _padding(e: Emitter, node: ir.Node, x: int, options: Any, grid: Grid | None = None) -> int:
     """Writes strides, dilations and padding into the options; returns the input, padded where SAME would pad otherwise.
 
     SAME at stride 2 over an even picture pads only behind it, where ONNX's pads of a 3x3 pad in front. The PAD costs

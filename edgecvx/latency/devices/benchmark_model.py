@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from edgecvx.errors import DeviceError
-from edgecvx.results.latency import Memory, Told
+from edgecvx.results.latency import Memory, ToolTimings
 
 NAME = "LiteRT benchmark_model"
 _NUMBER = r"([0-9]{1,15}(?:\.[0-9]{1,15})?(?:e[+-]?[0-9]{1,2})?)(?![0-9.e])"
@@ -110,12 +110,12 @@ def parse(text: str) -> Round:
     return found
 
 
-def summarize(rounds: Sequence[Round]) -> Told:
+def summarize(rounds: Sequence[Round]) -> ToolTimings:
     """All rounds together, as if the tool had made their runs in one go."""
     runs = sum(r.count for r in rounds)
     mean = sum(r.count * r.mean for r in rounds) / runs
     square = sum(r.count * (r.std**2 + r.mean**2) for r in rounds) / runs
-    return Told(
+    return ToolTimings(
         tool=NAME,
         runs=runs,
         mean=mean / 1e3,

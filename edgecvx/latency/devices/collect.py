@@ -27,7 +27,7 @@ from edgecvx.results.latency import (
     Measured,
     Memory,
     Sustained,
-    Told,
+    ToolTimings,
     Turn,
     WarmUp,
 )
@@ -62,7 +62,7 @@ class _Gathered:
     end_to_end: list[Turn] = field(default_factory=list)
     notes: dict[str, str] = field(default_factory=dict)
     memory: Memory | None = None
-    told: Told | None = None
+    told: ToolTimings | None = None
     windows: list[Turn] = field(default_factory=list)
     sustained_over: bool = False
     error: str | None = None
@@ -269,7 +269,7 @@ class Collector:
         self._turns.add(this)
 
     def _tool_timings(self, event: Mapping[str, Any]) -> None:
-        timings = _read(Told, event["told"], "told")
+        timings = _read(ToolTimings, event["told"], "told")
         if timings.runs < 1 or min((timings.mean, *timings.means)) <= 0:
             raise EdgecvxError(f"{timings.runs} runs of {timings.mean:g} ms cannot be")
         self._of(event).told = timings

@@ -258,7 +258,7 @@ def _ratios(device: DeviceBench, gates: Sequence[GateResult]) -> Iterator[Any]:
         base = next((o for o in device.measured if o.id == against.get(m.id)), None)
         base = base or baseline(device.measured, m)
         base = base or next((o for o in device.measured[:place] if o.batch == m.batch), None)
-        ratio = None if base is None else statistics.between(device.ratios, m.id, base.id)
+        ratio = None if base is None else statistics.ratio_of(device.ratios, m.id, base.id)
         if base is None or ratio is None:
             continue
         i = ratio.interval

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from edgecvx.report import words
 from edgecvx.report.join import DevicePart, Pick, Report
 from edgecvx.report.markup import Html, render
-from edgecvx.results.figures import between, milliseconds, percent, points, span, times
+from edgecvx.results.figures import interval_text, milliseconds, percent, points, span, times
 from edgecvx.results.latency import percentile
 
 TITLE = "What to take"
@@ -42,7 +42,7 @@ def _card(pick: Pick, over: str, name: str) -> tuple[str, str, str, Iterable[str
     p50, top1 = percentile(row.summary, 0.5), row.paired
     figures = [f"p50 {milliseconds(row.p50 or 0.0)}"]
     if p50 and p50.interval:
-        figures[0] += f" {between(p50.interval.low, p50.interval.high)}"
+        figures[0] += f" {interval_text(p50.interval.low, p50.interval.high)}"
     if top1:
         figures.append(f"top-1 {percent(top1.artifact.value)}, {points(top1.delta)} {span(top1.interval)}")
     if row.against_fp32:

@@ -13,7 +13,7 @@ from edgecvx.board import engines
 from edgecvx.board.device import memory
 from edgecvx.board.engines.base import Tensor
 from edgecvx.board.runner.order import Artifact
-from edgecvx.board.runner.worker import Job, warm_up
+from edgecvx.board.runner.worker import Task, warm_up
 from edgecvx.board.runner.yardstick import yardstick_ns
 
 
@@ -59,4 +59,4 @@ def test_memory_that_was_taken_back_meanwhile_is_unknown_and_not_below_zero(
     tensor = Tensor(name="x", shape=(1, 2), dtype="float32", layout="NC")
     rest = {"threads": 1, "options": {}, "preprocess": None, "logits": None}
     artifact = Artifact(id="a0", runtime="tflite", path="model", input=tensor, array="x.npy", **rest)  # type: ignore[arg-type]
-    assert Job(tmp_path, artifact).answer({"do": "memory"})["model"] == model
+    assert Task(tmp_path, artifact).answer({"do": "memory"})["model"] == model

@@ -148,5 +148,5 @@ def test_figures_have_three_digits_that_count() -> None:
     assert [figures.milliseconds(v) for v in (0.01234, 0.5, 4.118, 41.18, 411.8)] == [
         "0.0123 ms", "0.500 ms", "4.12 ms", "41.2 ms", "412 ms",
     ]  # fmt: skip
-    assert figures.between(18.601, 18.649) == "[18.60, 18.65]", "as many digits as tell the ends apart"
+    assert figures.interval_text(18.601, 18.649) == "[18.60, 18.65]", "as many digits as tell the ends apart"
     assert figures.times(0.4581) == "0.458×" and figures.times(1.0) == "1.00×"
