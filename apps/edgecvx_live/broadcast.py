@@ -142,7 +142,7 @@ class Broadcast:
 
         Args:
             engine: What to follow.
-            on_failure: Called with the sentence of an error that ends the following; without it viewers would wait for ever.
+            on_failure: Called with the error that ends the following; without it viewers would wait for ever.
         """
         self._engine = engine
         self._on_failure = on_failure
