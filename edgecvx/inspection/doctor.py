@@ -82,8 +82,7 @@ def _machine(processor: Processor) -> Mapping[str, str]:
         "edgecvx": __version__,
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.release()} {processor.machine}",
-        "processor": f"{name}, {threads} threads"
-        + (f", {flags}" if flags else ""),
+        "processor": f"{name}, {threads} threads" + (f", {flags}" if flags else ""),
         "class": _class(processor.kind),
         "memory": f"{psutil.virtual_memory().total / 2**30:.1f} GiB",
         "hub": "offline (HF_HUB_OFFLINE)" if os.environ.get("HF_HUB_OFFLINE", "0") not in ("", "0") else "on demand",
