@@ -76,13 +76,13 @@ def diagnose() -> Diagnosis:
 
 
 def _machine(processor: Processor) -> Mapping[str, str]:
-    name = processor.name or platform.machine()
+    name, threads = processor.name or processor.machine, psutil.cpu_count(logical=True)
     flags = " ".join(flag for flag in _TELLING_FLAGS if flag in processor.instructions)
     return {
         "edgecvx": __version__,
         "python": platform.python_version(),
-        "system": f"{platform.system()} {platform.release()} {platform.machine()}",
-        "processor": f"{name}, {psutil.cpu_count(logical=True)} threads" + (f", {flags}" if flags else ""),
+        "system": f"{platform.system()} {platform.release()} {processor.machine}",
+        "processor": f"{name}, {threads} threads" + (f", {flags}" if flags else ""),
         "class": _class(processor.kind),
         "memory": f"{psutil.virtual_memory().total / 2**30:.1f} GiB",
         "hub": "offline (HF_HUB_OFFLINE)" if os.environ.get("HF_HUB_OFFLINE", "0") not in ("", "0") else "on demand",

@@ -41,7 +41,7 @@ _HYPERVISORS = {
 
 def fingerprint(root: Path = ROOT) -> dict[str, Any]:
     """Everything but the name, which is the host's to give."""
-    board, cpu, size = board_name(root), cpu_name(root) or sysctl(root, "machdep.cpu.brand_string"), _memory(root)
+    board, cpu, size = board_name(root), cpu_name(root), _memory(root)
     emulator = emulated(root)
     return {
         "id": identity(root, board, cpu, size, emulator),

@@ -97,9 +97,8 @@ class Processor:
 
 def this_processor(root: Path = ROOT) -> Processor:
     """The processor of the machine this runs on, or of the one a tree was taken from."""
-    name = cpu_name(root) or sysctl(root, "machdep.cpu.brand_string")
     return Processor(
-        name=name or (platform.processor() or None if root == ROOT else None),
+        name=cpu_name(root) or (platform.processor() or None if root == ROOT else None),
         machine=platform.machine(),
         kind=_kind(root),
         instructions=cpu_features(root) or (),
@@ -119,7 +118,7 @@ def cpu_name(root: Path) -> str | None:
         name = block.get("model name") if "vendor_id" in block else _arm_name(block)
         if name and name not in names:
             names.append(name)
-    return " + ".join(names) or None
+    return " + ".join(names) or sysctl(root, "machdep.cpu.brand_string")
 
 
 def cpu_features(root: Path) -> tuple[str, ...] | None:
