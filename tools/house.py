@@ -21,9 +21,9 @@ PICTURE = ROOT / "docs" / "house.svg"
 
 ROOMS: Mapping[str, str] = {
     "errors": "what a user is shown, and the exit code",
-    "spec": "the values everything speaks in: model, precision, tensor",
     "board.device": "what a device says of itself: processor, memory, heat",
     "board": "what a device needs of us: Python 3.9 and numpy",
+    "spec": "the values everything speaks in: model, precision, tensor",
     "board.engines": "one opener per runtime, used by everyone",
     "board.runner": "the program that times files on a device",
     "manifest": "what a file is, where it came from, how it was proved",
@@ -48,7 +48,10 @@ ROOMS: Mapping[str, str] = {
     "accuracy.layers": "every inner tensor against FP32",
     "latency.devices": "this machine, ssh, adb: where files are timed",
     "latency": "files timed in turn, gates, warnings",
-    "report": "one page, Markdown, CSV or terminal of all results",
+    "report": "all results read, joined, and said in words and tables",
+    "report.plots": "what is drawn of accuracy and latency",
+    "report.sections": "one file for each part of the page",
+    "report.forms": "page, Markdown, CSV, terminal",
     "pipeline": "export(): from a checkpoint to proven files",
     "cli": "one file per verb: parses, calls, shows",
     "__main__": "python -m edgecvx, and what it does when told to stop",
