@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.markup import escape
@@ -14,7 +14,7 @@ from edgecvx.results.figures import megabytes
 from edgecvx.spec import to_json
 
 if TYPE_CHECKING:
-    from edgecvx.inspection.artifact import Inspection
+    from edgecvx.inspection.artifact import Inspection, OpGroup
     from edgecvx.manifest import Quantized
 
 
@@ -38,7 +38,7 @@ def inspect(
             {
                 "path": str(found.path),
                 "manifest": to_json(found.manifest),
-                "ops": to_json(found.groups),
+                "ops": [_op_json(group) for group in found.groups],
                 "bytes": found.total_bytes,
                 "macs": found.macs,
                 **({"int8_share": found.integer_share} if found.manifest.quantized else {}),
@@ -107,6 +107,12 @@ def _quantized_rows(found: Inspection, quantized: Quantized) -> dict[str, str]:
     if quantized.cosine is not None:
         rows["against FP32"] = f"cosine {quantized.cosine:.4f} or better on calibration pictures"
     return rows
+
+
+def _op_json(group: OpGroup) -> dict[str, Any]:
+    """A group of ops; what multiplies integers is said as it always was."""
+    fields = {key: value for key, value in to_json(group).items() if key != "bits"}
+    return {**fields, "int8": group.bits == 8}
 
 
 def _ops_table(found: Inspection) -> Table:

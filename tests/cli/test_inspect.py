@@ -17,6 +17,7 @@ def test_inspect_tells_what_is_in_the_file(exported: Path, capfd: pytest.Capture
     assert cli.run(["inspect", str(exported), "--json"]) == 0
     found = json.loads(capfd.readouterr().out)
     assert found["macs"] == sum(group["macs"] for group in found["ops"]) > 0
+    assert set(found["ops"][0]) == {"op", "dtype", "count", "const_bytes", "macs", "int8"}
     assert cli.run(["inspect", str(exported)]) == 0
     shown = capfd.readouterr().out
     assert "SHA-256 verified" in shown
