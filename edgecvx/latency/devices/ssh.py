@@ -27,7 +27,7 @@ from edgecvx.latency.devices.collect import Collector
 from edgecvx.latency.devices.job import ORDER_FILE, RUNNER_FILE, Job, place
 from edgecvx.latency.devices.programs import Stopped
 from edgecvx.latency.devices.runner import runner_bytes
-from edgecvx.latency.devices.ssh_address import Address, parse_address
+from edgecvx.latency.devices.ssh_address import Address
 from edgecvx.latency.devices.ssh_connection import (
     Connection,
     ConnectionFailedError,
@@ -53,19 +53,6 @@ for name in sys.argv[1:]:
     print(digest.hexdigest())
 """
 """Run by whatever Python is there, also one too old to measure: the runner says so later."""
-
-
-def open_ssh(text: str, *, python: str | None = None) -> SshDevice:
-    """The device of this address; nothing is connected yet.
-
-    Args:
-        text: ``ssh://user@host[:port]``.
-        python: The command of the Python there: ``~/venv/bin/python``; None for ``python3``.
-
-    Raises:
-        UsageError: The address or the command is none.
-    """
-    return SshDevice(text, parse_address(text), python=python)
 
 
 class SshDevice:
