@@ -20,10 +20,11 @@ from pathlib import Path
 from typing import Any
 
 from edgecvx.board import engines
+from edgecvx.board.batches import in_batches
 from edgecvx.board.device import memory
 from edgecvx.board.device.processors import this_processor
 from edgecvx.board.engines.base import Refused, Session, refusals
-from edgecvx.board.proof import difference, refusal, run_probes
+from edgecvx.board.proof import difference, refusal
 from edgecvx.board.runner.end_to_end import EndToEnd, Unsuited
 from edgecvx.board.runner.order import Artifact, read_artifact
 
@@ -140,7 +141,9 @@ class Task:
         probes = np.load(self._folder / proved.probes, allow_pickle=False)
         with refusals("running the probe pictures failed"):
             names = [output.name for output in session.outputs]
-            answers = run_probes(session.run, names, probes, artifact.input.shape[0])
+            answers = in_batches(
+                lambda part: dict(zip(names, session.run(np.stack(part)))), probes, artifact.input.shape[0]
+            )
         output, off = difference(proved.proof, answers)
         here, there = proved.proof.here(*where), proved.proof.there(*where[1:])
         if not off <= proved.limit:
