@@ -98,7 +98,8 @@ class Collector:
         self._error: str | None = None
         self._done = False
         self._rounds_over = int(job.order["first_round"])
-        self._interruptions = 0
+        self.interruptions = 0
+        """How often ``rest`` had something left."""
         self._hellos = 0
         self._events = 0
         """Since the runner began."""
@@ -107,11 +108,6 @@ class Collector:
         self._began: float | None = None
         self._offset = 0.0
         """Seconds from the first beginning to the latest one."""
-
-    @property
-    def interruptions(self) -> int:
-        """How often ``rest`` had something left."""
-        return self._interruptions
 
     def add(self, event: Mapping[str, Any]) -> None:
         """Takes one event.
@@ -142,10 +138,12 @@ class Collector:
         """
         order = self._job.order
         alive = [dict(a) for a in order["artifacts"] if self._gathered[a["id"]].measured.error is None]
-        sustained = [a["id"] for a in alive if order["sustained_minutes"] and not self._sustained_over(a["id"])]
+        sustained = [
+            a["id"] for a in alive if order["sustained_minutes"] and not self._gathered[a["id"]].sustained_over
+        ]
         if self._done or not alive or (self._rounds_over >= order["rounds"] and not sustained):
             return None
-        self._interruptions += 1
+        self.interruptions += 1
         skip: dict[str, list[str]] = {}
         for a in alive:
             gathered = self._gathered[a["id"]]
@@ -175,7 +173,7 @@ class Collector:
             measured=measured,
             ratios=statistics.ratios(measured),
             noise=statistics.noise([ns for _, ns in sorted(yardsticks)]),
-            interruptions=self._interruptions,
+            interruptions=self.interruptions,
             error=error,
         )
 
@@ -184,7 +182,7 @@ class Collector:
     def _on_hello(self, event: Mapping[str, Any]) -> None:
         if event["protocol"] != PROTOCOL:
             raise EdgecvxError(f"it speaks protocol {event['protocol']!r}, this edgecvx {PROTOCOL}")
-        if self._hellos > self._interruptions:
+        if self._hellos > self.interruptions:
             raise EdgecvxError("it began twice")
         self._hellos += 1
         self._events = 0
@@ -342,9 +340,6 @@ class Collector:
 
     def _strange(self, event: Mapping[str, Any], why: str) -> DeviceError:
         return DeviceError(f"{self.device}: its runner sent a strange event {str(event.get('event'))[:40]!r}: {why}")
-
-    def _sustained_over(self, artifact: str) -> bool:
-        return self._done or self._gathered[artifact].sustained_over
 
     def _measured(self, gathered: _Gathered, *, whole: bool) -> Measured:
         """One artifact with all that came of it; where the device has no error, one without times is one."""

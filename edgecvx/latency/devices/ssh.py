@@ -144,18 +144,15 @@ class SshDevice:
         compiled = [job.files[a["path"]] for a in job.order["artifacts"] if a["runtime"] in COMPILED]
         self._check_room(connection, (*contents.values(), *compiled), connection.room)  # an engine is about as large
         self._copy(connection, contents)
-        folder = f"{connection.folder.path}/{_FILES}"
-        runner, order = f"{folder}/{RUNNER_FILE}", f"{folder}/{ORDER_FILE}"
-        reply = connection.run(
-            f"d=$1; shift; {self._start}", connection.folder.path, runner, "check", order, limit=self._limits.check
-        )
+        words = _words(connection.folder, "check")
+        reply = connection.run(f"d=$1; shift; {self._start}", *words, limit=self._limits.check)
         report = [line for line in reply.lines if line.lstrip().startswith("{")]
         if not report:
             raise DeviceError(
                 f"{self.name}: {self._command} there cannot run the check (exit code {reply.code}): {reply.said}"
             )
         check_answer(report[-1], self.name)
-        self._measure(connection, job, runner, order, collector, stop)
+        self._measure(connection, job, collector, stop)
 
     def _check_python(self, connection: Connection) -> None:
         found = connection.run(f'{self._python} -c "$1"', "print(0)")
@@ -222,19 +219,11 @@ class SshDevice:
             reply = connection.run(f'exec {self._python} - "$@"', *paths, limit=self._limits.check, stdin=script)
         return dict(zip(names, reply.lines, strict=False))
 
-    def _measure(
-        self,
-        connection: Connection,
-        job: Job,
-        runner: str,
-        order: str,
-        collector: Collector,
-        stop: threading.Event,
-    ) -> None:
+    def _measure(self, connection: Connection, job: Job, collector: Collector, stop: threading.Event) -> None:
         # The shell in between stays, so that the number of a runner that ended never lies there for another process.
         inner = f'd=$0; echo $$ >"$d/pid"; {self._start}'
         script = f'd=$1; shift; sh -c {shlex.quote(inner)} "$d" "$@"; r=$?; rm -f "$d/pid"; exit $r'
-        process = connection.start(script, connection.folder.path, runner, "measure", order)
+        process = connection.start(script, *_words(connection.folder, "measure"))
         ended = follow(process, collector, stop=stop, silence=longest_silence(job), longest=longest_line(job))
         if stop.is_set():
             raise Stopped
@@ -259,6 +248,11 @@ def command_words(command: str) -> str:
     if not words or any(ord(c) < 32 for c in command):
         raise UsageError(f"--python {command!r} is no command: write for example ~/venv/bin/python")
     return " ".join(f'"$HOME"/{shlex.quote(w[2:])}' if w.startswith("~/") else shlex.quote(w) for w in words)
+
+
+def _words(folder: Folder, verb: str) -> tuple[str, ...]:
+    """The folder, and how its runner is started there."""
+    return folder.path, f"{folder.path}/{_FILES}/{RUNNER_FILE}", verb, f"{folder.path}/{_FILES}/{ORDER_FILE}"
 
 
 def _size(content: Path | bytes) -> int:
