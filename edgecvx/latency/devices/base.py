@@ -13,7 +13,7 @@ import queue
 import subprocess
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any, Protocol
 
@@ -148,11 +148,11 @@ def follow(
     stdin, stdout, stderr = process.stdin, process.stdout, process.stderr
     if stdin is None or stdout is None or stderr is None:
         raise DeviceError("a runner was started without pipes")
-    lines: queue.Queue[bytes | None] = queue.Queue(_WAITING)
+    lines: queue.Queue[bytes] = queue.Queue(_WAITING)
     chatter = _Chatter()
     threads = [
-        threading.Thread(target=_read_lines, args=(stdout, lines, longest), daemon=True),
-        threading.Thread(target=chatter.drain, args=(stderr,), daemon=True),
+        threading.Thread(target=_read_lines, args=(stdout, lines.put, longest), daemon=True),
+        threading.Thread(target=_read_lines, args=(stderr, chatter.add, _SAID), daemon=True),
     ]
     for thread in threads:
         thread.start()
@@ -170,7 +170,7 @@ def follow(
                 line = lines.get(timeout=min(0.1, heartbeat))
             except queue.Empty:
                 continue
-            if line is None:
+            if not line:
                 break
             if not line.lstrip().startswith(b"{"):  # a login script's greeting, a native library's banner
                 chatter.add(line)
@@ -197,22 +197,15 @@ def end(process: subprocess.Popen[bytes], *, patience: float = 5.0) -> None:
     if process.stdin is not None:
         with contextlib.suppress(OSError, ValueError):
             process.stdin.close()
-    if not _over(process, patience):
-        process.terminate()
-    if not _over(process, patience):
-        process.kill()
+    for force in (process.terminate, process.kill):
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=patience)
+        if process.returncode is None:
+            force()
     process.wait()
 
 
-def _over(process: subprocess.Popen[bytes], patience: float) -> bool:
-    try:
-        process.wait(timeout=patience)
-    except subprocess.TimeoutExpired:
-        return False
-    return True
-
-
-def _dismiss(threads: Sequence[threading.Thread], lines: queue.Queue[bytes | None]) -> None:
+def _dismiss(threads: Sequence[threading.Thread], lines: queue.Queue[bytes]) -> None:
     """Waits for the threads of a runner that is over; one of them may be waiting for room."""
     until = time.monotonic() + 5
     while any(thread.is_alive() for thread in threads) and time.monotonic() < until:
@@ -220,12 +213,15 @@ def _dismiss(threads: Sequence[threading.Thread], lines: queue.Queue[bytes | Non
             lines.get(timeout=0.01)
 
 
-def _read_lines(stream: IO[bytes], lines: queue.Queue[bytes | None], longest: int) -> None:
-    """Runs in a thread of its own: a pipe cannot be waited for together with an event on every system."""
+def _read_lines(stream: IO[bytes], put: Callable[[bytes], None], longest: int) -> None:
+    """Runs in a thread of its own: a pipe cannot be waited for together with an event on every system.
+
+    The last line is empty.
+    """
     with contextlib.suppress(OSError, ValueError):
         while line := stream.readline(longest):
-            lines.put(line)
-    lines.put(None)
+            put(line)
+    put(b"")
 
 
 def _event(line: bytes, device: str) -> dict[str, Any]:
@@ -243,11 +239,6 @@ class _Chatter:
 
     def __init__(self) -> None:
         self.kept = b""
-
-    def drain(self, stream: IO[bytes]) -> None:
-        with contextlib.suppress(OSError, ValueError):
-            while line := stream.readline(_SAID):
-                self.add(line)
 
     def add(self, line: bytes) -> None:
         self.kept = (self.kept + line)[-_SAID:]
