@@ -136,17 +136,15 @@ class Collector:
         The same artifacts but those that failed, from the first round that is not over. Calling it says that there was
         an interruption.
         """
-        order = self._job.order
-        alive = [dict(a) for a in order["artifacts"] if self._gathered[a["id"]].measured.error is None]
-        sustained = [
-            a["id"] for a in alive if order["sustained_minutes"] and not self._gathered[a["id"]].sustained_over
-        ]
+        order, found = self._job.order, self._gathered
+        alive = [dict(a) for a in order["artifacts"] if found[a["id"]].measured.error is None]
+        sustained = [a["id"] for a in alive if order["sustained_minutes"] and not found[a["id"]].sustained_over]
         if self._done or not alive or (self._rounds_over >= order["rounds"] and not sustained):
             return None
         self.interruptions += 1
         skip: dict[str, list[str]] = {}
         for a in alive:
-            gathered = self._gathered[a["id"]]
+            gathered = found[a["id"]]
             if gathered.measured.memory is not None:
                 skip.setdefault(a["id"], []).append("memory")
             if a["id"] not in sustained:
