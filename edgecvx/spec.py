@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
+from edgecvx.board.preprocess import Preprocess
 from edgecvx.board.values import read
 from edgecvx.errors import EdgecvxError, UsageError
 
@@ -141,7 +142,7 @@ class ArchSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PreprocessSpec:
+class PreprocessSpec(Preprocess):
     """From a picture file to the network's input; the one description every stage uses.
 
     ``shortest``: the shorter side becomes ``floor(size / crop_pct)``, then the centre is cropped (timm's way).
@@ -164,11 +165,6 @@ class PreprocessSpec:
             raise EdgecvxError(f"crop_pct must lie between 0.1 and 1, got {self.crop_pct}")
         if any(s <= 0 or not math.isfinite(s) for s in self.std) or not all(math.isfinite(m) for m in self.mean):
             raise EdgecvxError(f"mean {self.mean} and std {self.std} must be finite, std positive")
-
-    @property
-    def resized(self) -> int:
-        """The side the picture is resized to before the centre crop."""
-        return math.floor(self.size / self.crop_pct)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,13 +6,13 @@
 from __future__ import annotations
 
 import io
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 from PIL import Image
+
+from edgecvx.board.preprocess import Preprocess
 
 MAX_PIXELS = 89_478_485
 """The largest picture taken, 256 MiB of RGB: the size from which Pillow itself suspects a decompression bomb."""
@@ -45,45 +45,6 @@ class PictureError(Exception):
     """A picture cannot be used; the message is a sentence without the picture's name, which the caller knows."""
 
 
-class Spec(Protocol):
-    """What a preprocessing says of itself."""
-
-    @property
-    def size(self) -> int:
-        """The side of the square that the network sees."""
-        ...
-
-    @property
-    def resized(self) -> int:
-        """The side a picture is resized to before the centre crop."""
-        ...
-
-    @property
-    def resize(self) -> str:
-        """``shortest`` or ``squash``."""
-        ...
-
-    @property
-    def interpolation(self) -> str:
-        """Pillow's filter, in lower case."""
-        ...
-
-    @property
-    def mean(self) -> Sequence[float]:
-        """Of each colour."""
-        ...
-
-    @property
-    def std(self) -> Sequence[float]:
-        """Of each colour."""
-        ...
-
-    @property
-    def exif(self) -> str:
-        """``apply`` or ``ignore``."""
-        ...
-
-
 class Input(Protocol):
     """The part of a file's input that pixels depend on."""
 
@@ -98,39 +59,20 @@ class Input(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class Preprocess:
-    """A ``Spec`` out of an order's JSON."""
+def read_preprocess(data: Mapping[str, Any]) -> Preprocess:
+    """Reads what ``to_json(PreprocessSpec)`` wrote.
 
-    size: int
-    crop_pct: float
-    resize: str
-    interpolation: str
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    color: str
-    exif: str
-
-    @classmethod
-    def of(cls, data: Mapping[str, Any]) -> Preprocess:
-        """Reads what ``to_json(PreprocessSpec)`` wrote.
-
-        Raises:
-            PictureError: A key is missing or unknown.
-        """
-        try:
-            values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in data.items()}
-            return cls(**values)
-        except TypeError as error:
-            raise PictureError(f"this preprocessing is of another version ({error})") from None
-
-    @property
-    def resized(self) -> int:
-        """The side a picture is resized to before the centre crop."""
-        return math.floor(self.size / self.crop_pct)
+    Raises:
+        PictureError: A key is missing or unknown.
+    """
+    try:
+        values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in data.items()}
+        return Preprocess(**values)
+    except TypeError as error:
+        raise PictureError(f"this preprocessing is of another version ({error})") from None
 
 
-def decode(content: bytes, spec: Spec) -> Image.Image:
+def decode(content: bytes, spec: Preprocess) -> Image.Image:
     """A picture file's content as 8-bit RGB, turned upright if the spec says so.
 
     Raises:
@@ -170,7 +112,7 @@ def rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def resize_and_crop(image: Image.Image, spec: Spec) -> Any:
+def resize_and_crop(image: Image.Image, spec: Preprocess) -> Any:
     """The ``spec.size`` square that the network sees, as ``uint8`` height x width x RGB.
 
     Sizes are torchvision's: the shorter side becomes ``spec.resized``, the longer one is cut to an integer. A valid
@@ -197,7 +139,7 @@ def resize_and_crop(image: Image.Image, spec: Spec) -> Any:
     return np.array(image)
 
 
-def normalize(pixels: Any, spec: Spec) -> Any:
+def normalize(pixels: Any, spec: Preprocess) -> Any:
     """``(pixels / 255 - mean) / std``, each step rounded to float32 as in torchvision."""
     values = pixels.astype(np.float32)
     values /= np.float32(255)
@@ -206,7 +148,7 @@ def normalize(pixels: Any, spec: Spec) -> Any:
     return values
 
 
-def as_input(pixels: Any, spec: Spec, tensor: Input) -> Any:
+def as_input(pixels: Any, spec: Preprocess, tensor: Input) -> Any:
     """Pictures of the right size, ``[N, size, size, 3]`` bytes, in the layout and dtype of a file's input."""
     values = pixels
     if tensor.dtype != "uint8":
@@ -224,5 +166,5 @@ def best(logits: Any, count: int) -> Any:
     return np.argsort(logits, axis=-1)[..., : -count - 1 : -1]
 
 
-def _resize(image: Image.Image, size: tuple[int, int], spec: Spec) -> Image.Image:
+def _resize(image: Image.Image, size: tuple[int, int], spec: Preprocess) -> Image.Image:
     return image if image.size == size else image.resize(size, _FILTERS[spec.interpolation])

@@ -9,11 +9,10 @@ meets another class of processors, or another runtime, it is given the same pict
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from edgecvx.board.batches import in_batches
 from edgecvx.board.device.processors import Processor
 
 SAMPLES = 32
@@ -119,20 +118,6 @@ def error(actual: Any, wanted: Any, spread: float) -> float:
         return math.inf
     rms = float(np.sqrt(np.mean((actual - wanted) ** 2)))
     return rms / spread if spread > 0 else 0.0 if rms == 0 else math.inf
-
-
-def run_probes(run: Callable[[Any], Sequence[Any]], names: Sequence[str], probes: Any, batch: int) -> dict[str, Any]:
-    """What a session answers to the probe pictures, in batches of its size.
-
-    Args:
-        run: A batch in, the outputs out, in the order of ``names``.
-        names: Of the outputs.
-        probes: The pictures, in the file's own layout and dtype.
-        batch: Pictures a run.
-    """
-    import numpy as np
-
-    return in_batches(lambda part: dict(zip(names, run(np.stack(part)))), probes, batch)
 
 
 def place(kind: str | None, engine: str, options: Mapping[str, str]) -> str:

@@ -12,6 +12,7 @@ import re
 import sys
 import threading
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future, wait
 from pathlib import Path
 from typing import TypeVar
 
@@ -205,46 +206,37 @@ def _measure(
 ) -> tuple[DeviceBench, ...]:
     """Drives all devices side by side; Ctrl-C ends what runs on each of them first."""
     stop = threading.Event()
-    device_threads = [
-        _DeviceThread(device, job, Collector(job, requested, device=device.name, tell=tell), stop) for device in devices
-    ]
-    for device_thread in device_threads:
-        device_thread.start()
+    collectors = [Collector(job, requested, device=device.name, tell=tell) for device in devices]
+    ends = [_started(device, job, collector, stop) for device, collector in zip(devices, collectors, strict=True)]
     try:
-        for device_thread in device_threads:
-            while not device_thread.over.wait(0.2):  # a wait without a limit would hold back Ctrl-C on some systems
-                pass
+        while wait(ends, timeout=0.2).not_done:  # a wait without a limit would hold back Ctrl-C on some systems
+            pass
     finally:
         stop.set()
-        for device_thread in device_threads:
-            device_thread.over.wait()  # not join: CPython takes a thread for ended whose join was interrupted
-    for device_thread in device_threads:
-        if device_thread.broken is not None:
-            raise device_thread.broken
-    results = tuple(device_thread.collector.result(device_thread.error) for device_thread in device_threads)
+        wait(ends)  # not for the threads: CPython takes one for ended whose join was interrupted
+    errors = [end.exception() for end in ends]
+    for error in errors:
+        if error is not None and not isinstance(error, EdgecvxError):  # no device's fault
+            raise error
+    results = tuple(
+        collector.result(None if error is None else str(error))
+        for collector, error in zip(collectors, errors, strict=True)
+    )
     if not any(m.model or m.told or m.error for d in results for m in d.measured):
         raise DeviceError("; ".join(dict.fromkeys(d.error or "nothing was measured" for d in results)))
     return results
 
 
-class _DeviceThread(threading.Thread):
+def _started(device: Device, job: Job, collector: Collector, stop: threading.Event) -> Future[None]:
     """One device's measurement, in a thread of its own: it is idle but for the moments in which an event comes."""
+    end: Future[None] = Future()
 
-    def __init__(self, device: Device, job: Job, collector: Collector, stop: threading.Event) -> None:
-        super().__init__(name=f"edgecvx bench {device.name}", daemon=True)
-        self.collector = collector
-        self.error: str | None = None
-        self.broken: BaseException | None = None
-        """What is no device's fault."""
-        self.over = threading.Event()
-        self._device, self._job, self._stop_all = device, job, stop
-
-    def run(self) -> None:
+    def run() -> None:
         try:
-            self._device.measure(self._job, self.collector, stop=self._stop_all)
-        except EdgecvxError as error:
-            self.error = str(error)
+            device.measure(job, collector, stop=stop)
+            end.set_result(None)
         except BaseException as error:  # noqa: BLE001  # raised again by the thread that waits for this one
-            self.broken = error
-        finally:
-            self.over.set()
+            end.set_exception(error)
+
+    threading.Thread(target=run, name=f"edgecvx bench {device.name}", daemon=True).start()
+    return end

@@ -52,10 +52,7 @@ class _Figure:
     value: float
     interval: Interval | None
     count: int
-    """Of the runs or rounds it comes from."""
-    unit: str
-    form: str
-    """How it is written: ``{:.3g} ms``."""
+    """Of the runs, or of the rounds where it is a ratio, that it comes from."""
 
 
 def _absolute(device: DeviceBench, limit: float) -> Iterator[GateResult]:
@@ -63,7 +60,7 @@ def _absolute(device: DeviceBench, limit: float) -> Iterator[GateResult]:
         s, found = m.model_summary, None
         if s is not None:
             p50 = s.percentiles[0]
-            found = _Figure(value=p50.ms, interval=p50.interval, count=s.samples, unit="runs", form="{:.4g} ms")
+            found = _Figure(value=p50.ms, interval=p50.interval, count=s.samples)
         if found is not None or m.error is None:  # an error has an exit code of its own
             yield _result(device, m, None, limit, found)
 
@@ -80,15 +77,14 @@ def _relative(device: DeviceBench, limit: float, against: str) -> Iterator[GateR
         ratio = statistics.ratio_of(device.ratios, m.id, base.id)
         found = None
         if ratio is not None:
-            found = _Figure(
-                value=ratio.value, interval=ratio.interval, count=ratio.rounds, unit="rounds", form="{:.4g} times"
-            )
+            found = _Figure(value=ratio.value, interval=ratio.interval, count=ratio.rounds)
         yield _result(device, m, base, limit, found)
 
 
 def _result(device: DeviceBench, m: Measured, base: Measured | None, limit: float, found: _Figure | None) -> GateResult:
     """One limit against one figure."""
     what = f"{m.identity.file}: " + ("p50" if base is None else f"time against {base.identity.file}")
+    form, unit = ("{:.4g} ms", "runs") if base is None else ("{:.4g} times", "rounds")
     verdict: Verdict = "undecided"
     if device.fingerprint.emulated is not None:
         found, sentence = None, f"{what} is not known: the device was EMULATED ({device.fingerprint.emulated})"
@@ -97,13 +93,13 @@ def _result(device: DeviceBench, m: Measured, base: Measured | None, limit: floa
     elif found is None:
         sentence = f"{what} is not known: there are no runs" + ("" if base is None else " of both in one round")
     elif found.interval is None:
-        sentence = f"{what} {found.form.format(found.value)}, limit {limit:g}: too few {found.unit} for an interval; "
-        sentence += _more(found, limit)
+        sentence = f"{what} {form.format(found.value)}, limit {limit:g}: too few {unit} for an interval; "
+        sentence += _more(found, limit, unit)
     else:
         low, high = found.interval.low, found.interval.high
         verdict = "pass" if high <= limit else "fail" if low > limit else "undecided"
-        sentence = f"{what} {found.form.format(found.value)}, 95% interval {low:.4g} to {high:.4g}, limit {limit:g}"
-        sentence += f": {_more(found, limit)}" if verdict == "undecided" else ""
+        sentence = f"{what} {form.format(found.value)}, 95% interval {low:.4g} to {high:.4g}, limit {limit:g}"
+        sentence += f": {_more(found, limit, unit)}" if verdict == "undecided" else ""
     return GateResult(
         kind="max_p50" if base is None else "max_ratio",
         limit=limit,
@@ -117,15 +113,14 @@ def _result(device: DeviceBench, m: Measured, base: Measured | None, limit: floa
     )
 
 
-def _more(found: _Figure, limit: float) -> str:
+def _more(found: _Figure, limit: float, unit: str) -> str:
     """About how many more would decide: an interval shrinks with the square root of their number."""
     if found.interval is None:
-        return f"{statistics.LEAST_ROUNDS if found.unit == 'rounds' else 20} {found.unit} give one"
+        return f"{statistics.LEAST_ROUNDS if unit == 'rounds' else 20} {unit} give one"
     reach = found.interval.high - found.value if limit > found.value else found.value - found.interval.low
     distance = abs(limit - found.value)
     needed = found.count * (reach / distance) ** 2 if distance > 0 else math.inf
     if needed > _MOST_MORE:
-        return f"so close to the limit that no number of {found.unit} will tell"
-    unit = 10 ** max(0, len(str(math.ceil(needed))) - 2)
-    option = "--runs" if found.unit == "runs" else "--rounds"
-    return f"about {max(math.ceil(needed / unit) * unit, found.count + 1)} {found.unit} would decide ({option})"
+        return f"so close to the limit that no number of {unit} will tell"
+    step = 10 ** max(0, len(str(math.ceil(needed))) - 2)
+    return f"about {max(math.ceil(needed / step) * step, found.count + 1)} {unit} would decide (--{unit})"

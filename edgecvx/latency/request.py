@@ -178,7 +178,8 @@ def make_job(
     opened = {c.manifest.runtime for c in artifact_files}
     for choice in choices:
         if choice.runtime not in opened:
-            raise UsageError(f"--runtime {choice.runtime} opens none of the artifacts: they are for {_list(opened)}")
+            known = " and ".join(sorted(opened))
+            raise UsageError(f"--runtime {choice.runtime} opens none of the artifacts: they are for {known}")
     files: dict[str, Path | bytes] = dict(pictures.files)
     arrays: dict[str, str] = {}
     orders: list[dict[str, Any]] = []
@@ -304,7 +305,3 @@ def _int8_share(artifact: ArtifactFiles) -> float | None:
         return inspect(artifact.path).integer_share
     except RuntimeUnavailableError:
         return None
-
-
-def _list(names: set[str]) -> str:
-    return " and ".join(sorted(names))

@@ -80,12 +80,6 @@ class IsolatedSession:
             self._child.stdout.close()
         self._chatter.close()
 
-    def __enter__(self) -> IsolatedSession:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
     def _ask(self, request: dict[str, Any], arrays: Sequence[Array], doing: str) -> tuple[dict[str, Any], list[Array]]:
         stdin, stdout = self._child.stdin, self._child.stdout
         if stdin is None or stdout is None:

@@ -51,7 +51,7 @@ def odd_pictures() -> list[bytes]:
 @pytest.mark.parametrize("spec", SPECS, ids=lambda s: s.interpolation)
 def test_the_board_sees_what_the_accuracy_tests_see(spec: PreprocessSpec) -> None:
     """To the bit, and from the order's JSON instead of the dataclass."""
-    told = pictures.Preprocess.of(to_json(spec))
+    told = pictures.read_preprocess(to_json(spec))
     for content, (dtype, layout, shape) in itertools.product(odd_pictures(), INPUTS):
         tensor = TensorSpec(name="x", shape=shape(spec.size), dtype=dtype, layout=layout)
         pixels = pictures.resize_and_crop(pictures.decode(content, told), told)
@@ -65,14 +65,14 @@ def test_the_board_sees_what_the_accuracy_tests_see(spec: PreprocessSpec) -> Non
 def test_another_size_would_be_noticed() -> None:
     content, spec = odd_pictures()[0], SPECS[0]
     tensor = TensorSpec(name="x", shape=(1, 64, 64, 3), dtype="uint8", layout="NHWC")
-    ignored = pictures.Preprocess.of({**to_json(spec), "crop_pct": 0.9})
+    ignored = pictures.read_preprocess({**to_json(spec), "crop_pct": 0.9})
     pixels = pictures.resize_and_crop(pictures.decode(content, ignored), ignored)
     assert (pixels[None] != prepare(content, spec, tensor)).any()
 
 
 def test_preprocessing_of_another_version_is_refused() -> None:
     with pytest.raises(pictures.PictureError, match="of another version"):
-        pictures.Preprocess.of({**to_json(SPECS[0]), "gamma": 2})
+        pictures.read_preprocess({**to_json(SPECS[0]), "gamma": 2})
 
 
 def test_the_best_come_first() -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from edgecvx.board.batches import in_batches
 from edgecvx.board.device.processors import Processor
 from edgecvx.board.proof import (
     SAMPLES,
@@ -17,7 +18,6 @@ from edgecvx.board.proof import (
     difference,
     expected,
     refusal,
-    run_probes,
     sample,
 )
 from edgecvx.spec import from_json
@@ -154,6 +154,8 @@ def test_probes_are_run_in_batches_and_what_fills_the_last_one_is_cut(batch: int
         assert part.shape == (batch, 4)
         return [part * 2, part.sum(axis=1, keepdims=True)]
 
-    found = run_probes(run, ("double", "sum"), probes, batch)
+    found = in_batches(
+        lambda pictures: dict(zip(("double", "sum"), run(np.stack(pictures)), strict=True)), probes, batch
+    )
     np.testing.assert_array_equal(found["double"], probes * 2)
     np.testing.assert_array_equal(found["sum"], probes.sum(axis=1, keepdims=True))

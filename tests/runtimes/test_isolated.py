@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import textwrap
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -72,7 +73,7 @@ BATCH = np.arange(6, dtype=np.float32).reshape(2, 3)
 
 
 def test_a_healthy_session_runs_as_often_as_it_is_asked(behave) -> None:  # type: ignore[no-untyped-def]
-    with behave("healthy") as session:
+    with closing(behave("healthy")) as session:
         assert session.inputs[0].name == "image"
         assert session.outputs[0].name == "double"
         for factor in (1, 2):
@@ -83,13 +84,13 @@ def test_a_healthy_session_runs_as_often_as_it_is_asked(behave) -> None:  # type
 
 def test_what_native_code_prints_does_not_break_the_messages(behave) -> None:  # type: ignore[no-untyped-def]
     for behaviour in ("open: chatter", "run: chatter"):
-        with behave(behaviour) as session:
+        with closing(behave(behaviour)) as session:
             np.testing.assert_array_equal(session.run(BATCH)["double"], BATCH * 2)
 
 
 def test_what_native_code_says_for_months_does_not_fill_the_disk(behave) -> None:  # type: ignore[no-untyped-def]
     """Each run says 1.7 MB; what was said before the run is forgotten, and leaves no hole of its size."""
-    with behave("run: flood") as session:
+    with closing(behave("run: flood")) as session:
         sizes = []
         for _ in range(4):
             session.run(BATCH)
@@ -119,7 +120,7 @@ def test_a_missing_runtime_keeps_its_own_error(behave) -> None:  # type: ignore[
 
 def test_dying_while_running_is_told_as_that(behave) -> None:  # type: ignore[no-untyped-def]
     with (
-        behave("run: segfault") as session,
+        closing(behave("run: segfault")) as session,
         pytest.raises(RuntimeFailedError, match=r"SIGSEGV while running model\.bin"),
     ):
         session.run(BATCH)
@@ -135,7 +136,7 @@ def test_a_hung_runtime_is_stopped(behave) -> None:  # type: ignore[no-untyped-d
 
 
 def test_a_batch_that_does_not_fit_never_reaches_the_runtime(behave) -> None:  # type: ignore[no-untyped-def]
-    with behave("healthy") as session:
+    with closing(behave("healthy")) as session:
         with pytest.raises(RuntimeFailedError, match=r"takes float32 \[2, 3\] in NC, got float64 \[2, 3\]"):
             session.run(BATCH.astype(np.float64))
         np.testing.assert_array_equal(session.run(BATCH)["double"], BATCH * 2)  # and the session lives on
@@ -153,5 +154,5 @@ def test_the_folder_the_user_stands_in_is_not_imported_from(behave, tmp_path, mo
     for name in ("json", "signal", "numpy"):
         (here / f"{name}.py").write_text("raise SystemExit('imported from the working directory')")
     monkeypatch.chdir(here)
-    with behave("well") as session:
+    with closing(behave("well")) as session:
         assert session.outputs[0].name == "double"

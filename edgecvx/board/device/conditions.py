@@ -43,14 +43,12 @@ def conditions(root: Path = ROOT) -> dict[str, Any]:
 
 def hottest(root: Path = ROOT) -> float | None:
     """The hottest sensor, in degrees Celsius."""
-    sensors = temperatures(root)
-    return max(sensors.values()) if sensors else None
+    return max((temperatures(root) or {}).values(), default=None)
 
 
 def fastest_mhz(root: Path = ROOT) -> float | None:
     """The clock of the fastest core."""
-    found = clocks(root)
-    return max(found) if found else None
+    return max(clocks(root) or (), default=None)
 
 
 def governor(root: Path) -> str | None:

@@ -55,7 +55,7 @@ def fingerprint(root: Path = ROOT) -> dict[str, Any]:
         "os": os_name(root),
         "kernel": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),
-        "numpy": _installed("numpy"),
+        "numpy": installed("numpy"),
         "features": cpu_features(root),
         "emulated": emulator,
         "virtual": virtual(root),
@@ -210,7 +210,8 @@ def _memory(root: Path) -> int | None:
     return None if size is None else int(size)
 
 
-def _installed(distribution: str) -> str | None:
+def installed(distribution: str) -> str | None:
+    """The version of an installed package, without importing it."""
     try:
         return importlib.metadata.version(distribution)
     except importlib.metadata.PackageNotFoundError:

@@ -123,7 +123,8 @@ def cpu_name(root: Path) -> str | None:
 
 def cpu_features(root: Path) -> tuple[str, ...] | None:
     """Those instructions that every core has, of the ones that make a network faster."""
-    lists = [set((b.get("Features") or b.get("flags") or "").split()) for b in cpuinfo(root) if _is_core(b)]
+    cores = [block for block in cpuinfo(root) if "Features" in block or "flags" in block]
+    lists = [set((core.get("Features") or core.get("flags") or "").split()) for core in cores]
     shared = set.intersection(*lists) if any(lists) else _apple_features(root)
     return None if shared is None else tuple(name for name in _MATTERING if name in shared)
 
@@ -151,7 +152,3 @@ def _arm_name(block: dict[str, str]) -> str | None:
     if implementer is None or part is None:
         return None
     return ARM_PARTS.get((implementer.lower(), part.lower()), f"{implementer}/{part}")
-
-
-def _is_core(block: dict[str, str]) -> bool:
-    return "Features" in block or "flags" in block

@@ -103,7 +103,7 @@ class Session:
         """The file's outputs, in its order."""
         return tuple(map(self._describe, self._written))
 
-    @property
+    @functools.cached_property
     def backend(self) -> str | None:
         """Who really computes; asked for after the times were taken, since finding out may take a while."""
         raise NotImplementedError

@@ -53,18 +53,14 @@ class CoreMLSession(Session):
     """A package opened by Core ML itself."""
 
     def __init__(self, model: Any, units: str) -> None:
-        self._spec, self._model, self._units = model.get_spec(), model, units
+        self._spec, self._model = model.get_spec(), model
         described = self._spec.description
         super().__init__(
             described.input, [o for o in described.output if o.type.WhichOneof("Type") == "multiArrayType"]
         )
+        self.backend = f"compute units {units}"
         self._input, self._names = self._read[0].name, [output.name for output in self._written]
         self._is_image = self._read[0].type.WhichOneof("Type") == "imageType"
-
-    @property
-    def backend(self) -> str | None:
-        """Who really computes."""
-        return f"compute units {self._units}"
 
     def run(self, batch: Any) -> Sequence[Any]:
         """One run."""

@@ -87,18 +87,13 @@ class OnnxSession(Session):
         self._names, self._input = [output.name for output in self._written], self._read[0].name
         total = sum(map(len, placed.values()))
         # Without ``fallback=show`` it takes the whole file, or has refused it.
-        self._backend = provider + (f", {len(placed.get(provider, ()))} of {total} nodes" if total else "")
+        self.backend = provider + (f", {len(placed.get(provider, ()))} of {total} nodes" if total else "")
         self.notes = tuple(
             f"{len(nodes)} of {total} operations run in {other}, not in {provider}: {', '.join(nodes[:_NAMED])}"
             + (", …" if len(nodes) > _NAMED else "")
             for other, nodes in placed.items()
             if other != provider
         )
-
-    @property
-    def backend(self) -> str | None:
-        """Who really computes."""
-        return self._backend
 
     def run(self, batch: Any) -> Sequence[Any]:
         """One run."""

@@ -92,18 +92,13 @@ class OpenVINOSession(Session):
     def __init__(self, compiled: Any) -> None:
         super().__init__(compiled.inputs, compiled.outputs)
         self._compiled, self._request, self._count = compiled, compiled.create_infer_request(), len(self._written)
-        self._backend = ", ".join(compiled.get_property("EXECUTION_DEVICES"))
+        self.backend = ", ".join(compiled.get_property("EXECUTION_DEVICES"))
         self.arithmetic = str(compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name())
         with contextlib.suppress(RuntimeError):  # a GPU has none
             self.threads = int(compiled.get_property("INFERENCE_NUM_THREADS"))
         # Its own memory, written before each run as an application does: an array that is handed over instead has to
         # be bound anew each time, which takes longer than the copy (2 to 3% of 8 ms).
         self._input = self._request.get_input_tensor().data
-
-    @property
-    def backend(self) -> str | None:
-        """Who really computes."""
-        return self._backend
 
     def run(self, batch: Any) -> Sequence[Any]:
         """One run."""

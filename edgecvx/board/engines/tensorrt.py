@@ -7,6 +7,7 @@ that check what is asked of them; not run on hardware.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import importlib
 import math
@@ -230,7 +231,7 @@ class TensorRTSession(Session):
             self.close()
             raise
 
-    @property
+    @functools.cached_property
     def backend(self) -> str | None:
         """With the engine's own hash: TensorRT chooses kernels by their times, and may choose others the next time."""
         device, engine = self._driver.device, hashlib.sha256(self._plan).hexdigest()[:8]

@@ -7,6 +7,7 @@ They are the same interpreter at different ages, so one session serves all three
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib
 import importlib.metadata
 import importlib.util
@@ -75,7 +76,7 @@ class TFLiteSession(Session):
         self._input = self._read[0]["index"]
         self._outputs = [detail["index"] for detail in self._written]
 
-    @property
+    @functools.cached_property
     def backend(self) -> str | None:
         """Who really computes."""
         return delegated(self._interpreter)

@@ -48,9 +48,14 @@ def check(order: Order) -> dict[str, Any]:
     fatal = [note for note in notes if "Pillow" not in note]
     if missing and _managed() is not None:
         notes.append(f"the system manages this Python; name {_ENVIRONMENT}/bin/python for this device afterwards")
+    return told(missing, notes, ok=not missing and not fatal)
+
+
+def told(missing: list[str], notes: list[str], *, ok: bool) -> dict[str, Any]:
+    """What is printed: the packages that are missing, with the commands that install them, and what else to know."""
     return {
         "python": platform.python_version(),
-        "ok": not missing and not fatal,
+        "ok": ok,
         "missing": [{"what": package, "install": install_command([package])} for package in missing],
         "install": install_command(missing) if missing else None,
         "notes": notes,

@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from edgecvx.board.device import memory
@@ -30,6 +31,16 @@ _TO_SPARE = 1.1
 
 _HONEST = 10.0
 """On top of the order's patience, a turn may take so many times what it is expected to, before it counts as hung."""
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What a worker is asked for in one turn."""
+
+    kind: str
+    runs: int | None
+    seconds: float | None
+    settle: int
 
 
 class Measurement:
@@ -176,15 +187,8 @@ class Measurement:
         order = self._order
         yardstick = yardstick_ns()
         try:
-            turn = self._measure(
-                artifact,
-                kind=kind,
-                number=number,
-                runs=order.runs_in(number),
-                seconds=order.seconds_of_turn,
-                settle=SETTLING,
-                yardstick=yardstick,
-            )
+            runs, seconds = order.runs_in(number), order.seconds_of_turn
+            turn = self._measure(artifact, _Asked(kind, runs, seconds, settle=SETTLING), number, yardstick)
             self._alive[artifact.id].rest()
         except WorkerError as error:
             self._lose(artifact, error)
@@ -198,47 +202,21 @@ class Measurement:
             window, until = 0, time.monotonic() + self._order.sustained_minutes * 60
             try:
                 while (left := until - time.monotonic()) > 0 and not self._host.stopping:
-                    turn = self._measure(
-                        artifact,
-                        kind="model",
-                        number=window,
-                        runs=None,
-                        seconds=min(left, WINDOW_SECONDS),
-                        settle=0,
-                        yardstick=None,
-                    )
+                    asked = _Asked("model", None, min(left, WINDOW_SECONDS), settle=0)
+                    turn = self._measure(artifact, asked, window, None)
                     self._host.send("window", id=artifact.id, turn=turn)
                     window += 1
             except WorkerError as error:
                 self._lose(artifact, error)
 
-    def _measure(
-        self,
-        artifact: Artifact,
-        *,
-        kind: str,
-        number: int,
-        runs: int | None,
-        seconds: float | None,
-        settle: int,
-        yardstick: int | None,
-    ) -> dict[str, Any]:
+    def _measure(self, artifact: Artifact, asked: _Asked, number: int, yardstick: int | None) -> dict[str, Any]:
         """One turn, as ``latency.Turn`` has it."""
         started = time.monotonic() - self._began
-        one = self._slow.get(artifact.id + kind, self._slow[artifact.id + "model"])
-        expected = (seconds or 0.0) + one * ((runs or 1) + settle)
-        answer = self._ask(
-            self._alive[artifact.id],
-            artifact,
-            "it was timed",
-            "turn",
-            expected * _HONEST,
-            kind=kind,
-            runs=runs,
-            seconds=seconds,
-            settle=settle,
-        )
-        self._slow[artifact.id + kind] = max(answer["samples_ns"]) / 1e9
+        one = self._slow.get(artifact.id + asked.kind, self._slow[artifact.id + "model"])
+        patience = ((asked.seconds or 0.0) + one * ((asked.runs or 1) + asked.settle)) * _HONEST
+        worker, content = self._alive[artifact.id], dataclasses.asdict(asked)
+        answer = self._ask(worker, artifact, "it was timed", "turn", patience, **content)
+        self._slow[artifact.id + asked.kind] = max(answer["samples_ns"]) / 1e9
         return {
             "round": number,
             "started": started,

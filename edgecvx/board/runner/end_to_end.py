@@ -41,7 +41,7 @@ class EndToEnd:
             raise Unsuited("there are no pictures to measure with")
         self._pixels, self._session, self._artifact = pixels, session, artifact
         self._logits = names.index(artifact.logits)
-        self._spec = pixels.Preprocess.of(artifact.preprocess)
+        self._spec = pixels.read_preprocess(artifact.preprocess)
         self._pictures, self._next = pictures, 0
         self.parts: dict[str, list[int]] = {part: [] for part in PARTS}
         """How long each part took, by sample."""

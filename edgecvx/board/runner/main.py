@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import json
 import os
 import platform
@@ -13,8 +12,8 @@ from pathlib import Path
 
 from edgecvx import __version__
 from edgecvx.board import PROTOCOL
-from edgecvx.board.device.fingerprint import fingerprint
-from edgecvx.board.runner.check import check
+from edgecvx.board.device.fingerprint import fingerprint, installed
+from edgecvx.board.runner.check import check, told
 from edgecvx.board.runner.coordinator import Measurement
 from edgecvx.board.runner.host import Host, HostGone, ignore_signals, raise_on_signals
 from edgecvx.board.runner.order import OrderError, read_order, removable
@@ -73,24 +72,10 @@ def _measure(path: Path) -> int:
     return 0
 
 
-def installed(distribution: str) -> str | None:
-    """The version of an installed package, without importing it."""
-    try:
-        return importlib.metadata.version(distribution)
-    except importlib.metadata.PackageNotFoundError:
-        return None
-
-
 def _print_check(path: Path) -> int:
     try:
         answer = check(read_order(path))
     except OrderError as error:
-        answer = {
-            "python": platform.python_version(),
-            "ok": False,
-            "missing": [],
-            "install": None,
-            "notes": [str(error)],
-        }
+        answer = told([], [str(error)], ok=False)
     sys.stdout.write(json.dumps(answer) + os.linesep)
     return 0 if answer["ok"] else 2

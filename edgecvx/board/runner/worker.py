@@ -20,10 +20,11 @@ from pathlib import Path
 from typing import Any
 
 from edgecvx.board import engines
+from edgecvx.board.batches import in_batches
 from edgecvx.board.device import memory
 from edgecvx.board.device.processors import this_processor
 from edgecvx.board.engines.base import Refused, Session, refusals
-from edgecvx.board.proof import difference, refusal, run_probes
+from edgecvx.board.proof import difference, refusal
 from edgecvx.board.runner.end_to_end import EndToEnd, Unsuited
 from edgecvx.board.runner.order import Artifact, read_artifact
 
@@ -86,22 +87,16 @@ class Task:
 
     def answer(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """Does what one request asks for."""
-        return {
-            "compile": self._compile,
-            "memory": self._memory,
-            "open": self._open,
-            "warm": self._warm,
-            "prepare": self._prepare,
-            "turn": self._turn,
-        }[request["do"]](request)
+        done: dict[str, Any] = getattr(self, f"_do_{request['do']}")(request)
+        return done
 
-    def _compile(self, _: Mapping[str, Any]) -> dict[str, Any]:
+    def _do_compile(self, _: Mapping[str, Any]) -> dict[str, Any]:
         path = self._path()
         with refusals("compiling failed"):
             self._runtime.compile(path)
         return {}
 
-    def _memory(self, _: Mapping[str, Any]) -> dict[str, Any]:
+    def _do_memory(self, _: Mapping[str, Any]) -> dict[str, Any]:
         runtime = memory.resident()
         session = self._open_session()
         for _run in range(_FIRST_RUNS):
@@ -111,7 +106,7 @@ class Task:
         model = None if runtime is None or held is None or held < runtime else held - runtime
         return {"runtime": runtime, "model": model, "peak": memory.peak()}
 
-    def _open(self, _: Mapping[str, Any]) -> dict[str, Any]:
+    def _do_open(self, _: Mapping[str, Any]) -> dict[str, Any]:
         gc.collect()
         started = time.perf_counter_ns()
         session = self._open_session()
@@ -140,20 +135,22 @@ class Task:
         probes = np.load(self._folder / proved.probes, allow_pickle=False)
         with refusals("running the probe pictures failed"):
             names = [output.name for output in session.outputs]
-            answers = run_probes(session.run, names, probes, artifact.input.shape[0])
+            answers = in_batches(
+                lambda part: dict(zip(names, session.run(np.stack(part)))), probes, artifact.input.shape[0]
+            )
         output, off = difference(proved.proof, answers)
         here, there = proved.proof.here(*where), proved.proof.there(*where[1:])
         if not off <= proved.limit:
             raise Refused(f"{refusal('it', here, there, output, off, proved.limit)}; {proved.remedy}")
         return {"here": here, "error": off}
 
-    def _warm(self, request: Mapping[str, Any]) -> dict[str, Any]:
+    def _do_warm(self, request: Mapping[str, Any]) -> dict[str, Any]:
         session, batch = self._opened(), self._batch
         with refusals(_RUN):
             samples, steady = warm_up(_timed(lambda: session.run(batch)), **request["warm_up"])
         return {"samples_ns": samples, "steady": steady}
 
-    def _prepare(self, request: Mapping[str, Any]) -> dict[str, Any]:
+    def _do_prepare(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """Makes end to end ready; says in words why there is none."""
         pictures = [(self._folder / path).read_bytes() for path in request["pictures"]]
         try:
@@ -163,7 +160,7 @@ class Task:
             return {"note": str(reason)}
         return {"note": None}
 
-    def _turn(self, request: Mapping[str, Any]) -> dict[str, Any]:
+    def _do_turn(self, request: Mapping[str, Any]) -> dict[str, Any]:
         session, batch, whole = self._opened(), self._batch, self._end_to_end
         parts: dict[str, list[int]] = {}
         if request["kind"] == "model":

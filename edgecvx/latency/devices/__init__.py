@@ -23,9 +23,10 @@ def open_device(text: str, *, python: str | None = None, adb_benchmark: str | No
 
         return LocalDevice(python=python)
     if separator and rest and scheme == "ssh":
-        from edgecvx.latency.devices.ssh import open_ssh
+        from edgecvx.latency.devices.ssh import SshDevice
+        from edgecvx.latency.devices.ssh_address import parse_address
 
-        return open_ssh(text, python=python)
+        return SshDevice(text, parse_address(text), python=python)
     if separator and rest and scheme == "adb":
         from edgecvx.latency.devices.adb import open_adb
 

@@ -138,7 +138,7 @@ class _Turns:
             return
         self._phone.push(binary, f"{self._folder}/{_TOOL}")
         for artifact in self._alive:
-            self._push(artifact)
+            self._phone.push(self._job.files[artifact["path"]], f"{self._folder}/{artifact['id']}.tflite")
         self._phone.shell(f"chmod 700 {self._folder}/{_TOOL}")
         if order["memory"]:
             for artifact in tuple(self._alive):
@@ -165,10 +165,6 @@ class _Turns:
             if asked:
                 note = f"benchmark_model on a phone measures no {kind.replace('_', ' ')} times"
                 self._collector.add({"event": "note", "id": artifact["id"], "kind": kind, "sentence": note})
-
-    def _push(self, artifact: Mapping[str, Any]) -> None:
-        content = self._job.files[artifact["path"]]
-        self._phone.push(content, f"{self._folder}/{artifact['id']}.tflite")
 
     def _memory(self, artifact: Mapping[str, Any]) -> None:
         found = self._call(artifact, runs=3, seconds=None, memory=True)

@@ -13,7 +13,7 @@ import queue
 import subprocess
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any, Protocol
 
@@ -35,8 +35,6 @@ _MOST_A_SECOND = 200_000
 """Runs; a call into a runtime that does nothing takes longer."""
 _WINDOW = 3.0
 """Seconds of a sustained run that are told at once."""
-_LONGEST_ANSWER = 1 << 16
-"""Bytes of what a check prints; a line for each of a hundred runtimes fits."""
 _WAITING = 16
 """Lines that may wait to be read; a device that prints faster waits itself."""
 _SLOWEST_RUN = 10.0
@@ -67,7 +65,7 @@ class Device(Protocol):
         ...
 
 
-def check_answer(line: str | bytes, device: str) -> tuple[str, ...]:
+def check_answer(line: str, device: str) -> tuple[str, ...]:
     """Reads what the runner's ``check`` printed; the notes in it.
 
     Raises:
@@ -79,8 +77,7 @@ def check_answer(line: str | bytes, device: str) -> tuple[str, ...]:
         ok, notes = bool(report["ok"]), tuple(plain(str(note)) for note in report.get("notes", ()))
         install = report.get("install")
     except (ValueError, TypeError, KeyError, RecursionError):
-        text = line.decode(errors="replace") if isinstance(line, bytes) else line
-        raise DeviceError(f"{device}: the check of its Python printed {text[:200]!r}, which is no answer") from None
+        raise DeviceError(f"{device}: the check of its Python printed {line[:200]!r}, which is no answer") from None
     if not ok:
         if not missing:
             raise DeviceError(f"{device} cannot measure: {'; '.join(notes) or 'it does not say why'}")
@@ -109,49 +106,6 @@ def longest_line(job: Job) -> int:
     seconds = max(float(order["seconds"] or 0) / int(order["rounds"]), _WINDOW if order["sustained_minutes"] else 0)
     runs = max(int(order["runs"] or 0) / int(order["rounds"]), seconds * _MOST_A_SECOND)
     return _LINE + math.ceil(runs) * _BYTES_A_RUN
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reply:
-    """What a short command printed."""
-
-    printed: bytes
-    said: str
-    """The last of what it printed beside that, in one line."""
-
-
-def answer(process: subprocess.Popen[bytes], *, stop: threading.Event, patience: float) -> Reply | None:
-    """Waits for a command that prints a line or two, and ends it.
-
-    Args:
-        process: With pipes for its standard streams.
-        stop: When set, it is ended.
-        patience: Seconds it may take.
-
-    Returns:
-        What it printed, no more than a page of it; None where it was stopped or took too long.
-    """
-    stdout, stderr = process.stdout, process.stderr
-    if stdout is None or stderr is None:
-        raise DeviceError("a command was started without pipes")
-    chatter, printed = _Chatter(), list[bytes]()
-    threads = [
-        # What prints on and on fills its pipe then, waits, and is ended.
-        threading.Thread(target=lambda: printed.append(stdout.read(_LONGEST_ANSWER)), daemon=True),
-        threading.Thread(target=chatter.drain, args=(stderr,), daemon=True),
-    ]
-    for thread in threads:
-        thread.start()
-    until = time.monotonic() + patience
-    try:
-        while process.poll() is None and not (printed and len(printed[0]) == _LONGEST_ANSWER):
-            if stop.wait(0.05) or time.monotonic() > until:
-                return None
-    finally:
-        end(process, patience=1.0)
-        for thread in threads:
-            thread.join(timeout=5)
-    return Reply(printed=b"".join(printed), said=chatter.last_line())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -194,11 +148,11 @@ def follow(
     stdin, stdout, stderr = process.stdin, process.stdout, process.stderr
     if stdin is None or stdout is None or stderr is None:
         raise DeviceError("a runner was started without pipes")
-    lines: queue.Queue[bytes | None] = queue.Queue(_WAITING)
+    lines: queue.Queue[bytes] = queue.Queue(_WAITING)
     chatter = _Chatter()
     threads = [
-        threading.Thread(target=_read_lines, args=(stdout, lines, longest), daemon=True),
-        threading.Thread(target=chatter.drain, args=(stderr,), daemon=True),
+        threading.Thread(target=_read_lines, args=(stdout, lines.put, longest), daemon=True),
+        threading.Thread(target=_read_lines, args=(stderr, chatter.add, _SAID), daemon=True),
     ]
     for thread in threads:
         thread.start()
@@ -216,7 +170,7 @@ def follow(
                 line = lines.get(timeout=min(0.1, heartbeat))
             except queue.Empty:
                 continue
-            if line is None:
+            if not line:
                 break
             if not line.lstrip().startswith(b"{"):  # a login script's greeting, a native library's banner
                 chatter.add(line)
@@ -229,7 +183,13 @@ def follow(
     finally:
         end(process)
         _dismiss(threads, lines)
-    return Ended(done=done, code=process.returncode, said=chatter.last_line())
+    return Ended(done=done, code=process.returncode, said=last_lines(chatter.kept.decode(errors="replace")))
+
+
+def last_lines(text: str) -> str:
+    """The last three lines that say something, in one."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return plain("; ".join(lines[-3:]), 400)
 
 
 def end(process: subprocess.Popen[bytes], *, patience: float = 5.0) -> None:
@@ -237,22 +197,15 @@ def end(process: subprocess.Popen[bytes], *, patience: float = 5.0) -> None:
     if process.stdin is not None:
         with contextlib.suppress(OSError, ValueError):
             process.stdin.close()
-    if not _over(process, patience):
-        process.terminate()
-    if not _over(process, patience):
-        process.kill()
+    for force in (process.terminate, process.kill):
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=patience)
+        if process.returncode is None:
+            force()
     process.wait()
 
 
-def _over(process: subprocess.Popen[bytes], patience: float) -> bool:
-    try:
-        process.wait(timeout=patience)
-    except subprocess.TimeoutExpired:
-        return False
-    return True
-
-
-def _dismiss(threads: Sequence[threading.Thread], lines: queue.Queue[bytes | None]) -> None:
+def _dismiss(threads: Sequence[threading.Thread], lines: queue.Queue[bytes]) -> None:
     """Waits for the threads of a runner that is over; one of them may be waiting for room."""
     until = time.monotonic() + 5
     while any(thread.is_alive() for thread in threads) and time.monotonic() < until:
@@ -260,12 +213,15 @@ def _dismiss(threads: Sequence[threading.Thread], lines: queue.Queue[bytes | Non
             lines.get(timeout=0.01)
 
 
-def _read_lines(stream: IO[bytes], lines: queue.Queue[bytes | None], longest: int) -> None:
-    """Runs in a thread of its own: a pipe cannot be waited for together with an event on every system."""
+def _read_lines(stream: IO[bytes], put: Callable[[bytes], None], longest: int) -> None:
+    """Runs in a thread of its own: a pipe cannot be waited for together with an event on every system.
+
+    The last line is empty.
+    """
     with contextlib.suppress(OSError, ValueError):
         while line := stream.readline(longest):
-            lines.put(line)
-    lines.put(None)
+            put(line)
+    put(b"")
 
 
 def _event(line: bytes, device: str) -> dict[str, Any]:
@@ -282,17 +238,7 @@ class _Chatter:
     """The last of what was printed beside the events."""
 
     def __init__(self) -> None:
-        self._kept = b""
-
-    def drain(self, stream: IO[bytes]) -> None:
-        with contextlib.suppress(OSError, ValueError):
-            while line := stream.readline(_SAID):
-                self.add(line)
+        self.kept = b""
 
     def add(self, line: bytes) -> None:
-        self._kept = (self._kept + line)[-_SAID:]
-
-    def last_line(self) -> str:
-        """The last three lines, in one."""
-        lines = [line.strip() for line in self._kept.decode(errors="replace").splitlines() if line.strip()]
-        return plain("; ".join(lines[-3:]), 400)
+        self.kept = (self.kept + line)[-_SAID:]

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from edgecvx.errors import DeviceError
+from edgecvx.latency.devices.programs import last_line
 from edgecvx.results.latency import Memory, ToolTimings
 
 NAME = "LiteRT benchmark_model"
@@ -89,8 +90,7 @@ def parse(text: str) -> Round:
     """
     phases, timings = _COUNT.findall(text), _TIMINGS.search(text)
     if not phases or timings is None:
-        lines = [line.strip() for line in text.splitlines() if line.strip()]
-        raise DeviceError(f"benchmark_model printed no times: {lines[-1][:200] if lines else 'it printed nothing'}")
+        raise DeviceError(f"benchmark_model printed no times: {last_line(text)[:200] or 'it printed nothing'}")
     count, rest = int(phases[-1][0]), dict(_FIELD.findall(phases[-1][1]))
     fields = {name: float(value) for name, value in rest.items()}
     only = fields.get("curr", fields.get("avg", 0.0))

@@ -11,9 +11,10 @@ from pathlib import Path
 
 from edgecvx.board import MARK
 from edgecvx.errors import DeviceError, UsageError
-from edgecvx.latency.devices.base import PATIENCE, answer, check_answer, follow, longest_line, longest_silence
+from edgecvx.latency.devices.base import PATIENCE, check_answer, follow, last_lines, longest_line, longest_silence
 from edgecvx.latency.devices.collect import Collector
 from edgecvx.latency.devices.job import ORDER_FILE, RUNNER_FILE, Job, place
+from edgecvx.latency.devices.programs import Stopped, complete
 from edgecvx.latency.devices.runner import runner_bytes
 from edgecvx.results.untrusted import plain
 
@@ -39,37 +40,39 @@ class LocalDevice:
             beside = {RUNNER_FILE: runner_bytes(), ORDER_FILE: ordered.order_bytes, MARK: b""}
             for file, content in {**ordered.files, **beside}.items():
                 place(content, folder / file)
-            self._check(folder, stop)
-            if stop.is_set():
+            try:
+                self._check(folder, stop)
+                runner = self._start(folder)
+            except Stopped:
                 return
-            runner = self._start(folder, "measure")
+            except OSError as error:
+                raise DeviceError(f"{self._command} cannot be started: {error.strerror}") from error
             ended = follow(runner, collector, stop=stop, silence=longest_silence(job), longest=longest_line(job))
         if not ended.done and not stop.is_set():
             said = f": {ended.said}" if ended.said else ""
             raise DeviceError(f"the runner on this machine ended before it was done (exit code {ended.code}){said}")
 
     def _check(self, folder: Path, stop: threading.Event) -> None:
-        """Asks the runner what is missing here; returns early when stopped."""
-        reply = answer(self._start(folder, "check"), stop=stop, patience=PATIENCE)
-        if stop.is_set():
-            return
-        if reply is None:
+        """Asks the runner what is missing here."""
+        reply = complete(self._words(folder, "check"), device=None, stop=stop, limit=PATIENCE)
+        if reply.late:
             raise DeviceError(f"{plain(self._command)} did not say within {PATIENCE:.0f} s what is installed")
-        if not reply.printed:
-            raise DeviceError(f"{plain(self._command)} could not run the runner: {reply.said or 'it said nothing'}")
-        check_answer(reply.printed, "this machine")
+        if not reply.out:
+            said = last_lines(reply.err) or "it said nothing"
+            raise DeviceError(f"{plain(self._command)} could not run the runner: {said}")
+        check_answer(reply.out, "this machine")
 
-    def _start(self, folder: Path, command: str) -> subprocess.Popen[bytes]:
-        try:
-            return subprocess.Popen(
-                [*self._python, str(folder / RUNNER_FILE), command, str(folder / ORDER_FILE)],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                start_new_session=True,  # Ctrl-C is this process's; the runner is ended in good order
-            )
-        except OSError as error:
-            raise DeviceError(f"{self._command} cannot be started: {error.strerror}") from error
+    def _start(self, folder: Path) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            self._words(folder, "measure"),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,  # Ctrl-C is this process's; the runner is ended in good order
+        )
+
+    def _words(self, folder: Path, command: str) -> list[str]:
+        return [*self._python, str(folder / RUNNER_FILE), command, str(folder / ORDER_FILE)]
 
 
 def _words(command: str) -> list[str]:

@@ -49,12 +49,24 @@ class Completed:
     code: int
     out: str
     err: str
+    late: bool = False
+    """Whether it took too long and was ended."""
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """Of its output."""
+        return tuple(self.out.splitlines())
+
+    @property
+    def said(self) -> str:
+        """The last line of its standard error."""
+        return last_line(self.err)
 
 
 def complete(
     command: Sequence[str],
     *,
-    device: str,
+    device: str | None,
     stop: threading.Event,
     limit: float,
     stdin: IO[bytes] | None = None,
@@ -64,7 +76,7 @@ def complete(
 
     Args:
         command: Its words.
-        device: Whom it speaks to, for messages.
+        device: Whom it speaks to, for messages; None where the caller says itself what was wrong.
         stop: When set, it is ended.
         limit: Seconds it may take.
         stdin: What it reads.
@@ -74,6 +86,7 @@ def complete(
         DeviceError: It took too long, or printed without end.
         Stopped: The benchmark was stopped.
     """
+    late = endless = False
     deadline = time.monotonic() + limit
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         process = subprocess.Popen(
@@ -85,18 +98,20 @@ def complete(
             start_new_session=True,  # Ctrl-C is for this process, which then ends the others in order
         )
         try:
-            while process.poll() is None:
+            while process.poll() is None and not (late or endless):
                 if stop.is_set():
                     raise Stopped
-                if time.monotonic() > deadline:
-                    raise DeviceError(f"{device}: no answer within {limit:.0f} s; it was given up")
-                if os.fstat(out.fileno()).st_size + os.fstat(err.fileno()).st_size > MOST_SAID:
-                    raise DeviceError(f"{device}: a command there prints without end, or a login script before it")
+                late = time.monotonic() > deadline
+                endless = os.fstat(out.fileno()).st_size + os.fstat(err.fileno()).st_size > MOST_SAID
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     process.wait(timeout=_POLL)
         finally:
             kill(process)
-        return Completed(code=process.returncode, out=_read(out), err=_read(err))
+        if device is not None and late:
+            raise DeviceError(f"{device}: no answer within {limit:.0f} s; it was given up")
+        if device is not None and endless:
+            raise DeviceError(f"{device}: a command there prints without end, or a login script before it")
+        return Completed(code=process.returncode, out=_read(out), err=_read(err), late=late)
 
 
 def kill(process: subprocess.Popen[bytes]) -> None:

@@ -27,7 +27,7 @@ from edgecvx.latency.devices.collect import Collector
 from edgecvx.latency.devices.job import ORDER_FILE, RUNNER_FILE, Job, place
 from edgecvx.latency.devices.programs import Stopped
 from edgecvx.latency.devices.runner import runner_bytes
-from edgecvx.latency.devices.ssh_address import Address, parse_address
+from edgecvx.latency.devices.ssh_address import Address
 from edgecvx.latency.devices.ssh_connection import (
     Connection,
     ConnectionFailedError,
@@ -53,19 +53,6 @@ for name in sys.argv[1:]:
     print(digest.hexdigest())
 """
 """Run by whatever Python is there, also one too old to measure: the runner says so later."""
-
-
-def open_ssh(text: str, *, python: str | None = None) -> SshDevice:
-    """The device of this address; nothing is connected yet.
-
-    Args:
-        text: ``ssh://user@host[:port]``.
-        python: The command of the Python there: ``~/venv/bin/python``; None for ``python3``.
-
-    Raises:
-        UsageError: The address or the command is none.
-    """
-    return SshDevice(text, parse_address(text), python=python)
 
 
 class SshDevice:
@@ -157,18 +144,15 @@ class SshDevice:
         compiled = [job.files[a["path"]] for a in job.order["artifacts"] if a["runtime"] in COMPILED]
         self._check_room(connection, (*contents.values(), *compiled), connection.room)  # an engine is about as large
         self._copy(connection, contents)
-        folder = f"{connection.folder.path}/{_FILES}"
-        runner, order = f"{folder}/{RUNNER_FILE}", f"{folder}/{ORDER_FILE}"
-        reply = connection.run(
-            f"d=$1; shift; {self._start}", connection.folder.path, runner, "check", order, limit=self._limits.check
-        )
+        words = _words(connection.folder, "check")
+        reply = connection.run(f"d=$1; shift; {self._start}", *words, limit=self._limits.check)
         report = [line for line in reply.lines if line.lstrip().startswith("{")]
         if not report:
             raise DeviceError(
                 f"{self.name}: {self._command} there cannot run the check (exit code {reply.code}): {reply.said}"
             )
         check_answer(report[-1], self.name)
-        self._measure(connection, job, runner, order, collector, stop)
+        self._measure(connection, job, collector, stop)
 
     def _check_python(self, connection: Connection) -> None:
         found = connection.run(f'{self._python} -c "$1"', "print(0)")
@@ -235,19 +219,11 @@ class SshDevice:
             reply = connection.run(f'exec {self._python} - "$@"', *paths, limit=self._limits.check, stdin=script)
         return dict(zip(names, reply.lines, strict=False))
 
-    def _measure(
-        self,
-        connection: Connection,
-        job: Job,
-        runner: str,
-        order: str,
-        collector: Collector,
-        stop: threading.Event,
-    ) -> None:
+    def _measure(self, connection: Connection, job: Job, collector: Collector, stop: threading.Event) -> None:
         # The shell in between stays, so that the number of a runner that ended never lies there for another process.
         inner = f'd=$0; echo $$ >"$d/pid"; {self._start}'
         script = f'd=$1; shift; sh -c {shlex.quote(inner)} "$d" "$@"; r=$?; rm -f "$d/pid"; exit $r'
-        process = connection.start(script, connection.folder.path, runner, "measure", order)
+        process = connection.start(script, *_words(connection.folder, "measure"))
         ended = follow(process, collector, stop=stop, silence=longest_silence(job), longest=longest_line(job))
         if stop.is_set():
             raise Stopped
@@ -272,6 +248,11 @@ def command_words(command: str) -> str:
     if not words or any(ord(c) < 32 for c in command):
         raise UsageError(f"--python {command!r} is no command: write for example ~/venv/bin/python")
     return " ".join(f'"$HOME"/{shlex.quote(w[2:])}' if w.startswith("~/") else shlex.quote(w) for w in words)
+
+
+def _words(folder: Folder, verb: str) -> tuple[str, ...]:
+    """The folder, and how its runner is started there."""
+    return folder.path, f"{folder.path}/{_FILES}/{RUNNER_FILE}", verb, f"{folder.path}/{_FILES}/{ORDER_FILE}"
 
 
 def _size(content: Path | bytes) -> int:

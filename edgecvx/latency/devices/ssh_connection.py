@@ -11,6 +11,7 @@ quotes alike, and speaks only POSIX. Its answer begins after a mark, whatever a 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import re
 import secrets
@@ -28,7 +29,7 @@ from typing import IO
 
 from edgecvx.errors import DeviceError
 from edgecvx.latency.devices.base import end
-from edgecvx.latency.devices.programs import MOST_SAID, Stopped, complete, last_line, program
+from edgecvx.latency.devices.programs import MOST_SAID, Completed, Stopped, complete, last_line, program
 from edgecvx.latency.devices.ssh_address import Address
 
 _LONGEST_SOCKET = 80
@@ -76,16 +77,6 @@ class Limits:
     """Until a line that carries nothing is asked for a sign of life; after three without an answer it is dead."""
     reconnect: float = 120.0
     """Tries to connect again, all together."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CommandResult:
-    """What came of a command on the device."""
-
-    code: int
-    lines: tuple[str, ...]
-    said: str
-    """The last line of its standard error."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,7 +148,7 @@ class Connection:
 
     def run(
         self, script: str, *arguments: str, limit: float | None = None, stdin: IO[bytes] | None = None
-    ) -> CommandResult:
+    ) -> Completed:
         """Runs a line of POSIX shell on the device.
 
         Args:
@@ -173,13 +164,13 @@ class Connection:
         """
         mark = f"edgecvx-{secrets.token_hex(8)}"
         command = self._command(f'echo "$0"; {script}', mark, arguments)
-        answer = self._finish(command, limit or self._limits.step, stdin)
-        if answer.code == 255:
-            raise ConnectionFailedError(f"{self._name}: the connection was lost{_because(answer.said)}")
-        begin = next((i + 1 for i, line in enumerate(answer.lines) if line.endswith(mark)), len(answer.lines))
-        return CommandResult(code=answer.code, lines=answer.lines[begin:], said=answer.said)
+        done = self._finish(command, limit or self._limits.step, stdin)
+        if done.code == 255:
+            raise ConnectionFailedError(f"{self._name}: the connection was lost{_because(done.said)}")
+        begin = next((i + 1 for i, line in enumerate(done.lines) if line.endswith(mark)), len(done.lines))
+        return dataclasses.replace(done, out="\n".join(done.lines[begin:]))
 
-    def copy(self, source: Path, *, limit: float) -> CommandResult:
+    def copy(self, source: Path, *, limit: float) -> Completed:
         """Copies a folder into that of the device with ``scp``; its exit code tells whether that went well."""
         target = self._address.scp_target(self.folder.path + "/")
         port = () if self._address.port is None else ("-P", str(self._address.port))
@@ -284,11 +275,10 @@ class Connection:
             read += byte
         return None
 
-    def _finish(self, command: Sequence[str], limit: float, stdin: IO[bytes] | None) -> CommandResult:
+    def _finish(self, command: Sequence[str], limit: float, stdin: IO[bytes] | None) -> Completed:
         """Runs a local program to its end."""
         self._check_alive()
-        done = complete(command, device=self._name, stop=self._stop, limit=limit, stdin=stdin, env=environment())
-        return CommandResult(code=done.code, lines=tuple(done.out.splitlines()), said=last_line(done.err))
+        return complete(command, device=self._name, stop=self._stop, limit=limit, stdin=stdin, env=environment())
 
     def _start(
         self, script: str, mark: str, *arguments: str, stderr: int | IO[bytes], master: bool = False
