@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from edgecvx import __version__
 from edgecvx.board.device.processors import this_processor
-from edgecvx.data.preprocess import as_input, normalize
+from edgecvx.data.preprocess import as_input
 from edgecvx.data.probe import probe_pictures
 from edgecvx.errors import SelfCheckError, UsageError, missing_package, one_of
 from edgecvx.export.base import load_attribute
@@ -313,6 +313,7 @@ def _need_torch() -> None:
 def _network(asked: _Request, loaded: LoadedModel, folds: Sequence[str] | None) -> _Network:
     """Folds the network and writes its canonical graph; before that it is asked what is right."""
     from edgecvx.graph.network import canonical_graph
+    from edgecvx.graph.writer import serialized
 
     spec, stem = loaded.spec, asked.stem(loaded.spec)
     probes = probe_pictures(spec.preprocess.size)
@@ -321,20 +322,16 @@ def _network(asked: _Request, loaded: LoadedModel, folds: Sequence[str] | None) 
         loaded.module, spec, task=asked.task, batch=asked.batch, input_kind=asked.input_kind, folds=folds
     )
     if asked.dump is not None:
-        write_atomically(asked.dump / f"{stem}.canonical.onnx", _serialized(graph))
+        write_atomically(asked.dump / f"{stem}.canonical.onnx", serialized(graph))
     return _Network(spec=spec, stem=stem, graph=graph, folds=applied, probes=probes, expected=expected)
 
 
 def _reference(module: ConvNeXt, pictures: Array, preprocess: PreprocessSpec, task: Task) -> list[Array]:
     """What the unfolded network returns for the probe pictures, in float32."""
-    import torch
+    from edgecvx.runtimes.torch import TorchSession
 
-    from edgecvx.models.convnext import outputs_of
-
-    images = normalize(pictures, preprocess).transpose(0, 3, 1, 2)
-    with torch.inference_mode():
-        outputs = outputs_of(module, torch.from_numpy(np.ascontiguousarray(images)), task.value)
-    return [np.asarray(output.numpy()) for output in outputs]
+    session = TorchSession(module, task=task, image_size=preprocess.size, batch=len(pictures))
+    return list(session.run(as_input(pictures, preprocess, session.inputs[0])).values())
 
 
 def _plan(asked: _Request, network: _Network, steps: _Steps) -> Planned:
@@ -359,11 +356,13 @@ def _sources(network: _Network, planned: Planned | None) -> GraphSources:
 
 def _write(asked: _Request, target: Target, network: _Network, sources: GraphSources, steps: _Steps) -> Exported:
     """Lowers for one target, proves the file, and only then puts it where it belongs."""
+    from edgecvx.graph.writer import serialized
+
     began = time.perf_counter()
     steps.next(f"{target.name}: lowering")
     source = sources.of(target.schemes.get(asked.precision))
     if asked.dump is not None and asked.precision.quantized:
-        write_atomically(asked.dump / f"{network.stem}.{target.name}.quantized.onnx", _serialized(source.graph))
+        write_atomically(asked.dump / f"{network.stem}.{target.name}.quantized.onnx", serialized(source.graph))
     lowered: Lowered = load_attribute(target.format.lower)(source.graph, target.options(asked.precision))
     steps.next(f"{target.name}: self-check and writing")
     name = network.stem + target.format.suffix
@@ -487,9 +486,3 @@ def _tools(target: Target) -> Mapping[str, str]:
     """The versions a file depends on."""
     packages = ("torch", "onnx", "onnx_ir", *target.format.tools)
     return {"edgecvx": __version__, **{name: importlib.metadata.version(name) for name in packages}}
-
-
-def _serialized(graph: ir.Model) -> bytes:
-    import onnx_ir as ir
-
-    return bytes(ir.to_proto(graph).SerializeToString(deterministic=True))

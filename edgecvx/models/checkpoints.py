@@ -36,6 +36,8 @@ class Checkpoint:
     layout: LayoutName
     tensors: Mapping[str, Tensor]
     """Under our names, in float32."""
+    sha256: str
+    """Of the file."""
     notes: tuple[str, ...]
 
 
@@ -82,6 +84,7 @@ def read_checkpoint(
         num_classes=num_classes,
         layout=found.layout,
         tensors=_to_float32(tensors, found.theirs, file.name),
+        sha256=file.sha256,
         notes=tuple(notes),
     )
 
