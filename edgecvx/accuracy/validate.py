@@ -10,8 +10,7 @@ from __future__ import annotations
 import dataclasses
 import importlib.util
 import json
-from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,7 +26,7 @@ from edgecvx.accuracy.reference import Reference, rebuild
 from edgecvx.accuracy.runtime_used import note_on_runtime, runtime_used
 from edgecvx.board.device.processors import this_processor
 from edgecvx.data.dataset import DEMO, NO_TRUTH, TWICE, Dataset, Sample, content_hashes, decoded, open_data
-from edgecvx.data.folder import Skipped, describe, unexpected
+from edgecvx.data.folder import Skipped, describe, reasons_of, unexpected
 from edgecvx.errors import EdgecvxError, ImageError, UsageError, missing_package
 from edgecvx.files import verify_files
 from edgecvx.manifest import Manifest, locate, read_manifest
@@ -138,14 +137,15 @@ def validate(
             outcomes = tuple(run.outcome(candidate, i, len(candidates)) for i, candidate in enumerate(candidates))
         finally:
             run.close()
+    undecoded = (Skipped(name=name, reason=reason) for name, reason in sorted(run.unreadable.items()))
+    skipped = (*pictures.skipped, *undecoded)
+    warnings = (*pictures.notes, *_left_out(pictures.name, skipped), *run.warnings, *filter(None, [note]))
     return Validation(
         edgecvx=__version__,
-        data=_described(pictures, run.unreadable, limit, seed),
+        data=_described(pictures, skipped, limit, seed),
         gate=rule,
         artifacts=outcomes,
-        warnings=tuple(
-            dict.fromkeys((*pictures.notes, *_left_out(pictures, run.unreadable), *run.warnings, *filter(None, [note])))
-        ),
+        warnings=tuple(dict.fromkeys(warnings)),
     )
 
 
@@ -345,19 +345,16 @@ def _what(candidate: _Candidate, identity: ArtifactIdentity, reference: Referenc
     }
 
 
-def _left_out(data: Dataset, unreadable: Mapping[str, str]) -> Iterator[str]:
+def _left_out(name: str, skipped: Sequence[Skipped]) -> Iterator[str]:
     """What the figures lack and the user may not know of; a copy of a picture that counts is no loss."""
-    found = [s for s in data.skipped if not s.reason.startswith(TWICE)]
-    found += [Skipped(name=name, reason=reason) for name, reason in sorted(unreadable.items())]
-    if lost := unexpected(found):
-        yield f"{data.name}: {counted(len(lost), 'entry', 'entries')} left out of the validation: {describe(lost)}"
+    if lost := unexpected([s for s in skipped if not s.reason.startswith(TWICE)]):
+        yield f"{name}: {counted(len(lost), 'entry', 'entries')} left out of the validation: {describe(lost)}"
 
 
-def _described(data: Dataset, unreadable: Mapping[str, str], limit: int | None, seed: int) -> DataInfo:
-    data = dataclasses.replace(data, samples=tuple(s for s in data.samples if s.name not in unreadable))
-    skipped = [SkippedPicture(name=s.name, reason=s.reason) for s in data.skipped]
-    skipped += [SkippedPicture(name=name, reason=reason) for name, reason in unreadable.items()]
-    reasons = Counter(s.reason for s in skipped)
+def _described(data: Dataset, skipped: Sequence[Skipped], limit: int | None, seed: int) -> DataInfo:
+    left_out = {s.name for s in skipped}
+    data = dataclasses.replace(data, samples=tuple(s for s in data.samples if s.name not in left_out))
+    named = sorted(skipped, key=lambda s: s.name)[:SKIPPED_NAMED]
     return DataInfo(
         kind=data.kind,
         name=data.name,
@@ -366,7 +363,7 @@ def _described(data: Dataset, unreadable: Mapping[str, str], limit: int | None, 
         limit=limit,
         seed=seed,
         excluded_calibration=data.excluded,
-        skipped=tuple(sorted(skipped, key=lambda s: s.name)[:SKIPPED_NAMED]),
-        skipped_reasons=dict(sorted(reasons.items(), key=lambda item: (-item[1], item[0]))),
+        skipped=tuple(SkippedPicture(name=s.name, reason=s.reason) for s in named),
+        skipped_reasons=reasons_of(skipped),
         sha256=data.sha256,
     )

@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 from numpy.typing import NDArray
 
-from edgecvx.data.dataset import DEMO, TWICE, Sample, choose, decoded, demo_sha256
+from edgecvx.data.dataset import DEMO, TWICE, Sample, choose, decoded, drawn_sample
 from edgecvx.data.folder import Skipped, list_pictures, named_folder, unexpected
 from edgecvx.data.preprocess import as_input
 from edgecvx.errors import EdgecvxError, ImageError, UsageError
@@ -58,7 +58,8 @@ def open_calibration(source: str | Path, *, samples: int = CALIBRATION_PICTURES)
     if samples < 1:
         raise UsageError(f"--calib-samples {samples} does not work: at least one picture is needed")
     if source == DEMO:
-        return CalibrationSet(kind="demo", name=DEMO, asked=samples, samples=_drawn(samples))
+        drawn = tuple(drawn_sample("calibration", index) for index in range(samples))
+        return CalibrationSet(kind="demo", name=DEMO, asked=samples, samples=drawn)
     folder = named_folder(source)
     listing = list_pictures(folder)
     name = folder.resolve().name
@@ -73,20 +74,6 @@ def open_calibration(source: str | Path, *, samples: int = CALIBRATION_PICTURES)
             "some hundred pictures like those the network will see"
         )
     return CalibrationSet(kind="folder", name=name, asked=samples, samples=chosen, skipped=tuple(skipped))
-
-
-def _drawn(samples: int) -> tuple[Sample, ...]:
-    return tuple(
-        Sample(
-            name=f"demo/calibration/{index}",
-            label=None,
-            sha256=demo_sha256("calibration", index),
-            path=None,
-            index=index,
-            stream="calibration",
-        )
-        for index in range(samples)
-    )
 
 
 class CalibrationFeed:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from edgecvx.errors import UsageError
+from edgecvx.files import read_label_text
 
 _MAX_BYTES = 16 << 20
 """More than any list of class names; keeps a wrongly named picture or checkpoint from being read as text."""
@@ -25,7 +26,7 @@ def read_labels(path: Path, num_classes: int) -> tuple[str, ...]:
     Raises:
         UsageError: The file cannot be read as such, or does not name exactly ``num_classes`` classes.
     """
-    text = _read_text(path)
+    text = read_label_text(path, _MAX_BYTES, "class names")
     if path.suffix.lower() == ".json" or text.lstrip().startswith(("[", "{")):
         labels = _from_json(text, path.name)
     else:
@@ -76,16 +77,3 @@ def _texts(values: list[Any], where: str) -> tuple[str, ...]:
         if not isinstance(value, str):
             raise UsageError(f"{where}: the name of class {i} must be text, got {value!r:.40}")
     return tuple(value.strip() for value in values)
-
-
-def _read_text(path: Path) -> str:
-    try:
-        with path.open("rb") as stream:
-            content = stream.read(_MAX_BYTES + 1)  # not by its size: a pipe or a device has none
-        if len(content) > _MAX_BYTES:
-            raise UsageError(f"{path.name} is too large for a list of class names")
-        return content.decode("utf-8-sig")  # editors on Windows put a mark at the start
-    except UnicodeDecodeError:
-        raise UsageError(f"{path.name} is not UTF-8 text") from None
-    except OSError as error:
-        raise UsageError(f"cannot read the labels {path.name}: {error.strerror}") from None
