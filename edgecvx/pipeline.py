@@ -168,7 +168,9 @@ def export(
     steps.next("folding and writing the canonical graph")
     network = _network(asked, loaded, folds)
     planned = _plan(asked, network, steps) if asked.precision.calibrated else None
-    sources = _sources(network, planned)
+    from edgecvx.quantize.sources import GraphSources
+
+    sources = GraphSources(network.graph, network.spec.preprocess, network.probes, network.expected, planned)
     artifacts = tuple(_write(asked, t, network, sources, steps) for t in asked.targets)
     kind = this_processor().kind
     useless = (gains_nothing(t.name, asked.precision, kind) for t in asked.targets)
@@ -346,12 +348,6 @@ def _plan(asked: _Request, network: _Network, steps: _Steps) -> Planned:
     if asked.calibrates:
         write_atomically(asked.out / f"{network.stem}.plan.json", dump_plan(planned.plan))
     return planned
-
-
-def _sources(network: _Network, planned: Planned | None) -> GraphSources:
-    from edgecvx.quantize.sources import GraphSources
-
-    return GraphSources(network.graph, network.spec.preprocess, network.probes, network.expected, planned)
 
 
 def _write(asked: _Request, target: Target, network: _Network, sources: GraphSources, steps: _Steps) -> Exported:

@@ -98,7 +98,7 @@ class _Half:
 
     def __init__(self) -> None:
         self.pictures = 0
-        self._low = self._high = self._sum = self._squares = np.zeros(0)
+        self._low = self._high = self._sum = np.zeros(0)
         self._rows = np.zeros((0, 0), np.float32)
         self._offered = 0
 
@@ -111,13 +111,12 @@ class _Half:
                 "are damaged or overflow float32, so no scale can be found"
             )
         mean = values.mean(axis=1, dtype=np.float32).astype(np.float64)
-        square = np.einsum("cp,cp->c", values, values).astype(np.float64) / values.shape[1]
         if not self.pictures:
-            self._low, self._high, self._sum, self._squares = low, high, mean, square
+            self._low, self._high, self._sum = low, high, mean
             self._rows = np.empty((ROWS, len(values)), np.float32)
         else:
             self._low, self._high = np.minimum(self._low, low), np.maximum(self._high, high)
-            self._sum, self._squares = self._sum + mean, self._squares + square
+            self._sum = self._sum + mean
         self.pictures += 1
         self._sample(values, draw)
 
@@ -137,7 +136,6 @@ class _Half:
             low=self._low.astype(np.float64),
             high=self._high.astype(np.float64),
             mean=self._sum / self.pictures,
-            mean_square=self._squares / self.pictures,
             rows=self._rows[: self._offered],
         )
 
