@@ -6,6 +6,7 @@ and the canonical graph are made once.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import enum
 import importlib.metadata
@@ -253,19 +254,17 @@ class _Steps:
     """Counts the steps of a call for whoever shows them."""
 
     def __init__(self, total: int, tell: Callable[[Step], None] | None) -> None:
-        self._index, self._total, self._tell = 0, total, tell
+        self._index, self._total, self._tell = -1, total, tell
         self._name = ""
 
     def next(self, name: str) -> None:
-        self._name = name
-        if self._tell is not None:
-            self._tell(Step(index=self._index, total=self._total, name=name))
-        self._index += 1
+        self._index, self._name = self._index + 1, name
+        self.part(0.0)
 
     def part(self, part: float) -> None:
         """How much of the current step is done."""
         if self._tell is not None:
-            self._tell(Step(index=self._index - 1, total=self._total, name=self._name, part=part))
+            self._tell(Step(index=self._index, total=self._total, name=self._name, part=part))
 
 
 def _chosen(what: str, value: E | str, kind: type[E]) -> E:
@@ -392,8 +391,7 @@ def _check(
     asked: _Request, target: Target, path: Path, lowered: Lowered, network: _Network, source: GraphSource
 ) -> _Checked:
     """Opens the staged file in its runtime; compares it with its reference, and calibration pictures with FP32."""
-    session = open_session(target.format.checked_in, path, threads=1)
-    try:
+    with contextlib.closing(open_session(target.format.checked_in, path, threads=1)) as session:
         pictures = as_input(network.probes, network.spec.preprocess, lowered.inputs[0])
         answers = run_batches(session, pictures)
         check = self_check(
@@ -413,8 +411,6 @@ def _check(
             kept = np.ascontiguousarray(kept.transpose(0, 2, 3, 1))
         cosine = closeness(session, lowered.outputs, kept, source.exact)
         return _Checked(check=check, proof=proof, cosine=cosine)
-    finally:
-        session.close()
 
 
 def _note(target: Target) -> str:

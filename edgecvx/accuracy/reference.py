@@ -54,16 +54,12 @@ def rebuild(manifest: Manifest, checkpoints: Sequence[Path] = ()) -> LoadedModel
     except ModuleNotFoundError as error:
         raise missing_package(f"{error.name}, which the FP32 reference needs,", "onnx") from error
     spec = manifest.model
-    source, size = spec.weights, spec.preprocess.size
+    source = spec.weights
     if source.kind == "file":
         return _from_file(spec, checkpoints)
-    if source.kind == "imagenet":
-        loaded = load_model(source.ref, weights="imagenet", image_size=size)
-    elif source.kind == "demo":
-        loaded = load_model(spec.arch.name, weights="demo", image_size=size)
-    else:
-        seed = int(source.ref.removeprefix("seed "))
-        loaded = load_model(spec.arch.name, weights="random", image_size=size, seed=seed)
+    name = source.ref if source.kind == "imagenet" else spec.arch.name
+    seed = int(source.ref.removeprefix("seed ")) if source.kind == "random" else 0
+    loaded = load_model(name, weights=source.kind, image_size=spec.preprocess.size, seed=seed)
     if loaded.spec.weights.sha256 != source.sha256:
         raise CheckpointError(
             f"the {source.kind} weights {source.ref} are not those of this artifact any more (SHA-256 "

@@ -52,7 +52,7 @@ def labels_from_ids(table: Mapping[str, Any], where: str) -> tuple[str, ...]:
         raise UsageError(f"{where}: class ids must be whole numbers") from None
     if sorted(by_id) != list(range(len(table))):
         raise UsageError(f"{where}: class ids must run from 0 to {len(table) - 1}, each once")
-    return _texts([by_id[i] for i in range(len(table))], where)
+    return label_texts([by_id[i] for i in range(len(table))], where)
 
 
 def are_placeholders(labels: tuple[str, ...]) -> bool:
@@ -66,13 +66,18 @@ def _from_json(text: str, where: str) -> tuple[str, ...]:
     except (ValueError, RecursionError) as error:
         raise UsageError(f"{where} is not valid JSON: {error}") from None
     if isinstance(data, list):
-        return _texts(data, where)
+        return label_texts(data, where)
     if isinstance(data, dict):
         return labels_from_ids(data, where)
     raise UsageError(f"{where} must hold a list of names, or an object from class id to name")
 
 
-def _texts(values: list[Any], where: str) -> tuple[str, ...]:
+def label_texts(values: list[Any], where: str) -> tuple[str, ...]:
+    """The names of a list, in the order of the classes.
+
+    Raises:
+        UsageError: A name is no text.
+    """
     for i, value in enumerate(values):
         if not isinstance(value, str):
             raise UsageError(f"{where}: the name of class {i} must be text, got {value!r:.40}")

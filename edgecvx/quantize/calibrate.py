@@ -7,6 +7,7 @@ the tensors of the one picture in flight (45 and 85 MB at 224).
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -52,8 +53,7 @@ def calibrate(
     draw = np.random.Generator(np.random.PCG64(0))
     image = name_of(graph.graph.inputs[0])
     done = 0
-    session = _session(graph, tensors)
-    try:
+    with contextlib.closing(_session(graph, tensors)) as session:
         for index, picture in enumerate(pictures):
             values = {image: picture, **session.run(picture)}
             for name, halves in tensors.items():
@@ -61,8 +61,6 @@ def calibrate(
             done = index + 1
             if on_picture is not None:
                 on_picture(done)
-    finally:
-        session.close()
     if not done:
         raise EdgecvxError("there is no picture to calibrate on")
     gathered = {
