@@ -17,7 +17,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 
-from edgecvx.errors import ArtifactError
+from edgecvx.errors import ArtifactError, UsageError
 from edgecvx.manifest import SUFFIX, FileEntry, Manifest
 from edgecvx.spec import to_json
 
@@ -49,6 +49,29 @@ def file_sha256(path: Path) -> str:
         while block := stream.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
+
+
+def read_label_text(path: Path, most: int, what: str) -> str:
+    """The text of a file in which somebody names classes.
+
+    Args:
+        path: The file.
+        most: Bytes it may have.
+        what: What it lists, in words.
+
+    Raises:
+        UsageError: It cannot be read, is too large, or no text.
+    """
+    try:
+        with path.open("rb") as stream:
+            content = stream.read(most + 1)  # not by its size: a pipe or a device has none
+        if len(content) > most:
+            raise UsageError(f"{path.name} is too large for a list of {what}")
+        return content.decode("utf-8-sig")  # editors on Windows put a mark at the start
+    except UnicodeDecodeError:
+        raise UsageError(f"{path.name} is not UTF-8 text") from None
+    except OSError as error:
+        raise UsageError(f"cannot read the labels {path.name}: {error.strerror}") from None
 
 
 def entries_of(stem: str, files: Mapping[str, bytes]) -> tuple[FileEntry, ...]:

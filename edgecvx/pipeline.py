@@ -6,6 +6,7 @@ and the canonical graph are made once.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import enum
 import importlib.metadata
@@ -23,7 +24,7 @@ from numpy.typing import NDArray
 
 from edgecvx import __version__
 from edgecvx.board.device.processors import this_processor
-from edgecvx.data.preprocess import as_input, normalize
+from edgecvx.data.preprocess import as_input
 from edgecvx.data.probe import probe_pictures
 from edgecvx.errors import SelfCheckError, UsageError, missing_package, one_of
 from edgecvx.export.base import load_attribute
@@ -168,7 +169,9 @@ def export(
     steps.next("folding and writing the canonical graph")
     network = _network(asked, loaded, folds)
     planned = _plan(asked, network, steps) if asked.precision.calibrated else None
-    sources = _sources(network, planned)
+    from edgecvx.quantize.sources import GraphSources
+
+    sources = GraphSources(network.graph, network.spec.preprocess, network.probes, network.expected, planned)
     artifacts = tuple(_write(asked, t, network, sources, steps) for t in asked.targets)
     kind = this_processor().kind
     useless = (gains_nothing(t.name, asked.precision, kind) for t in asked.targets)
@@ -251,19 +254,17 @@ class _Steps:
     """Counts the steps of a call for whoever shows them."""
 
     def __init__(self, total: int, tell: Callable[[Step], None] | None) -> None:
-        self._index, self._total, self._tell = 0, total, tell
+        self._index, self._total, self._tell = -1, total, tell
         self._name = ""
 
     def next(self, name: str) -> None:
-        self._name = name
-        if self._tell is not None:
-            self._tell(Step(index=self._index, total=self._total, name=name))
-        self._index += 1
+        self._index, self._name = self._index + 1, name
+        self.part(0.0)
 
     def part(self, part: float) -> None:
         """How much of the current step is done."""
         if self._tell is not None:
-            self._tell(Step(index=self._index - 1, total=self._total, name=self._name, part=part))
+            self._tell(Step(index=self._index, total=self._total, name=self._name, part=part))
 
 
 def _chosen(what: str, value: E | str, kind: type[E]) -> E:
@@ -313,6 +314,7 @@ def _need_torch() -> None:
 def _network(asked: _Request, loaded: LoadedModel, folds: Sequence[str] | None) -> _Network:
     """Folds the network and writes its canonical graph; before that it is asked what is right."""
     from edgecvx.graph.network import canonical_graph
+    from edgecvx.graph.writer import serialized
 
     spec, stem = loaded.spec, asked.stem(loaded.spec)
     probes = probe_pictures(spec.preprocess.size)
@@ -321,20 +323,16 @@ def _network(asked: _Request, loaded: LoadedModel, folds: Sequence[str] | None) 
         loaded.module, spec, task=asked.task, batch=asked.batch, input_kind=asked.input_kind, folds=folds
     )
     if asked.dump is not None:
-        write_atomically(asked.dump / f"{stem}.canonical.onnx", _serialized(graph))
+        write_atomically(asked.dump / f"{stem}.canonical.onnx", serialized(graph))
     return _Network(spec=spec, stem=stem, graph=graph, folds=applied, probes=probes, expected=expected)
 
 
 def _reference(module: ConvNeXt, pictures: Array, preprocess: PreprocessSpec, task: Task) -> list[Array]:
     """What the unfolded network returns for the probe pictures, in float32."""
-    import torch
+    from edgecvx.runtimes.torch import TorchSession
 
-    from edgecvx.models.convnext import outputs_of
-
-    images = normalize(pictures, preprocess).transpose(0, 3, 1, 2)
-    with torch.inference_mode():
-        outputs = outputs_of(module, torch.from_numpy(np.ascontiguousarray(images)), task.value)
-    return [np.asarray(output.numpy()) for output in outputs]
+    session = TorchSession(module, task=task, image_size=preprocess.size, batch=len(pictures))
+    return list(session.run(as_input(pictures, preprocess, session.inputs[0])).values())
 
 
 def _plan(asked: _Request, network: _Network, steps: _Steps) -> Planned:
@@ -351,19 +349,15 @@ def _plan(asked: _Request, network: _Network, steps: _Steps) -> Planned:
     return planned
 
 
-def _sources(network: _Network, planned: Planned | None) -> GraphSources:
-    from edgecvx.quantize.sources import GraphSources
-
-    return GraphSources(network.graph, network.spec.preprocess, network.probes, network.expected, planned)
-
-
 def _write(asked: _Request, target: Target, network: _Network, sources: GraphSources, steps: _Steps) -> Exported:
     """Lowers for one target, proves the file, and only then puts it where it belongs."""
+    from edgecvx.graph.writer import serialized
+
     began = time.perf_counter()
     steps.next(f"{target.name}: lowering")
     source = sources.of(target.schemes.get(asked.precision))
     if asked.dump is not None and asked.precision.quantized:
-        write_atomically(asked.dump / f"{network.stem}.{target.name}.quantized.onnx", _serialized(source.graph))
+        write_atomically(asked.dump / f"{network.stem}.{target.name}.quantized.onnx", serialized(source.graph))
     lowered: Lowered = load_attribute(target.format.lower)(source.graph, target.options(asked.precision))
     steps.next(f"{target.name}: self-check and writing")
     name = network.stem + target.format.suffix
@@ -397,8 +391,7 @@ def _check(
     asked: _Request, target: Target, path: Path, lowered: Lowered, network: _Network, source: GraphSource
 ) -> _Checked:
     """Opens the staged file in its runtime; compares it with its reference, and calibration pictures with FP32."""
-    session = open_session(target.format.checked_in, path, threads=1)
-    try:
+    with contextlib.closing(open_session(target.format.checked_in, path, threads=1)) as session:
         pictures = as_input(network.probes, network.spec.preprocess, lowered.inputs[0])
         answers = run_batches(session, pictures)
         check = self_check(
@@ -418,8 +411,6 @@ def _check(
             kept = np.ascontiguousarray(kept.transpose(0, 2, 3, 1))
         cosine = closeness(session, lowered.outputs, kept, source.exact)
         return _Checked(check=check, proof=proof, cosine=cosine)
-    finally:
-        session.close()
 
 
 def _note(target: Target) -> str:
@@ -487,9 +478,3 @@ def _tools(target: Target) -> Mapping[str, str]:
     """The versions a file depends on."""
     packages = ("torch", "onnx", "onnx_ir", *target.format.tools)
     return {"edgecvx": __version__, **{name: importlib.metadata.version(name) for name in packages}}
-
-
-def _serialized(graph: ir.Model) -> bytes:
-    import onnx_ir as ir
-
-    return bytes(ir.to_proto(graph).SerializeToString(deterministic=True))

@@ -102,6 +102,9 @@ class InputKind(str, enum.Enum):
 Stem = Literal["patch", "overlap", "overlap_tiered"]
 Activation = Literal["gelu", "gelu_tanh", "silu"]
 Layout = Literal["NCHW", "NHWC", "NC"]
+LayoutName = Literal["timm", "transformers", "mmpretrain", "original"]
+"""Who names a checkpoint's tensors so."""
+Interpolation = Literal["bicubic", "bilinear", "lanczos", "nearest"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,7 +155,7 @@ class PreprocessSpec(Preprocess):
     size: int = 224
     crop_pct: float = 0.875
     resize: Literal["shortest", "squash"] = "shortest"
-    interpolation: Literal["bicubic", "bilinear", "lanczos", "nearest"] = "bicubic"
+    interpolation: Interpolation = "bicubic"
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
     color: Literal["RGB"] = "RGB"
@@ -174,7 +177,7 @@ class WeightsSource:
     kind: Literal["imagenet", "demo", "random", "file"]
     ref: str
     """A hub id, a file name or a seed; never a path of somebody's machine."""
-    layout: Literal["timm", "transformers", "mmpretrain", "original"]
+    layout: LayoutName
     sha256: str
     license: str | None = None
 

@@ -53,9 +53,10 @@ class Mistake:
     kind: str
     what: str
     """Completes: "the network …"."""
-    feed: Feed
     spec: PreprocessSpec
     """How pictures are resized, cropped and turned for it."""
+    feed: Feed = normalize
+    """The right way where the mistake lies in the spec."""
 
 
 class InputPath:
@@ -180,7 +181,7 @@ def mistakes(right: PreprocessSpec, prepared: PreprocessSpec) -> tuple[Mistake, 
 
 
 def _rightly(spec: PreprocessSpec) -> Mistake:
-    return Mistake(kind="", what="", feed=normalized, spec=spec)
+    return Mistake(kind="", what="", spec=spec)
 
 
 def differences(right: PreprocessSpec, prepared: PreprocessSpec) -> tuple[str, ...]:
@@ -196,16 +197,16 @@ def _prepared_otherwise(right: PreprocessSpec) -> list[Mistake]:
         if name != right.interpolation:
             what = f"gets pictures resized with {name} instead of {right.interpolation} interpolation"
             spec = dataclasses.replace(right, interpolation=name)
-            result.append(_preparing("interpolation", what, spec))
+            result.append(Mistake(kind="interpolation", what=what, spec=spec))
     if right.crop_pct < 1.0:
         what = "gets the whole picture instead of its centre"
-        result.append(_preparing("crop", what, dataclasses.replace(right, crop_pct=1.0)))
-    other = "squash" if right.resize == "shortest" else "shortest"
-    what = f"gets pictures resized by '{other}' instead of '{right.resize}'"
-    result.append(_preparing("resize", what, dataclasses.replace(right, resize=other)))  # type: ignore[arg-type]
-    turn = "ignore" if right.exif == "apply" else "apply"
-    what = f"gets photos with their EXIF orientation {'ignored' if turn == 'ignore' else 'applied'}"
-    result.append(_preparing("orientation", what, dataclasses.replace(right, exif=turn)))  # type: ignore[arg-type]
+        result.append(Mistake(kind="crop", what=what, spec=dataclasses.replace(right, crop_pct=1.0)))
+    resized = dataclasses.replace(right, resize="squash" if right.resize == "shortest" else "shortest")
+    what = f"gets pictures resized by '{resized.resize}' instead of '{right.resize}'"
+    result.append(Mistake(kind="resize", what=what, spec=resized))
+    turned = dataclasses.replace(right, exif="ignore" if right.exif == "apply" else "apply")
+    what = f"gets photos with their EXIF orientation {'ignored' if turned.exif == 'ignore' else 'applied'}"
+    result.append(Mistake(kind="orientation", what=what, spec=turned))
     return result
 
 
@@ -214,11 +215,8 @@ def _as_declared(right: PreprocessSpec, prepared: PreprocessSpec) -> list[Mistak
     names = differences(right, prepared)
     if not names or prepared.size != right.size:
         return []
-    return [_preparing("preprocessing", f"gets pictures prepared with another {', '.join(names)}", prepared)]
-
-
-def _preparing(kind: str, what: str, spec: PreprocessSpec) -> Mistake:
-    return Mistake(kind=kind, what=what, feed=normalized, spec=spec)
+    what = f"gets pictures prepared with another {', '.join(names)}"
+    return [Mistake(kind="preprocessing", what=what, spec=prepared)]
 
 
 def _sentence(mistake: Mistake, prepared: PreprocessSpec, right: PreprocessSpec) -> str:
@@ -234,11 +232,6 @@ def _sentence(mistake: Mistake, prepared: PreprocessSpec, right: PreprocessSpec)
 # --- feeds: NHWC bytes in, NHWC float32 out ------------------------------------------------------------------------
 
 
-def normalized(pixels: Array, spec: PreprocessSpec) -> Array:
-    """The right way."""
-    return np.stack([normalize(picture, spec) for picture in pixels])
-
-
 def _floats(pixels: Array) -> Array:
     return np.asarray(pixels, np.float32)
 
@@ -248,32 +241,32 @@ def _standardized(values: Array, spec: PreprocessSpec) -> Array:
 
 
 def _for_imagenet(pixels: Array, spec: PreprocessSpec) -> Array:
-    return normalized(pixels, dataclasses.replace(spec, mean=IMAGENET_MEAN, std=IMAGENET_STD))
+    return normalize(pixels, dataclasses.replace(spec, mean=IMAGENET_MEAN, std=IMAGENET_STD))
 
 
 def _normalized_bytes(pixels: Array, spec: PreprocessSpec) -> Array:
     """Normalized values cut down to bytes for a file that takes bytes and normalizes them itself."""
-    return normalized(np.clip(normalized(pixels, spec), 0, 255).astype(np.uint8), spec)
+    return normalize(np.clip(normalize(pixels, spec), 0, 255).astype(np.uint8), spec)
 
 
 def _channels_last_as_first(pixels: Array, spec: PreprocessSpec) -> Array:
-    values = normalized(pixels, spec)
+    values = normalize(pixels, spec)
     n, height, width, channels = values.shape
     return np.asarray(values.reshape(n, channels, height, width).transpose(0, 2, 3, 1))
 
 
 def _channels_first_as_last(pixels: Array, spec: PreprocessSpec) -> Array:
-    values = normalized(pixels, spec)
+    values = normalize(pixels, spec)
     return np.ascontiguousarray(values.transpose(0, 3, 1, 2)).reshape(values.shape)
 
 
 _BYTE = np.float32(255)
 _FEEDS: tuple[tuple[str, str, Feed], ...] = (
-    ("colour-order", "gets BGR, red and blue swapped", lambda p, s: normalized(p[..., ::-1], s)),
+    ("colour-order", "gets BGR, red and blue swapped", lambda p, s: normalize(p[..., ::-1], s)),
     (
         "colour-order",
         "gets red and blue swapped after they were normalized",
-        lambda p, s: normalized(p, s)[..., ::-1],
+        lambda p, s: normalize(p, s)[..., ::-1],
     ),
     (
         "missing-normalization",
@@ -295,12 +288,12 @@ _FEEDS: tuple[tuple[str, str, Feed], ...] = (
     (
         "double-normalization",
         "gets mean and standard deviation applied twice",
-        lambda p, s: _standardized(normalized(p, s), s),
+        lambda p, s: _standardized(normalize(p, s), s),
     ),
     (
         "double-normalization",
         "gets normalized values that are normalized as pixels again",
-        lambda p, s: _standardized(normalized(p, s) / _BYTE, s),
+        lambda p, s: _standardized(normalize(p, s) / _BYTE, s),
     ),
     (
         "double-normalization",
@@ -310,5 +303,5 @@ _FEEDS: tuple[tuple[str, str, Feed], ...] = (
     ("double-normalization", "gets normalized values cut down to bytes", _normalized_bytes),
     ("layout", "gets channels-last values read as channels-first", _channels_last_as_first),
     ("layout", "gets channels-first values read as channels-last", _channels_first_as_last),
-    ("layout", "gets height and width swapped", lambda p, s: normalized(p, s).transpose(0, 2, 1, 3)),
+    ("layout", "gets height and width swapped", lambda p, s: normalize(p, s).transpose(0, 2, 1, 3)),
 )

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from edgecvx.accuracy.cache import RowStore, picture_key
 from edgecvx.data.dataset import Sample
-from edgecvx.data.preprocess import normalize
+from edgecvx.data.preprocess import as_input
 from edgecvx.errors import CheckpointError, EdgecvxError, missing_package
 from edgecvx.manifest import Manifest
 from edgecvx.results.accuracy import ReferenceInfo
@@ -54,16 +54,12 @@ def rebuild(manifest: Manifest, checkpoints: Sequence[Path] = ()) -> LoadedModel
     except ModuleNotFoundError as error:
         raise missing_package(f"{error.name}, which the FP32 reference needs,", "onnx") from error
     spec = manifest.model
-    source, size = spec.weights, spec.preprocess.size
+    source = spec.weights
     if source.kind == "file":
         return _from_file(spec, checkpoints)
-    if source.kind == "imagenet":
-        loaded = load_model(source.ref, weights="imagenet", image_size=size)
-    elif source.kind == "demo":
-        loaded = load_model(spec.arch.name, weights="demo", image_size=size)
-    else:
-        seed = int(source.ref.removeprefix("seed "))
-        loaded = load_model(spec.arch.name, weights="random", image_size=size, seed=seed)
+    name = source.ref if source.kind == "imagenet" else spec.arch.name
+    seed = int(source.ref.removeprefix("seed ")) if source.kind == "random" else 0
+    loaded = load_model(name, weights=source.kind, image_size=spec.preprocess.size, seed=seed)
     if loaded.spec.weights.sha256 != source.sha256:
         raise CheckpointError(
             f"the {source.kind} weights {source.ref} are not those of this artifact any more (SHA-256 "
@@ -76,12 +72,11 @@ def _from_file(spec: ModelSpec, checkpoints: Sequence[Path]) -> LoadedModel:
     """The network out of the one file that has the manifest's hash; the architecture is the manifest's."""
     from edgecvx.models.checkpoints import build, read_checkpoint
     from edgecvx.models.load import LoadedModel
-    from edgecvx.models.weightfile import read_weight_file
+    from edgecvx.models.weightfile import SAVED_NAMES, read_weight_file
 
     source = spec.weights
     for path in checkpoints:
-        names = ("model.safetensors", "pytorch_model.bin")
-        path = next((path / name for name in names if (path / name).is_file()), path)
+        path = next((path / name for name in SAVED_NAMES if (path / name).is_file()), path)
         file = read_weight_file(path)
         if file.sha256 == source.sha256:
             arch = spec.arch
@@ -151,12 +146,12 @@ class Reference:
         """
         if self._store is None:
             self.computed += len(samples)
-            return self.run(self._normalized(pixels))
+            return self.run(self._as_input(pixels))
         keys = [picture_key(sample.sha256) for sample in samples]
         new = [i for i, key in enumerate(keys) if key not in self._store]
         self.computed += len(new)
         if new:
-            outputs = self.run(self._normalized(pixels[new]))
+            outputs = self.run(self._as_input(pixels[new]))
             rows = np.concatenate([output.reshape(len(new), -1) for output in outputs], axis=1)
             self._store.add([keys[i] for i in new], rows)
         rows = self._store.get(keys)
@@ -171,9 +166,8 @@ class Reference:
             raise EdgecvxError(f"the reference {self.spec.name} itself gives NaN or infinite values on these pictures")
         return outputs
 
-    def _normalized(self, pixels: Array) -> Array:
-        images = np.stack([normalize(picture, self.preprocess) for picture in pixels])
-        return np.ascontiguousarray(images.transpose(0, 3, 1, 2))
+    def _as_input(self, pixels: Array) -> Array:
+        return as_input(pixels, self.preprocess, self._session.inputs[0])
 
     def close(self) -> None:
         """Closes the files of the cache."""

@@ -265,16 +265,16 @@ def losses(
 
 def _loss(answer: Any, picture: str, truth: int | None, drop: float, name: Name) -> Loss:
     first = {who: int(answer[f"{who}_top"][0]) for who in WHO}
+    reference, artifact = (
+        Answer(index=index, label=name(index), probability=float(answer[f"{who}_first"]))
+        for who, index in first.items()
+    )
     return Loss(
         picture=picture,
         truth=truth,
         truth_label=None if truth is None else name(truth),
-        reference=Answer(
-            index=first["reference"], label=name(first["reference"]), probability=float(answer["reference_first"])
-        ),
-        artifact=Answer(
-            index=first["artifact"], label=name(first["artifact"]), probability=float(answer["artifact_first"])
-        ),
+        reference=reference,
+        artifact=artifact,
         drop=drop,
     )
 

@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 
 from PIL import Image
 
-from edgecvx.data import demo
+from edgecvx.data.dataset import DEMO, drawn_sample
 from edgecvx.data.preprocess import PictureSource, load_picture, resize_and_crop
 from edgecvx.errors import EdgecvxError
 from edgecvx.results.accuracy import Validation
@@ -46,10 +46,10 @@ def thumbnails(validation: Validation, data: str | Path) -> Mapping[str, bytes]:
 
 def _source(name: str, data: str | Path, spec: PreprocessSpec) -> PictureSource | None:
     drawn = _DRAWN.fullmatch(name)
-    if data == "demo":
+    if data == DEMO:
         if drawn is None:
             return None
-        return Image.fromarray(demo.picture(int(drawn[1]), stream="validation", size=spec.resized)[0])
+        return drawn_sample("validation", int(drawn[1])).open(spec)
     # The name may come out of a JSON file: it must not lead out of the folder.
     if ".." in PurePosixPath(name).parts or PurePosixPath(name).is_absolute():
         return None

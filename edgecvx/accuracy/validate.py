@@ -10,9 +10,8 @@ from __future__ import annotations
 import dataclasses
 import importlib.util
 import json
-from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +26,7 @@ from edgecvx.accuracy.reference import Reference, rebuild
 from edgecvx.accuracy.runtime_used import note_on_runtime, runtime_used
 from edgecvx.board.device.processors import this_processor
 from edgecvx.data.dataset import DEMO, NO_TRUTH, TWICE, Dataset, Sample, content_hashes, decoded, open_data
-from edgecvx.data.folder import Skipped, describe, unexpected
+from edgecvx.data.folder import Skipped, describe, reasons_of, unexpected
 from edgecvx.errors import EdgecvxError, ImageError, UsageError, missing_package
 from edgecvx.files import verify_files
 from edgecvx.manifest import Manifest, locate, read_manifest
@@ -138,14 +137,15 @@ def validate(
             outcomes = tuple(run.outcome(candidate, i, len(candidates)) for i, candidate in enumerate(candidates))
         finally:
             run.close()
+    undecoded = (Skipped(name=name, reason=reason) for name, reason in sorted(run.unreadable.items()))
+    skipped = (*pictures.skipped, *undecoded)
+    warnings = (*pictures.notes, *_left_out(pictures.name, skipped), *run.warnings, *filter(None, [note]))
     return Validation(
         edgecvx=__version__,
-        data=_described(pictures, run.unreadable, limit, seed),
+        data=_described(pictures, skipped, limit, seed),
         gate=rule,
         artifacts=outcomes,
-        warnings=tuple(
-            dict.fromkeys((*pictures.notes, *_left_out(pictures, run.unreadable), *run.warnings, *filter(None, [note])))
-        ),
+        warnings=tuple(dict.fromkeys(warnings)),
     )
 
 
@@ -201,34 +201,29 @@ def _classes(candidates: Sequence[_Candidate], truth: str | Path | None) -> tupl
     return next(iter(kinds))
 
 
+@dataclass(slots=True, kw_only=True)
 class _Run:
     """One call: what its artifacts share."""
 
-    def __init__(
-        self,
-        *,
-        data: Dataset,
-        rule: Gate,
-        batch: int,
-        threads: int | None,
-        cache: Path,
-        checkpoints: Sequence[Path],
-        tell: Callable[[Progress], None] | None,
-    ) -> None:
-        self._data, self._rule, self._batch, self._threads = data, rule, batch, threads
-        self._cache, self._checkpoints, self._tell = cache, checkpoints, tell
-        self._references: dict[str, tuple[Reference, InputPath]] = {}
-        self.unreadable: dict[str, str] = {}
-        """Pictures that could not be decoded, by name, and why."""
-        self.warnings: list[str] = []
+    data: Dataset
+    rule: Gate
+    batch: int
+    threads: int | None
+    cache: Path
+    checkpoints: Sequence[Path]
+    tell: Callable[[Progress], None] | None
+    references: dict[str, tuple[Reference, InputPath]] = field(default_factory=dict)
+    unreadable: dict[str, str] = field(default_factory=dict)
+    """Pictures that could not be decoded, by name, and why."""
+    warnings: list[str] = field(default_factory=list)
 
     def outcome(self, candidate: _Candidate, index: int, total: int) -> ArtifactOutcome:
         """Measures one artifact; what goes wrong with it alone becomes part of its outcome."""
 
         def tell(done: int) -> None:
-            if self._tell is not None:
-                pictures = len(self._data.samples)
-                self._tell(Progress(artifact=candidate.name, index=index, artifacts=total, done=done, total=pictures))
+            if self.tell is not None:
+                pictures = len(self.data.samples)
+                self.tell(Progress(artifact=candidate.name, index=index, artifacts=total, done=done, total=pictures))
 
         identity = candidate.identity()
         tell(0)
@@ -263,34 +258,34 @@ class _Run:
             reference=info,
             outputs=[spec.name for spec in candidate.manifest.outputs],
             pictures=[s.name for s in samples],
-            truths=[s.label for s in samples] if self._data.labelled else None,
+            truths=[s.label for s in samples] if self.data.labelled else None,
             classes=candidate.manifest.model.num_classes,
             class_name=self._name_of_class(candidate.manifest),
-            rule=self._rule,
+            rule=self.rule,
         )
         return dataclasses.replace(outcome, recheck=recheck)
 
     def close(self) -> None:
-        for reference, _ in self._references.values():
+        for reference, _ in self.references.values():
             reference.close()
 
     def _reference(self, candidate: _Candidate) -> tuple[Reference, InputPath]:
-        if candidate.reference_key not in self._references:
-            loaded = rebuild(candidate.manifest, self._checkpoints)
+        if candidate.reference_key not in self.references:
+            loaded = rebuild(candidate.manifest, self.checkpoints)
             self.warnings += loaded.warnings
             reference = Reference(
-                loaded, task=candidate.manifest.task, cache=self._cache, batch=self._batch, threads=self._threads
+                loaded, task=candidate.manifest.task, cache=self.cache, batch=self.batch, threads=self.threads
             )
             first: list[Sample] = []
-            for chunk, _ in decoded(self._data.samples, (reference.preprocess,), self._batch, self.unreadable):
+            for chunk, _ in decoded(self.data.samples, (reference.preprocess,), self.batch, self.unreadable):
                 first += chunk
                 if len(first) >= PICTURES:
                     break
             input_path = InputPath(reference, first)
             if candidate.classifies and loaded.spec.weights.kind == "file" and (doubt := input_path.doubt()):
                 self.warnings.append(doubt)
-            self._references[candidate.reference_key] = reference, input_path
-        return self._references[candidate.reference_key]
+            self.references[candidate.reference_key] = reference, input_path
+        return self.references[candidate.reference_key]
 
     def _measured(
         self,
@@ -303,21 +298,21 @@ class _Run:
         """Every readable picture and its row, or the mistake that would make rows meaningless."""
         asked = question(candidate.manifest, runtime=runtime_used(candidate.manifest))
         recheck = asked.remembered() if asked.arises else None
-        all_samples, prepared = self._data.samples, candidate.manifest.model.preprocess
+        all_samples, prepared = self.data.samples, candidate.manifest.model.preprocess
         truths = {s.name: s.label if candidate.classifies else None for s in all_samples}
         keys = {s.name: picture_key(s.sha256, truths[s.name]) for s in all_samples}
         dtype = picture_rows.row_type(len(candidate.manifest.outputs), classify=candidate.classifies)
-        with RowStore(self._cache, _what(candidate, identity, reference), dtype) as store:
+        with RowStore(self.cache, _what(candidate, identity, reference), dtype) as store:
             pending = [s for s in all_samples if keys[s.name] not in store and s.name not in self.unreadable]
             done = len(all_samples) - len(pending)
             tell(done)
             if pending or (asked.arises and recheck is None):
-                with FedArtifact(candidate.path, candidate.manifest, self._threads) as artifact:
+                with FedArtifact(candidate.path, candidate.manifest, self.threads) as artifact:
                     recheck = artifact.recheck
                     if finding := artifact.explained(input_path):
                         return finding
                     specs = (prepared, reference.preprocess)
-                    for chunk, (pixels, seen) in decoded(pending, specs, self._batch, self.unreadable):
+                    for chunk, (pixels, seen) in decoded(pending, specs, self.batch, self.unreadable):
                         expected = reference.answer(chunk, seen)
                         actual = artifact.run(chunk, pixels)
                         of_chunk = [truths[s.name] for s in chunk] if candidate.classifies else None
@@ -330,7 +325,7 @@ class _Run:
             return samples, store.get([keys[s.name] for s in samples]), recheck
 
     def _name_of_class(self, manifest: Manifest) -> Callable[[int], str]:
-        labels, classes = manifest.model.labels, self._data.classes
+        labels, classes = manifest.model.labels, self.data.classes
         return lambda index: labels[index] if labels is not None else classes.get(index, f"class {index}")
 
 
@@ -350,19 +345,16 @@ def _what(candidate: _Candidate, identity: ArtifactIdentity, reference: Referenc
     }
 
 
-def _left_out(data: Dataset, unreadable: Mapping[str, str]) -> Iterator[str]:
+def _left_out(name: str, skipped: Sequence[Skipped]) -> Iterator[str]:
     """What the figures lack and the user may not know of; a copy of a picture that counts is no loss."""
-    found = [s for s in data.skipped if not s.reason.startswith(TWICE)]
-    found += [Skipped(name=name, reason=reason) for name, reason in sorted(unreadable.items())]
-    if lost := unexpected(found):
-        yield f"{data.name}: {counted(len(lost), 'entry', 'entries')} left out of the validation: {describe(lost)}"
+    if lost := unexpected([s for s in skipped if not s.reason.startswith(TWICE)]):
+        yield f"{name}: {counted(len(lost), 'entry', 'entries')} left out of the validation: {describe(lost)}"
 
 
-def _described(data: Dataset, unreadable: Mapping[str, str], limit: int | None, seed: int) -> DataInfo:
-    data = dataclasses.replace(data, samples=tuple(s for s in data.samples if s.name not in unreadable))
-    skipped = [SkippedPicture(name=s.name, reason=s.reason) for s in data.skipped]
-    skipped += [SkippedPicture(name=name, reason=reason) for name, reason in unreadable.items()]
-    reasons = Counter(s.reason for s in skipped)
+def _described(data: Dataset, skipped: Sequence[Skipped], limit: int | None, seed: int) -> DataInfo:
+    left_out = {s.name for s in skipped}
+    data = dataclasses.replace(data, samples=tuple(s for s in data.samples if s.name not in left_out))
+    named = sorted(skipped, key=lambda s: s.name)[:SKIPPED_NAMED]
     return DataInfo(
         kind=data.kind,
         name=data.name,
@@ -371,7 +363,7 @@ def _described(data: Dataset, unreadable: Mapping[str, str], limit: int | None, 
         limit=limit,
         seed=seed,
         excluded_calibration=data.excluded,
-        skipped=tuple(sorted(skipped, key=lambda s: s.name)[:SKIPPED_NAMED]),
-        skipped_reasons=dict(sorted(reasons.items(), key=lambda item: (-item[1], item[0]))),
+        skipped=tuple(SkippedPicture(name=s.name, reason=s.reason) for s in named),
+        skipped_reasons=reasons_of(skipped),
         sha256=data.sha256,
     )

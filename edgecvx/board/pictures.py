@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from PIL import Image
 
 from edgecvx.board.preprocess import Preprocess
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 MAX_PIXELS = 89_478_485
 """The largest picture taken, 256 MiB of RGB: the size from which Pillow itself suspects a decompression bomb."""
@@ -112,7 +115,7 @@ def rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def resize_and_crop(image: Image.Image, spec: Preprocess) -> Any:
+def resize_and_crop(image: Image.Image, spec: Preprocess) -> NDArray[np.uint8]:
     """The ``spec.size`` square that the network sees, as ``uint8`` height x width x RGB.
 
     Sizes are torchvision's: the shorter side becomes ``spec.resized``, the longer one is cut to an integer. A valid
@@ -139,18 +142,18 @@ def resize_and_crop(image: Image.Image, spec: Preprocess) -> Any:
     return np.array(image)
 
 
-def normalize(pixels: Any, spec: Preprocess) -> Any:
+def normalize(pixels: NDArray[np.uint8], spec: Preprocess) -> NDArray[np.float32]:
     """``(pixels / 255 - mean) / std``, each step rounded to float32 as in torchvision."""
-    values = pixels.astype(np.float32)
+    values: NDArray[np.float32] = pixels.astype(np.float32)
     values /= np.float32(255)
     values -= np.asarray(spec.mean, np.float32)
     values /= np.asarray(spec.std, np.float32)
     return values
 
 
-def as_input(pixels: Any, spec: Preprocess, tensor: Input) -> Any:
+def as_input(pixels: NDArray[np.uint8], spec: Preprocess, tensor: Input) -> NDArray[Any]:
     """Pictures of the right size, ``[N, size, size, 3]`` bytes, in the layout and dtype of a file's input."""
-    values = pixels
+    values: NDArray[Any] = pixels
     if tensor.dtype != "uint8":
         values = normalize(pixels, spec).astype(tensor.dtype, copy=False)
     return np.ascontiguousarray(values.transpose(0, 3, 1, 2) if tensor.layout == "NCHW" else values)

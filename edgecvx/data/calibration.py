@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from numpy.typing import NDArray
 
-from edgecvx.data.dataset import DEMO, TWICE, Sample, choose, decoded, demo_sha256
+from edgecvx.data.dataset import DEMO, TWICE, Sample, choose, decoded, drawn_sample
 from edgecvx.data.folder import Skipped, list_pictures, named_folder, unexpected
 from edgecvx.data.preprocess import as_input
 from edgecvx.errors import EdgecvxError, ImageError, UsageError
@@ -58,7 +58,8 @@ def open_calibration(source: str | Path, *, samples: int = CALIBRATION_PICTURES)
     if samples < 1:
         raise UsageError(f"--calib-samples {samples} does not work: at least one picture is needed")
     if source == DEMO:
-        return CalibrationSet(kind="demo", name=DEMO, asked=samples, samples=_drawn(samples))
+        drawn = tuple(drawn_sample("calibration", index) for index in range(samples))
+        return CalibrationSet(kind="demo", name=DEMO, asked=samples, samples=drawn)
     folder = named_folder(source)
     listing = list_pictures(folder)
     name = folder.resolve().name
@@ -75,35 +76,19 @@ def open_calibration(source: str | Path, *, samples: int = CALIBRATION_PICTURES)
     return CalibrationSet(kind="folder", name=name, asked=samples, samples=chosen, skipped=tuple(skipped))
 
 
-def _drawn(samples: int) -> tuple[Sample, ...]:
-    return tuple(
-        Sample(
-            name=f"demo/calibration/{index}",
-            label=None,
-            sha256=demo_sha256("calibration", index),
-            path=None,
-            index=index,
-            stream="calibration",
-        )
-        for index in range(samples)
-    )
-
-
+@dataclass(slots=True)
 class CalibrationFeed:
     """One pass over the pictures, and afterwards what it was made of."""
 
-    def __init__(self, chosen: CalibrationSet, spec: PreprocessSpec, tensor: TensorSpec) -> None:
-        """Prepares the pass.
-
-        Args:
-            chosen: The pictures.
-            spec: How they are prepared.
-            tensor: What the graph takes.
-        """
-        self._chosen, self._spec, self._tensor = chosen, spec, tensor
-        self._used: list[Sample] = []
-        self._plain: list[Sample] = []
-        self._unreadable: dict[str, str] = {}
+    chosen: CalibrationSet
+    spec: PreprocessSpec
+    """How they are prepared."""
+    tensor: TensorSpec
+    """What the graph takes."""
+    used: list[Sample] = field(default_factory=list)
+    plain: list[Sample] = field(default_factory=list)
+    """Those of a single colour."""
+    unreadable: dict[str, str] = field(default_factory=dict)
 
     def __iter__(self) -> Iterator[Array]:
         """The pictures one by one, as the graph takes them; a few are decoded ahead, never all.
@@ -111,17 +96,17 @@ class CalibrationFeed:
         Raises:
             ImageError: None of them can be decoded.
         """
-        self._used, self._plain, self._unreadable = [], [], {}
-        for samples, (pixels,) in decoded(self._chosen.samples, (self._spec,), _STEP, self._unreadable):
+        self.used, self.plain, self.unreadable = [], [], {}
+        for samples, (pixels,) in decoded(self.chosen.samples, (self.spec,), _STEP, self.unreadable):
             for sample, picture in zip(samples, pixels, strict=True):
-                self._used.append(sample)
+                self.used.append(sample)
                 if (picture == picture[0, 0]).all():
-                    self._plain.append(sample)
-                yield as_input(picture[None], self._spec, self._tensor)
-        if not self._used:
-            name, reason = next(iter(self._unreadable.items()))
+                    self.plain.append(sample)
+                yield as_input(picture[None], self.spec, self.tensor)
+        if not self.used:
+            name, reason = next(iter(self.unreadable.items()))
             raise ImageError(
-                f"{self._chosen.name}: none of the {len(self._unreadable)} pictures can be decoded, {name!r} for one "
+                f"{self.chosen.name}: none of the {len(self.unreadable)} pictures can be decoded, {name!r} for one "
                 f"({reason}), so there is nothing to calibrate on"
             )
 
@@ -132,12 +117,12 @@ class CalibrationFeed:
         Raises:
             EdgecvxError: There was no pass yet.
         """
-        if not self._used:
+        if not self.used:
             raise EdgecvxError("nothing was calibrated yet: the pictures have to be run first")
-        hashes = tuple(sample.sha256 for sample in self._used)
+        hashes = tuple(sample.sha256 for sample in self.used)
         return Calibration(
-            kind=self._chosen.kind,
-            name=self._chosen.name,
+            kind=self.chosen.kind,
+            name=self.chosen.name,
             count=len(hashes),
             sha256=hashlib.sha256("".join(f"{h}\n" for h in hashes).encode()).hexdigest(),
             pictures=hashes,
@@ -146,18 +131,18 @@ class CalibrationFeed:
     @property
     def warnings(self) -> tuple[str, ...]:
         """What the user should know about the pictures, in sentences; complete after the pass."""
-        name, used = self._chosen.name, len(self._used)
-        twice = sum(s.reason.startswith(TWICE) for s in self._chosen.skipped)
-        bad = [s for s in self._chosen.skipped if not s.reason.startswith(TWICE)]
-        bad += [Skipped(name=n, reason=why) for n, why in self._unreadable.items()]
+        name, used = self.chosen.name, len(self.used)
+        twice = sum(s.reason.startswith(TWICE) for s in self.chosen.skipped)
+        bad = [s for s in self.chosen.skipped if not s.reason.startswith(TWICE)]
+        bad += [Skipped(name=n, reason=why) for n, why in self.unreadable.items()]
         sentences = []
         if bad:
             sentences.append(
                 f"{name}: {_files(len(bad))} left out of the calibration, such as {bad[0].name!r} ({bad[0].reason})"
             )
-        if used < self._chosen.asked:
+        if used < self.chosen.asked:
             sentences.append(
-                f"{name}: {used} of the {self._chosen.asked} pictures asked for are there; all of them are used"
+                f"{name}: {used} of the {self.chosen.asked} pictures asked for are there; all of them are used"
             )
         if twice > used:
             sentences.append(
@@ -173,11 +158,11 @@ class CalibrationFeed:
                 f"{name}: calibrated on only {used} pictures; from {FEW} on ranges become stable, "
                 f"{CALIBRATION_PICTURES} are usual"
             )
-        if self._plain:
-            whole = "every one" if len(self._plain) == used else f"{len(self._plain)}"
+        if self.plain:
+            whole = "every one" if len(self.plain) == used else f"{len(self.plain)}"
             sentences.append(
                 f"{name}: {whole} of the {used} calibration pictures has one single colour, such as "
-                f"{self._plain[0].name!r}; the network sees nothing in such a picture that a range could be taken from"
+                f"{self.plain[0].name!r}; the network sees nothing in such a picture that a range could be taken from"
             )
         return tuple(sentences)
 

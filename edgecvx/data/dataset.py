@@ -163,9 +163,8 @@ def open_data(
         parts += [f"left out: {', '.join(reasons)}"] if reasons else []
         why = f" ({'; '.join(parts)})" if parts else ""
         raise UsageError(f"{found.name}: there is no picture to run{why}")
-    return dataclasses.replace(
-        found, samples=samples, excluded=excluded, skipped=tuple(sorted((*found.skipped, *twice), key=_by_name))
-    )
+    skipped = tuple(sorted((*found.skipped, *twice), key=lambda s: s.name))
+    return dataclasses.replace(found, samples=samples, excluded=excluded, skipped=skipped)
 
 
 def decoded(
@@ -218,6 +217,12 @@ def content_hashes(folder: Path) -> frozenset[str]:
     return frozenset(hashes)
 
 
+def drawn_sample(stream: demo.Stream, index: int, label: int | None = None) -> Sample:
+    """A picture that is drawn."""
+    sha256 = demo_sha256(stream, index)
+    return Sample(name=f"demo/{stream}/{index}", label=label, sha256=sha256, path=None, index=index, stream=stream)
+
+
 def demo_sha256(stream: demo.Stream, index: int) -> str:
     """Stands for the content of a drawn picture: the program that draws it, what that draws with, and what is asked."""
     return hashlib.sha256(f"{_drawing_program()} {stream} {index}".encode()).hexdigest()
@@ -242,13 +247,7 @@ def _drawn(num_classes: int, labels: Sequence[str] | None, limit: int, seed: int
         )
     first = seed * 1_000_000
     samples = tuple(
-        Sample(
-            name=f"demo/validation/{index}",
-            label=indices[demo.CLASSES[index % len(demo.CLASSES)]] if indices else None,
-            sha256=demo_sha256("validation", index),
-            path=None,
-            index=index,
-        )
+        drawn_sample("validation", index, indices[demo.CLASSES[index % len(demo.CLASSES)]] if indices else None)
         for index in range(first, first + limit)
     )
     return Dataset(
@@ -357,7 +356,3 @@ def _sha256_of(path: Path | None) -> str:
         return file_sha256(path)
     except OSError as error:
         raise ImageError(f"cannot be read ({error.strerror})") from None
-
-
-def _by_name(skipped: Skipped) -> str:
-    return skipped.name

@@ -18,7 +18,7 @@ from __future__ import annotations
 import os
 import stat
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,6 +63,11 @@ def describe(skipped: Sequence[Skipped]) -> str:
     return f"{named} and {more} more" if more > 0 else named
 
 
+def reasons_of(skipped: Iterable[Skipped]) -> dict[str, int]:
+    """How many entries were left out for each reason, most frequent first."""
+    return dict(sorted(Counter(s.reason for s in skipped).items(), key=lambda item: (-item[1], item[0])))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listing:
     """What a folder holds."""
@@ -74,10 +79,6 @@ class Listing:
     def folders(self) -> tuple[str, ...]:
         """The first-level folders that hold pictures, sorted: the classes of an image folder."""
         return tuple(sorted({p.folder for p in self.pictures if p.folder is not None}))
-
-    def reasons(self) -> dict[str, int]:
-        """How many entries were left out for each reason, most frequent first."""
-        return dict(sorted(Counter(s.reason for s in self.skipped).items(), key=lambda item: (-item[1], item[0])))
 
 
 def named_folder(source: str | Path) -> Path:

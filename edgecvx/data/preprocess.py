@@ -24,6 +24,8 @@ from PIL import Image
 
 from edgecvx.board import pictures
 from edgecvx.board.pictures import MAX_PIXELS
+from edgecvx.board.pictures import as_input as as_input
+from edgecvx.board.pictures import normalize as normalize
 from edgecvx.errors import EdgecvxError, ImageError
 from edgecvx.spec import PreprocessSpec, TensorSpec
 
@@ -89,22 +91,9 @@ def resize_and_crop(image: Image.Image, spec: PreprocessSpec) -> npt.NDArray[np.
     spec never crops more than was resized, so there is nothing to pad.
     """
     try:
-        pixels: npt.NDArray[np.uint8] = pictures.resize_and_crop(image, spec)
+        return pictures.resize_and_crop(image, spec)
     except pictures.PictureError as error:
         raise ImageError(str(error)) from None
-    return pixels
-
-
-def normalize(pixels: npt.NDArray[np.uint8], spec: PreprocessSpec) -> npt.NDArray[np.float32]:
-    """``(pixels / 255 - mean) / std``, each step rounded to float32 as in torchvision."""
-    values: npt.NDArray[np.float32] = pictures.normalize(pixels, spec)
-    return values
-
-
-def as_input(pixels: npt.NDArray[np.uint8], spec: PreprocessSpec, tensor: TensorSpec) -> npt.NDArray[Any]:
-    """Pictures of the right size, ``[N, size, size, 3]`` bytes, in the layout and dtype of a file's input."""
-    values: npt.NDArray[Any] = pictures.as_input(pixels, spec, tensor)
-    return values
 
 
 def prepare(source: PictureSource, spec: PreprocessSpec, tensor: TensorSpec) -> npt.NDArray[Any]:

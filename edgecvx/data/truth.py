@@ -22,6 +22,7 @@ from pathlib import Path, PurePosixPath
 
 from edgecvx.data.folder import Picture
 from edgecvx.errors import UsageError
+from edgecvx.files import read_label_text
 
 _MAX_BYTES = 256 << 20
 _HEADERS = {"label", "labels", "class", "class_id", "classid", "class_name", "target", "y", "predictionstring", "index"}
@@ -84,14 +85,7 @@ def read_truth(path: Path) -> dict[str, str]:
     Raises:
         UsageError: It cannot be read, a line has no label, or two lines contradict each other.
     """
-    try:
-        if path.stat().st_size > _MAX_BYTES:
-            raise UsageError(f"{path.name} is too large for a list of labels")
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError:
-        raise UsageError(f"{path.name} is not UTF-8 text") from None
-    except OSError as error:
-        raise UsageError(f"cannot read the labels {path.name}: {error.strerror}") from None
+    text = read_label_text(path, _MAX_BYTES, "labels")
     result: dict[str, str] = {}
     for number, name, label in _truth_lines(text, path.name):
         if result.setdefault(name, label) != label:
@@ -105,7 +99,7 @@ def _truth_lines(text: str, where: str) -> Iterator[tuple[int, str, str]]:
     """Line number, name and label of each line that has them; the header of a CSV file is left out."""
     lines = text.splitlines()
     with_commas = sum("," in line for line in lines) * 2 > len(lines)
-    rows = csv.reader(io.StringIO(text)) if with_commas else (_split(line) for line in lines)
+    rows = csv.reader(io.StringIO(text, newline=None)) if with_commas else (_split(line) for line in lines)
     for number, row in enumerate(rows, 1):
         cells = [cell.strip() for cell in row]
         if not any(cells) or cells[0].startswith("#"):

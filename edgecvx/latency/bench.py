@@ -27,11 +27,11 @@ from edgecvx.latency.gates import check_limits, judge
 from edgecvx.latency.request import ArtifactFiles, make_job, read_choice, read_pictures, read_threads
 from edgecvx.latency.warnings import warnings_of
 from edgecvx.results.latency import SCHEMA_VERSION, Benchmark, DeviceBench, Measured, Protocol
-from edgecvx.results.texts import writable
-from edgecvx.spec import from_json, to_json
+from edgecvx.results.texts import read_result, writable
+from edgecvx.spec import to_json
 
 SCHEMA_FILE = "benchmark.schema.json"
-"""In ``edgecvx/assets``: the JSON schema of ``as_json``, made by ``edgecvx.results.schema``."""
+"""In ``edgecvx/assets``: the JSON schema of ``as_json``, made by ``tools/schema.py``."""
 RUNS = 200
 """Samples of each artifact where nothing is said: enough for p95."""
 _MOST_RUNS, _MOST_ROUNDS, _DAY = 10_000_000, 1_000, 86_400.0
@@ -135,16 +135,7 @@ def read_json(text: str) -> Benchmark:
     Raises:
         EdgecvxError: The text is something else.
     """
-    try:
-        data = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise EdgecvxError(f"this is not the JSON of a benchmark ({error})") from error
-    version = data.get("schema_version") if isinstance(data, dict) else None
-    if version != SCHEMA_VERSION:
-        raise EdgecvxError(
-            f"this is a benchmark of version {version!r}, this edgecvx reads version {SCHEMA_VERSION}: measure again"
-        )
-    return from_json(Benchmark, data, where="benchmark")
+    return read_result(Benchmark, text, "benchmark", SCHEMA_VERSION)
 
 
 _NUMBERS = re.compile(r"\[\n\s*-?[\d.e+-]+(?:,\n\s*-?[\d.e+-]+)*\n\s*\]")

@@ -10,17 +10,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import torch
 from torch import Tensor
 
 from edgecvx.errors import CheckpointError
 from edgecvx.models.convnext import ConvNeXt
-from edgecvx.models.layouts import LayoutName, Translated, translate
+from edgecvx.models.layouts import Translated, translate
 from edgecvx.models.variants import VARIANTS
 from edgecvx.models.weightfile import WeightFile, few
-from edgecvx.spec import Activation, ArchSpec
+from edgecvx.spec import Activation, ArchSpec, LayoutName, Stem
 
 _MAX_DEPTH = 100
 """Blocks in one stage; the deepest published ConvNeXt has 30. Keeps an absurd index from costing memory."""
@@ -36,6 +35,8 @@ class Checkpoint:
     layout: LayoutName
     tensors: Mapping[str, Tensor]
     """Under our names, in float32."""
+    sha256: str
+    """Of the file."""
     notes: tuple[str, ...]
 
 
@@ -82,6 +83,7 @@ def read_checkpoint(
         num_classes=num_classes,
         layout=found.layout,
         tensors=_to_float32(tensors, found.theirs, file.name),
+        sha256=file.sha256,
         notes=tuple(notes),
     )
 
@@ -129,9 +131,7 @@ def _blocks(tensors: Mapping[str, Tensor], stage: int) -> list[tuple[str, Tensor
     return [(name, t) for name, t in tensors.items() if name.startswith(f"stages.{stage}.blocks.")]
 
 
-def _stem_of(
-    tensors: Mapping[str, Tensor], width: int, where: str
-) -> tuple[Literal["patch", "overlap", "overlap_tiered"], int | None]:
+def _stem_of(tensors: Mapping[str, Tensor], width: int, where: str) -> tuple[Stem, int | None]:
     first, second = tensors.get("stem.0.weight"), tensors.get("stem.1.weight")
     if first is None or first.ndim != 4:
         raise CheckpointError(f"{where} lacks the stem's first convolution")

@@ -11,12 +11,12 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from edgecvx.errors import CheckpointError
-from edgecvx.models.labels import are_placeholders, labels_from_ids
-from edgecvx.models.layouts import LayoutName
-from edgecvx.spec import Activation, PreprocessSpec
+from edgecvx.models.labels import are_placeholders, label_texts, labels_from_ids
+from edgecvx.models.variants import three, timm_preprocess
+from edgecvx.spec import Activation, Interpolation, LayoutName, PreprocessSpec
 
 _ACTIVATIONS: Mapping[str, Activation] = {
     "gelu": "gelu",
@@ -26,8 +26,7 @@ _ACTIVATIONS: Mapping[str, Activation] = {
     "silu": "silu",
     "swish": "silu",
 }
-_Interpolation = Literal["bicubic", "bilinear", "lanczos", "nearest"]
-_INTERPOLATIONS: tuple[_Interpolation, ...] = ("nearest", "lanczos", "bilinear", "bicubic")
+_INTERPOLATIONS: tuple[Interpolation, ...] = ("nearest", "lanczos", "bilinear", "bicubic")
 """At the place of the number Pillow gives them."""
 _MAX_BYTES = 16 << 20
 
@@ -111,8 +110,8 @@ def _convnext_processor(config: Mapping[str, Any], where: str, image_size: int |
             crop_pct=1.0 if squashed else (config.get("crop_pct") or 224 / 256),
             resize="squash" if squashed else "shortest",
             interpolation=_INTERPOLATIONS[config.get("resample", 3)],
-            mean=_three(config.get("image_mean") or (0.5, 0.5, 0.5)) if normalize else (0.0, 0.0, 0.0),
-            std=_three(config.get("image_std") or (0.5, 0.5, 0.5)) if normalize else (1.0, 1.0, 1.0),
+            mean=three(config.get("image_mean") or (0.5, 0.5, 0.5)) if normalize else (0.0, 0.0, 0.0),
+            std=three(config.get("image_std") or (0.5, 0.5, 0.5)) if normalize else (1.0, 1.0, 1.0),
         )
     except (IndexError, TypeError, ValueError):
         raise CheckpointError(f"{where}: resample, crop_pct, image_mean or image_std make no sense") from None
@@ -124,10 +123,9 @@ def _timm(config: Mapping[str, Any], where: str, image_size: int | None) -> Save
     if not isinstance(trained, dict) or not isinstance(config.get("architecture"), str):
         return SavedConfig()
     names = config.get("label_names") or trained.get("label_names")
-    table = dict(zip(map(str, range(len(names))), names, strict=True)) if isinstance(names, list) else None
     return SavedConfig(
         architecture=config["architecture"],
-        labels=labels_from_ids(table, where) if table else None,
+        labels=label_texts(names, where) if isinstance(names, list) and names else None,
         preprocess=_timm_preprocess(trained, where, image_size),
     )
 
@@ -139,23 +137,9 @@ def _timm_preprocess(trained: Mapping[str, Any], where: str, image_size: int | N
     if interpolation not in _INTERPOLATIONS:
         raise CheckpointError(f"{where}: interpolation {interpolation!r}; known: {', '.join(_INTERPOLATIONS)}")
     try:
-        tested = image_size is not None and image_size == (trained.get("test_input_size") or (0,))[-1]
-        crop_pct = trained.get("test_crop_pct") if tested else None
-        return PreprocessSpec(
-            size=image_size or trained["input_size"][-1],
-            crop_pct=crop_pct or trained.get("crop_pct", 0.875),
-            resize="squash" if mode == "squash" else "shortest",
-            interpolation=interpolation,
-            mean=_three(trained["mean"]),
-            std=_three(trained["std"]),
-        )
+        return timm_preprocess(trained, image_size)
     except (KeyError, IndexError, TypeError, ValueError):
         raise CheckpointError(f"{where}: input_size, crop_pct, mean or std make no sense") from None
-
-
-def _three(values: Any) -> tuple[float, float, float]:
-    red, green, blue = values
-    return float(red), float(green), float(blue)
 
 
 def _read_json(path: Path) -> Mapping[str, Any]:

@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import errno
 import re
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from edgecvx.errors import CheckpointError, missing_package
+from edgecvx.models.weightfile import SAVED_NAMES
 
-_WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 _FACEBOOK = re.compile(r"facebook/convnextv2-[a-z]+-[0-9]+k-[0-9]+")
 _TIMEOUT_S = 5.0
 
@@ -29,50 +28,33 @@ class HubUnavailableError(CheckpointError):
     """The hub cannot be reached and the file is not in its cache, so nobody can say whether it exists."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HubFiles:
-    """Files of one repository, in the local cache."""
-
-    weights: Path
-    config: Path | None = None
-    preprocessor: Path | None = None
-
-    @property
-    def expected_sha256(self) -> str | None:
-        """What the weights must hash to, where the cache knows it: it names large files by their SHA-256."""
-        name = self.weights.resolve().name
-        return name if re.fullmatch(r"[0-9a-f]{64}", name) else None
-
-
 def is_facebook_id(name: str) -> bool:
     """Whether this names one of the original authors' transformers checkpoints, ``facebook/convnextv2-atto-1k-224``."""
     return _FACEBOOK.fullmatch(name) is not None
 
 
-def fetch(repo: str, *, with_config: bool = False) -> HubFiles:
-    """The weights of a repository, from the cache or over the network.
-
-    Args:
-        repo: ``owner/name``.
-        with_config: Also transformers' two JSON files, where the repository has them.
+def fetch(repo: str) -> Path:
+    """The weights of a repository, ``owner/name``, from the cache or over the network.
 
     Raises:
         HubUnavailableError: Not cached, and the hub cannot be reached (or ``HF_HUB_OFFLINE`` is set).
         CheckpointError: The hub has no such repository or no weights in it, or the disk does not take them.
     """
     hub = _client()
-    weights = next((path for name in _WEIGHTS if (path := _cached(hub, repo, name))), None)
-    if weights is None:
-        weights = next((path for name in _WEIGHTS if (path := _download(hub, repo, name))), None)
-    if weights is None:
-        raise CheckpointError(f"{repo} on the hub holds neither {' nor '.join(_WEIGHTS)}")
-    if not with_config:
-        return HubFiles(weights=weights)
-    return HubFiles(
-        weights=weights,
-        config=_cached_or_downloaded(hub, repo, "config.json"),
-        preprocessor=_cached_or_downloaded(hub, repo, "preprocessor_config.json"),
-    )
+    for get in (_cached, _download):
+        for name in SAVED_NAMES:
+            if path := get(hub, repo, name):
+                return path
+    raise CheckpointError(f"{repo} on the hub holds neither {' nor '.join(SAVED_NAMES)}")
+
+
+def fetch_beside(repo: str, name: str) -> Path | None:
+    """A file that is good to have: its absence, and the hub's, are no error once the weights are here."""
+    hub = _client()
+    try:
+        return _cached(hub, repo, name) or _download(hub, repo, name)
+    except HubUnavailableError:
+        return None
 
 
 def _client() -> Any:
@@ -88,14 +70,6 @@ def _client() -> Any:
 def _cached(hub: Any, repo: str, name: str) -> Path | None:
     found = hub.try_to_load_from_cache(repo, name, cache_dir=hub.constants.HF_HUB_CACHE)
     return Path(found) if isinstance(found, str) and Path(found).is_file() else None
-
-
-def _cached_or_downloaded(hub: Any, repo: str, name: str) -> Path | None:
-    """A file that is good to have: its absence, and the hub's, are no error once the weights are here."""
-    try:
-        return _cached(hub, repo, name) or _download(hub, repo, name)
-    except HubUnavailableError:
-        return None
 
 
 def _download(hub: Any, repo: str, name: str) -> Path | None:

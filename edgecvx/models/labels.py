@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from edgecvx.errors import UsageError
+from edgecvx.files import read_label_text
 
 _MAX_BYTES = 16 << 20
 """More than any list of class names; keeps a wrongly named picture or checkpoint from being read as text."""
@@ -25,7 +26,7 @@ def read_labels(path: Path, num_classes: int) -> tuple[str, ...]:
     Raises:
         UsageError: The file cannot be read as such, or does not name exactly ``num_classes`` classes.
     """
-    text = _read_text(path)
+    text = read_label_text(path, _MAX_BYTES, "class names")
     if path.suffix.lower() == ".json" or text.lstrip().startswith(("[", "{")):
         labels = _from_json(text, path.name)
     else:
@@ -51,7 +52,7 @@ def labels_from_ids(table: Mapping[str, Any], where: str) -> tuple[str, ...]:
         raise UsageError(f"{where}: class ids must be whole numbers") from None
     if sorted(by_id) != list(range(len(table))):
         raise UsageError(f"{where}: class ids must run from 0 to {len(table) - 1}, each once")
-    return _texts([by_id[i] for i in range(len(table))], where)
+    return label_texts([by_id[i] for i in range(len(table))], where)
 
 
 def are_placeholders(labels: tuple[str, ...]) -> bool:
@@ -65,27 +66,19 @@ def _from_json(text: str, where: str) -> tuple[str, ...]:
     except (ValueError, RecursionError) as error:
         raise UsageError(f"{where} is not valid JSON: {error}") from None
     if isinstance(data, list):
-        return _texts(data, where)
+        return label_texts(data, where)
     if isinstance(data, dict):
         return labels_from_ids(data, where)
     raise UsageError(f"{where} must hold a list of names, or an object from class id to name")
 
 
-def _texts(values: list[Any], where: str) -> tuple[str, ...]:
+def label_texts(values: list[Any], where: str) -> tuple[str, ...]:
+    """The names of a list, in the order of the classes.
+
+    Raises:
+        UsageError: A name is no text.
+    """
     for i, value in enumerate(values):
         if not isinstance(value, str):
             raise UsageError(f"{where}: the name of class {i} must be text, got {value!r:.40}")
     return tuple(value.strip() for value in values)
-
-
-def _read_text(path: Path) -> str:
-    try:
-        with path.open("rb") as stream:
-            content = stream.read(_MAX_BYTES + 1)  # not by its size: a pipe or a device has none
-        if len(content) > _MAX_BYTES:
-            raise UsageError(f"{path.name} is too large for a list of class names")
-        return content.decode("utf-8-sig")  # editors on Windows put a mark at the start
-    except UnicodeDecodeError:
-        raise UsageError(f"{path.name} is not UTF-8 text") from None
-    except OSError as error:
-        raise UsageError(f"cannot read the labels {path.name}: {error.strerror}") from None

@@ -9,53 +9,39 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
 
 from torch import Tensor
 
 from edgecvx.errors import CheckpointError
 from edgecvx.models.weightfile import few
+from edgecvx.spec import LayoutName
 
-LayoutName = Literal["timm", "transformers", "mmpretrain", "original"]
+
+def _like_the_original(depthwise: str, pointwise: str, norm: str, classifier: str) -> Mapping[str, str]:
+    """The names in the original repository and what descends from it, which calls four modules as it likes."""
+    return {
+        "downsample_layers.0.{n}.{wb}": "stem.{n}.{wb}",
+        "downsample_layers.{i}.{n}.{wb}": "stages.{i}.downsample.{n}.{wb}",
+        f"stages.{{i}}.{{j}}.{depthwise}.{{wb}}": "stages.{i}.blocks.{j}.conv_dw.{wb}",
+        "stages.{i}.{j}.norm.{wb}": "stages.{i}.blocks.{j}.norm.{wb}",
+        f"stages.{{i}}.{{j}}.{pointwise}{{n}}.{{wb}}": "stages.{i}.blocks.{j}.mlp.fc{n}.{wb}",
+        "stages.{i}.{j}.grn.gamma": "stages.{i}.blocks.{j}.mlp.grn.weight",
+        "stages.{i}.{j}.grn.beta": "stages.{i}.blocks.{j}.mlp.grn.bias",
+        "stages.{i}.{j}.gamma": "stages.{i}.blocks.{j}.gamma",
+        f"{norm}.{{wb}}": "head.norm.{wb}",
+        f"{classifier}.{{wb}}": "head.fc.{wb}",
+    }
+
+
+_ORIGINAL = _like_the_original("dwconv", "pwconv", "norm", "head")
+"""facebookresearch/ConvNeXt and ConvNeXt-V2."""
 
 # Theirs -> ours, one row per tensor of the network. {i} is a stage, {j} a block, {n} a place in a sequence, {wb} is
 # "weight" or "bias". The first layout of two that explain a file equally well is taken.
 _NAMES: Mapping[LayoutName, Mapping[str, str]] = {
-    "timm": {
-        "stem.{n}.{wb}": "stem.{n}.{wb}",
-        "stages.{i}.downsample.{n}.{wb}": "stages.{i}.downsample.{n}.{wb}",
-        "stages.{i}.blocks.{j}.conv_dw.{wb}": "stages.{i}.blocks.{j}.conv_dw.{wb}",
-        "stages.{i}.blocks.{j}.norm.{wb}": "stages.{i}.blocks.{j}.norm.{wb}",
-        "stages.{i}.blocks.{j}.mlp.fc{n}.{wb}": "stages.{i}.blocks.{j}.mlp.fc{n}.{wb}",
-        "stages.{i}.blocks.{j}.mlp.grn.{wb}": "stages.{i}.blocks.{j}.mlp.grn.{wb}",
-        "stages.{i}.blocks.{j}.gamma": "stages.{i}.blocks.{j}.gamma",
-        "head.norm.{wb}": "head.norm.{wb}",
-        "head.fc.{wb}": "head.fc.{wb}",
-    },
-    "original": {  # facebookresearch/ConvNeXt and ConvNeXt-V2
-        "downsample_layers.0.{n}.{wb}": "stem.{n}.{wb}",
-        "downsample_layers.{i}.{n}.{wb}": "stages.{i}.downsample.{n}.{wb}",
-        "stages.{i}.{j}.dwconv.{wb}": "stages.{i}.blocks.{j}.conv_dw.{wb}",
-        "stages.{i}.{j}.norm.{wb}": "stages.{i}.blocks.{j}.norm.{wb}",
-        "stages.{i}.{j}.pwconv{n}.{wb}": "stages.{i}.blocks.{j}.mlp.fc{n}.{wb}",
-        "stages.{i}.{j}.grn.gamma": "stages.{i}.blocks.{j}.mlp.grn.weight",
-        "stages.{i}.{j}.grn.beta": "stages.{i}.blocks.{j}.mlp.grn.bias",
-        "stages.{i}.{j}.gamma": "stages.{i}.blocks.{j}.gamma",
-        "norm.{wb}": "head.norm.{wb}",
-        "head.{wb}": "head.fc.{wb}",
-    },
-    "mmpretrain": {
-        "downsample_layers.0.{n}.{wb}": "stem.{n}.{wb}",
-        "downsample_layers.{i}.{n}.{wb}": "stages.{i}.downsample.{n}.{wb}",
-        "stages.{i}.{j}.depthwise_conv.{wb}": "stages.{i}.blocks.{j}.conv_dw.{wb}",
-        "stages.{i}.{j}.norm.{wb}": "stages.{i}.blocks.{j}.norm.{wb}",
-        "stages.{i}.{j}.pointwise_conv{n}.{wb}": "stages.{i}.blocks.{j}.mlp.fc{n}.{wb}",
-        "stages.{i}.{j}.grn.gamma": "stages.{i}.blocks.{j}.mlp.grn.weight",
-        "stages.{i}.{j}.grn.beta": "stages.{i}.blocks.{j}.mlp.grn.bias",
-        "stages.{i}.{j}.gamma": "stages.{i}.blocks.{j}.gamma",
-        "norm3.{wb}": "head.norm.{wb}",
-        "head.fc.{wb}": "head.fc.{wb}",
-    },
+    "timm": {ours: ours for ours in _ORIGINAL.values()},
+    "original": _ORIGINAL,
+    "mmpretrain": _like_the_original("depthwise_conv", "pointwise_conv", "norm3", "head.fc"),
     "transformers": {
         "embeddings.patch_embeddings.{wb}": "stem.0.{wb}",
         "embeddings.layernorm.{wb}": "stem.1.{wb}",

@@ -21,7 +21,7 @@ from edgecvx.models.convnext import ConvNeXt, initialize
 from edgecvx.models.labels import read_labels
 from edgecvx.models.layouts import translate
 from edgecvx.models.variants import SHORT_NAMES, VARIANTS, ModelName, Tag, default_tag, preprocess_for, resolve_name
-from edgecvx.models.weightfile import SUFFIXES, WeightFile, read_weight_file
+from edgecvx.models.weightfile import SAVED_NAMES, SUFFIXES, WeightFile, read_weight_file
 from edgecvx.spec import ArchSpec, ModelSpec, PreprocessSpec, WeightsSource, check_image_size, from_json
 
 WEIGHTS = ("auto", "imagenet", "demo", "random")
@@ -141,12 +141,10 @@ def _auto(name: ModelName, image_size: int | None) -> LoadedModel:
 
 
 def _from_timm(name: ModelName, image_size: int | None) -> LoadedModel:
-    file = _read_verified(hub.fetch(name.tag.hub_id), name.tag.hub_id)
     return _assembled(
-        read_checkpoint(file, variant=name.arch),
+        read_checkpoint(_from_hub(name.tag.hub_id), variant=name.arch),
         tag=name.tag.tag,
         preprocess=preprocess_for(name.tag, image_size),
-        file=file,
         kind="imagenet",
         ref=name.tag.hub_id,
         license=name.tag.license,
@@ -156,12 +154,12 @@ def _from_timm(name: ModelName, image_size: int | None) -> LoadedModel:
 def _from_facebook(repo: str, weights: str, image_size: int | None) -> LoadedModel:
     if weights not in ("auto", "imagenet"):
         raise UsageError(f"{repo} names its weights: leave --weights {weights} out")
-    files = hub.fetch(repo, with_config=True)
+    file = _from_hub(repo)
     _size, _, trained = repo.removeprefix("facebook/convnextv2-").partition("-")
     return _with_configs(
-        _read_verified(files, repo),
-        files.config,
-        files.preprocessor,
+        file,
+        hub.fetch_beside(repo, "config.json"),
+        hub.fetch_beside(repo, "preprocessor_config.json"),
         image_size,
         tag=f"facebook_{trained.replace('-', '_')}",
         kind="imagenet",
@@ -170,9 +168,10 @@ def _from_facebook(repo: str, weights: str, image_size: int | None) -> LoadedMod
     )
 
 
-def _read_verified(files: hub.HubFiles, repo: str) -> WeightFile:
-    file = read_weight_file(files.weights)
-    if files.expected_sha256 not in (None, file.sha256):
+def _from_hub(repo: str) -> WeightFile:
+    path = hub.fetch(repo)
+    file, called = read_weight_file(path), path.resolve().name
+    if re.fullmatch(r"[0-9a-f]{64}", called) and called != file.sha256:  # the cache names large files by their SHA-256
         raise CheckpointError(f"{repo} is damaged in the hub's cache (its SHA-256 is wrong): delete it there and retry")
     return file
 
@@ -197,10 +196,10 @@ def _from_path(path: Path, image_size: int | None, *, name: ModelName | None = N
 
 
 def _weights_in(folder: Path) -> Path:
-    for name in ("model.safetensors", "pytorch_model.bin"):
+    for name in SAVED_NAMES:
         if (folder / name).is_file():
             return folder / name
-    raise CheckpointError(f"the folder {folder.resolve().name} holds neither model.safetensors nor pytorch_model.bin")
+    raise CheckpointError(f"the folder {folder.resolve().name} holds neither {' nor '.join(SAVED_NAMES)}")
 
 
 def _if_there(path: Path) -> Path | None:
@@ -239,7 +238,6 @@ def _with_configs(
         checkpoint,
         tag=tag,
         preprocess=preprocess,
-        file=file,
         kind=kind,
         ref=ref,
         license=license,
@@ -284,7 +282,6 @@ def _demo(name: ModelName, image_size: int | None) -> LoadedModel:
         read_checkpoint(file, variant=name.arch),
         tag="demo",
         preprocess=preprocess if image_size is None else replace(preprocess, size=image_size),
-        file=file,
         kind="demo",
         ref=file.name,
         license=facts["license"].lower(),
@@ -319,14 +316,13 @@ def _assembled(
     *,
     tag: str,
     preprocess: PreprocessSpec,
-    file: WeightFile,
     kind: Literal["imagenet", "demo", "file"],
     ref: str,
     license: str | None,
     labels: tuple[str, ...] | None = None,
     warnings: tuple[str, ...] = (),
 ) -> LoadedModel:
-    weights = WeightsSource(kind=kind, ref=ref, layout=checkpoint.layout, sha256=file.sha256, license=license)
+    weights = WeightsSource(kind=kind, ref=ref, layout=checkpoint.layout, sha256=checkpoint.sha256, license=license)
     if weights.noncommercial:
         warnings = (*warnings, f"the licence of {ref} is {license}: no commercial use")
     spec = ModelSpec(

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from importlib import resources
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any
 
 from edgecvx.errors import one_of
 from edgecvx.spec import ArchSpec, PreprocessSpec
@@ -42,10 +42,7 @@ def _test(name: str, depths: tuple[int, ...], dims: tuple[int, ...], **different
 
 
 _ARCHS = (
-    _v2("atto"),
-    _v2("femto"),
-    _v2("pico"),
-    _v2("nano"),
+    *map(_v2, _SIZES),
     _v1("atto"),
     _v1_tiered("atto", 24),  # half the width, rounded to a multiple of 8, as timm does
     _v1("femto"),
@@ -88,24 +85,35 @@ class Tag:
         return f"{self.variant}.{self.tag}"
 
 
+def timm_preprocess(trained: Mapping[str, Any], image_size: int | None = None) -> PreprocessSpec:
+    """What timm's ``pretrained_cfg`` says, at an image size (see ``preprocess_for``)."""
+    tested = image_size is not None and image_size == (trained.get("test_input_size") or (0,))[-1]
+    crop_pct = trained.get("test_crop_pct") if tested else None
+    return PreprocessSpec(
+        size=image_size or trained["input_size"][-1],
+        crop_pct=crop_pct or trained.get("crop_pct", 0.875),
+        resize="squash" if trained.get("crop_mode") == "squash" else "shortest",
+        interpolation=trained.get("interpolation", "bicubic"),
+        mean=three(trained["mean"]),
+        std=three(trained["std"]),
+    )
+
+
+def three(values: Any) -> tuple[float, float, float]:
+    """A number for each colour."""
+    red, green, blue = values
+    return float(red), float(green), float(blue)
+
+
 def _read_tag(name: str, row: Mapping[str, Any]) -> Tag:
     variant, _, tag = name.partition(".")
-    resize: Literal["shortest", "squash"] = "squash" if row.get("crop_mode") == "squash" else "shortest"
-    mean, std = row["mean"], row["std"]
     return Tag(
         variant=variant,
         tag=tag,
         hub_id=row["hf_hub_id"],
         license=row["license"],
         num_classes=row["num_classes"],
-        preprocess=PreprocessSpec(
-            size=row["input_size"][-1],
-            crop_pct=row["crop_pct"],
-            resize=resize,
-            interpolation=row["interpolation"],
-            mean=(mean[0], mean[1], mean[2]),
-            std=(std[0], std[1], std[2]),
-        ),
+        preprocess=timm_preprocess(row),
         test_size=row["test_input_size"][-1] if row["test_input_size"] else None,
         test_crop_pct=row["test_crop_pct"],
     )

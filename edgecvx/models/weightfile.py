@@ -31,6 +31,8 @@ MAX_BYTES = 4 << 30
 
 PICKLE_SUFFIXES = (".pth", ".pt", ".bin", ".ckpt", ".tar")
 SUFFIXES = (".safetensors", *PICKLE_SUFFIXES)
+SAVED_NAMES = ("model.safetensors", "pytorch_model.bin")
+"""What transformers and timm call the weights in a folder or on the hub, the safe format first."""
 
 _NESTS = ("state_dict_ema", "model_ema", "state_dict", "model", "module")
 """Where training scripts keep the weights, the averaged ones first: those are what their authors evaluate."""

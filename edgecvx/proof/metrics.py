@@ -30,13 +30,7 @@ def max_error_of_range(actual: Array, expected: Array) -> float:
 def min_cosine(actual: Array, expected: Array) -> float:
     """The smallest cosine between the two over the rows of a batch; -1 where ``actual`` is not finite."""
     a, e = _pair(actual, expected)
-    if not np.isfinite(a).all():
-        return -1.0
-    a, e = a.reshape(len(a), -1), e.reshape(len(e), -1)
-    norms = np.linalg.norm(a, axis=1) * np.linalg.norm(e, axis=1)
-    both_zero = (norms == 0.0) & ~a.any(axis=1) & ~e.any(axis=1)
-    cosines = np.where(both_zero, 1.0, (a * e).sum(axis=1) / np.where(norms == 0.0, np.inf, norms))
-    return float(cosines.min())
+    return float(row_cosines(a, e).min()) if np.isfinite(a).all() else -1.0
 
 
 def _pair(actual: Array, expected: Array) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

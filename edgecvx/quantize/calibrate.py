@@ -7,6 +7,7 @@ the tensors of the one picture in flight (45 and 85 MB at 224).
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -52,8 +53,7 @@ def calibrate(
     draw = np.random.Generator(np.random.PCG64(0))
     image = name_of(graph.graph.inputs[0])
     done = 0
-    session = _session(graph, tensors)
-    try:
+    with contextlib.closing(_session(graph, tensors)) as session:
         for index, picture in enumerate(pictures):
             values = {image: picture, **session.run(picture)}
             for name, halves in tensors.items():
@@ -61,8 +61,6 @@ def calibrate(
             done = index + 1
             if on_picture is not None:
                 on_picture(done)
-    finally:
-        session.close()
     if not done:
         raise EdgecvxError("there is no picture to calibrate on")
     gathered = {
@@ -98,7 +96,7 @@ class _Half:
 
     def __init__(self) -> None:
         self.pictures = 0
-        self._low = self._high = self._sum = self._squares = np.zeros(0)
+        self._low = self._high = self._sum = np.zeros(0)
         self._rows = np.zeros((0, 0), np.float32)
         self._offered = 0
 
@@ -111,13 +109,12 @@ class _Half:
                 "are damaged or overflow float32, so no scale can be found"
             )
         mean = values.mean(axis=1, dtype=np.float32).astype(np.float64)
-        square = np.einsum("cp,cp->c", values, values).astype(np.float64) / values.shape[1]
         if not self.pictures:
-            self._low, self._high, self._sum, self._squares = low, high, mean, square
+            self._low, self._high, self._sum = low, high, mean
             self._rows = np.empty((ROWS, len(values)), np.float32)
         else:
             self._low, self._high = np.minimum(self._low, low), np.maximum(self._high, high)
-            self._sum, self._squares = self._sum + mean, self._squares + square
+            self._sum = self._sum + mean
         self.pictures += 1
         self._sample(values, draw)
 
@@ -137,7 +134,6 @@ class _Half:
             low=self._low.astype(np.float64),
             high=self._high.astype(np.float64),
             mean=self._sum / self.pictures,
-            mean_square=self._squares / self.pictures,
             rows=self._rows[: self._offered],
         )
 

@@ -60,7 +60,7 @@ def _layer(node: ir.Node, stats: Statistics, estimator: Estimator, refinements: 
     smoothing = smoothing_scales(seen, weight) if "smoothing" in refinements and _follows_grn(node) else None
     if smoothing is not None:
         # The plan's own digits from here on, so that scales and weights fit each other to the last bit.
-        smoothing = np.array([as_float32(float(s)) for s in smoothing])
+        smoothing = np.array(numbers_of(smoothing))
         seen, weight = smoothed(seen, smoothing), smoothed_weight(weight, smoothing)
     grids = _tensor(seen, estimator)
     scales = weight_scales(weight)
@@ -74,9 +74,9 @@ def _layer(node: ir.Node, stats: Statistics, estimator: Estimator, refinements: 
     return LayerPlan(
         input=grids,
         output=_tensor(stats[name], estimator),
-        weight_scales=_numbers(scales),
-        smoothing=() if smoothing is None else _numbers(smoothing),
-        bias_correction=() if correction is None else _numbers(correction),
+        weight_scales=numbers_of(scales),
+        smoothing=() if smoothing is None else numbers_of(smoothing),
+        bias_correction=() if correction is None else numbers_of(correction),
     )
 
 
@@ -99,5 +99,6 @@ def _tensor(stats: PointStatistics, estimator: Estimator) -> TensorPlan:
     )
 
 
-def _numbers(array: NDArray[np.floating]) -> tuple[float, ...]:
+def numbers_of(array: NDArray[np.floating]) -> tuple[float, ...]:
+    """An array as a plan holds it: each number in the fewest digits that name its float32."""
     return tuple(as_float32(float(x)) for x in array)

@@ -88,7 +88,8 @@ class _Inserter:
         """Puts what a node returns on a grid; everybody who read it reads the grid's numbers."""
         value = node.outputs[0]
         readers = [(use.node, use.idx) for use in value.uses()]
-        result = self._pair(value, grid, name_of(value), after=node)
+        result, pair = self._pair(value, grid, name_of(value), f"{name_of(value)}.dequantized")
+        self._graph.insert_after(node, pair)
         for reader, index in readers:
             reader.replace_input_with(index, result)
         outputs = self._graph.outputs
@@ -109,8 +110,7 @@ class _Inserter:
         column = scales.reshape(1, -1, *[1] * (len(shape_of(source)) - 2))
         if below.domain == DOMAIN and below.op_type in ("Grn", "GrnL2"):
             for index in (1, 2):  # x * (base + gamma * N): both carry the division
-                constant = below.inputs[index]
-                self._replace(below, index, f"{constant.name}", array_of(constant) / column)  # type: ignore[union-attr]
+                self._replace(below, index, array_of(below.inputs[index]) / column)
         else:
             factor = self._constant(f"{name}.smoothing", (1.0 / column).astype(np.float32))
             write = Writer()
@@ -129,20 +129,21 @@ class _Inserter:
         """Puts the weights into int8; their scales, some of which the pairs may have made coarser."""
         quantized = quantize_weight(weight, scales, pairs, of_picture=reads_picture(node))
         old = node.inputs[1]
-        name = "" if old is None else str(old.name)
+        name = name_of(old)
         values = self._constant(f"{name}.int8", quantized.values)
         scale = self._constant(f"{name}.scale", quantized.scales)
         write = Writer()
         result = write.op(DEQUANTIZE, [values, scale], {"axis": 0}, name=f"{name}.dequantized", shape=weight.shape)
         self._graph.insert_before(node, write.nodes)
         node.replace_input_with(1, result)
-        self._drop(old)
+        if old is not None and not old.uses():
+            del self._graph.initializers[name]
         return quantized.scales
 
     def _correct(self, node: ir.Node, added: NDArray[np.float32]) -> None:
         """Adds the plan's correction to the bias, which is made where there was none."""
         if len(node.inputs) > 2 and node.inputs[2] is not None:
-            self._replace(node, 2, str(node.inputs[2].name), array_of(node.inputs[2]) + added)
+            self._replace(node, 2, array_of(node.inputs[2]) + added)
             return
         name = name_of(node.inputs[1]).removesuffix(".weight.dequantized")
         node.resize_inputs(3)
@@ -151,43 +152,32 @@ class _Inserter:
     def _input(self, node: ir.Node, grid: Grid) -> None:
         """Quantizes what a layer reads; a picture's bytes stay as they are."""
         source = node.inputs[0]
-        if source is None:
-            raise EdgecvxError(f"{name_of(node.outputs[0])} reads nothing")
         if producer(source, "Cast") is not None:
             grid = BYTES
-        result = self._pair(source, grid, f"{name_of(node.outputs[0])}.input", before=node)
+        name = f"{name_of(node.outputs[0])}.input"
+        result, pair = self._pair(source, grid, name, name)
+        self._graph.insert_before(node, pair)
         node.replace_input_with(0, result)
 
-    def _pair(
-        self, source: ir.Value, grid: Grid, name: str, *, before: ir.Node | None = None, after: ir.Node | None = None
-    ) -> ir.Value:
-        """A QuantizeLinear and a DequantizeLinear, before a layer or after it; returns what the second gives."""
+    def _pair(self, source: ir.Value | None, grid: Grid, name: str, result: str) -> tuple[ir.Value, list[ir.Node]]:
+        """A QuantizeLinear and a DequantizeLinear: what the second gives, called ``result``, and the two."""
         scale = self._constant(f"{name}.scale", np.asarray(grid.scale, np.float32))
         zero_point = self._constant(f"{name}.zero_point", np.asarray(grid.zero_point, np.int8))
         shape, write = shape_of(source), Writer()
         integers = write.op(
             QUANTIZE, [source, scale, zero_point], name=f"{name}.int8", shape=shape, dtype=ir.DataType.INT8
         )
-        own = name if before is not None else f"{name}.dequantized"
-        result = write.op(DEQUANTIZE, [integers, scale, zero_point], name=own, shape=shape)
-        if before is not None:
-            self._graph.insert_before(before, write.nodes)
-        elif after is not None:
-            self._graph.insert_after(after, write.nodes)
-        return result
+        return write.op(DEQUANTIZE, [integers, scale, zero_point], name=result, shape=shape), write.nodes
 
     def _constant(self, name: str, array: NDArray[np.generic]) -> ir.Value:
         self._graph.initializers[name] = value = new_constant(name, array)
         return value
 
-    def _replace(self, node: ir.Node, index: int, name: str, array: NDArray[np.floating]) -> None:
+    def _replace(self, node: ir.Node, index: int, array: NDArray[np.floating]) -> None:
         """Another content for a constant of one node."""
-        self._drop(node.inputs[index], still_read=True)
+        name = name_of(node.inputs[index])
+        del self._graph.initializers[name]
         node.replace_input_with(index, self._constant(name, np.asarray(array, np.float32)))
-
-    def _drop(self, value: ir.Value | None, *, still_read: bool = False) -> None:
-        if value is not None and value.name is not None and (still_read or not value.uses()):
-            del self._graph.initializers[value.name]
 
 
 def _vector(numbers: tuple[float, ...], length: int, what: str) -> NDArray[np.float32]:

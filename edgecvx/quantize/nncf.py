@@ -26,7 +26,7 @@ from edgecvx.errors import EdgecvxError, missing_package
 from edgecvx.graph.grids import Grid, as_float32, grid_of_range, room_for_bias
 from edgecvx.graph.qdq import DEQUANTIZE
 from edgecvx.graph.values import LAYERS, constant_of, for_one_picture, is_constant, name_of, producer, reads_picture
-from edgecvx.quantize.decide import Decisions, decide
+from edgecvx.quantize.decide import Decisions, decide, numbers_of
 from edgecvx.quantize.observed import Statistics
 from edgecvx.quantize.plan import LayerPlan, TensorPlan
 
@@ -117,7 +117,7 @@ class _Constants:
         shift = 128 if zero_point.dtype == np.uint8 else 0
         return Grid(scale=as_float32(float(scale.item())), zero_point=int(zero_point.item()) - shift)
 
-    def weight_scales(self, layer: str) -> tuple[float, ...]:
+    def weight_scales(self, layer: str) -> NDArray[np.float32]:
         """One per output channel.
 
         Raises:
@@ -126,8 +126,8 @@ class _Constants:
         node = producer(self._layers[layer].inputs[1], DEQUANTIZE)
         if node is None or not is_constant(node.inputs[0]):
             raise EdgecvxError(f"NNCF left the weights of {layer!r} in float")
-        scales = np.broadcast_to(constant_of(node.inputs[1]), (constant_of(node.inputs[0]).shape[0],))
-        return tuple(as_float32(float(scale)) for scale in scales)
+        scales = constant_of(node.inputs[1]).astype(np.float32)
+        return np.broadcast_to(scales, constant_of(node.inputs[0]).shape[:1])
 
     def bias(self, layer: str) -> NDArray[np.float64] | None:
         """A layer's bias; None where there is none."""
@@ -139,14 +139,14 @@ def _layer(name: str, seen: LayerPlan, before: _Constants, after: _Constants) ->
     grid, old, new = after.grid(name), before.bias(name), after.bias(name)
     correction = np.zeros(0) if new is None else new - (0.0 if old is None else old)
     tensor = seen.input if grid is None else _tensor(seen.input, grid)
-    scales = np.asarray(after.weight_scales(name), np.float32)
+    scales = after.weight_scales(name)
     if new is not None:
         scales = room_for_bias(scales, new, min(tensor.asymmetric.scale, tensor.symmetric.scale))
     return LayerPlan(
         input=tensor,
         output=seen.output,
-        weight_scales=tuple(as_float32(float(scale)) for scale in scales),
-        bias_correction=tuple(as_float32(float(x)) for x in correction) if correction.any() else (),
+        weight_scales=numbers_of(scales),
+        bias_correction=numbers_of(correction) if correction.any() else (),
     )
 
 

@@ -27,7 +27,6 @@ class HalfStatistics:
     """The smallest value of each channel, ``[C]``."""
     high: Floats
     mean: Floats
-    mean_square: Floats
     rows: NDArray[np.float32]
     """Pixels drawn evenly from all pictures, ``[N, C]``: all channels of a pixel together, as a 1x1 layer sees them."""
 
@@ -53,12 +52,6 @@ class PointStatistics:
     def mean(self) -> Floats:
         """The mean of each channel."""
         return np.average([half.mean for half in self.halves], axis=0, weights=[h.pictures for h in self.halves])
-
-    @property
-    def mean_square(self) -> Floats:
-        """The mean of the squares of each channel."""
-        weights = [half.pictures for half in self.halves]
-        return np.average([half.mean_square for half in self.halves], axis=0, weights=weights)
 
     @property
     def rows(self) -> NDArray[np.float32]:

@@ -56,7 +56,6 @@ def smoothed(stats: PointStatistics, scales: Floats) -> PointStatistics:
             low=half.low / scales,
             high=half.high / scales,
             mean=half.mean / scales,
-            mean_square=half.mean_square / scales**2,
             rows=(half.rows / scales).astype(np.float32),
         )
         for half in stats.halves

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import onnx_ir as ir
@@ -38,47 +39,35 @@ class GraphSource:
     """Where the graph's scales are from; None where it has none, or finds them at run time."""
 
 
+@dataclass(frozen=True)
 class GraphSources:
     """The canonical graph, or its quantized form under a target's scheme; targets of one scheme share it."""
 
-    def __init__(
-        self,
-        graph: ir.Model,
-        preprocess: PreprocessSpec,
-        pictures: Array,
-        expected: Sequence[Array],
-        planned: Planned | None,
-    ) -> None:
-        """Takes what all targets share.
-
-        Args:
-            graph: The canonical graph.
-            preprocess: How pictures are prepared for it.
-            pictures: The probe pictures, as bytes.
-            expected: FP32 PyTorch's outputs for them.
-            planned: The plan, for static INT8.
-        """
-        self._graph, self._preprocess, self._pictures = graph, preprocess, pictures
-        self._expected, self._planned = expected, planned
-        self._made: dict[Scheme | None, GraphSource] = {
-            None: GraphSource(graph=graph, expected=expected, against="fp32")
-        }
-        self._exact: Sequence[Array] | None = None
+    graph: ir.Model
+    """The canonical graph."""
+    preprocess: PreprocessSpec
+    """How pictures are prepared for it."""
+    pictures: Array
+    """The probe pictures, as bytes."""
+    expected: Sequence[Array]
+    """FP32 PyTorch's outputs for them."""
+    planned: Planned | None
+    """The plan, for static INT8."""
+    made: dict[Scheme | None, GraphSource] = field(default_factory=dict)
 
     def of(self, scheme: Scheme | None) -> GraphSource:
         """The source for targets of a scheme; None for files of floats."""
-        if scheme is not None and scheme not in self._made:
-            self._made[scheme] = self._quantized(scheme)
-        return self._made[scheme]
+        if scheme not in self.made:
+            self.made[scheme] = self._source(scheme)
+        return self.made[scheme]
 
-    def _quantized(self, scheme: Scheme) -> GraphSource:
-        planned = self._planned
-        if planned is None:  # scales found at run time: nothing but the file itself computes them
-            return GraphSource(graph=insert(self._graph, scheme, None), expected=self._expected, against="fp32")
-        graph = insert(self._graph, scheme, planned.plan)
-        probes = as_input(self._pictures, self._preprocess, spec_of(graph.graph.inputs[0]))
-        if self._exact is None:
-            self._exact = execute(self._graph, planned.kept) if planned.kept else ()
+    def _source(self, scheme: Scheme | None) -> GraphSource:
+        planned = self.planned
+        if scheme is None or planned is None:  # scales found at run time: nothing but the file itself computes them
+            graph = self.graph if scheme is None else insert(self.graph, scheme, None)
+            return GraphSource(graph=graph, expected=self.expected, against="fp32")
+        graph = insert(self.graph, scheme, planned.plan)
+        probes = as_input(self.pictures, self.preprocess, spec_of(graph.graph.inputs[0]))
         return GraphSource(
             graph=graph,
             expected=execute(graph, list(probes)),
@@ -87,3 +76,8 @@ class GraphSources:
             exact=self._exact,
             plan=planned.plan,
         )
+
+    @functools.cached_property
+    def _exact(self) -> Sequence[Array]:
+        """FP32's outputs for the calibration pictures that were kept."""
+        return execute(self.graph, self.planned.kept) if self.planned and self.planned.kept else ()

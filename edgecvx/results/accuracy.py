@@ -12,10 +12,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from edgecvx.errors import EdgecvxError
-from edgecvx.results.texts import writable
+from edgecvx.results.texts import read_result, writable
 from edgecvx.runtimes.proof import Recheck
-from edgecvx.spec import PreprocessSpec, Task, WeightsSource, from_json, to_json
+from edgecvx.spec import PreprocessSpec, Task, WeightsSource, to_json
 
 SCHEMA_VERSION = 1
 
@@ -355,8 +354,4 @@ def read_json(text: str) -> Validation:
     Raises:
         EdgecvxError: The text is something else.
     """
-    try:
-        data = json.loads(text)
-    except (json.JSONDecodeError, RecursionError) as error:
-        raise EdgecvxError(f"this is not the JSON of a validation ({error})") from error
-    return from_json(Validation, data, where="validation")
+    return read_result(Validation, text, "validation", SCHEMA_VERSION)

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
+from typing import TypeVar
+
+from edgecvx.errors import EdgecvxError
+from edgecvx.spec import from_json
+
+T = TypeVar("T")
 
 
 def shorten(content: str, most: int) -> str:
@@ -23,3 +30,27 @@ def literal(text: str) -> str:
 def writable(text: str) -> str:
     """Without what cannot be written as UTF-8: a name may hold half a surrogate pair, which is no character."""
     return text.encode("utf-8", "backslashreplace").decode()
+
+
+def read_result(cls: type[T], text: str, what: str, version: int) -> T:
+    """The result that was written as JSON.
+
+    Args:
+        cls: Its class.
+        text: The JSON.
+        what: What such a result is called.
+        version: Of its schema, that this edgecvx writes.
+
+    Raises:
+        EdgecvxError: The text is something else.
+    """
+    try:
+        data = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise EdgecvxError(f"this is not the JSON of a {what} ({error})") from error
+    found = data.get("schema_version") if isinstance(data, dict) else None
+    if found != version:
+        raise EdgecvxError(
+            f"this is a {what} of version {found!r}, this edgecvx reads version {version}: measure again"
+        )
+    return from_json(cls, data, where=what)

@@ -16,11 +16,12 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from edgecvx.accuracy.inputpath import InputPath, normalized
+from edgecvx.accuracy.inputpath import InputPath
 from edgecvx.accuracy.reference import Reference, rebuild
 from edgecvx.accuracy.validate import validate
 from edgecvx.data import demo
 from edgecvx.data.dataset import open_data
+from edgecvx.data.preprocess import normalize
 from edgecvx.results.accuracy import ArtifactOutcome
 from edgecvx.spec import IMAGENET_MEAN, IMAGENET_STD, Task, from_json, to_json
 
@@ -116,7 +117,7 @@ def test_corrupted_weights_are_never_taken_for_a_mistake_of_the_input(small_clas
     samples = open_data("demo", num_classes=0, limit=16).samples
     spec = reference.preprocess
     examined = InputPath(reference, samples)
-    x = torch.from_numpy(normalized(np.stack([s.pixels(spec) for s in samples]), spec).transpose(0, 3, 1, 2).copy())
+    x = torch.from_numpy(normalize(np.stack([s.pixels(spec) for s in samples]), spec).transpose(0, 3, 1, 2).copy())
     early = [name for name, _ in loaded.module.named_parameters() if name.startswith(("stem", "stages.0"))]
     draw = torch.Generator().manual_seed(0)
     for name in early:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from edgecvx.data.folder import list_pictures
+from edgecvx.data.folder import list_pictures, reasons_of
 from edgecvx.errors import EdgecvxError
 
 
@@ -76,8 +76,8 @@ def test_everything_left_out_is_named_and_counted(tmp_path: Path) -> None:
     assert reasons["pipe.png"] == "not a file"
     assert {reasons[n] for n in ("dangling.png", "a.png", "b.png")} == {"a link that leads nowhere"}
     assert reasons[".DS_Store"] == "hidden"
-    assert sum(listing.reasons().values()) == len(listing.skipped) == 11
-    assert next(iter(listing.reasons().values())) == 3  # the most frequent first
+    assert sum(reasons_of(listing.skipped).values()) == len(listing.skipped) == 11
+    assert next(iter(reasons_of(listing.skipped).values())) == 3  # the most frequent first
 
 
 def test_a_folder_that_may_not_be_read_costs_only_its_own_pictures(

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import scripted
 from PIL import Image
+from schema import benchmark_schema
 from support import ROOT
 
 from edgecvx.errors import ArtifactError, DeviceError, EdgecvxError, UsageError
@@ -24,7 +25,6 @@ from edgecvx.latency.gates import judge
 from edgecvx.latency.warnings import warnings_of
 from edgecvx.manifest import manifest_path, read_manifest
 from edgecvx.results.latency import Benchmark, GateResult, ToolTimings
-from edgecvx.results.schema import benchmark_schema
 
 if TYPE_CHECKING:
     from small_classifier import Exported
@@ -447,7 +447,7 @@ def test_other_json_is_refused(text: str, why: str) -> None:
 
 
 def test_the_schema_that_ships_is_the_one_of_the_code() -> None:
-    """``python -m edgecvx.results.schema`` writes it anew."""
+    """``python tools/schema.py`` writes it anew."""
     assert (ASSETS / SCHEMA_FILE).read_text(encoding="utf-8") == benchmark_schema()
 
 

@@ -20,6 +20,5 @@ def _half(rows: NDArray[np.float32]) -> HalfStatistics:
         low=exact.min(axis=0),
         high=exact.max(axis=0),
         mean=exact.mean(axis=0),
-        mean_square=np.square(exact).mean(axis=0),
         rows=rows,
     )

@@ -16,6 +16,7 @@ is held in memory at a time.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import statistics
 import tempfile
@@ -33,7 +34,7 @@ from edgecvx.accuracy.runtime_used import runtime_used
 from edgecvx.board.batches import batches
 from edgecvx.data.preprocess import PictureSource, prepare_batch
 from edgecvx.errors import ArtifactError, EdgecvxError, UsageError
-from edgecvx.export.base import Format, load_attribute
+from edgecvx.export.base import load_attribute
 from edgecvx.export.formats import get_format
 from edgecvx.files import verify_files
 from edgecvx.manifest import Manifest, locate, read_manifest
@@ -108,8 +109,7 @@ def per_layer(
     chosen = list(sources) or _drawn(pictures, manifest)
     checkpoints = [checkpoint] if isinstance(checkpoint, Path) else list(checkpoint or ())
     reference = canonical_reference(manifest, checkpoints, threads=threads)
-    format = get_format(manifest.format)
-    inner: Mapping[str, str] = load_attribute(format.inner_tensors)(path)
+    inner: Mapping[str, str] = load_attribute(get_format(manifest.format).inner_tensors)(path)
     own = {canonical: name for canonical, name in inner.items() if not _rescaled(manifest, canonical)}
     shown = [_marked_int8(tensor, manifest) for tensor in reference.tensors if tensor.name in own]
     if not shown:
@@ -118,7 +118,6 @@ def per_layer(
     compared = _Comparison(
         path=path,
         manifest=manifest,
-        format=format,
         own=own,
         reference=reference,
         pictures=chosen,
@@ -277,7 +276,6 @@ class _Comparison:
 
     path: Path
     manifest: Manifest
-    format: Format
     own: Mapping[str, str]
     """Canonical names of the tensors the artifact can show, and what it calls them."""
     reference: CanonicalReference
@@ -293,18 +291,16 @@ class _Comparison:
         canonical = {own[name]: name for name in (*given, *names)}
         values, steps = reference.values(names), reference.steps(names, given)
         with tempfile.TemporaryDirectory(prefix="edgecvx-debug-") as folder:
-            debug_build = load_attribute(self.format.expose)(self.path, exposed)
+            debug_build = load_attribute(get_format(manifest.format).expose)(self.path, exposed)
             opened = _write(Path(folder), self.path.stem, debug_build)
             session = open_session(runtime_used(manifest), opened, threads=self.threads, options=self.options)
-            try:
+            with contextlib.closing(session):
                 for batch, kept in batches(self.pictures, manifest.input.shape[0]):
                     seen = self._seen(session, batch, canonical)
                     fed = {reference.input.name: prepare_batch(batch, manifest.model.preprocess, reference.input)}
                     expected, born = values.run(fed), steps.run(fed | seen)
                     for name in names:
                         scores[name].add(*(part[name][:kept] for part in (seen, expected, born)))
-            finally:
-                session.close()
 
     def _seen(self, session: Session, batch: Sequence[PictureSource], canonical: Mapping[str, str]) -> dict[str, Array]:
         """The artifact's tensors, by canonical name and in canonical form."""

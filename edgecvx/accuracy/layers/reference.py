@@ -13,7 +13,7 @@ in ONNX Runtime, without its optimizations. Two questions are asked of it:
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,11 +24,12 @@ from numpy.typing import NDArray
 from edgecvx.accuracy.reference import rebuild
 from edgecvx.export.onnx.expose import with_outputs
 from edgecvx.graph.run import Execution
+from edgecvx.graph.values import is_constant, name_of, shape_of, spec_of
 from edgecvx.manifest import Manifest
-from edgecvx.spec import TensorSpec
 
 if TYPE_CHECKING:
     import onnx
+    import onnx_ir as ir
 
 Array = NDArray[Any]
 
@@ -56,35 +57,29 @@ class CanonicalReference:
     """The canonical graph of an artifact, ready to run.
 
     Args:
-        model: The canonical graph, made with the artifact's own folds, batch and input kind.
+        graph: The canonical graph, made with the artifact's own folds, batch and input kind.
         threads: How many threads it may use.
     """
 
-    def __init__(self, model: onnx.ModelProto, threads: int = 1) -> None:
-        self._model, self._threads = model, threads
-        constants = {tensor.name for tensor in model.graph.initializer}
-        self._shapes = {info.name: _shape(info) for info in (*model.graph.value_info, *model.graph.output)}
+    def __init__(self, graph: ir.Model, threads: int = 1) -> None:
+        import onnx_ir as ir
+
+        self._model, self._threads = ir.to_proto(graph), threads
+        self._constants = set(graph.graph.initializers)
+        self._shapes = {name_of(value): shape_of(value) for node in graph.graph for value in node.outputs}
         self.tensors = tuple(
             Tensor(
-                name=node.output[0],
-                kind=_kind(node, constants),
-                parents=tuple(name for name in node.input if name and name not in constants),
-                shape=self._shapes[node.output[0]],
+                name=name_of(node.outputs[0]),
+                kind=_kind(node),
+                parents=tuple(name_of(v) for v in node.inputs if v is not None and not is_constant(v)),
+                shape=shape_of(node.outputs[0]),
             )
-            for node in model.graph.node
+            for node in graph.graph
             if node.op_type != "Cast"
         )
         """In the order of the network. The door for bytes is not among them: a file may shift bytes there."""
-        self._constants = constants
-
-    @property
-    def input(self) -> TensorSpec:
+        self.input = spec_of(graph.graph.inputs[0])
         """What the graph takes."""
-        (image,) = self._model.graph.input
-        import onnx
-
-        is_bytes = image.type.tensor_type.elem_type == onnx.TensorProto.UINT8
-        return TensorSpec(name=image.name, shape=_shape(image), dtype="uint8" if is_bytes else "float32", layout="NCHW")
 
     def shape(self, name: str) -> tuple[int, ...]:
         """The shape of a tensor, batch included."""
@@ -160,8 +155,6 @@ def canonical_reference(
     Raises:
         CheckpointError: The weights are missing, or are not those the artifact was made from.
     """
-    import onnx_ir as ir
-
     from edgecvx.graph.network import UINT8_FOLD, canonical_graph
 
     graph, _ = canonical_graph(
@@ -172,18 +165,13 @@ def canonical_reference(
         input_kind=manifest.input_kind,
         folds=[fold for fold in manifest.folds if fold != UINT8_FOLD],
     )
-    return CanonicalReference(ir.to_proto(graph), threads)
+    return CanonicalReference(graph, threads)
 
 
-def _kind(node: onnx.NodeProto, constants: Collection[str]) -> str:
+def _kind(node: ir.Node) -> str:
     if node.op_type == "Conv":
-        attributes = {a.name: a for a in node.attribute}
-        kernel = "x".join(str(k) for k in attributes["kernel_shape"].ints)
-        return f"{'depthwise' if attributes['group'].i > 1 else 'conv'} {kernel}"
-    if node.op_type in ("Mul", "Add") and any(name in constants for name in node.input):
+        kernel = "x".join(map(str, node.attributes["kernel_shape"].as_ints()))
+        return f"{'depthwise' if node.attributes['group'].as_int() > 1 else 'conv'} {kernel}"
+    if node.op_type in ("Mul", "Add") and any(map(is_constant, node.inputs)):
         return {"Mul": "scale", "Add": "shift"}[node.op_type]
-    return str(node.op_type)
-
-
-def _shape(info: onnx.ValueInfoProto) -> tuple[int, ...]:
-    return tuple(int(d.dim_value) for d in info.type.tensor_type.shape.dim)
+    return node.op_type

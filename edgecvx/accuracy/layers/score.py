@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecvx.accuracy.layers.reference import Tensor
+from edgecvx.proof.metrics import sqnr_db
 from edgecvx.results.accuracy import LayerError
 
 Array = NDArray[Any]
@@ -81,8 +82,5 @@ class Score:
 
 def _sqnr(signal: float, noise: float) -> float | None:
     """In decibels; None where there is no noise at all."""
-    if noise == 0.0:
-        return None
-    if signal == 0.0:
-        return -LIMIT_DB
-    return float(np.clip(10 * np.log10(signal / noise), -LIMIT_DB, LIMIT_DB))
+    decibels = sqnr_db(signal, noise)
+    return None if decibels is None else min(max(decibels, -LIMIT_DB), LIMIT_DB)

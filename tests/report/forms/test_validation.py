@@ -18,6 +18,7 @@ import validation_sample as sample
 from pages import Tags
 from PIL import Image
 from rich.console import Console
+from schema import validation_schema
 
 from edgecvx.accuracy.thumbnails import SIDE, thumbnails
 from edgecvx.data.demo import write_folder
@@ -27,7 +28,6 @@ from edgecvx.report.forms import markdown, page, terminal
 from edgecvx.report.join import join
 from edgecvx.results import figures
 from edgecvx.results.accuracy import Interval, SkippedPicture, Validation, as_json, read_json
-from edgecvx.results.schema import validation_schema
 from edgecvx.spec import to_json
 
 HOSTILE = [
@@ -116,7 +116,7 @@ def test_what_is_no_validation_is_refused(text: str) -> None:
 
 
 def test_the_schema_that_ships_is_the_one_of_the_code() -> None:
-    """``python -m edgecvx.results.schema`` writes it anew."""
+    """``python tools/schema.py`` writes it anew."""
     ships = resources.files("edgecvx") / "assets" / "validation.schema.json"
     assert ships.read_text(encoding="utf-8") == validation_schema()
 

@@ -1,7 +1,7 @@
 """The JSON schema of a value made of the package's dataclasses, with their own documentation in it.
 
-The files that ship (``assets/*.schema.json``) are written by this module and compared with it by a test, so they can be
-read and linked to, and cannot fall behind: ``python -m edgecvx.results.schema`` writes them anew.
+The files that ship (``edgecvx/assets/*.schema.json``) are written by this program and compared with it by a test, so
+they can be read and linked to, and cannot fall behind: ``python tools/schema.py`` writes them anew.
 """
 
 from __future__ import annotations
@@ -110,6 +110,6 @@ def _field_docs(cls: type) -> dict[str, str]:
 
 
 if __name__ == "__main__":
-    assets = Path(__file__).resolve().parents[1] / "assets"
+    assets = Path(__file__).resolve().parents[1] / "edgecvx" / "assets"
     (assets / "validation.schema.json").write_text(validation_schema(), encoding="utf-8")
     (assets / "benchmark.schema.json").write_text(benchmark_schema(), encoding="utf-8")
