@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from edgecvx.errors import UsageError
 from edgecvx.graph.half import is_added, to_half
 from edgecvx.graph.qdq import QUANTIZE, weight_of
-from edgecvx.graph.values import array_of, check_taps, name_of, number, shape_of
+from edgecvx.graph.values import array_of, check_taps, is_constant, name_of, number, readers, shape_of
 from edgecvx.graph.writer import IR_VERSION, OPSET, Writer, check_onnx
 
 FLOAT, HALF = ir.DataType.FLOAT, ir.DataType.FLOAT16
@@ -105,6 +105,23 @@ class Form(abc.ABC):
 
     def _epsilon(self, mean: str, epsilon: float) -> ir.Value:
         return self._write.constant(f"{mean.removesuffix('.mean')}.epsilon", np.array(epsilon, np.float32))
+
+    def _affine(self, norm: ir.Node) -> tuple[ir.Value, ir.Value | None, ir.Value | None]:
+        """The scale and the bias that follow a norm and nothing else, as vectors, and the last value of the three.
+
+        None where a norm has none, or an output shows what is between.
+        """
+        last, found = norm.outputs[0], list[ir.Value | None]()
+        for op_type in ("Mul", "Add"):
+            read_by = readers(last)
+            after = read_by[0] if len(read_by) == 1 and name_of(last) not in self._shown else None
+            if after is None or after.op_type != op_type or not is_constant(after.inputs[1]):
+                found.append(None)
+                continue
+            found.append(self._vector(after.inputs[1]))
+            last = after.outputs[0]
+            self._absorbed.add(name_of(last))
+        return last, found[0], found[1]
 
     def _parameter(self, value: ir.Value | None) -> ir.Value:
         return self._constant(name_of(value), array_of(value), added=is_added(value))

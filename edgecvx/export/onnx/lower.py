@@ -10,14 +10,13 @@ from typing import Literal, get_args
 import onnx_ir as ir
 
 from edgecvx.errors import ExportError, one_of
-from edgecvx.export.base import Lowered
+from edgecvx.export.base import Lowered, Options
 from edgecvx.export.onnx.int8 import IntegerRowForm
 from edgecvx.export.onnx.plain import plain_form
 from edgecvx.export.onnx.rows import RowForm
 from edgecvx.graph.qdq import is_quantized
 from edgecvx.graph.values import spec_of
 from edgecvx.graph.writer import serialized
-from edgecvx.spec import Precision
 
 KEPT_FLOAT = {
     "LayerNormalization": "mean and deviation: squares of activations overflow float16, and epsilon 1e-6 is zero in it",
@@ -33,12 +32,9 @@ other tools that read ONNX expect."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OnnxOptions:
+class OnnxOptions(Options):
     """How to write an ONNX file."""
 
-    precision: Precision = Precision.FP32
-    taps: tuple[str, ...] = ()
-    """Canonical values to return too, after the task's outputs."""
     form: Form = "rows"
 
     def __post_init__(self) -> None:

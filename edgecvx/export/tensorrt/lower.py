@@ -10,31 +10,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import ClassVar
 
 import numpy as np
 import onnx_ir as ir
-from numpy.typing import NDArray
 
 from edgecvx.errors import ExportError
-from edgecvx.export.base import Lowered
+from edgecvx.export.base import Lowered, Options
 from edgecvx.export.onnx.form import FLOAT, Form
 from edgecvx.export.tensorrt.rules import hold
 from edgecvx.graph.canonical import DOMAIN
 from edgecvx.graph.qdq import QUANTIZE, is_quantized
-from edgecvx.graph.values import (
-    affine_after,
-    array_of,
-    attributes_of,
-    constant_of,
-    is_constant,
-    name_of,
-    number,
-    shape_of,
-    spec_of,
-)
+from edgecvx.graph.values import array_of, attributes_of, constant_of, is_constant, name_of, number, shape_of, spec_of
 from edgecvx.graph.writer import Attributes, serialized
 from edgecvx.spec import Precision
 
@@ -68,16 +56,7 @@ WHY_FLOAT: Mapping[str, str] = MappingProxyType(
 """What an INT8 file computes in floats, and why."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TensorRTOptions:
-    """How to write a file for TensorRT."""
-
-    precision: Precision = Precision.FP32
-    taps: tuple[str, ...] = ()
-    """Canonical values to return too, after the task's outputs."""
-
-
-def lower(graph: ir.Model, options: TensorRTOptions) -> Lowered:
+def lower(graph: ir.Model, options: Options) -> Lowered:
     """Writes a canonical graph, or a quantized one, as an ONNX file for TensorRT.
 
     The input is float32 (or uint8), outputs are float32, in every precision.
@@ -173,14 +152,11 @@ class TensorRTForm(Form):
 
         Scale and bias are always written: TensorRT's layer has both.
         """
-        mul, add = affine_after(node, self._shown)
-        last = add or mul or node
-        self._absorbed |= {name_of(n.outputs[0]) for n in (mul, add) if n is not None}
-        x, value = self._value(node.inputs[0]), last.outputs[0]
+        value, scale, bias = self._affine(node)
         name, channels = name_of(value), shape_of(value)[1]
-        x = self._transpose(x, [0, 2, 3, 1], f"{name}.nhwc")
-        scale = self._affine(mul, f"ones.{channels}", np.ones(channels, np.float32))
-        bias = self._affine(add, f"zeros.{channels}", np.zeros(channels, np.float32))
+        x = self._transpose(self._value(node.inputs[0]), [0, 2, 3, 1], f"{name}.nhwc")
+        scale = scale or self._constant(f"ones.{channels}", np.ones(channels))
+        bias = bias or self._constant(f"zeros.{channels}", np.zeros(channels))
         # stash_type 1: mean and deviation in float32, whatever type the tensor has.
         attributes: Attributes = {"axis": -1, "epsilon": number(node, "epsilon"), "stash_type": 1}
         y = self._write.op(
@@ -188,11 +164,6 @@ class TensorRTForm(Form):
         )
         self._op("Transpose", [y], {"perm": [0, 3, 1, 2]}, value)
         self._passes["layer-normalization"] = None
-
-    def _affine(self, node: ir.Node | None, absent: str, usual: NDArray[np.float32]) -> ir.Value:
-        if node is None:
-            return self._constant(absent, usual)
-        return self._vector(node.inputs[1])
 
     def grn(self, node: ir.Node) -> None:
         """``x * (base + gamma * N)``, whose factor is computed in float32 in every file.

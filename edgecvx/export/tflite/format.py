@@ -12,11 +12,7 @@ FORMAT = Format(
     kind="tflite",
     suffixes=(".tflite",),
     runtime="tflite",
-    lower="edgecvx.export.tflite.lower:lower",
     options="edgecvx.export.tflite.lower:TFLiteOptions",
-    read_ops="edgecvx.export.tflite.reader:read_ops",
-    inner_tensors="edgecvx.export.tflite.expose:inner_tensors",
-    expose="edgecvx.export.tflite.expose:expose",
     extra="tflite",
     schemes={
         # TFLite's int8 kernels return int8; the classifier finds its scale at run time and returns floats. Depthwise

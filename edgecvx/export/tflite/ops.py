@@ -12,7 +12,7 @@ import onnx_ir as ir
 
 from edgecvx.errors import ExportError
 from edgecvx.export.tflite.convolutions import conv, gemm
-from edgecvx.export.tflite.emitter import Emitter, int8_input, int8_output, is_int8
+from edgecvx.export.tflite.emitter import Emitter, int8_of
 from edgecvx.graph.canonical import DOMAIN
 from edgecvx.graph.grids import BYTES
 from edgecvx.graph.qdq import DEQUANTIZE, QUANTIZE, grid_of
@@ -60,9 +60,8 @@ def _gelu(e: Emitter, node: ir.Node) -> None:
     """
     options = e.writer.schema.GeluOptionsT()
     options.approximate = node.attributes["approximate"].as_string() == "tanh"
-    if is_int8(node):
-        grid, out = int8_output(node)
-        e.compute("GELU", [e.read(int8_input(node))], e.define(out, grid), options, version=2)
+    if (int8 := int8_of(node)) is not None:
+        e.compute("GELU", [e.read(int8.source)], e.define(int8.out, int8.out_grid), options, version=2)
         e.note("int8-gelu")
         return
     e.compute("GELU", [e.read(node.inputs[0])], e.define(node.outputs[0]), options)
