@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import ClassVar
 
 import numpy as np
@@ -11,10 +12,11 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from edgecvx.errors import UsageError
+from edgecvx.export.base import Lowered
 from edgecvx.graph.half import is_added, to_half
 from edgecvx.graph.qdq import QUANTIZE, weight_of
-from edgecvx.graph.values import array_of, check_taps, is_constant, name_of, number, readers, shape_of
-from edgecvx.graph.writer import IR_VERSION, OPSET, Writer, check_onnx
+from edgecvx.graph.values import array_of, check_taps, is_constant, name_of, number, readers, shape_of, spec_of
+from edgecvx.graph.writer import IR_VERSION, OPSET, Writer, check_onnx, serialized
 
 FLOAT, HALF = ir.DataType.FLOAT, ir.DataType.FLOAT16
 
@@ -134,3 +136,20 @@ class Form(abc.ABC):
         """A constant in the form's own type."""
         floats = to_half(name, array, added=added) if self._type is HALF else array.astype(np.float32)
         return self._write.constant(name, floats)
+
+
+def lowered(
+    model: ir.Model,
+    passes: tuple[str, ...],
+    kept_float: Mapping[str, str] = MappingProxyType({}),
+    *,
+    suffix: str = ".onnx",
+) -> Lowered:
+    """The artifact of a model that is finished: its input and outputs are those of the file."""
+    return Lowered(
+        files={suffix: serialized(model)},
+        inputs=tuple(map(spec_of, model.graph.inputs)),
+        outputs=tuple(map(spec_of, model.graph.outputs)),
+        passes=passes,
+        kept_float=kept_float,
+    )

@@ -51,13 +51,10 @@ class IntegerRowForm(RowForm):
     """Writes a quantized graph in rows; ``kept_float`` tells what stays float, and why."""
 
     def __init__(self, quantized: ir.Model, *, taps: Sequence[str] = ()) -> None:
-        self.kept_float: dict[str, str] = {}
+        self.kept_float = {n.op_type: WHY_FLOAT[n.op_type] for n in quantized.graph if n.op_type in WHY_FLOAT}
         self._names: dict[str, str] = {}
         """Of dequantized values that stand for the one before the rounding, which no integer kernel shows."""
         self._vectors: dict[str, ir.Value] = {}
-        for node in quantized.graph:
-            if node.op_type in WHY_FLOAT:
-                self.kept_float[node.op_type] = WHY_FLOAT[node.op_type]
         super().__init__(quantized, taps=taps)
 
     # The rules that differ

@@ -89,7 +89,7 @@ def _kept_float(graph: ir.Model) -> dict[str, str]:
 
 def _build(graph: ir.Model, taps: Sequence[str], *, quantized: bool) -> Any:
     ov = _load()
-    ops = _opset()
+    ops = ov.opset13
     (image,) = graph.graph.inputs
     kind = np.uint8 if image.dtype is ir.DataType.UINT8 else np.float32
     parameter = ops.parameter(list(shape_of(image)), kind, name=name_of(image))
@@ -160,9 +160,3 @@ def _load() -> Any:
         return import_openvino()
     except ModuleNotFoundError as error:
         raise missing_package("OpenVINO", "openvino") from error
-
-
-def _opset() -> Any:
-    from openvino import opset13
-
-    return opset13

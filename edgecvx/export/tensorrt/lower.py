@@ -18,12 +18,12 @@ import onnx_ir as ir
 
 from edgecvx.errors import ExportError
 from edgecvx.export.base import Lowered, Options
-from edgecvx.export.onnx.form import FLOAT, Form
+from edgecvx.export.onnx.form import FLOAT, Form, lowered
 from edgecvx.export.tensorrt.rules import hold
 from edgecvx.graph.canonical import DOMAIN
 from edgecvx.graph.qdq import QUANTIZE, is_quantized
-from edgecvx.graph.values import array_of, attributes_of, constant_of, is_constant, name_of, number, shape_of, spec_of
-from edgecvx.graph.writer import Attributes, serialized
+from edgecvx.graph.values import array_of, attributes_of, constant_of, is_constant, name_of, number, shape_of
+from edgecvx.graph.writer import Attributes
 from edgecvx.spec import Precision
 
 OPSET, IR_VERSION = 17, 8
@@ -74,13 +74,7 @@ def lower(graph: ir.Model, options: Options) -> Lowered:
     half = options.precision.half
     form = TensorRTForm(graph, half=half, taps=options.taps)
     hold(form.model)
-    return Lowered(
-        files={SUFFIX: serialized(form.model)},
-        inputs=tuple(map(spec_of, form.model.graph.inputs)),
-        outputs=tuple(map(spec_of, form.model.graph.outputs)),
-        passes=form.passes,
-        kept_float=_kept_float(graph, options.precision),
-    )
+    return lowered(form.model, form.passes, _kept_float(graph, options.precision), suffix=SUFFIX)
 
 
 def _kept_float(graph: ir.Model, precision: Precision) -> Mapping[str, str]:
@@ -207,7 +201,7 @@ class TensorRTForm(Form):
         """Q or DQ, with the zero points that the quantized graph leaves out: TensorRT's parser wants three inputs."""
         source, scale, *rest = node.inputs
         constant = is_constant(source)
-        x = self._integers(source) if constant else self._value(source)
+        x = self._write.constant(name_of(source), constant_of(source)) if constant else self._value(source)
         numbers = array_of(scale)
         zero_name = name_of(rest[0]) if rest else f"{name_of(scale).removesuffix('.scale')}.zero_point"
         zeros = constant_of(rest[0]) if rest else np.zeros(numbers.shape, np.int8)
@@ -261,9 +255,6 @@ class TensorRTForm(Form):
     def _operand(self, value: ir.Value | None) -> ir.Value:
         """A tensor, weights behind their DequantizeLinear, or a constant."""
         return self._parameter(value) if is_constant(value) else self._value(value)
-
-    def _integers(self, value: ir.Value | None) -> ir.Value:
-        return self._write.constant(name_of(value), constant_of(value))
 
     def _scalar(self, name: str, value: float) -> ir.Value:
         return self._constant(name, np.array(value, np.float32))

@@ -42,7 +42,7 @@ def conv(e: Emitter, node: ir.Node) -> None:
     """A convolution of the canonical graph: full or depthwise."""
     weight = weight_of(node.inputs[1])
     group = node.attributes["group"].as_int()
-    if group != 1 and not group == shape_of(node.outputs[0])[1] == _channels(node.inputs[0]):
+    if group != 1 and not group == shape_of(node.outputs[0])[1] == shape_of(node.inputs[0])[1]:
         raise ExportError(f"{node.name}: a convolution in {group} groups is neither full nor depthwise")
     if weight is None:
         _float(e, node, depthwise=group != 1)
@@ -146,10 +146,6 @@ def _in_groups(kernel: Array) -> Array:
     grouped = np.zeros((channels, size, *kernel.shape[2:]), kernel.dtype)
     grouped[own, own % size] = kernel[:, 0]
     return grouped
-
-
-def _channels(value: ir.Value | None) -> int:
-    return 0 if value is None else shape_of(value)[1]
 
 
 def _as_stored(kernel: Array, *, depthwise: bool) -> Array:
