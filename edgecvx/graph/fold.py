@@ -85,7 +85,7 @@ def fold_uint8_input(module: ConvNeXt, preprocess: PreprocessSpec) -> ConvNeXt:
     """
     module = copy.deepcopy(module)
     conv = module.stem[0]
-    if any(p != 0 for p in _padding(conv)):
+    if _pads(conv):
         raise ExportError(
             f"--input uint8 does not work for {module.arch.name}: its stem pads the normalized picture with zeros, "
             "and no byte stands for a normalized zero; use --input float"
@@ -139,7 +139,7 @@ def _norm_into(norm: nn.Module, layer: nn.Module) -> bool:
     if not isinstance(norm, LayerNorm2d) or norm.weight is None or norm.bias is None:
         return False
     weight = _parameter(layer, "weight").double()
-    if any(p != 0 for p in _padding(layer)):
+    if _pads(layer):
         raise ExportError("a LayerNorm's bias cannot be folded into a convolution that pads")
     taps = weight.flatten(2).sum(2) if weight.ndim == 4 else weight
     bias = _bias(layer) + taps @ norm.bias.double()
@@ -160,11 +160,8 @@ FOLDS: dict[str, Callable[[nn.Module], bool]] = {
 the order of application."""
 
 
-def _padding(layer: nn.Module) -> tuple[int, ...]:
-    if not isinstance(layer, nn.Conv2d):
-        return (0,)
-    padding = layer.padding
-    return tuple(padding) if isinstance(padding, tuple) else (1,)
+def _pads(layer: nn.Module) -> bool:
+    return isinstance(layer, nn.Conv2d) and layer.padding != (0, 0)
 
 
 def _parameter(layer: nn.Module, name: str) -> Tensor:

@@ -16,7 +16,7 @@ from edgecvx.export.base import Lowered
 from edgecvx.graph.half import is_added, to_half
 from edgecvx.graph.qdq import QUANTIZE, weight_of
 from edgecvx.graph.values import array_of, check_taps, is_constant, name_of, number, readers, shape_of, spec_of
-from edgecvx.graph.writer import IR_VERSION, OPSET, Writer, check_onnx, serialized
+from edgecvx.graph.writer import VERSIONS, Writer, check_onnx, serialized
 
 FLOAT, HALF = ir.DataType.FLOAT, ir.DataType.FLOAT16
 
@@ -28,7 +28,7 @@ class Form(abc.ABC):
     """For every operation of the graph, by domain and name, what writes it."""
     PASS: ClassVar[str]
     """What every file of this form has had done."""
-    VERSIONS: ClassVar[tuple[int, int]] = OPSET, IR_VERSION
+    VERSIONS: ClassVar[tuple[int, int]] = VERSIONS
 
     def __init__(self, graph: ir.Model, *, half: bool, taps: Sequence[str]) -> None:
         """Writes everything.
@@ -51,10 +51,8 @@ class Form(abc.ABC):
             if name not in self._absorbed:
                 self.RULES[node.domain, node.op_type](self, node)
         outputs = [self._output(name) for name in self._shown]
-        opset, ir_version = self.VERSIONS
-        self.model = self._write.model(
-            image, outputs, dict(sorted(graph.metadata_props.items())), opset=opset, ir_version=ir_version
-        )
+        metadata = dict(sorted(graph.metadata_props.items()))
+        self.model = self._write.model(image, outputs, metadata, versions=self.VERSIONS)
         check_onnx(self.model, "rewritten")
         self.passes = tuple(self._passes)
 

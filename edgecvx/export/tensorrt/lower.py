@@ -108,15 +108,13 @@ class TensorRTForm(Form):
         value = node.outputs[0]
         self._values[name_of(value)] = self._cast(self._value(node.inputs[0]), self._type, self._inner(value))
 
-    def layer(self, node: ir.Node) -> None:
-        """A convolution or the classifier, as it is. The bias is float in every file: TensorRT refuses one in INT32."""
-        attributes: Attributes = {"transB": 1} if node.op_type == "Gemm" else attributes_of(node)
-        inputs = [self._value(node.inputs[0]), *map(self._operand, node.inputs[1:])]
-        self._op(node.op_type, inputs, attributes, node.outputs[0])
-
     def plain(self, node: ir.Node) -> None:
-        """Add, Mul, Sigmoid, Flatten."""
-        self._op(node.op_type, list(map(self._operand, node.inputs)), attributes_of(node), node.outputs[0])
+        """Layers and what is between them, as they are; of the classifier's attributes the one that is not usual.
+
+        A bias is float in every file: TensorRT refuses one in INT32.
+        """
+        attributes: Attributes = {"transB": 1} if node.op_type == "Gemm" else attributes_of(node)
+        self._op(node.op_type, list(map(self._operand, node.inputs)), attributes, node.outputs[0])
 
     def gelu(self, node: ir.Node) -> None:
         """Written out: a chain of pointwise operations, which TensorRT fuses into the convolution before it."""
@@ -217,8 +215,8 @@ class TensorRTForm(Form):
     RULES: ClassVar[Mapping[tuple[str, str], Callable[..., None]]] = MappingProxyType(
         {
             ("", "Cast"): cast,
-            ("", "Conv"): layer,
-            ("", "Gemm"): layer,
+            ("", "Conv"): plain,
+            ("", "Gemm"): plain,
             ("", "Gelu"): gelu,
             ("", "Add"): plain,
             ("", "Mul"): plain,

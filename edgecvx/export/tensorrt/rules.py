@@ -72,7 +72,7 @@ def readable_opset(model: ir.Model) -> Found:
     """
     opset = model.opset_imports.get("", 0)
     if not OPSETS[0] <= opset <= OPSETS[1]:
-        yield _graph(model), f"opset {opset} is not from {OPSETS[0]} to {OPSETS[1]}"
+        yield model.graph.name or "the graph", f"opset {opset} is not from {OPSETS[0]} to {OPSETS[1]}"
 
 
 def standard_operations(model: ir.Model) -> Found:
@@ -448,7 +448,3 @@ def check_file(path: Path) -> tuple[str, ...]:
             f"{path.name} is not an ONNX model that can be read: {' '.join(str(error).split())[:300]}"
         ) from error
     return tuple(map(str, violations(model)))
-
-
-def _graph(model: ir.Model) -> str:
-    return model.graph.name or "the graph"

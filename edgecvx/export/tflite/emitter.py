@@ -147,16 +147,10 @@ class Emitter:
         if node.op_type == QUANTIZE:
             self.compute("QUANTIZE", [x], self.define(value, grid_of(node)), self.writer.schema.QuantizeOptionsT())
             return
-        exact = name_of(value).removesuffix(".dequantized")
-        if (
-            exact != name_of(value) and exact not in self.tensors
-        ):  # the layer computes int8: this is its canonical value
-            self.tensors[exact] = self.writer.tensor(exact, nhwc(shape_of(value)))
-            self.tensors[name_of(value)] = self.tensors[exact]
-        else:
-            self.define(value)
-        options = self.writer.schema.DequantizeOptionsT()
-        self.compute("DEQUANTIZE", [x], self.tensors[name_of(value)], options, version=2)
+        name, exact = name_of(value), name_of(value).removesuffix(".dequantized")
+        own = name if exact in self.tensors else exact  # the layer computes int8: this is its canonical value
+        self.tensors[own] = self.tensors[name] = self.tensor(own, nhwc(shape_of(value)))
+        self.compute("DEQUANTIZE", [x], self.tensors[name], self.writer.schema.DequantizeOptionsT(), version=2)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

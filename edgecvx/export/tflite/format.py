@@ -4,8 +4,6 @@ from edgecvx.export.base import Format
 from edgecvx.graph.scheme import Role, Scheme
 from edgecvx.spec import Precision
 
-LAYERS = frozenset(Role)
-
 FORMAT = Format(
     name="tflite",
     title="TFLite / LiteRT",
@@ -20,7 +18,7 @@ FORMAT = Format(
         # most stay float: not those right behind a downsample, which read its int8 as it is, and not those of the last
         # stage, which have a third of all depthwise weights (atto's file would be over 0.28 of FP32's).
         Precision.INT8: Scheme(
-            outputs=LAYERS - {Role.CLASSIFIER},
+            outputs=frozenset(Role) - {Role.CLASSIFIER},
             keep_float=("stages.0.*.conv_dw", "stages.[12].blocks.[!0]*.conv_dw"),
             pairs=(),  # XNNPACK widens to int32, or to int16 before it multiplies, on every processor
         ),

@@ -15,7 +15,7 @@ from edgecvx.export.tflite.metadata import METADATA_NAME, append_labels, describ
 from edgecvx.export.tflite.ops import RULES
 from edgecvx.export.tflite.schema import METADATA
 from edgecvx.export.tflite.writer import Quantization, Writer
-from edgecvx.graph.qdq import is_quantized, weight_of
+from edgecvx.graph.qdq import DEQUANTIZE, QUANTIZE, is_quantized, weight_of
 from edgecvx.graph.values import shape_of
 from edgecvx.spec import Precision, TensorSpec
 
@@ -88,6 +88,8 @@ def lower(graph: ir.Model, options: TFLiteOptions) -> Lowered:
     )
     source = _open(emitter, graph)
     for node in graph.graph:
+        if node.op_type in (QUANTIZE, DEQUANTIZE):
+            continue  # written where it is read, by ``Emitter.read``
         rule = RULES.get((node.domain, node.op_type))
         if rule is None:
             raise ExportError(

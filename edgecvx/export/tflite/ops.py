@@ -15,7 +15,7 @@ from edgecvx.export.tflite.convolutions import conv, gemm
 from edgecvx.export.tflite.emitter import Emitter, int8_of
 from edgecvx.graph.canonical import DOMAIN
 from edgecvx.graph.grids import BYTES
-from edgecvx.graph.qdq import DEQUANTIZE, QUANTIZE, grid_of
+from edgecvx.graph.qdq import QUANTIZE, grid_of
 from edgecvx.graph.values import name_of, readers
 
 SPATIAL, CHANNELS = (1, 2), (3,)
@@ -106,10 +106,6 @@ def _shifts_bytes(node: ir.Node) -> bool:
     return node.op_type == QUANTIZE and grid_of(node) == BYTES
 
 
-def _on_demand(e: Emitter, node: ir.Node) -> None:
-    """Written where it is read, by ``Emitter.read``."""
-
-
 RULES: dict[tuple[str, str], Callable[[Emitter, ir.Node], None]] = {
     ("", "Cast"): _cast,
     ("", "Conv"): conv,
@@ -123,7 +119,5 @@ RULES: dict[tuple[str, str], Callable[[Emitter, ir.Node], None]] = {
     ("", "GlobalAveragePool"): _global_pool,
     ("", "Flatten"): _flatten,
     ("", "Gemm"): gemm,
-    ("", QUANTIZE): _on_demand,
-    ("", DEQUANTIZE): _on_demand,
 }
 """(domain, op) of a canonical node -> what writes it."""

@@ -46,10 +46,23 @@ class Writer:
         self._metadata: list[Any] = []
 
     def tensor(
-        self, name: str, shape: Sequence[int], dtype: str = "float32", *, quantization: Quantization | None = None
+        self,
+        name: str,
+        shape: Sequence[int],
+        dtype: str = "float32",
+        *,
+        quantization: Quantization | None = None,
+        buffer: int = 0,
     ) -> int:
-        """A tensor that is computed, or fed."""
-        return self._tensor(name, shape, dtype, 0, quantization)
+        """A tensor that is computed, or fed; with a buffer, one that is stored."""
+        entry = new_tensor(name, shape, dtype, buffer)
+        if quantization is not None:
+            entry.quantization = self.schema.QuantizationParametersT()
+            entry.quantization.scale = np.asarray(quantization.scales, dtype=np.float32)
+            entry.quantization.zeroPoint = np.full(len(quantization.scales), quantization.zero_point, np.int64)
+            entry.quantization.quantizedDimension = quantization.axis
+        self._tensors.append(entry)
+        return len(self._tensors) - 1
 
     def constant(self, name: str, array: NDArray[Any], *, quantization: Quantization | None = None) -> int:
         """A tensor stored in the file. Equal content is stored once; an equal tensor is reused."""
@@ -57,7 +70,9 @@ class Writer:
         data = array.astype(array.dtype.newbyteorder("<")).tobytes()
         key = (data, array.dtype.name, array.shape, quantization)
         if key not in self._constants:
-            self._constants[key] = self._tensor(name, array.shape, array.dtype.name, self._buffer(data), quantization)
+            self._constants[key] = self.tensor(
+                name, array.shape, array.dtype.name, quantization=quantization, buffer=self._buffer(data)
+            )
         return self._constants[key]
 
     def operator(
@@ -122,18 +137,6 @@ class Writer:
         model.subgraphs, model.signatureDefs, model.metadata = [subgraph], [signature], self._metadata
         model.buffers = [s.BufferT(data=data) for data in self._buffers]
         return pack(model)
-
-    def _tensor(
-        self, name: str, shape: Sequence[int], dtype: str, buffer: int, quantization: Quantization | None
-    ) -> int:
-        entry = new_tensor(name, shape, dtype, buffer)
-        if quantization is not None:
-            entry.quantization = self.schema.QuantizationParametersT()
-            entry.quantization.scale = np.asarray(quantization.scales, dtype=np.float32)
-            entry.quantization.zeroPoint = np.full(len(quantization.scales), quantization.zero_point, np.int64)
-            entry.quantization.quantizedDimension = quantization.axis
-        self._tensors.append(entry)
-        return len(self._tensors) - 1
 
     def _buffer(self, data: bytes) -> int:
         if data not in self._buffer_of:
