@@ -20,7 +20,7 @@ import numpy as np
 import onnx_ir as ir
 import torch
 
-from edgecvx.export.base import Lowered
+from edgecvx.export.base import Lowered, Options
 from edgecvx.export.onnx import lower as onnx
 from edgecvx.export.onnx.reader import read_products as read_onnx_products
 from edgecvx.export.openvino import lower as openvino
@@ -138,7 +138,7 @@ def checked(network: ConvNeXt, folder: Path) -> Iterator[tuple[str, PairCheck]]:
             yield "ONNX, plain", check_pairs(read_onnx_products(written(plain, folder)))
     lowered = openvino.lower(
         insert(graph, get_target("openvino").schemes[Precision.INT8], plan),
-        openvino.OpenVINOOptions(precision=Precision.INT8),
+        Options(precision=Precision.INT8),
     )
     yield "OpenVINO", check_pairs(openvino_inspection.read_products(written(lowered, folder)))
 

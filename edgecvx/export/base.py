@@ -29,25 +29,15 @@ class Format:
     proved_in: str = ""
     """The runtime its files are checked in where they are written, if that is not their own: a file that is compiled on
     its device runs in no other place."""
-    lower: str
-    """``(graph, options) -> Lowered``."""
-    options: str
+    options: str = "edgecvx.export.base:Options"
     """The class of the lowering's options."""
     check_request: str = ""
     """Refuses what no file of this format can be, before any work is done."""
-    read_ops: str
-    """``(path) -> tuple[OpInfo, ...]``: the operations of a file, in the order they are executed."""
     read_products: str = ""
     """``(path) -> tuple[Product, ...]``: the layers whose integer weights the runtime's kernels read in pairs; none
     where products are exact for any weights."""
     broken_rules: str = ""
     """``(path) -> tuple[str, ...]``: what in a file breaks a rule of its runtime's compiler; for ``inspect``."""
-    inner_tensors: str = ""
-    """``(path) -> Mapping[str, str]``: canonical name -> the file's own name, for every tensor that a canonical value
-    can be found in."""
-    expose: str = ""
-    """``(path, names) -> Mapping[str, bytes]``: the same file with these of its own tensors appended to the outputs, as
-    in ``Lowered.files``."""
     extra: str
     """What to install to write it: ``pip install 'edgecvx[extra]'``."""
     tools: tuple[str, ...] = ()
@@ -60,6 +50,26 @@ class Format:
 
     def __post_init__(self) -> None:
         check_schemes(self.name, self.schemes)
+
+    @property
+    def lower(self) -> str:
+        """``(graph, options) -> Lowered``."""
+        return f"edgecvx.export.{self.name}.lower:lower"
+
+    @property
+    def read_ops(self) -> str:
+        """``(path) -> tuple[OpInfo, ...]``: the operations of a file, in the order they are executed."""
+        return f"edgecvx.export.{self.kind}.reader:read_ops"
+
+    @property
+    def inner_tensors(self) -> str:
+        """``(path) -> Mapping[str, str]``: canonical name -> the file's own, where a canonical value can be found."""
+        return f"edgecvx.export.{self.kind}.expose:inner_tensors"
+
+    @property
+    def expose(self) -> str:
+        """``(path, names) -> Mapping[str, bytes]``: a file with these of its own tensors as further outputs."""
+        return f"edgecvx.export.{self.kind}.expose:expose"
 
     @property
     def suffix(self) -> str:
@@ -83,6 +93,15 @@ def load_attribute(reference: str) -> Any:
     """What a ``module:attribute`` reference names; the module is imported only here."""
     module, _, attribute = reference.partition(":")
     return getattr(importlib.import_module(module), attribute)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """How to write a file; a format that can be told more has more."""
+
+    precision: Precision = Precision.FP32
+    taps: tuple[str, ...] = ()
+    """Canonical values to return too, after the task's outputs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

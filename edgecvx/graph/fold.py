@@ -37,7 +37,7 @@ import torch
 from torch import Tensor, nn
 
 from edgecvx.errors import ExportError, one_of
-from edgecvx.models.convnext import Block, ConvNeXt, LayerNorm2d, Stage
+from edgecvx.models.convnext import Block, ConvNeXt, GlobalResponseNorm, LayerNorm2d, Mlp, Stage
 from edgecvx.spec import PreprocessSpec, Task
 
 
@@ -70,7 +70,7 @@ def fold(module: ConvNeXt, folds: Sequence[str] | None = None, *, task: Task = T
                 notes.append(f"{name}: switched off")
             elif name == "head-norm" and task is not Task.CLASSIFY:
                 notes.append(f"{name}: not for {task.value}, which returns what comes before the classifier")
-            elif apply(module):
+            elif sum(apply(part) for part in module.modules()):
                 applied.append(name)
             else:
                 notes.append(f"{name}: nothing to do in this network")
@@ -85,7 +85,7 @@ def fold_uint8_input(module: ConvNeXt, preprocess: PreprocessSpec) -> ConvNeXt:
     """
     module = copy.deepcopy(module)
     conv = module.stem[0]
-    if any(p != 0 for p in _padding(conv)):
+    if _pads(conv):
         raise ExportError(
             f"--input uint8 does not work for {module.arch.name}: its stem pads the normalized picture with zeros, "
             "and no byte stands for a normalized zero; use --input float"
@@ -99,52 +99,39 @@ def fold_uint8_input(module: ConvNeXt, preprocess: PreprocessSpec) -> ConvNeXt:
     return module
 
 
-def _fold_layer_scale(module: ConvNeXt) -> bool:
-    changed = False
-    for block in _blocks(module):
-        if block.gamma is not None:
-            gamma = block.gamma.double()
-            fc2 = block.mlp.fc2
-            _set(fc2, fc2.weight.double() * gamma.view(-1, 1, 1, 1), _bias(fc2) * gamma)
-            block.gamma = None
-            changed = True
-    return changed
-
-
-def _fold_grn_beta(module: ConvNeXt) -> bool:
-    changed = False
-    for block in _blocks(module):
-        grn, fc2 = block.mlp.grn, block.mlp.fc2
-        if grn is not None and grn.bias is not None:
-            weight = fc2.weight.double()
-            _set(fc2, weight, _bias(fc2) + torch.einsum("oikl,i->o", weight, grn.bias.double()))
-            grn.bias = None
-            changed = True
-    return changed
-
-
-def _fold_grn_rms(module: ConvNeXt) -> bool:
-    changed = False
-    for block in _blocks(module):
-        if block.mlp.grn is not None and block.mlp.grn.form != "rms":
-            block.mlp.grn.form = "rms"
-            changed = True
-    return changed
-
-
-def _fold_layernorm(module: ConvNeXt) -> bool:
-    pairs: list[tuple[nn.Module, nn.Module]] = [(block.norm, block.mlp.fc1) for block in _blocks(module)]
-    pairs += [(s.downsample[0], s.downsample[1]) for s in _stages(module) if s.downsample is not None]
-    changed = False
-    for norm, layer in pairs:
-        changed |= _norm_into(norm, layer)
-    return changed
-
-
-def _fold_head_norm(module: ConvNeXt) -> bool:
-    if module.head.fc is None:
+def _fold_layer_scale(block: nn.Module) -> bool:
+    if not isinstance(block, Block) or block.gamma is None:
         return False
-    return _norm_into(module.head.norm, module.head.fc)
+    gamma, fc2 = block.gamma.double(), block.mlp.fc2
+    _set(fc2, fc2.weight.double() * gamma.view(-1, 1, 1, 1), _bias(fc2) * gamma)
+    block.gamma = None
+    return True
+
+
+def _fold_grn_beta(mlp: nn.Module) -> bool:
+    if not isinstance(mlp, Mlp) or mlp.grn is None or mlp.grn.bias is None:
+        return False
+    weight = mlp.fc2.weight.double()
+    _set(mlp.fc2, weight, _bias(mlp.fc2) + torch.einsum("oikl,i->o", weight, mlp.grn.bias.double()))
+    mlp.grn.bias = None
+    return True
+
+
+def _fold_grn_rms(grn: nn.Module) -> bool:
+    if not isinstance(grn, GlobalResponseNorm) or grn.form == "rms":
+        return False
+    grn.form = "rms"
+    return True
+
+
+def _fold_layernorm(part: nn.Module) -> bool:
+    if isinstance(part, Block):
+        return _norm_into(part.norm, part.mlp.fc1)
+    return isinstance(part, Stage) and part.downsample is not None and _norm_into(*part.downsample)
+
+
+def _fold_head_norm(module: nn.Module) -> bool:
+    return isinstance(module, ConvNeXt) and module.head.fc is not None and _norm_into(module.head.norm, module.head.fc)
 
 
 def _norm_into(norm: nn.Module, layer: nn.Module) -> bool:
@@ -152,7 +139,7 @@ def _norm_into(norm: nn.Module, layer: nn.Module) -> bool:
     if not isinstance(norm, LayerNorm2d) or norm.weight is None or norm.bias is None:
         return False
     weight = _parameter(layer, "weight").double()
-    if any(p != 0 for p in _padding(layer)):
+    if _pads(layer):
         raise ExportError("a LayerNorm's bias cannot be folded into a convolution that pads")
     taps = weight.flatten(2).sum(2) if weight.ndim == 4 else weight
     bias = _bias(layer) + taps @ norm.bias.double()
@@ -162,29 +149,19 @@ def _norm_into(norm: nn.Module, layer: nn.Module) -> bool:
     return True
 
 
-FOLDS: dict[str, Callable[[ConvNeXt], bool]] = {
+FOLDS: dict[str, Callable[[nn.Module], bool]] = {
     "layer-scale": _fold_layer_scale,  # first: fc2 gets its final output scale
     "grn-beta": _fold_grn_beta,  # before anything rescales fc2's input channels
     "grn-rms": _fold_grn_rms,
     "layernorm": _fold_layernorm,
     "head-norm": _fold_head_norm,
 }
-"""Name -> in-place fold, which says whether it found anything to do. The order is the order of application."""
+"""Name -> in-place fold of one module of the network, which says whether it found anything to do there. The order is
+the order of application."""
 
 
-def _stages(module: ConvNeXt) -> list[Stage]:
-    return [stage for stage in module.stages if isinstance(stage, Stage)]
-
-
-def _blocks(module: ConvNeXt) -> list[Block]:
-    return [block for block in module.modules() if isinstance(block, Block)]
-
-
-def _padding(layer: nn.Module) -> tuple[int, ...]:
-    if not isinstance(layer, nn.Conv2d):
-        return (0,)
-    padding = layer.padding
-    return tuple(padding) if isinstance(padding, tuple) else (1,)
+def _pads(layer: nn.Module) -> bool:
+    return isinstance(layer, nn.Conv2d) and layer.padding != (0, 0)
 
 
 def _parameter(layer: nn.Module, name: str) -> Tensor:

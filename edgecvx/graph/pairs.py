@@ -61,14 +61,6 @@ def pairs_of(shape: Sequence[int], order: PairOrder) -> Pairs:
     return np.asarray(places.reshape(-1)[: places.size // 2 * 2].reshape(-1, 2), np.intp)
 
 
-def largest_sums(rows: Array, pairs: Sequence[Pairs]) -> NDArray[np.float64]:
-    """What two neighbours of one sign reach together at most, for each row of weights; 0 where there are none."""
-    largest = np.zeros(len(rows))
-    for pair in pairs:
-        largest = np.maximum(largest, sums_of(rows, pair).max(axis=1, initial=0.0))
-    return largest
-
-
 def sums_of(rows: Array, pairs: Pairs) -> Array:
     """What the neighbours of each pair reach together, row by row: nothing where their signs differ."""
     first, second = rows[:, pairs[:, 0]], rows[:, pairs[:, 1]]
@@ -82,7 +74,10 @@ def room_for_pairs(steps: Array, pairs: Sequence[Pairs]) -> NDArray[np.float64]:
         steps: Weights in units of their scale, not rounded yet, output channels first.
         pairs: In every order that a kernel may take.
     """
-    return np.maximum(largest_sums(steps.reshape(len(steps), -1), pairs) / _BEFORE_ROUNDING, 1.0)
+    rows, room = steps.reshape(len(steps), -1), np.ones(len(steps))
+    for pair in pairs:
+        room = np.maximum(room, sums_of(rows, pair).max(axis=1, initial=0.0) / _BEFORE_ROUNDING)
+    return room
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -68,25 +68,6 @@ def attributes_of(node: ir.Node) -> dict[str, int | float | str | Sequence[int]]
     return {name: attribute.value for name, attribute in node.attributes.items()}
 
 
-def affine_after(norm: ir.Node, shown: Collection[str]) -> tuple[ir.Node | None, ir.Node | None]:
-    """The Mul and the Add by constants that follow a norm and nothing else; none where an output shows what is between.
-
-    Args:
-        norm: A LayerNorm2d of the canonical graph.
-        shown: The names of the outputs.
-    """
-    last, found = norm, list[ir.Node | None]()
-    for op_type in ("Mul", "Add"):
-        uses = readers(last.outputs[0])
-        after = uses[0] if len(uses) == 1 and name_of(last.outputs[0]) not in shown else None
-        if after is None or after.op_type != op_type or not is_constant(after.inputs[1]):
-            found.append(None)
-        else:
-            found.append(after)
-            last = after
-    return found[0], found[1]
-
-
 def reads_picture(layer: ir.Node) -> bool:
     """Whether a convolution's input is the picture itself, normalized or in bytes."""
     below = producer(layer.inputs[0])

@@ -16,6 +16,7 @@ OPSET = 20
 """The first with Gelu."""
 IR_VERSION = 10
 """The one opset 20 to 22 came with; the oldest onnxruntime we accept reads it."""
+VERSIONS = (OPSET, IR_VERSION)
 CONTRIB = "com.microsoft"
 """ONNX Runtime's own operations; no other runtime has them, and the ONNX checker knows none of them."""
 
@@ -89,11 +90,11 @@ class Writer:
         outputs: Sequence[ir.Value],
         metadata: Mapping[str, str],
         *,
-        opset: int = OPSET,
-        ir_version: int = IR_VERSION,
+        versions: tuple[int, int] = VERSIONS,
         functions: Sequence[ir.Function] = (),
     ) -> ir.Model:
-        """The finished model; ``functions`` are those its nodes may call."""
+        """The finished model, of an opset and IR version; ``functions`` are those its nodes may call."""
+        opset, ir_version = versions
         domains = {node.domain: 1 for node in self.nodes if node.domain}
         called = {node.op_type for node in self.nodes if node.domain}
         graph = ir.Graph(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import psutil
@@ -70,8 +70,8 @@ def diagnose() -> Diagnosis:
     return Diagnosis(
         machine=_machine(processor),
         processor=processor,
-        runtimes=tuple(_runtime(name) for name in RUNTIMES),
-        tools=tuple(_tool(name) for name in TOOLS),
+        runtimes=tuple(_finding(n, availability(n).version, extra, "runs artifacts") for n, extra in RUNTIMES.items()),
+        tools=tuple(_finding(n, _installed(ds), extra, purpose) for n, (ds, extra, purpose) in TOOLS.items()),
     )
 
 
@@ -95,14 +95,11 @@ def _class(kind: str | None) -> str:
     return f"{kind}: {INT8_PRODUCTS[kind]}"
 
 
-def _runtime(name: str) -> Finding:
-    found = availability(name)
-    hint = "" if found.version is not None else f"pip install 'edgecvx[{RUNTIMES[name]}]'"
-    return Finding(name=name, version=found.version, purpose="runs artifacts", hint=hint)
+def _finding(name: str, version: str | None, extra: str, purpose: str) -> Finding:
+    hint = "" if version is not None else f"pip install 'edgecvx[{extra}]'"
+    return Finding(name=name, version=version, purpose=purpose, hint=hint)
 
 
-def _tool(name: str) -> Finding:
-    distributions, extra, purpose = TOOLS[name]
-    versions = [d.version for name in distributions for d in importlib.metadata.distributions(name=name)]
-    hint = "" if versions else f"pip install 'edgecvx[{extra}]'"
-    return Finding(name=name, version=versions[0] if versions else None, purpose=purpose, hint=hint)
+def _installed(distributions: Sequence[str]) -> str | None:
+    versions = (d.version for name in distributions for d in importlib.metadata.distributions(name=name))
+    return next(versions, None)

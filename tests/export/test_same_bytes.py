@@ -21,7 +21,7 @@ from quantized import quantized
 
 labels = {"edgecvx.task": "classify", "edgecvx.labels": '["a", "b"]', "edgecvx.model": "m"}
 graph = canonical(network(), metadata=labels)
-for lower, options in ((onnx.lower, onnx.OnnxOptions), (openvino.lower, openvino.OpenVINOOptions)):
+for lower, options in ((onnx.lower, onnx.OnnxOptions), (openvino.lower, openvino.Options)):
     for precision in (Precision.FP32, Precision.FP16):
         for suffix, content in lower(graph, options(precision=precision)).files.items():
             print(lower.__module__, precision.value, suffix, hashlib.sha256(content).hexdigest())

@@ -10,12 +10,12 @@ from lowerings import NETWORKS, canonical, written
 from quantized import quantized
 from support import network
 
+from edgecvx.export.base import Options
 from edgecvx.export.onnx import lower as onnx
 from edgecvx.export.onnx.lower import OnnxOptions
 from edgecvx.export.onnx.reader import read_products as read_onnx_products
 from edgecvx.export.openvino import lower as openvino
 from edgecvx.export.openvino import reader as openvino_inspection
-from edgecvx.export.openvino.lower import OpenVINOOptions
 from edgecvx.graph.grids import quantize_weight
 from edgecvx.graph.pairs import PAIR_LIMIT, PairOrder, Product, check_pairs, pairs_of, room_for_pairs
 from edgecvx.graph.scheme import Scheme
@@ -121,7 +121,7 @@ def test_rounding_takes_no_pair_over_the_limit(scale: float) -> None:
 def files(kind: str, folder: Path, scheme: Scheme | None = None) -> dict[str, Path]:
     """An INT8 file of a small network for each runtime that adds in pairs, under the target's scheme or another."""
     graph = canonical(network(**NETWORKS[kind]))
-    options = OpenVINOOptions(precision=Precision.INT8)
+    options = Options(precision=Precision.INT8)
     found = {"openvino": written(openvino.lower(quantized(graph, scheme or OPENVINO), options), folder)}
     for form in ("rows", "plain"):
         inner = folder / form

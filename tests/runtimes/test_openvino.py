@@ -14,13 +14,14 @@ pytest.importorskip("openvino")
 from opening import open_openvino as open_session
 
 from edgecvx.errors import RuntimeFailedError, UsageError
-from edgecvx.export.openvino.lower import OpenVINOOptions, lower
+from edgecvx.export.base import Options
+from edgecvx.export.openvino.lower import lower
 from edgecvx.runtimes.engine import version
 
 
 @pytest.fixture(scope="module")
 def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return written(lower(canonical(network()), OpenVINOOptions()), tmp_path_factory.mktemp("openvino"))
+    return written(lower(canonical(network()), Options()), tmp_path_factory.mktemp("openvino"))
 
 
 def test_threads_do_not_change_the_answer(path: Path) -> None:

@@ -24,7 +24,8 @@ from opening import open_tensorrt as open_session
 from edgecvx.board.engines.nvidia import Device
 from edgecvx.board.engines.tensorrt import EngineKey, engines_folder, short
 from edgecvx.errors import ArtifactError, RuntimeFailedError, RuntimeUnavailableError, UsageError
-from edgecvx.export.tensorrt.lower import TensorRTOptions, lower
+from edgecvx.export.base import Options
+from edgecvx.export.tensorrt.lower import lower
 from edgecvx.runtimes import availability, tensorrt_engine
 from edgecvx.runtimes.engine import version
 from edgecvx.runtimes.tensorrt_engine import TrtexecBuilder, build_file
@@ -33,7 +34,7 @@ from edgecvx.spec import PreprocessSpec, Task
 
 @pytest.fixture(scope="module")
 def content(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    return written(lower(canonical(network()), TensorRTOptions()), tmp_path_factory.mktemp("trt")).read_bytes()
+    return written(lower(canonical(network()), Options()), tmp_path_factory.mktemp("trt")).read_bytes()
 
 
 @pytest.fixture(autouse=True)
@@ -66,7 +67,7 @@ def test_an_engine_answers_as_its_file_does(path: Path, nvidia: tuple[TensorRT, 
 
 def test_several_outputs_and_bytes_in(tmp_path: Path, nvidia: tuple[TensorRT, Cuda]) -> None:
     graph = canonical(network(), task=Task.FEATURES, preprocess=PreprocessSpec(size=64))
-    path = written(lower(graph, TensorRTOptions()), tmp_path)
+    path = written(lower(graph, Options()), tmp_path)
     build_file(path)
     x = np.random.default_rng(0).integers(0, 256, (1, 3, 64, 64), np.uint8)
     actual, expected = open_session(path).run(x), open_onnxruntime(path, threads=1).run(x)

@@ -21,6 +21,7 @@ import onnx_ir as ir
 
 from edgecvx.errors import ExportError
 from edgecvx.export.base import Lowered
+from edgecvx.export.coreml.expose import NAMES
 from edgecvx.export.coreml.importing import import_coremltools, quiet
 from edgecvx.export.coreml.int8 import kept_float
 from edgecvx.export.coreml.ops import write
@@ -33,9 +34,6 @@ from edgecvx.spec import InputKind, PreprocessSpec, TensorSpec, from_json
 MODEL = "com.apple.CoreML/model.mlmodel"
 WEIGHTS = "com.apple.CoreML/weights/weight.bin"
 LABEL, PROBABILITIES = "classLabel", "probabilities"
-NAMES = "edgecvx.names"
-"""Key of the user-defined metadata under which the canonical names stand, where MIL could not keep them."""
-
 _NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "edgecvx.mlpackage")
 """A package's items are known by UUIDs; Core ML only asks that they differ, and ours are the same in every file."""
 
@@ -155,7 +153,7 @@ def _program(
     Builder.name_count.clear()  # counts what had no name, over the whole process: the same graph, the same bytes
     writer = MilWriter(Builder, half=options.half, published=published)
     with Function(
-        {taken.name: Builder.placeholder(shape=taken.shape)}, opset_version=_target(ct, options.system)
+        {taken.name: Builder.placeholder(shape=taken.shape)}, opset_version=ct.target[f"iOS{options.system}"]
     ) as function:
         writer.values[taken.name] = _enter(writer, function.inputs[taken.name], taken)
         write(writer, graph.graph)
@@ -199,7 +197,7 @@ def _convert(
             classifier_config=classifier,
             compute_precision=ct.precision.FLOAT32,  # the types are in the program already: nothing to cast
             pass_pipeline=ct.PassPipeline.EMPTY,
-            minimum_deployment_target=_target(ct, options.system),
+            minimum_deployment_target=ct.target[f"iOS{options.system}"],
             skip_model_load=True,
         )
     except (ValueError, RuntimeError, AssertionError, OSError) as error:
@@ -208,10 +206,6 @@ def _convert(
         return model.get_spec(), (Path(model.weights_dir) / "weight.bin").read_bytes()
     finally:
         shutil.rmtree(model.package_path, ignore_errors=True)  # coremltools' own copy, which it keeps until Python ends
-
-
-def _target(ct: ModuleType, ios: int) -> Any:
-    return {16: ct.target.iOS16, 17: ct.target.iOS17}[ios]
 
 
 def _describe(spec: Any, graph: ir.Model, writer: MilWriter, version: str) -> None:

@@ -68,9 +68,9 @@ def _conv(w: MilWriter, node: ir.Node) -> Var:
         "dilations": attributes["dilations"].as_ints(),
         "groups": attributes["group"].as_int(),
     }
-    if (bias := _bias(w, node)) is not None:
-        arguments["bias"] = w.constant(f"{node.name}.bias", bias, added=True)
-    return w.op("conv", w.output(node), **arguments)
+    bias = _bias(w, node)
+    constant = None if bias is None else w.constant(f"{node.name}.bias", bias, added=True)
+    return w.op("conv", w.output(node), **arguments, bias=constant)
 
 
 def _bias(w: MilWriter, node: ir.Node) -> NDArray[Any] | None:
@@ -165,10 +165,8 @@ def _mul(w: MilWriter, node: ir.Node) -> Var:
 
 
 def _linear(w: MilWriter, node: ir.Node) -> Var:
-    arguments = {"x": w.input(node, 0), "weight": w.input(node, 1)}
-    if (bias := w.input(node, 2)) is not None:
-        arguments["bias"] = bias
-    return w.op("linear", w.output(node), **arguments)
+    x, weight, bias = (w.input(node, index) for index in range(3))
+    return w.op("linear", w.output(node), x=x, weight=weight, bias=bias)
 
 
 def _flatten(w: MilWriter, node: ir.Node) -> Var:

@@ -6,16 +6,14 @@ from dataclasses import dataclass
 from typing import Literal
 
 from edgecvx.errors import UsageError
-from edgecvx.spec import InputKind, Precision
+from edgecvx.export.base import Options
+from edgecvx.spec import InputKind
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CoreMLOptions:
-    """What a Core ML file should be."""
+class CoreMLOptions(Options):
+    """What a Core ML file should be; its taps are FP32, and one the task returns anyway is not repeated."""
 
-    precision: Precision
-    taps: tuple[str, ...] = ()
-    """Canonical names of values to return besides, as FP32; one the task returns anyway is not repeated."""
     image_input: bool | Literal["auto"] = "auto"
     """Whether the file takes a picture (a ``CVPixelBuffer``) or an array. ``auto``: a picture where the graph takes
     bytes. True on a graph that takes floats writes the preprocessing into the program, out of the metadata."""

@@ -126,15 +126,8 @@ def load_protos() -> ModuleType:
         found = importlib.util.find_spec("coremltools")
         if found is None or found.origin is None:
             raise missing_package("coremltools", "coreml")
-        folder = Path(found.origin).parent / "proto"
-        spec = importlib.util.spec_from_file_location(
-            name, folder / "__init__.py", submodule_search_locations=[str(folder)]
-        )
-        if spec is None or spec.loader is None:
-            raise missing_package("coremltools", "coreml")
-        package = importlib.util.module_from_spec(spec)
-        sys.modules[name] = package  # the generated modules import each other relative to it
-        spec.loader.exec_module(package)
+        sys.modules[name] = package = ModuleType(name)  # the generated modules import each other relative to it
+        package.__path__ = [str(Path(found.origin).parent / "proto")]
     return importlib.import_module(f"{name}.Model_pb2")
 
 

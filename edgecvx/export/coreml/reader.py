@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -22,15 +21,6 @@ LAYERS = ("conv", "linear")
 INTEGERS = ("int8", "uint8")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Constant:
-    """A constant: the shape of what is read, and how it is kept."""
-
-    shape: tuple[int, ...]
-    bytes: int
-    integer: bool
-
-
 def read_ops(path: Path) -> tuple[OpInfo, ...]:
     """Every operation of a package in order, without running anything.
 
@@ -38,13 +28,13 @@ def read_ops(path: Path) -> tuple[OpInfo, ...]:
         ArtifactError: The package is damaged.
     """
     found = []
-    constants: dict[str, _Constant] = {}
+    constants: dict[str, Op] = {}
     counted: set[str] = set()
     dequantized: set[str] = set()
     for op in read_package(path).ops:
         name, kind = op.outputs[0]
         if op.kind == "const" or op.kind.startswith(CONSTEXPR):
-            constants[name] = _constant(op)
+            constants[name] = op
             continue
         if op.kind == "dequantize":
             dequantized.add(name)
@@ -54,8 +44,8 @@ def read_ops(path: Path) -> tuple[OpInfo, ...]:
                 op=op.kind,
                 name=name,
                 dtype=kind.dtype,
-                shape=kind.shape or (),
-                const_bytes=sum(constants[n].bytes for n in sorted(read - counted)),
+                shape=_shape(op),
+                const_bytes=sum(_bytes(constants[n]) for n in read - counted),
                 macs=_macs(op, constants),
                 bits=8 if _is_int8(op, constants, dequantized) else None,
             )
@@ -64,26 +54,26 @@ def read_ops(path: Path) -> tuple[OpInfo, ...]:
     return tuple(found)
 
 
-def _constant(op: Op) -> _Constant:
-    parts = [op.value] if op.kind == "const" else list(op.inputs.values())
-    return _Constant(
-        shape=op.outputs[0][1].shape or (),
-        bytes=sum(part.nbytes for part in parts if isinstance(part, np.ndarray)),
-        integer=str(getattr(op.inputs.get("quantized_data"), "dtype", "")) in INTEGERS,
-    )
+def _bytes(constant: Op) -> int:
+    return sum(part.nbytes for part in (constant.value, *constant.inputs.values()) if isinstance(part, np.ndarray))
 
 
-def _weight(op: Op, constants: Mapping[str, _Constant]) -> _Constant | None:
+def _shape(op: Op) -> tuple[int, ...]:
+    return op.outputs[0][1].shape or ()
+
+
+def _weight(op: Op, constants: Mapping[str, Op]) -> Op | None:
     weight = op.inputs.get("weight")
     return constants.get(weight.name) if op.kind in LAYERS and isinstance(weight, Named) else None
 
 
-def _macs(op: Op, constants: Mapping[str, _Constant]) -> int:
+def _macs(op: Op, constants: Mapping[str, Op]) -> int:
     """Multiply-accumulates: what one output value takes, times the output values."""
     weight = _weight(op, constants)
-    return 0 if weight is None else math.prod(op.outputs[0][1].shape or ()) * math.prod(weight.shape[1:])
+    return 0 if weight is None else math.prod(_shape(op)) * math.prod(_shape(weight)[1:])
 
 
-def _is_int8(op: Op, constants: Mapping[str, _Constant], dequantized: set[str]) -> bool:
+def _is_int8(op: Op, constants: Mapping[str, Op], dequantized: set[str]) -> bool:
     weight, x = _weight(op, constants), op.inputs.get("x")
-    return weight is not None and weight.integer and isinstance(x, Named) and x.name in dequantized
+    stored = None if weight is None else weight.inputs.get("quantized_data")
+    return str(getattr(stored, "dtype", "")) in INTEGERS and isinstance(x, Named) and x.name in dequantized

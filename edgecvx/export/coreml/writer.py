@@ -67,8 +67,9 @@ class MilWriter:
         return var if var.name == identifier else self.op("identity", identifier, x=var)
 
     def op(self, kind: str, name: str, **arguments: Any) -> Var:
-        """One MIL operation; what is not a value of the program is a setting, and shared."""
-        known = {k: v if hasattr(v, "sym_type") else self._setting(v) for k, v in arguments.items()}
+        """One MIL operation; what is not a value of the program is a setting, and shared. None is left out."""
+        given = {k: v for k, v in arguments.items() if v is not None}
+        known = {k: v if hasattr(v, "sym_type") else self._setting(v) for k, v in given.items()}
         return getattr(self.mb, kind)(name=name, **known)
 
     def constant(self, name: str, array: NDArray[Any], *, added: bool = False) -> Var:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import ClassVar
 
 import numpy as np
@@ -11,10 +12,11 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from edgecvx.errors import UsageError
+from edgecvx.export.base import Lowered
 from edgecvx.graph.half import is_added, to_half
 from edgecvx.graph.qdq import QUANTIZE, weight_of
-from edgecvx.graph.values import array_of, check_taps, name_of, number, shape_of
-from edgecvx.graph.writer import IR_VERSION, OPSET, Writer, check_onnx
+from edgecvx.graph.values import array_of, check_taps, is_constant, name_of, number, readers, shape_of, spec_of
+from edgecvx.graph.writer import VERSIONS, Writer, check_onnx, serialized
 
 FLOAT, HALF = ir.DataType.FLOAT, ir.DataType.FLOAT16
 
@@ -26,7 +28,7 @@ class Form(abc.ABC):
     """For every operation of the graph, by domain and name, what writes it."""
     PASS: ClassVar[str]
     """What every file of this form has had done."""
-    VERSIONS: ClassVar[tuple[int, int]] = OPSET, IR_VERSION
+    VERSIONS: ClassVar[tuple[int, int]] = VERSIONS
 
     def __init__(self, graph: ir.Model, *, half: bool, taps: Sequence[str]) -> None:
         """Writes everything.
@@ -49,10 +51,8 @@ class Form(abc.ABC):
             if name not in self._absorbed:
                 self.RULES[node.domain, node.op_type](self, node)
         outputs = [self._output(name) for name in self._shown]
-        opset, ir_version = self.VERSIONS
-        self.model = self._write.model(
-            image, outputs, dict(sorted(graph.metadata_props.items())), opset=opset, ir_version=ir_version
-        )
+        metadata = dict(sorted(graph.metadata_props.items()))
+        self.model = self._write.model(image, outputs, metadata, versions=self.VERSIONS)
         check_onnx(self.model, "rewritten")
         self.passes = tuple(self._passes)
 
@@ -106,6 +106,23 @@ class Form(abc.ABC):
     def _epsilon(self, mean: str, epsilon: float) -> ir.Value:
         return self._write.constant(f"{mean.removesuffix('.mean')}.epsilon", np.array(epsilon, np.float32))
 
+    def _affine(self, norm: ir.Node) -> tuple[ir.Value, ir.Value | None, ir.Value | None]:
+        """The scale and the bias that follow a norm and nothing else, as vectors, and the last value of the three.
+
+        None where a norm has none, or an output shows what is between.
+        """
+        last, found = norm.outputs[0], list[ir.Value | None]()
+        for op_type in ("Mul", "Add"):
+            read_by = readers(last)
+            after = read_by[0] if len(read_by) == 1 and name_of(last) not in self._shown else None
+            if after is None or after.op_type != op_type or not is_constant(after.inputs[1]):
+                found.append(None)
+                continue
+            found.append(self._vector(after.inputs[1]))
+            last = after.outputs[0]
+            self._absorbed.add(name_of(last))
+        return last, found[0], found[1]
+
     def _parameter(self, value: ir.Value | None) -> ir.Value:
         return self._constant(name_of(value), array_of(value), added=is_added(value))
 
@@ -117,3 +134,20 @@ class Form(abc.ABC):
         """A constant in the form's own type."""
         floats = to_half(name, array, added=added) if self._type is HALF else array.astype(np.float32)
         return self._write.constant(name, floats)
+
+
+def lowered(
+    model: ir.Model,
+    passes: tuple[str, ...],
+    kept_float: Mapping[str, str] = MappingProxyType({}),
+    *,
+    suffix: str = ".onnx",
+) -> Lowered:
+    """The artifact of a model that is finished: its input and outputs are those of the file."""
+    return Lowered(
+        files={suffix: serialized(model)},
+        inputs=tuple(map(spec_of, model.graph.inputs)),
+        outputs=tuple(map(spec_of, model.graph.outputs)),
+        passes=passes,
+        kept_float=kept_float,
+    )

@@ -18,12 +18,8 @@ FORMAT = Format(
     kind="onnx",
     suffixes=(".onnx",),
     runtime="onnxruntime",
-    lower="edgecvx.export.onnx.lower:lower",
     options="edgecvx.export.onnx.lower:OnnxOptions",
-    read_ops="edgecvx.export.onnx.reader:read_ops",
     read_products="edgecvx.export.onnx.reader:read_products",
-    inner_tensors="edgecvx.export.onnx.expose:inner_tensors",
-    expose="edgecvx.export.onnx.expose:expose",
     extra="onnx",
     schemes={
         Precision.INT8: Scheme(outputs=frozenset([Role.DEPTHWISE]), keep_float=FLOAT_DEPTHWISE, pairs=PAIRS),

@@ -11,6 +11,7 @@ changes no number it stands for.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import ClassVar
@@ -50,13 +51,10 @@ class IntegerRowForm(RowForm):
     """Writes a quantized graph in rows; ``kept_float`` tells what stays float, and why."""
 
     def __init__(self, quantized: ir.Model, *, taps: Sequence[str] = ()) -> None:
-        self.kept_float: dict[str, str] = {}
+        self.kept_float = {n.op_type: WHY_FLOAT[n.op_type] for n in quantized.graph if n.op_type in WHY_FLOAT}
         self._names: dict[str, str] = {}
         """Of dequantized values that stand for the one before the rounding, which no integer kernel shows."""
         self._vectors: dict[str, ir.Value] = {}
-        for node in quantized.graph:
-            if node.op_type in WHY_FLOAT:
-                self.kept_float[node.op_type] = WHY_FLOAT[node.op_type]
         super().__init__(quantized, taps=taps)
 
     # The rules that differ
@@ -105,27 +103,19 @@ class IntegerRowForm(RowForm):
             name=f"{name}.wide",
             shape=shape_of(x),
         )
-        tensor = RowTensor(shape=shape_of(value))
-        tensor.rows = self._reshape(y, self._inner(value), tensor.row_shape)
-        self._tensors[name] = tensor
+        self._keep(value, rows=self._reshape(y, self._inner(value), (pixels, channels)))
         self._passes["norm-of-pixels-as-channels"] = None
 
     def gelu(self, node: ir.Node) -> None:
         """Written with tanh, which is faster; it differs by a fraction of what quantizing its result rounds away."""
         self._passes["tanh-gelu"] = None
-        self._row_op("Gelu", [self._rows(name_of(node.inputs[0]))], {"approximate": "tanh"}, node)
+        self._row_op("Gelu", [self._rows(name_of(node.inputs[0]))], {"approximate": "tanh"}, node.outputs[0])
 
     def quantize(self, node: ir.Node) -> None:
         """To uint8, in the layout the tensor has; bytes already are."""
-        value, source = node.outputs[0], self._tensors[name_of(node.inputs[0])]
-        tensor = RowTensor(shape=source.shape)
-        if source.rows is not None:
-            tensor.rows = self._on_grid(node, source.rows, name_of(value), BYTE)
-        elif source.maps is not None and source.maps.dtype is BYTE:
-            tensor.maps = source.maps
-        elif source.maps is not None:
-            tensor.maps = self._on_grid(node, source.maps, name_of(value), BYTE)
-        self._tensors[name_of(value)] = tensor
+        name, source = name_of(node.outputs[0]), self._tensors[name_of(node.inputs[0])]
+        is_bytes = source.rows is None and source.maps is not None and source.maps.dtype is BYTE
+        self._tensors[name] = dataclasses.replace(source) if is_bytes else self._on_grid(node, source, name, BYTE)
 
     def dequantize(self, node: ir.Node) -> None:
         """Back to float for those who compute in float; weights, and what integer kernels read, need none."""
@@ -137,13 +127,8 @@ class IntegerRowForm(RowForm):
         source, exact = self._tensors[name_of(node.inputs[0])], self._names.get(name, name)
         called = name if name in self._shown else exact
         own = called if len(source.shape) == 2 or called not in self._shown else f"{called}.inner"
-        tensor = RowTensor(shape=source.shape)
-        if source.rows is not None:
-            tensor.rows = self._on_grid(node, source.rows, own, ir.DataType.FLOAT)
-        elif source.maps is not None:
-            tensor.maps = self._on_grid(node, source.maps, own, ir.DataType.FLOAT)
-        self._tensors[exact] = RowTensor(shape=source.shape, rows=tensor.rows, maps=tensor.maps)
-        self._tensors[name] = tensor
+        tensor = self._on_grid(node, source, own, ir.DataType.FLOAT)
+        self._tensors[exact], self._tensors[name] = dataclasses.replace(tensor), tensor
 
     RULES: ClassVar[Mapping[tuple[str, str], Callable[..., None]]] = MappingProxyType(
         {
@@ -198,9 +183,7 @@ class IntegerRowForm(RowForm):
             dtype=BYTE,
             domain=CONTRIB,
         )
-        tensor = RowTensor(shape=shape_of(value))
-        tensor.rows = self._reshape(y, f"{name}.rows", tensor.row_shape)
-        self._tensors[name] = tensor
+        self._keep(quantize.outputs[0], rows=self._reshape(y, f"{name}.rows", (batch * height * width, channels)))
         self._absorbed.add(name)
         self._names.update({name_of(reader.outputs[0]): result for reader in readers(quantize.outputs[0])})
 
@@ -234,11 +217,8 @@ class IntegerRowForm(RowForm):
 
     def _integer_op(self, op_type: str, inputs: Sequence[ir.Value | None], node: ir.Node) -> None:
         """Writes a product that returns floats; the layer's bias comes last, after the zero point of the weights."""
-        value = node.outputs[0]
         inputs = [*inputs, *map(self._parameter, node.inputs[2:])]
-        tensor = RowTensor(shape=shape_of(value))
-        tensor.rows = self._write.op(op_type, inputs, name=self._inner(value), shape=tensor.row_shape, domain=CONTRIB)
-        self._tensors[name_of(value)] = tensor
+        self._row_op(op_type, inputs, None, node.outputs[0], CONTRIB)
         self._passes["integer-products"] = None
 
     def _filled(self, word: str, number: float, length: int) -> ir.Value:
@@ -261,9 +241,11 @@ class IntegerRowForm(RowForm):
         inputs = [response, column, self._epsilon(name, epsilon)]
         return self._write.op("Gemm", inputs, name=f"{name}.shifted", shape=(*pictures, 1))
 
-    def _on_grid(self, node: ir.Node, x: ir.Value, name: str, dtype: ir.DataType) -> ir.Value:
-        """Q or DQ of the same grid, for uint8."""
-        return self._write.op(node.op_type, [x, *self._grid(node)], name=name, shape=shape_of(x), dtype=dtype)
+    def _on_grid(self, node: ir.Node, source: RowTensor, name: str, dtype: ir.DataType) -> RowTensor:
+        """Q or DQ of the same grid, for uint8, in the layout the tensor has."""
+        x = source.rows or source.maps
+        y = self._write.op(node.op_type, [x, *self._grid(node)], name=name, shape=shape_of(x), dtype=dtype)
+        return RowTensor(shape=source.shape, rows=y if source.rows else None, maps=None if source.rows else y)
 
     def _grid(self, node: ir.Node) -> tuple[ir.Value, ir.Value]:
         """Scale and zero point of a Q or DQ; the zero point as uint8, 128 higher."""

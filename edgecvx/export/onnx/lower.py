@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Literal, get_args
 
 import onnx_ir as ir
 
 from edgecvx.errors import ExportError, one_of
-from edgecvx.export.base import Lowered
+from edgecvx.export.base import Lowered, Options
+from edgecvx.export.onnx.form import lowered
 from edgecvx.export.onnx.int8 import IntegerRowForm
 from edgecvx.export.onnx.plain import plain_form
 from edgecvx.export.onnx.rows import RowForm
 from edgecvx.graph.qdq import is_quantized
-from edgecvx.graph.values import spec_of
-from edgecvx.graph.writer import serialized
-from edgecvx.spec import Precision
 
 KEPT_FLOAT = {
     "LayerNormalization": "mean and deviation: squares of activations overflow float16, and epsilon 1e-6 is zero in it",
@@ -33,12 +29,9 @@ other tools that read ONNX expect."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OnnxOptions:
+class OnnxOptions(Options):
     """How to write an ONNX file."""
 
-    precision: Precision = Precision.FP32
-    taps: tuple[str, ...] = ()
-    """Canonical values to return too, after the task's outputs."""
     form: Form = "rows"
 
     def __post_init__(self) -> None:
@@ -62,20 +55,10 @@ def lower(graph: ir.Model, options: OnnxOptions) -> Lowered:
         found = "int8" if is_quantized(graph) else "no int8"
         raise ExportError(f"an ONNX file in {options.precision.value} was asked for, but the graph has {found} weights")
     if options.form == "plain":
-        return _lowered(plain_form(graph, options.taps), passes=("functions-written-out",))
+        return lowered(plain_form(graph, options.taps), passes=("functions-written-out",))
     if options.precision.quantized:
         integers = IntegerRowForm(graph, taps=options.taps)
-        return _lowered(integers.model, integers.passes, integers.kept_float)
+        return lowered(integers.model, integers.passes, integers.kept_float)
     half = options.precision.half
     floats = RowForm(graph, half=half, taps=options.taps)
-    return _lowered(floats.model, floats.passes, KEPT_FLOAT if half else {})
-
-
-def _lowered(model: ir.Model, passes: tuple[str, ...], kept_float: Mapping[str, str] = MappingProxyType({})) -> Lowered:
-    return Lowered(
-        files={".onnx": serialized(model)},
-        inputs=tuple(map(spec_of, model.graph.inputs)),
-        outputs=tuple(map(spec_of, model.graph.outputs)),
-        passes=passes,
-        kept_float=kept_float,
-    )
+    return lowered(floats.model, floats.passes, KEPT_FLOAT if half else {})

@@ -12,11 +12,10 @@ import onnx
 import onnx_ir as ir
 from onnx_ir.passes.common import InlinePass
 
-from edgecvx.errors import ExportError
 from edgecvx.graph.canonical import DOMAIN
 from edgecvx.graph.qdq import DEQUANTIZE
 from edgecvx.graph.values import check_taps, constant_of, name_of
-from edgecvx.graph.writer import new_constant
+from edgecvx.graph.writer import check_onnx, new_constant
 
 
 def plain_form(graph: ir.Model, taps: Sequence[str] = ()) -> ir.Model:
@@ -32,12 +31,8 @@ def plain_form(graph: ir.Model, taps: Sequence[str] = ()) -> ir.Model:
     model.graph.outputs.extend(values[name] for name in added)
     model.opset_imports.pop(DOMAIN, None)
     _write_zero_points(model)
-    try:
-        proto = onnx.shape_inference.infer_shapes(ir.to_proto(model), strict_mode=True)
-        onnx.checker.check_model(proto, full_check=True)
-    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
-        raise ExportError(f"the written out graph is not valid ONNX: {error}") from error
-    return ir.from_proto(proto)
+    check_onnx(model, "written out")
+    return ir.from_proto(onnx.shape_inference.infer_shapes(ir.to_proto(model), strict_mode=True))
 
 
 def _write_zero_points(model: ir.Model) -> None:

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from edgecvx.errors import ExportError
 from edgecvx.export.onnx.form import FLOAT, HALF, Form
 from edgecvx.graph.canonical import DOMAIN
-from edgecvx.graph.values import affine_after, array_of, attributes_of, is_constant, name_of, number, readers, shape_of
+from edgecvx.graph.values import array_of, attributes_of, is_constant, name_of, number, readers, shape_of
 from edgecvx.graph.writer import Attributes
 
 MANY_PIXELS = 64
@@ -67,8 +67,7 @@ class RowForm(Form):
     def cast(self, node: ir.Node) -> None:
         """The door for bytes."""
         value, x = node.outputs[0], self._maps(name_of(node.inputs[0]))
-        maps = self._cast(x, self._type, self._inner(value, maps=True))
-        self._tensors[name_of(value)] = RowTensor(shape=shape_of(value), maps=maps)
+        self._keep(value, maps=self._cast(x, self._type, self._inner(value, maps=True)))
 
     def conv(self, node: ir.Node) -> None:
         """A 1x1 convolution of many pixels is a product of rows with a matrix; anything else stays a convolution."""
@@ -81,7 +80,7 @@ class RowForm(Form):
     def gemm(self, node: ir.Node) -> None:
         """The classifier; its weight keeps the checkpoint's ``[out, in]``."""
         inputs = [self._rows(name_of(node.inputs[0])), *map(self._parameter, node.inputs[1:])]
-        self._row_op("Gemm", inputs, {"transB": 1}, node)
+        self._row_op("Gemm", inputs, {"transB": 1}, node.outputs[0])
 
     def layer_norm(self, node: ir.Node) -> None:
         """One operation, together with the scale and the bias that no fold took."""
@@ -94,31 +93,23 @@ class RowForm(Form):
 
     def grn(self, node: ir.Node) -> None:
         """Statistics, one factor per channel, and its multiplication into the smaller matrix of the next product."""
-        name, source = name_of(node.outputs[0]), self._tensors[name_of(node.inputs[0])]
+        value, source = node.outputs[0], self._tensors[name_of(node.inputs[0])]
         x = self._rows(name_of(node.inputs[0]))
         factor = self._factor(node, source)
         if self._weights_are_smaller(node):
             self._passes["grn-on-weights"] = None
-            self._factors[name] = factor
-            self._tensors[name] = RowTensor(shape=source.shape, rows=x)
-            return
-        y = self._scaled(x, factor, source, self._inner(node.outputs[0]))
-        self._tensors[name] = RowTensor(shape=source.shape, rows=y)
+            self._factors[name_of(value)] = factor
+            self._keep(value, rows=x)
+        else:
+            self._keep(value, rows=self._scaled(x, factor, source, self._inner(value)))
 
     def elementwise(self, node: ir.Node) -> None:
         """Gelu, Sigmoid, Add and Mul, of tensors or with a constant per channel, in the layout the tensors have."""
         tensors = [v for v in node.inputs if not is_constant(v)]
         in_maps = all(self._tensors[name_of(v)].rows is None for v in tensors)
-        operands = []
-        for v in node.inputs:
-            if is_constant(v):  # [1, C, 1, 1]
-                operands.append(self._parameter(v) if in_maps else self._vector(v))
-            else:
-                operands.append(self._maps(name_of(v)) if in_maps else self._rows(name_of(v)))
-        if in_maps:
-            self._map_op(node.op_type, operands, attributes_of(node), node.outputs[0])
-        else:
-            self._row_op(node.op_type, operands, attributes_of(node), node)
+        tensor, constant = (self._maps, self._parameter) if in_maps else (self._rows, self._vector)  # [1, C, 1, 1]
+        operands = [constant(v) if is_constant(v) else tensor(name_of(v)) for v in node.inputs]
+        (self._map_op if in_maps else self._row_op)(node.op_type, operands, attributes_of(node), node.outputs[0])
 
     def pool(self, node: ir.Node) -> None:
         """The mean over a picture's rows; in float32, because a float16 sum of many pixels overflows."""
@@ -135,16 +126,15 @@ class RowForm(Form):
             name=own if self._type is FLOAT else f"{name}.mean",
             shape=shape[:2],
         )
-        self._tensors[name] = RowTensor(shape=shape, rows=self._cast(y, self._type, own))
+        self._keep(node.outputs[0], rows=self._cast(y, self._type, own))
 
     def flatten(self, node: ir.Node) -> None:
         """Of one pixel per picture: its rows already are what is asked for."""
-        name, shape = name_of(node.outputs[0]), shape_of(node.outputs[0])
-        rows = self._rows(name_of(node.inputs[0]))
-        if name in self._shown:
-            self._row_op("Flatten", [rows], {"axis": 1}, node)
+        value, rows = node.outputs[0], self._rows(name_of(node.inputs[0]))
+        if name_of(value) in self._shown:
+            self._row_op("Flatten", [rows], {"axis": 1}, value)
         else:
-            self._tensors[name] = RowTensor(shape=shape, rows=rows)
+            self._keep(value, rows=rows)
 
     RULES: ClassVar[Mapping[tuple[str, str], Callable[..., None]]] = MappingProxyType(
         {
@@ -172,7 +162,8 @@ class RowForm(Form):
         if below in self._factors:
             factors = [matrix, self._factors[below]]
             matrix = self._write.op("Mul", factors, name=f"{name}.weight.scaled", shape=weight.shape, dtype=self._type)
-        self._row_op("Gemm", [self._rows(below), matrix, *map(self._parameter, node.inputs[2:])], {"transB": 1}, node)
+        inputs = [self._rows(below), matrix, *map(self._parameter, node.inputs[2:])]
+        self._row_op("Gemm", inputs, {"transB": 1}, node.outputs[0])
 
     def _factor(self, node: ir.Node, source: RowTensor) -> ir.Value:
         """``base + gamma * N`` per picture and channel, ``[1, C]`` or ``[B, 1, C]``.
@@ -230,22 +221,14 @@ class RowForm(Form):
         y = self._write.op("Mul", [pictures, factor], name=f"{name}.scaled", shape=shape_of(pictures), dtype=self._type)
         return self._reshape(y, name, source.row_shape)
 
-    def _affine(self, norm: ir.Node) -> tuple[ir.Node, ir.Value | None, ir.Value | None]:
-        """The scale and the bias that follow a norm and nothing else, as vectors, and the last node of the three."""
-        last, found = norm, list[ir.Value | None]()
-        for after in affine_after(norm, self._shown):
-            if after is None:
-                found.append(None)
-                continue
-            found.append(self._vector(after.inputs[1]))
-            self._absorbed.add(name_of(after.outputs[0]))
-            last = after
-        return last, found[0], found[1]
-
     # Layouts, types and names
 
     def _enter(self, value: ir.Value, x: ir.Value) -> None:
-        self._tensors[name_of(value)] = RowTensor(shape=shape_of(value), maps=x)
+        self._keep(value, maps=x)
+
+    def _keep(self, value: ir.Value, *, rows: ir.Value | None = None, maps: ir.Value | None = None) -> None:
+        """Takes note of what stands for a value of the graph."""
+        self._tensors[name_of(value)] = RowTensor(shape=shape_of(value), rows=rows, maps=maps)
 
     def _leave(self, name: str) -> ir.Value:
         return self._maps(name) if len(self._tensors[name].shape) == 4 else self._rows(name)
@@ -281,18 +264,24 @@ class RowForm(Form):
 
     def _map_op(self, op_type: str, inputs: Sequence[ir.Value], attributes: Attributes, value: ir.Value) -> None:
         """Writes what replaces the operation that gave ``value``, in maps."""
-        tensor, name = RowTensor(shape=shape_of(value)), self._inner(value, maps=True)
-        tensor.maps = self._write.op(op_type, inputs, attributes, name=name, shape=tensor.shape, dtype=self._type)
-        self._tensors[name_of(value)] = tensor
+        name = self._inner(value, maps=True)
+        y = self._write.op(op_type, inputs, attributes, name=name, shape=shape_of(value), dtype=self._type)
+        self._keep(value, maps=y)
 
-    def _row_op(self, op_type: str, inputs: Sequence[ir.Value], attributes: Attributes | None, node: ir.Node) -> None:
-        """Writes what replaces ``node``: its output in rows."""
-        value = node.outputs[0]
-        tensor = RowTensor(shape=shape_of(value))
-        tensor.rows = self._write.op(
-            op_type, inputs, attributes, name=self._inner(value), shape=tensor.row_shape, dtype=self._type
+    def _row_op(
+        self,
+        op_type: str,
+        inputs: Sequence[ir.Value | None],
+        attributes: Attributes | None,
+        value: ir.Value,
+        domain: str = "",
+    ) -> None:
+        """The same in rows."""
+        shape = RowTensor(shape=shape_of(value)).row_shape
+        y = self._write.op(
+            op_type, inputs, attributes, name=self._inner(value), shape=shape, dtype=self._type, domain=domain
         )
-        self._tensors[name_of(value)] = tensor
+        self._keep(value, rows=y)
 
     def _pictures(self, x: ir.Value, source: RowTensor, name: str) -> ir.Value:
         """Rows, told apart by picture: ``[B, H * W, C]``; of a single picture they stay as they are."""

@@ -10,7 +10,6 @@ import json
 import re
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +18,12 @@ import onnx_ir as ir
 
 from edgecvx.board.engines.openvino import import_openvino
 from edgecvx.errors import ExportError, missing_package, one_of
-from edgecvx.export.base import Lowered
+from edgecvx.export.base import Lowered, Options
 from edgecvx.export.openvino.ops import rules
 from edgecvx.graph.half import is_added, to_half
 from edgecvx.graph.qdq import QUANTIZE, is_quantized, weight_of
 from edgecvx.graph.values import LAYERS, array_of, check_taps, name_of, shape_of, spec_of
-from edgecvx.spec import Precision, Task
+from edgecvx.spec import Task
 
 KEPT_FLOAT = {
     "arithmetic on CPU": "FP16 files hold float16 weights; the CPU plugin computes in float32, GPU and NPU in float16",
@@ -43,16 +42,7 @@ KEPT_FLOAT_INT8 = {
 FLOAT_LAYER = "the target's scheme leaves it in float"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OpenVINOOptions:
-    """How to write an IR."""
-
-    precision: Precision = Precision.FP32
-    taps: tuple[str, ...] = ()
-    """Canonical values to return too, after the task's outputs."""
-
-
-def lower(graph: ir.Model, options: OpenVINOOptions) -> Lowered:
+def lower(graph: ir.Model, options: Options) -> Lowered:
     """Writes a canonical or quantized graph as OpenVINO IR, an ``.xml`` with its ``.bin``.
 
     Raises:
@@ -99,7 +89,7 @@ def _kept_float(graph: ir.Model) -> dict[str, str]:
 
 def _build(graph: ir.Model, taps: Sequence[str], *, quantized: bool) -> Any:
     ov = _load()
-    ops = _opset()
+    ops = ov.opset13
     (image,) = graph.graph.inputs
     kind = np.uint8 if image.dtype is ir.DataType.UINT8 else np.float32
     parameter = ops.parameter(list(shape_of(image)), kind, name=name_of(image))
@@ -170,9 +160,3 @@ def _load() -> Any:
         return import_openvino()
     except ModuleNotFoundError as error:
         raise missing_package("OpenVINO", "openvino") from error
-
-
-def _opset() -> Any:
-    from openvino import opset13
-
-    return opset13

@@ -48,7 +48,6 @@ def _fake_quantize(ops: Any, node: ir.Node, values: Mapping[str, Any]) -> Any:
 
 
 def _conv(ops: Any, node: ir.Node, values: Mapping[str, Any]) -> Any:
-    bias = node.inputs[2:]
     strides, pads = (list(node.attributes[name].as_ints()) for name in ("strides", "pads"))
     geometry = (strides, pads[:2], pads[2:], list(node.attributes["dilations"].as_ints()))
     x = values[name_of(node.inputs[0])]
@@ -56,10 +55,16 @@ def _conv(ops: Any, node: ir.Node, values: Mapping[str, Any]) -> Any:
         y = ops.convolution(x, _weights(ops, node.inputs[1]), *geometry)
     else:  # depthwise: OpenVINO's weights are [groups, out, in, kh, kw]
         y = ops.group_convolution(x, _weights(ops, node.inputs[1], grouped=True), *geometry)
-    if not bias:
+    return _with_bias(ops, node, y, "conv")
+
+
+def _with_bias(ops: Any, node: ir.Node, y: Any, kind: str) -> Any:
+    """A layer's products, and the bias it may have, one number per channel."""
+    if len(node.inputs) < 3:
         return y
-    y.set_friendly_name(f"{name_of(node.outputs[0])}/conv")
-    return ops.add(y, _constant(ops, name_of(bias[0]), array_of(bias[0]).reshape(1, -1, 1, 1)))
+    y.set_friendly_name(f"{name_of(node.outputs[0])}/{kind}")
+    bias, ones = node.inputs[2], [1] * (len(shape_of(node.outputs[0])) - 2)
+    return ops.add(y, _constant(ops, name_of(bias), array_of(bias).reshape(1, -1, *ones)))
 
 
 def _weights(ops: Any, value: ir.Value | None, *, grouped: bool = False) -> Any:
@@ -132,12 +137,8 @@ def _flatten(ops: Any, node: ir.Node, values: Mapping[str, Any]) -> Any:
 
 
 def _gemm(ops: Any, node: ir.Node, values: Mapping[str, Any]) -> Any:
-    bias = node.inputs[2:]
     y = ops.matmul(values[name_of(node.inputs[0])], _weights(ops, node.inputs[1]), False, True)
-    if not bias:
-        return y
-    y.set_friendly_name(f"{name_of(node.outputs[0])}/matmul")
-    return ops.add(y, _constant(ops, name_of(bias[0]), array_of(bias[0]).reshape(1, -1)))
+    return _with_bias(ops, node, y, "matmul")
 
 
 _RULES: dict[tuple[str, str], Rule] = {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import onnx_ir as ir
 
@@ -37,6 +37,19 @@ def type_of(value: ir.Value | None) -> ir.DataType | None:
     if value is None:
         return None
     return value.const_value.dtype if value.const_value is not None else value.dtype
+
+
+def is_static(value: ir.Value) -> bool:
+    """Whether a value has a type and a shape that is known."""
+    return value.shape is not None and value.shape.is_static() and value.dtype is not None
+
+
+def source_of(node: ir.Node, passes: Callable[[ir.Node], bool]) -> ir.Node | None:
+    """The node that a node's first input comes from, behind those that pass it on."""
+    source = producer(node.inputs[0])
+    while source is not None and passes(source):
+        source = producer(source.inputs[0])
+    return source
 
 
 def is_weight(node: ir.Node) -> bool:

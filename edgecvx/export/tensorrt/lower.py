@@ -10,32 +10,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import ClassVar
 
 import numpy as np
 import onnx_ir as ir
-from numpy.typing import NDArray
 
 from edgecvx.errors import ExportError
-from edgecvx.export.base import Lowered
-from edgecvx.export.onnx.form import FLOAT, Form
+from edgecvx.export.base import Lowered, Options
+from edgecvx.export.onnx.form import FLOAT, Form, lowered
 from edgecvx.export.tensorrt.rules import hold
 from edgecvx.graph.canonical import DOMAIN
 from edgecvx.graph.qdq import QUANTIZE, is_quantized
-from edgecvx.graph.values import (
-    affine_after,
-    array_of,
-    attributes_of,
-    constant_of,
-    is_constant,
-    name_of,
-    number,
-    shape_of,
-    spec_of,
-)
-from edgecvx.graph.writer import Attributes, serialized
+from edgecvx.graph.values import array_of, attributes_of, constant_of, is_constant, name_of, number, shape_of
+from edgecvx.graph.writer import Attributes
 from edgecvx.spec import Precision
 
 OPSET, IR_VERSION = 17, 8
@@ -68,16 +56,7 @@ WHY_FLOAT: Mapping[str, str] = MappingProxyType(
 """What an INT8 file computes in floats, and why."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TensorRTOptions:
-    """How to write a file for TensorRT."""
-
-    precision: Precision = Precision.FP32
-    taps: tuple[str, ...] = ()
-    """Canonical values to return too, after the task's outputs."""
-
-
-def lower(graph: ir.Model, options: TensorRTOptions) -> Lowered:
+def lower(graph: ir.Model, options: Options) -> Lowered:
     """Writes a canonical graph, or a quantized one, as an ONNX file for TensorRT.
 
     The input is float32 (or uint8), outputs are float32, in every precision.
@@ -95,13 +74,7 @@ def lower(graph: ir.Model, options: TensorRTOptions) -> Lowered:
     half = options.precision.half
     form = TensorRTForm(graph, half=half, taps=options.taps)
     hold(form.model)
-    return Lowered(
-        files={SUFFIX: serialized(form.model)},
-        inputs=tuple(map(spec_of, form.model.graph.inputs)),
-        outputs=tuple(map(spec_of, form.model.graph.outputs)),
-        passes=form.passes,
-        kept_float=_kept_float(graph, options.precision),
-    )
+    return lowered(form.model, form.passes, _kept_float(graph, options.precision), suffix=SUFFIX)
 
 
 def _kept_float(graph: ir.Model, precision: Precision) -> Mapping[str, str]:
@@ -135,15 +108,13 @@ class TensorRTForm(Form):
         value = node.outputs[0]
         self._values[name_of(value)] = self._cast(self._value(node.inputs[0]), self._type, self._inner(value))
 
-    def layer(self, node: ir.Node) -> None:
-        """A convolution or the classifier, as it is. The bias is float in every file: TensorRT refuses one in INT32."""
-        attributes: Attributes = {"transB": 1} if node.op_type == "Gemm" else attributes_of(node)
-        inputs = [self._value(node.inputs[0]), *map(self._operand, node.inputs[1:])]
-        self._op(node.op_type, inputs, attributes, node.outputs[0])
-
     def plain(self, node: ir.Node) -> None:
-        """Add, Mul, Sigmoid, Flatten."""
-        self._op(node.op_type, list(map(self._operand, node.inputs)), attributes_of(node), node.outputs[0])
+        """Layers and what is between them, as they are; of the classifier's attributes the one that is not usual.
+
+        A bias is float in every file: TensorRT refuses one in INT32.
+        """
+        attributes: Attributes = {"transB": 1} if node.op_type == "Gemm" else attributes_of(node)
+        self._op(node.op_type, list(map(self._operand, node.inputs)), attributes, node.outputs[0])
 
     def gelu(self, node: ir.Node) -> None:
         """Written out: a chain of pointwise operations, which TensorRT fuses into the convolution before it."""
@@ -173,14 +144,11 @@ class TensorRTForm(Form):
 
         Scale and bias are always written: TensorRT's layer has both.
         """
-        mul, add = affine_after(node, self._shown)
-        last = add or mul or node
-        self._absorbed |= {name_of(n.outputs[0]) for n in (mul, add) if n is not None}
-        x, value = self._value(node.inputs[0]), last.outputs[0]
+        value, scale, bias = self._affine(node)
         name, channels = name_of(value), shape_of(value)[1]
-        x = self._transpose(x, [0, 2, 3, 1], f"{name}.nhwc")
-        scale = self._affine(mul, f"ones.{channels}", np.ones(channels, np.float32))
-        bias = self._affine(add, f"zeros.{channels}", np.zeros(channels, np.float32))
+        x = self._transpose(self._value(node.inputs[0]), [0, 2, 3, 1], f"{name}.nhwc")
+        scale = scale or self._constant(f"ones.{channels}", np.ones(channels))
+        bias = bias or self._constant(f"zeros.{channels}", np.zeros(channels))
         # stash_type 1: mean and deviation in float32, whatever type the tensor has.
         attributes: Attributes = {"axis": -1, "epsilon": number(node, "epsilon"), "stash_type": 1}
         y = self._write.op(
@@ -188,11 +156,6 @@ class TensorRTForm(Form):
         )
         self._op("Transpose", [y], {"perm": [0, 3, 1, 2]}, value)
         self._passes["layer-normalization"] = None
-
-    def _affine(self, node: ir.Node | None, absent: str, usual: NDArray[np.float32]) -> ir.Value:
-        if node is None:
-            return self._constant(absent, usual)
-        return self._vector(node.inputs[1])
 
     def grn(self, node: ir.Node) -> None:
         """``x * (base + gamma * N)``, whose factor is computed in float32 in every file.
@@ -236,7 +199,7 @@ class TensorRTForm(Form):
         """Q or DQ, with the zero points that the quantized graph leaves out: TensorRT's parser wants three inputs."""
         source, scale, *rest = node.inputs
         constant = is_constant(source)
-        x = self._integers(source) if constant else self._value(source)
+        x = self._write.constant(name_of(source), constant_of(source)) if constant else self._value(source)
         numbers = array_of(scale)
         zero_name = name_of(rest[0]) if rest else f"{name_of(scale).removesuffix('.scale')}.zero_point"
         zeros = constant_of(rest[0]) if rest else np.zeros(numbers.shape, np.int8)
@@ -252,8 +215,8 @@ class TensorRTForm(Form):
     RULES: ClassVar[Mapping[tuple[str, str], Callable[..., None]]] = MappingProxyType(
         {
             ("", "Cast"): cast,
-            ("", "Conv"): layer,
-            ("", "Gemm"): layer,
+            ("", "Conv"): plain,
+            ("", "Gemm"): plain,
             ("", "Gelu"): gelu,
             ("", "Add"): plain,
             ("", "Mul"): plain,
@@ -290,9 +253,6 @@ class TensorRTForm(Form):
     def _operand(self, value: ir.Value | None) -> ir.Value:
         """A tensor, weights behind their DequantizeLinear, or a constant."""
         return self._parameter(value) if is_constant(value) else self._value(value)
-
-    def _integers(self, value: ir.Value | None) -> ir.Value:
-        return self._write.constant(name_of(value), constant_of(value))
 
     def _scalar(self, name: str, value: float) -> ir.Value:
         return self._constant(name, np.array(value, np.float32))

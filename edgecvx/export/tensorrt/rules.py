@@ -20,6 +20,7 @@ from edgecvx.errors import ArtifactError, ExportError
 from edgecvx.export.tensorrt.graph import (
     MOVES,
     is_quantized,
+    is_static,
     is_weight,
     label,
     layers,
@@ -27,6 +28,7 @@ from edgecvx.export.tensorrt.graph import (
     reaches_curve,
     scale_of,
     shifts,
+    source_of,
     type_of,
 )
 from edgecvx.graph.qdq import DEQUANTIZE, QUANTIZE
@@ -70,7 +72,7 @@ def readable_opset(model: ir.Model) -> Found:
     """
     opset = model.opset_imports.get("", 0)
     if not OPSETS[0] <= opset <= OPSETS[1]:
-        yield _graph(model), f"opset {opset} is not from {OPSETS[0]} to {OPSETS[1]}"
+        yield model.graph.name or "the graph", f"opset {opset} is not from {OPSETS[0]} to {OPSETS[1]}"
 
 
 def standard_operations(model: ir.Model) -> Found:
@@ -102,11 +104,11 @@ def static_shapes(model: ir.Model) -> Found:
     Source: NVIDIA's guide: without, an engine needs an optimization profile, which nothing here would make.
     """
     for value in model.graph.inputs:
-        if value.shape is None or not value.shape.is_static() or value.dtype is None:
+        if not is_static(value):
             yield name_of(value), "has no static shape or no type"
     for node in model.graph:
         for value in node.outputs:
-            if value.shape is None or not value.shape.is_static() or value.dtype is None:
+            if not is_static(value):
                 yield label(node), f"its output {value.name!r} has no static shape or no type"
 
 
@@ -144,7 +146,7 @@ def true_types(model: ir.Model) -> Found:
     """
     for node in model.graph:
         kind, given = node.outputs[0].dtype, node.outputs[0].dtype
-        if node.op_type == "Cast" and "to" in node.attributes and node.attributes["to"].as_int() != kind:
+        if node.op_type == "Cast" and node.attributes.get_int("to", kind) != kind:
             yield label(node), f"casts to another type than {kind}, as which it is declared"
         elif node.op_type == QUANTIZE and len(node.inputs) > 2:
             given = type_of(node.inputs[2])
@@ -229,12 +231,12 @@ def one_scale_per_channel(model: ir.Model) -> Found:
     for node in pairs(model):
         if not is_weight(node):
             continue
-        axis = node.attributes["axis"].as_int() if "axis" in node.attributes else 1
+        axis = node.attributes.get_int("axis", 1)
         channels = constant_of(node.inputs[0]).shape[:1]
         if axis != 0 or (is_constant(node.inputs[1]) and constant_of(node.inputs[1]).shape != channels):
             yield label(node), f"does not have a scale for each of {math.prod(channels)} output channels along axis 0"
     for node in model.graph:
-        if node.op_type == "Gemm" and ("transB" not in node.attributes or node.attributes["transB"].as_int() != 1):
+        if node.op_type == "Gemm" and node.attributes.get_int("transB", 0) != 1:
             yield label(node), "has its outputs along axis 1 of the weights: transB is not 1"
 
 
@@ -308,9 +310,7 @@ def quantized_before_norm(model: ir.Model) -> Found:
     for node in model.graph:
         if node.op_type != "LayerNormalization":
             continue
-        source = producer(node.inputs[0])
-        while source is not None and (source.op_type in MOVES or shifts(source)):
-            source = producer(source.inputs[0])
+        source = source_of(node, lambda above: above.op_type in MOVES or shifts(above))
         if source is not None and source.op_type in LAYERS and is_quantized(source):
             yield label(node), f"reads what {source.name} returns without Q and DQ between them"
 
@@ -337,8 +337,7 @@ def float_stem(model: ir.Model) -> Found:
         weight = node.inputs[1]
         if node.op_type != "Conv" or weight is None or weight.shape is None or not is_quantized(node):
             continue
-        group = node.attributes["group"].as_int() if "group" in node.attributes else 1
-        channels = group * int(weight.shape.numpy()[1])
+        channels = node.attributes.get_int("group", 1) * int(weight.shape.numpy()[1])
         if channels < FEW_CHANNELS:
             yield label(node), f"is quantized and reads {channels} channels"
 
@@ -352,13 +351,11 @@ def float32_statistics(model: ir.Model) -> Found:
     for node in model.graph:
         if node.op_type in REDUCTIONS and node.outputs[0].dtype is not ir.DataType.FLOAT:
             yield label(node), f"computes {node.op_type} in {node.outputs[0].dtype}"
-        stash = node.attributes["stash_type"].as_int() if "stash_type" in node.attributes else 1
+        stash = node.attributes.get_int("stash_type", 1)
         if node.op_type == "LayerNormalization" and stash != 1:
             yield label(node), f"computes mean and deviation in another type (stash_type {stash})"
         if node.op_type in ("ReduceMean", "ReduceSum"):
-            square = producer(node.inputs[0])
-            while square is not None and square.op_type in MOVES:
-                square = producer(square.inputs[0])
+            square = source_of(node, lambda above: above.op_type in MOVES)
             if square is not None and square.op_type == "Mul" and type_of(square.outputs[0]) is ir.DataType.FLOAT16:
                 yield label(node), f"sums what {label(square)} multiplied in float16, which overflows before the cast"
         if (
@@ -451,7 +448,3 @@ def check_file(path: Path) -> tuple[str, ...]:
             f"{path.name} is not an ONNX model that can be read: {' '.join(str(error).split())[:300]}"
         ) from error
     return tuple(map(str, violations(model)))
-
-
-def _graph(model: ir.Model) -> str:
-    return model.graph.name or "the graph"

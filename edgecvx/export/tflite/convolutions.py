@@ -24,19 +24,11 @@ import onnx_ir as ir
 
 from edgecvx.errors import ExportError
 from edgecvx.export.tflite.depthwise import PARTITIONS, same_padding, split
-from edgecvx.export.tflite.emitter import (
-    Array,
-    Emitter,
-    input_grid,
-    int8_input,
-    int8_output,
-    is_int8,
-    nhwc,
-)
+from edgecvx.export.tflite.emitter import Array, Emitter, Int8, int8_of, nhwc
 from edgecvx.export.tflite.writer import Quantization
 from edgecvx.graph.grids import Grid, Weight, bias_int32, grid_of_range
 from edgecvx.graph.qdq import quantized_input, weight_of
-from edgecvx.graph.values import array_of, name_of, shape_of
+from edgecvx.graph.values import array_of, name_of, readers, shape_of
 
 INT8, DYNAMIC, SPLIT, GROUPED = "int8", "dynamic-range", "depthwise-split", "depthwise-grouped"
 """Names of what was applied, for the manifest."""
@@ -50,12 +42,12 @@ def conv(e: Emitter, node: ir.Node) -> None:
     """A convolution of the canonical graph: full or depthwise."""
     weight = weight_of(node.inputs[1])
     group = node.attributes["group"].as_int()
-    if group != 1 and not group == shape_of(node.outputs[0])[1] == _channels(node.inputs[0]):
+    if group != 1 and not group == shape_of(node.outputs[0])[1] == shape_of(node.inputs[0])[1]:
         raise ExportError(f"{node.name}: a convolution in {group} groups is neither full nor depthwise")
     if weight is None:
         _float(e, node, depthwise=group != 1)
-    elif is_int8(node):
-        _int8(e, node, weight, depthwise=group != 1)
+    elif (int8 := int8_of(node)) is not None:
+        _int8(e, node, int8, weight, depthwise=group != 1)
     else:
         _dynamic(e, node, weight, depthwise=group != 1)
 
@@ -73,19 +65,17 @@ def gemm(e: Emitter, node: ir.Node) -> None:
         e.compute("FULLY_CONNECTED", inputs, e.define(node.outputs[0]), options)
         return
     name, (batch, classes) = name_of(node.outputs[0]), shape_of(node.outputs[0])
-    int8 = is_int8(node)
-    x = e.read(int8_input(node) if int8 else _float_input(node))
-    pixel = e.reshape(
-        x, e.tensor(f"{name}/input", (batch, 1, 1, e.writer.shape(x)[1]), input_grid(node) if int8 else None)
-    )
+    int8 = int8_of(node)
+    x = e.read(int8.source if int8 else _float_input(node))
+    shape = (batch, 1, 1, e.writer.shape(x)[1])
+    pixel = e.reshape(x, e.tensor(f"{name}/input", shape, int8.source_grid if int8 else None))
     filters = _int8_kernel(e, node, weight, weight.values[:, None, None, :], axis=0)
     options = _strides(e, e.writer.schema.Conv2DOptionsT())
     shape = (batch, 1, 1, classes)
     if int8:
-        grid, out = int8_output(node)
-        inputs = [pixel, filters, _int32_bias(e, node, weight)]
-        pixel = e.compute("CONV_2D", inputs, e.tensor(f"{name}/pixel", shape, grid), options, version=3)
-        e.reshape(pixel, e.define(out, grid))
+        inputs = [pixel, filters, _int32_bias(e, node, int8, weight)]
+        pixel = e.compute("CONV_2D", inputs, e.tensor(f"{name}/pixel", shape, int8.out_grid), options, version=3)
+        e.reshape(pixel, e.define(int8.out, int8.out_grid))
         e.note(INT8)
     else:
         inputs = [pixel, filters, e.bias(node)]
@@ -110,17 +100,16 @@ def _float(e: Emitter, node: ir.Node, *, depthwise: bool) -> None:
     )
 
 
-def _int8(e: Emitter, node: ir.Node, weight: Weight, *, depthwise: bool) -> None:
+def _int8(e: Emitter, node: ir.Node, int8: Int8, weight: Weight, *, depthwise: bool) -> None:
     if depthwise and e.split_depthwise and _is_splittable(node, weight.values):
-        _split_int8_depthwise(e, node, weight)
+        _split_int8_depthwise(e, node, int8, weight)
         return
     options = _options(e.writer.schema, depthwise=depthwise)
     values = _as_stored(weight.values, depthwise=depthwise)
     filters = _int8_kernel(e, node, weight, values, axis=3 if depthwise else 0)
-    x = _padding(e, node, e.read(int8_input(node)), options, input_grid(node))
-    grid, out = int8_output(node)
-    inputs = [x, filters, _int32_bias(e, node, weight)]
-    e.compute("DEPTHWISE_CONV_2D" if depthwise else "CONV_2D", inputs, e.define(out, grid), options, version=3)
+    x = _padding(e, node, e.read(int8.source), options, int8.source_grid)
+    inputs, out = [x, filters, _int32_bias(e, node, int8, weight)], e.define(int8.out, int8.out_grid)
+    e.compute("DEPTHWISE_CONV_2D" if depthwise else "CONV_2D", inputs, out, options, version=3)
     e.note(INT8)
 
 
@@ -159,10 +148,6 @@ def _in_groups(kernel: Array) -> Array:
     return grouped
 
 
-def _channels(value: ir.Value | None) -> int:
-    return 0 if value is None else shape_of(value)[1]
-
-
 def _as_stored(kernel: Array, *, depthwise: bool) -> Array:
     """A kernel ``[O, I, H, W]`` in the file's order: ``[O, H, W, I]``, and ``[1, H, W, O]`` of a depthwise."""
     return np.transpose(kernel, (1, 2, 3, 0) if depthwise else (0, 2, 3, 1))
@@ -170,19 +155,17 @@ def _as_stored(kernel: Array, *, depthwise: bool) -> Array:
 
 def _int8_kernel(e: Emitter, node: ir.Node, weight: Weight, values: Array, *, axis: int, part: str = "") -> int:
     scales = tuple(float(s) for s in weight.scales)
-    quantization = Quantization(scales=scales, zero_points=(0,) * len(scales), axis=axis)
+    quantization = Quantization(scales=scales, axis=axis)
     name = name_of(node.inputs[1]).removesuffix(".dequantized") + (f"/{part}" if part else "")
     return e.writer.constant(name, values, quantization=quantization)
 
 
-def _int32_bias(e: Emitter, node: ir.Node, weight: Weight, *, zero: bool = False) -> int:
+def _int32_bias(e: Emitter, node: ir.Node, int8: Int8, weight: Weight, *, zero: bool = False) -> int:
     """The bias in units of ``input scale * weight scale``; zeros where the graph has none."""
     value = node.inputs[2] if len(node.inputs) > 2 and not zero else None
     bias = np.zeros(len(weight.scales), np.float32) if value is None else array_of(value)
-    scale = input_grid(node).scale
-    units = Quantization(
-        scales=tuple(float(np.float32(scale) * s) for s in weight.scales), zero_points=(0,) * len(weight.scales)
-    )
+    scale = int8.source_grid.scale
+    units = Quantization(scales=tuple(float(np.float32(scale) * s) for s in weight.scales))
     name = f"{name_of(node.outputs[0])}.zeros" if value is None else name_of(value)
     return e.writer.constant(name, bias_int32(bias, scale, weight.scales), quantization=units)
 
@@ -252,27 +235,26 @@ def _split_depthwise(e: Emitter, node: ir.Node, x: int, weight: Array) -> None:
     _add_up(e, parts, e.define(node.outputs[0]))
 
 
-def _split_int8_depthwise(e: Emitter, node: ir.Node, weight: Weight) -> None:
+def _split_int8_depthwise(e: Emitter, node: ir.Node, int8: Int8, weight: Weight) -> None:
     """The same in int8, each part on its own; their sum is float, and is not rounded again.
 
     The plan knows the range of the sum, not of the parts. A part has fewer taps of the same kernel: on trained networks
     none reached further than 0.92 of what the sum reaches. So each gets the sum's range, as far to either side.
     """
-    (grid, quantized), name = int8_output(node), name_of(node.outputs[0])
-    shape = nhwc(shape_of(quantized))
-    x, whole = e.read(int8_input(node)), grid_of_range(*_both_sides(grid), symmetric=True)
+    name, shape = name_of(node.outputs[0]), nhwc(shape_of(int8.out))
+    x, whole = e.read(int8.source), grid_of_range(int8.out_grid.low, int8.out_grid.high, symmetric=True)
     parts: list[int] = []
     for part, taps in split(weight.values, PARTITIONS[weight.values.shape[-1]]):
         stored = _as_stored(taps, depthwise=True)
         filters = _int8_kernel(e, node, weight, stored, axis=3, part=part.name)
-        bias = _int32_bias(e, node, weight, zero=bool(parts))
+        bias = _int32_bias(e, node, int8, weight, zero=bool(parts))
         out = e.tensor(f"{name}/{part.name}.int8", shape, whole)
         e.compute("DEPTHWISE_CONV_2D", [x, filters, bias], out, _dilated(e, part.dilation), version=3)
         options = e.writer.schema.DequantizeOptionsT()
         parts.append(e.compute("DEQUANTIZE", [out], (f"{name}/{part.name}", shape), options, version=2))
     _add_up(e, parts, e.define(node.outputs[0]))
-    for reader in quantized.uses():
-        e.same(reader.node.outputs[0], node.outputs[0])
+    for reader in readers(int8.out):
+        e.same(reader.outputs[0], node.outputs[0])
     e.note(INT8)
 
 
@@ -289,8 +271,3 @@ def _add_up(e: Emitter, parts: Sequence[int], out: int) -> None:
         total = e.binary("ADD", total, part, f"{e.writer.name(out)}/sum")
     e.binary("ADD", total, parts[-1], out)
     e.note(SPLIT)
-
-
-def _both_sides(grid: Grid) -> tuple[float, float]:
-    furthest = max(-grid.low, grid.high)
-    return -furthest, furthest

@@ -23,7 +23,7 @@ from edgecvx.export.tflite.writer import Quantization, Writer
 from edgecvx.graph.grids import Grid
 from edgecvx.graph.half import to_half
 from edgecvx.graph.qdq import DEQUANTIZE, QUANTIZE, grid_of, output_grid, quantized_input
-from edgecvx.graph.values import array_of, name_of, producer, shape_of
+from edgecvx.graph.values import array_of, name_of, producer, readers, shape_of
 
 Array = NDArray[Any]
 Reduction = Literal["MEAN", "SUM"]
@@ -59,7 +59,7 @@ class Emitter:
         """A new tensor of the file's own; int8 where it has a grid."""
         if grid is None:
             return self.writer.tensor(name, shape)
-        quantization = Quantization(scales=(grid.scale,), zero_points=(grid.zero_point,))
+        quantization = Quantization(scales=(grid.scale,), zero_point=grid.zero_point)
         return self.writer.tensor(name, shape, "int8", quantization=quantization)
 
     def same(self, value: ir.Value, other: ir.Value) -> None:
@@ -147,44 +147,30 @@ class Emitter:
         if node.op_type == QUANTIZE:
             self.compute("QUANTIZE", [x], self.define(value, grid_of(node)), self.writer.schema.QuantizeOptionsT())
             return
-        exact = name_of(value).removesuffix(".dequantized")
-        if (
-            exact != name_of(value) and exact not in self.tensors
-        ):  # the layer computes int8: this is its canonical value
-            self.tensors[exact] = self.writer.tensor(exact, nhwc(shape_of(value)))
-            self.tensors[name_of(value)] = self.tensors[exact]
-        else:
-            self.define(value)
-        options = self.writer.schema.DequantizeOptionsT()
-        self.compute("DEQUANTIZE", [x], self.tensors[name_of(value)], options, version=2)
+        name, exact = name_of(value), name_of(value).removesuffix(".dequantized")
+        own = name if exact in self.tensors else exact  # the layer computes int8: this is its canonical value
+        self.tensors[own] = self.tensors[name] = self.tensor(own, nhwc(shape_of(value)))
+        self.compute("DEQUANTIZE", [x], self.tensors[name], self.writer.schema.DequantizeOptionsT(), version=2)
 
 
-def is_int8(node: ir.Node) -> bool:
-    """Whether the graph has grids for what a node takes and returns, so that it can take int8 and return it."""
-    return quantized_input(node.inputs[0]) is not None and output_grid(node.outputs[0]) is not None
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Int8:
+    """What a node takes and returns in int8: the values that are stored, and their grids."""
+
+    source: ir.Value | None
+    source_grid: Grid
+    out: ir.Value
+    out_grid: Grid
 
 
-def int8_input(node: ir.Node) -> ir.Value | None:
-    """The int8 value that a node's input is dequantized from."""
+def int8_of(node: ir.Node) -> Int8 | None:
+    """The int8 ends of a node, where the graph has grids for what it takes and for what it returns."""
+    source, out_grid = quantized_input(node.inputs[0]), output_grid(node.outputs[0])
     below = producer(node.inputs[0])
-    return None if below is None else below.inputs[0]
-
-
-def input_grid(node: ir.Node) -> Grid:
-    """The grid of an int8 node's input."""
-    source = quantized_input(node.inputs[0])
-    if source is None:
-        raise ExportError(f"{node.name}: what this node takes has no grid")
-    return source[1]
-
-
-def int8_output(node: ir.Node) -> tuple[Grid, ir.Value]:
-    """The grid of an int8 node's output, and the int8 value on it."""
-    grid = output_grid(node.outputs[0])
-    if grid is None:
-        raise ExportError(f"{node.name}: what this node returns has no grid")
-    (use,) = node.outputs[0].uses()
-    return grid, use.node.outputs[0]
+    if source is None or below is None or out_grid is None:
+        return None
+    (quantize,) = readers(node.outputs[0])
+    return Int8(source=below.inputs[0], source_grid=source[1], out=quantize.outputs[0], out_grid=out_grid)
 
 
 def _already_on(value: ir.Value | None, grid: Grid) -> ir.Value | None:

@@ -13,7 +13,7 @@ import numpy as np
 
 from edgecvx.errors import ArtifactError
 from edgecvx.export.tflite.schema import load_schema, read_bytes, read_file
-from edgecvx.export.tflite.writer import pack
+from edgecvx.export.tflite.writer import new_code, new_entry, new_operator, new_tensor, pack
 
 INT8 = ".int8"
 """Ends the name of a canonical value on its grid."""
@@ -41,34 +41,17 @@ def expose(path: Path, names: Sequence[str]) -> Mapping[str, bytes]:
     added = [name for name in names if number[name] not in graph.outputs]
     graph.outputs = np.asarray([*graph.outputs, *(number[name] for name in added)], dtype=np.int32)
     for signature in model.signatureDefs or ():
-        signature.outputs.extend(_entry(name, number[name]) for name in added)
+        signature.outputs.extend(new_entry(name, number[name]) for name in added)
     return {".tflite": pack(model)}
 
 
 def _dequantized(model: Any, tensor: int, name: str) -> int:
     """Appends the float form of an int8 tensor."""
-    schema, graph = load_schema(), model.subgraphs[0]
-    code = schema.OperatorCodeT()
-    code.builtinCode = code.deprecatedBuiltinCode = schema.BuiltinOperator.DEQUANTIZE
-    code.version = 2  # the first with int8
-    model.operatorCodes.append(code)
-    result = schema.TensorT()
-    result.name, result.shape, result.buffer = name, graph.tensors[tensor].shape, 0
-    result.type, result.hasRank = schema.TensorType.FLOAT32, True
-    graph.tensors.append(result)
-    operator = schema.OperatorT()
-    operator.opcodeIndex = len(model.operatorCodes) - 1
-    operator.inputs, operator.outputs = (np.asarray([i], np.int32) for i in (tensor, len(graph.tensors) - 1))
-    operator.builtinOptionsType = schema.BuiltinOptions.DequantizeOptions
-    operator.builtinOptions = schema.DequantizeOptionsT()
-    graph.operators.append(operator)
-    return len(graph.tensors) - 1
-
-
-def _entry(name: str, tensor: int) -> Any:
-    entry = load_schema().TensorMapT()
-    entry.name, entry.tensorIndex = name, tensor
-    return entry
+    graph, code, number = model.subgraphs[0], len(model.operatorCodes), len(model.subgraphs[0].tensors)
+    model.operatorCodes.append(new_code("DEQUANTIZE", version=2))  # the first with int8
+    graph.tensors.append(new_tensor(name, graph.tensors[tensor].shape, "float32"))
+    graph.operators.append(new_operator(code, [tensor], [number], load_schema().DequantizeOptionsT()))
+    return number
 
 
 def _read(path: Path) -> Any:

@@ -4,19 +4,13 @@ from edgecvx.export.base import Format
 from edgecvx.graph.scheme import Role, Scheme
 from edgecvx.spec import Precision
 
-LAYERS = frozenset(Role)
-
 FORMAT = Format(
     name="tflite",
     title="TFLite / LiteRT",
     kind="tflite",
     suffixes=(".tflite",),
     runtime="tflite",
-    lower="edgecvx.export.tflite.lower:lower",
     options="edgecvx.export.tflite.lower:TFLiteOptions",
-    read_ops="edgecvx.export.tflite.reader:read_ops",
-    inner_tensors="edgecvx.export.tflite.expose:inner_tensors",
-    expose="edgecvx.export.tflite.expose:expose",
     extra="tflite",
     schemes={
         # TFLite's int8 kernels return int8; the classifier finds its scale at run time and returns floats. Depthwise
@@ -24,7 +18,7 @@ FORMAT = Format(
         # most stay float: not those right behind a downsample, which read its int8 as it is, and not those of the last
         # stage, which have a third of all depthwise weights (atto's file would be over 0.28 of FP32's).
         Precision.INT8: Scheme(
-            outputs=LAYERS - {Role.CLASSIFIER},
+            outputs=frozenset(Role) - {Role.CLASSIFIER},
             keep_float=("stages.0.*.conv_dw", "stages.[12].blocks.[!0]*.conv_dw"),
             pairs=(),  # XNNPACK widens to int32, or to int16 before it multiplies, on every processor
         ),

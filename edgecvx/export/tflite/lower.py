@@ -9,17 +9,17 @@ from typing import Any
 import onnx_ir as ir
 
 from edgecvx.errors import ExportError, one_of
-from edgecvx.export.base import Lowered
-from edgecvx.export.tflite.emitter import Emitter, is_int8, nhwc
+from edgecvx.export.base import Lowered, Options
+from edgecvx.export.tflite.emitter import Emitter, int8_of, nhwc
 from edgecvx.export.tflite.metadata import METADATA_NAME, append_labels, describe, labels_of
 from edgecvx.export.tflite.ops import RULES
 from edgecvx.export.tflite.schema import METADATA
 from edgecvx.export.tflite.writer import Quantization, Writer
-from edgecvx.graph.qdq import is_quantized, weight_of
+from edgecvx.graph.qdq import DEQUANTIZE, QUANTIZE, is_quantized, weight_of
 from edgecvx.graph.values import shape_of
 from edgecvx.spec import Precision, TensorSpec
 
-BYTES_AS_THEY_ARE = Quantization(scales=(1.0,), zero_points=(0,))
+BYTES_AS_THEY_ARE = Quantization(scales=(1.0,))
 """The quantization of an input of picture bytes: the real number is the byte."""
 
 KEPT_FLOAT_16 = {
@@ -57,12 +57,9 @@ OLDEST_RUNTIME = "1.14.0"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TFLiteOptions:
+class TFLiteOptions(Options):
     """How to lower to TFLite."""
 
-    precision: Precision = Precision.FP32
-    taps: tuple[str, ...] = ()
-    """Canonical values to return too, after the task's outputs."""
     split_depthwise: bool = True
     """Whether a 7x7 depthwise is written as a sum of smaller ones (identity 6, ``edgecvx.export.tflite.depthwise``)."""
 
@@ -91,6 +88,8 @@ def lower(graph: ir.Model, options: TFLiteOptions) -> Lowered:
     )
     source = _open(emitter, graph)
     for node in graph.graph:
+        if node.op_type in (QUANTIZE, DEQUANTIZE):
+            continue  # written where it is read, by ``Emitter.read``
         rule = RULES.get((node.domain, node.op_type))
         if rule is None:
             raise ExportError(
@@ -118,7 +117,7 @@ def lower(graph: ir.Model, options: TFLiteOptions) -> Lowered:
 
 def _kept_float(graph: ir.Model) -> dict[str, str]:
     """What of this quantized graph is computed in float, and why."""
-    ops = {node.op_type for node in graph.graph if node.op_type != "Conv" and not is_int8(node)}
+    ops = {node.op_type for node in graph.graph if node.op_type != "Conv" and int8_of(node) is None}
     depthwise = (node for node in graph.graph if node.op_type == "Conv" and node.attributes["group"].as_int() > 1)
     if any(weight_of(node.inputs[1]) is None for node in depthwise):
         ops.add("depthwise Conv")

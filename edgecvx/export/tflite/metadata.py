@@ -93,7 +93,7 @@ def _image(t: _Tables, image: TensorSpec, spec: PreprocessSpec) -> int:
     properties = t.table({1: size}, {0: ("Int8", _RGB)})
     fields = {0: t.string(image.name), 3: t.table({1: properties}, {0: ("Uint8", _IMAGE)})}
     if image.dtype == "float32":
-        mean, std = (t.floats([255.0 * v for v in values]) for values in (spec.mean, spec.std))
+        mean, std = (t.vector([255.0 * v for v in values], "Float32") for values in (spec.mean, spec.std))
         unit = t.table({1: t.table({0: mean, 1: std})}, {0: ("Uint8", _NORMALIZATION)})
         fields[4] = t.vector([unit])
     return t.table(fields)
@@ -123,16 +123,11 @@ class _Tables:
             getattr(self._builder, f"Prepend{kind}Slot")(slot, number, 0)
         return int(self._builder.EndObject())
 
-    def vector(self, tables: Sequence[int]) -> int:
-        self._builder.StartVector(4, len(tables), 4)
-        for offset in reversed(tables):
-            self._builder.PrependUOffsetTRelative(offset)
-        return int(self._builder.EndVector())
-
-    def floats(self, numbers: Sequence[float]) -> int:
-        self._builder.StartVector(4, len(numbers), 4)
-        for number in reversed(numbers):
-            self._builder.PrependFloat32(number)
+    def vector(self, items: Sequence[float], kind: str = "UOffsetTRelative") -> int:
+        """Of tables, or of numbers."""
+        self._builder.StartVector(4, len(items), 4)
+        for item in reversed(items):
+            getattr(self._builder, f"Prepend{kind}")(item)
         return int(self._builder.EndVector())
 
     def string(self, text: str) -> int:

@@ -12,10 +12,10 @@ import onnx_ir as ir
 
 from edgecvx.errors import ExportError
 from edgecvx.export.tflite.convolutions import conv, gemm
-from edgecvx.export.tflite.emitter import Emitter, int8_input, int8_output, is_int8
+from edgecvx.export.tflite.emitter import Emitter, int8_of
 from edgecvx.graph.canonical import DOMAIN
 from edgecvx.graph.grids import BYTES
-from edgecvx.graph.qdq import DEQUANTIZE, QUANTIZE, grid_of
+from edgecvx.graph.qdq import QUANTIZE, grid_of
 from edgecvx.graph.values import name_of, readers
 
 SPATIAL, CHANNELS = (1, 2), (3,)
@@ -60,9 +60,8 @@ def _gelu(e: Emitter, node: ir.Node) -> None:
     """
     options = e.writer.schema.GeluOptionsT()
     options.approximate = node.attributes["approximate"].as_string() == "tanh"
-    if is_int8(node):
-        grid, out = int8_output(node)
-        e.compute("GELU", [e.read(int8_input(node))], e.define(out, grid), options, version=2)
+    if (int8 := int8_of(node)) is not None:
+        e.compute("GELU", [e.read(int8.source)], e.define(int8.out, int8.out_grid), options, version=2)
         e.note("int8-gelu")
         return
     e.compute("GELU", [e.read(node.inputs[0])], e.define(node.outputs[0]), options)
@@ -107,10 +106,6 @@ def _shifts_bytes(node: ir.Node) -> bool:
     return node.op_type == QUANTIZE and grid_of(node) == BYTES
 
 
-def _on_demand(e: Emitter, node: ir.Node) -> None:
-    """Written where it is read, by ``Emitter.read``."""
-
-
 RULES: dict[tuple[str, str], Callable[[Emitter, ir.Node], None]] = {
     ("", "Cast"): _cast,
     ("", "Conv"): conv,
@@ -124,7 +119,5 @@ RULES: dict[tuple[str, str], Callable[[Emitter, ir.Node], None]] = {
     ("", "GlobalAveragePool"): _global_pool,
     ("", "Flatten"): _flatten,
     ("", "Gemm"): gemm,
-    ("", QUANTIZE): _on_demand,
-    ("", DEQUANTIZE): _on_demand,
 }
 """(domain, op) of a canonical node -> what writes it."""

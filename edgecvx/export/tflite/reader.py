@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from edgecvx.export.base import OpInfo
-from edgecvx.export.tflite import schema as tflite_schema
+from edgecvx.export.tflite.schema import Operator, TensorInfo, read_file
 
 
 def read_ops(path: Path) -> tuple[OpInfo, ...]:
@@ -18,10 +18,10 @@ def read_ops(path: Path) -> tuple[OpInfo, ...]:
         ArtifactError: The file is missing, is no TFLite file, or contradicts itself.
     """
     seen: set[int] = set()
-    return tuple(_op_info(op, seen) for op in tflite_schema.read_operators(path))
+    return tuple(_op_info(op, seen) for op in read_file(path).ops)
 
 
-def _op_info(op: tflite_schema.Operator, seen: set[int]) -> OpInfo:
+def _op_info(op: Operator, seen: set[int]) -> OpInfo:
     """One operator; ``seen`` are the constants counted so far: a file has one object per tensor."""
     fresh = {id(t): t for t in op.inputs if t.bytes and id(t) not in seen}
     seen.update(fresh)
@@ -38,7 +38,7 @@ def _op_info(op: tflite_schema.Operator, seen: set[int]) -> OpInfo:
     )
 
 
-def _macs(op: tflite_schema.Operator) -> int:
+def _macs(op: Operator) -> int:
     """Each element of the output takes one multiply-accumulate per weight that leads to it."""
     if len(op.inputs) < 2 or not op.outputs:
         return 0
@@ -52,7 +52,7 @@ def _macs(op: tflite_schema.Operator) -> int:
     return math.prod(out) * math.prod(depths[op.name]) if op.name in depths else 0
 
 
-def _connections(x: tflite_schema.TensorInfo, filters: tflite_schema.TensorInfo) -> int:
+def _connections(x: TensorInfo, filters: TensorInfo) -> int:
     """How many pairs of an output and an input channel a CONV_2D connects.
 
     In groups, only those with a weight other than zero. A depthwise may be written as a convolution whose groups hold

@@ -52,11 +52,6 @@ class Operator:
     inputs: tuple[TensorInfo, ...]
     outputs: tuple[TensorInfo, ...]
 
-    @property
-    def bytes(self) -> int:
-        """Bytes of the constants it reads."""
-        return sum(t.bytes for t in self.inputs)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileInfo:
@@ -80,15 +75,6 @@ def load_schema() -> Any:
     except ModuleNotFoundError as error:
         raise missing_package("ai-edge-litert, which brings the TFLite schema,", "tflite") from error
     return schema_py_generated
-
-
-def read_operators(path: Path) -> tuple[Operator, ...]:
-    """The operators of a TFLite file, in execution order.
-
-    Raises:
-        ArtifactError: The file is missing, is no TFLite file, or contradicts itself.
-    """
-    return read_file(path).ops
 
 
 def read_file(path: Path) -> FileInfo:

@@ -28,7 +28,7 @@ class Quantization:
     """``real = scale * (stored - zero_point)``, per tensor (one scale) or per index of ``axis``."""
 
     scales: tuple[float, ...]
-    zero_points: tuple[int, ...]
+    zero_point: int = 0
     axis: int = 0
 
 
@@ -46,10 +46,23 @@ class Writer:
         self._metadata: list[Any] = []
 
     def tensor(
-        self, name: str, shape: Sequence[int], dtype: str = "float32", *, quantization: Quantization | None = None
+        self,
+        name: str,
+        shape: Sequence[int],
+        dtype: str = "float32",
+        *,
+        quantization: Quantization | None = None,
+        buffer: int = 0,
     ) -> int:
-        """A tensor that is computed, or fed."""
-        return self._tensor(name, shape, dtype, 0, quantization)
+        """A tensor that is computed, or fed; with a buffer, one that is stored."""
+        entry = new_tensor(name, shape, dtype, buffer)
+        if quantization is not None:
+            entry.quantization = self.schema.QuantizationParametersT()
+            entry.quantization.scale = np.asarray(quantization.scales, dtype=np.float32)
+            entry.quantization.zeroPoint = np.full(len(quantization.scales), quantization.zero_point, np.int64)
+            entry.quantization.quantizedDimension = quantization.axis
+        self._tensors.append(entry)
+        return len(self._tensors) - 1
 
     def constant(self, name: str, array: NDArray[Any], *, quantization: Quantization | None = None) -> int:
         """A tensor stored in the file. Equal content is stored once; an equal tensor is reused."""
@@ -57,7 +70,9 @@ class Writer:
         data = array.astype(array.dtype.newbyteorder("<")).tobytes()
         key = (data, array.dtype.name, array.shape, quantization)
         if key not in self._constants:
-            self._constants[key] = self._tensor(name, array.shape, array.dtype.name, self._buffer(data), quantization)
+            self._constants[key] = self.tensor(
+                name, array.shape, array.dtype.name, quantization=quantization, buffer=self._buffer(data)
+            )
         return self._constants[key]
 
     def operator(
@@ -73,14 +88,8 @@ class Writer:
             version: The lowest operator version that has everything this use needs; an older interpreter refuses
                 the file for a higher one, and computes something else for a lower one.
         """
-        s = self.schema
-        entry = s.OperatorT()
-        entry.opcodeIndex = self._codes.setdefault((op, version), len(self._codes))
-        entry.inputs, entry.outputs = _int32(inputs), _int32(outputs)
-        if options is not None:
-            entry.builtinOptionsType = getattr(s.BuiltinOptions, type(options).__name__.removesuffix("T"))
-            entry.builtinOptions = options
-        self._operators.append(entry)
+        code = self._codes.setdefault((op, version), len(self._codes))
+        self._operators.append(new_operator(code, inputs, outputs, options))
 
     def metadata(self, name: str, content: bytes) -> None:
         """Adds a named blob to the file's metadata."""
@@ -121,29 +130,13 @@ class Writer:
         subgraph.inputs, subgraph.outputs = _int32(inputs.values()), _int32(outputs.values())
         signature = s.SignatureDefT()
         signature.signatureKey, signature.subgraphIndex = SIGNATURE, 0
-        signature.inputs = [self._entry(name, index) for name, index in inputs.items()]
-        signature.outputs = [self._entry(name, index) for name, index in outputs.items()]
+        signature.inputs, signature.outputs = (list(map(new_entry, x, x.values())) for x in (inputs, outputs))
         model = s.ModelT()
         model.version, model.description = SCHEMA_VERSION, description
-        model.operatorCodes = [self._code(op, version) for op, version in self._codes]
+        model.operatorCodes = [new_code(op, version) for op, version in self._codes]
         model.subgraphs, model.signatureDefs, model.metadata = [subgraph], [signature], self._metadata
         model.buffers = [s.BufferT(data=data) for data in self._buffers]
         return pack(model)
-
-    def _tensor(
-        self, name: str, shape: Sequence[int], dtype: str, buffer: int, quantization: Quantization | None
-    ) -> int:
-        entry = self.schema.TensorT()
-        entry.name, entry.shape, entry.buffer = name, _int32(shape), buffer
-        entry.type = getattr(self.schema.TensorType, dtype.upper())
-        entry.hasRank = True
-        if quantization is not None:
-            entry.quantization = self.schema.QuantizationParametersT()
-            entry.quantization.scale = np.asarray(quantization.scales, dtype=np.float32)
-            entry.quantization.zeroPoint = np.asarray(quantization.zero_points, dtype=np.int64)
-            entry.quantization.quantizedDimension = quantization.axis
-        self._tensors.append(entry)
-        return len(self._tensors) - 1
 
     def _buffer(self, data: bytes) -> int:
         if data not in self._buffer_of:
@@ -151,18 +144,43 @@ class Writer:
             self._buffers.append(data)
         return self._buffer_of[data]
 
-    def _code(self, op: str, version: int) -> Any:
-        number = getattr(self.schema.BuiltinOperator, op)
-        entry = self.schema.OperatorCodeT()
-        entry.builtinCode, entry.version = number, version
-        # The field that readers before schema 3a look at; it is one byte wide, and 127 says "look at the other one".
-        entry.deprecatedBuiltinCode = min(number, 127)
-        return entry
 
-    def _entry(self, name: str, tensor: int) -> Any:
-        entry = self.schema.TensorMapT()
-        entry.name, entry.tensorIndex = name, tensor
-        return entry
+def new_tensor(name: str, shape: Iterable[int], dtype: str, buffer: int = 0) -> Any:
+    """A tensor as the schema has it; buffer 0 is that of what is computed or fed."""
+    schema = load_schema()
+    entry = schema.TensorT()
+    entry.name, entry.shape, entry.buffer = name, _int32(shape), buffer
+    entry.type, entry.hasRank = getattr(schema.TensorType, dtype.upper()), True
+    return entry
+
+
+def new_operator(code: int, inputs: Iterable[int], outputs: Iterable[int], options: Any) -> Any:
+    """An operator as the schema has it: the number of its code, and those of its tensors."""
+    schema = load_schema()
+    entry = schema.OperatorT()
+    entry.opcodeIndex, entry.inputs, entry.outputs = code, _int32(inputs), _int32(outputs)
+    if options is not None:
+        entry.builtinOptionsType = getattr(schema.BuiltinOptions, type(options).__name__.removesuffix("T"))
+        entry.builtinOptions = options
+    return entry
+
+
+def new_code(op: str, version: int) -> Any:
+    """An operator's kind, of which a file has each once."""
+    schema = load_schema()
+    number = getattr(schema.BuiltinOperator, op)
+    entry = schema.OperatorCodeT()
+    entry.builtinCode, entry.version = number, version
+    # The field that readers before schema 3a look at; it is one byte wide, and 127 says "look at the other one".
+    entry.deprecatedBuiltinCode = min(number, 127)
+    return entry
+
+
+def new_entry(name: str, tensor: int) -> Any:
+    """A line of a signature."""
+    entry = load_schema().TensorMapT()
+    entry.name, entry.tensorIndex = name, tensor
+    return entry
 
 
 def _int32(values: Iterable[int]) -> NDArray[np.int32]:

@@ -115,7 +115,10 @@ class ReferenceSession:
         """Computes one operation into ``values``."""
         name, declared = op.outputs[0]
         try:
-            arguments = {key: self._argument(value, values) for key, value in op.inputs.items()}
+            arguments = {
+                key: values[value.name] if isinstance(value, Named) else self._plain(value)
+                for key, value in op.inputs.items()
+            }
             if op.kind == "classify":
                 values.update(_classify(op, arguments))
                 return
@@ -130,10 +133,8 @@ class ReferenceSession:
             raise RuntimeFailedError(
                 f"{self._name}: {op.kind} {name!r} gives {result.dtype}, the program declares {declared.dtype}"
             )
-        values[name] = half(result) if _to_half(result, declared) else self._plain(result.astype(declared.dtype))
-
-    def _argument(self, value: Any, values: Mapping[str, Any]) -> Any:
-        return values[value.name] if isinstance(value, Named) else self._plain(value)
+        to_half = declared.dtype == "float16" and result.dtype == np.float32
+        values[name] = half(result) if to_half else self._plain(result.astype(declared.dtype))
 
     def _plain(self, value: Any) -> Any:
         """A value as operations take it: floats as float32, once they were rounded; a scalar setting as itself."""
@@ -143,10 +144,6 @@ class ReferenceSession:
             single = value.astype(np.float32)
             return half(single) if self._fp16 else single
         return value.item() if value.ndim == 0 else value
-
-
-def _to_half(result: Array, declared: Type) -> bool:
-    return declared.dtype == "float16" and result.dtype == np.float32
 
 
 def _classify(op: Op, arguments: Mapping[str, Any]) -> dict[str, Any]:

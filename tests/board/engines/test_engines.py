@@ -42,9 +42,10 @@ def lower_onnx() -> Lowered:
 
 
 def lower_openvino() -> Lowered:
-    from edgecvx.export.openvino.lower import OpenVINOOptions, lower
+    from edgecvx.export.base import Options
+    from edgecvx.export.openvino.lower import lower
 
-    return lower(graph(), OpenVINOOptions(precision=Precision.FP32))
+    return lower(graph(), Options(precision=Precision.FP32))
 
 
 RUNTIMES: dict[str, tuple[str, str, Callable[[], Lowered]]] = {

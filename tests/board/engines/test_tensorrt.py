@@ -23,7 +23,8 @@ from edgecvx.board import engines
 from edgecvx.board.engines.base import Refused
 from edgecvx.board.engines.tensorrt import engines_folder
 from edgecvx.cli import main as cli
-from edgecvx.export.tensorrt.lower import SUFFIX, TensorRTOptions, lower
+from edgecvx.export.base import Options
+from edgecvx.export.tensorrt.lower import SUFFIX, lower
 from edgecvx.latency.bench import benchmark, read_json
 from edgecvx.latency.devices.collect import At
 from edgecvx.runtimes import open_session
@@ -34,7 +35,7 @@ Nvidia = tuple[TensorRT, Cuda]
 
 @pytest.fixture(scope="module")
 def content() -> bytes:
-    return lower(canonical(network()), TensorRTOptions()).files[SUFFIX]
+    return lower(canonical(network()), Options()).files[SUFFIX]
 
 
 @pytest.fixture

@@ -21,9 +21,9 @@ import openvino as ov
 from opening import open_openvino as open_session
 
 from edgecvx.errors import ExportError, UsageError
-from edgecvx.export.base import Lowered
+from edgecvx.export.base import Lowered, Options
 from edgecvx.export.openvino.expose import expose, inner_tensors
-from edgecvx.export.openvino.lower import OpenVINOOptions, lower
+from edgecvx.export.openvino.lower import lower
 from edgecvx.export.openvino.reader import read_ops
 from edgecvx.graph.qdq import quantized_input, weight_of
 from edgecvx.graph.scheme import Role, Scheme
@@ -31,7 +31,7 @@ from edgecvx.quantize.insert import insert
 from edgecvx.spec import Precision, PreprocessSpec, Task
 from edgecvx.targets import get_target
 
-INT8 = OpenVINOOptions(precision=Precision.INT8)
+INT8 = Options(precision=Precision.INT8)
 SCHEME = get_target("openvino").schemes[Precision.INT8]
 WHOLE = Scheme()
 """Every layer in INT8, depthwise ones too."""
@@ -123,7 +123,7 @@ def test_any_scheme_can_be_written(scheme: Scheme, tmp_path: Path) -> None:
 def test_weights_alone_in_int8_are_computed_in_float(tmp_path: Path) -> None:
     scheme = Scheme(dynamic=True)
     graph, x = insert(canonical(network(), task=Task.FEATURES), scheme, None), probe(seed=7)
-    lowered = lower(graph, OpenVINOOptions(precision=Precision.INT8_DYNAMIC))
+    lowered = lower(graph, Options(precision=Precision.INT8_DYNAMIC))
     assert worst(run(lowered, x, tmp_path, open_session), expected(graph, x)) < EXACT
     assert not any(op.bits for op in read_ops(written(lowered, tmp_path)))
 
@@ -226,7 +226,7 @@ def test_read_ops_tells_what_is_int8(tmp_path: Path) -> None:
 
 def test_the_file_is_small_and_always_the_same() -> None:
     graph = quantized(canonical(network(num_classes=1000, dims=(32, 64, 96, 128))))
-    full = lower(canonical(network(num_classes=1000, dims=(32, 64, 96, 128))), OpenVINOOptions())
+    full = lower(canonical(network(num_classes=1000, dims=(32, 64, 96, 128))), Options())
     first, second = (lower(graph, INT8) for _ in range(2))
     assert first.files == second.files  # also the second one in a process, where OpenVINO counts on
     assert len(first.files[".bin"]) < 0.28 * len(full.files[".bin"])
@@ -247,7 +247,7 @@ def test_a_graph_and_its_precision_belong_together() -> None:
     with pytest.raises(ExportError, match="a float graph cannot be written with precision int8"):
         lower(graph, INT8)
     with pytest.raises(ExportError, match="a quantized graph cannot be written with precision fp32"):
-        lower(quantized(graph), OpenVINOOptions())
+        lower(quantized(graph), Options())
 
 
 def test_every_canonical_value_can_be_looked_at(tmp_path: Path) -> None:

@@ -32,12 +32,13 @@ pytest.importorskip("openvino")
 from opening import open_openvino as open_session
 
 from edgecvx.errors import ArtifactError, ExportError
-from edgecvx.export.openvino.lower import OpenVINOOptions, lower
+from edgecvx.export.base import Options
+from edgecvx.export.openvino.lower import lower
 from edgecvx.export.openvino.reader import read_ops
 from edgecvx.models.convnext import ConvNeXt, initialize
 from edgecvx.spec import ArchSpec, Precision, PreprocessSpec, Task, TensorSpec
 
-FP16 = OpenVINOOptions(precision=Precision.FP16)
+FP16 = Options(precision=Precision.FP16)
 OPS = {"Add", "Convert", "Convolution", "Divide", "Gelu", "GroupConvolution", "MVN", "MatMul", "Multiply"}
 OPS |= {"ReduceL2", "ReduceMean", "Reshape", "Sigmoid"}
 """As in docs/openvino.md."""
@@ -48,20 +49,20 @@ OPS |= {"ReduceL2", "ReduceMean", "Reshape", "Sigmoid"}
 def test_a_file_computes_what_pytorch_computes(name: str, folds: Any, tmp_path: Path) -> None:
     module, x = network(**NETWORKS[name]), probe(2)
     graph = canonical(module, batch=2, folds=folds)
-    assert worst(run(lower(graph, OpenVINOOptions()), x, tmp_path, open_session), reference(module, x)) < FP32_CLOSE
+    assert worst(run(lower(graph, Options()), x, tmp_path, open_session), reference(module, x)) < FP32_CLOSE
     assert worst(run(lower(graph, FP16), x, tmp_path, open_session), reference(module, x)) < FP16_CLOSE
 
 
 @pytest.mark.parametrize("task", [Task.FEATURES, Task.EMBED])
 def test_the_other_tasks_return_maps_and_vectors(task: Task, tmp_path: Path) -> None:
     module, x = network(), probe()
-    lowered = lower(canonical(module, task=task), OpenVINOOptions())
+    lowered = lower(canonical(module, task=task), Options())
     assert worst(run(lowered, x, tmp_path, open_session), reference(module, x, task)) < FP32_CLOSE
 
 
 def test_bytes_in(tmp_path: Path) -> None:
     module, preprocess = network(), PreprocessSpec(size=64)
-    lowered = lower(canonical(module, preprocess=preprocess), OpenVINOOptions())
+    lowered = lower(canonical(module, preprocess=preprocess), Options())
     assert lowered.inputs == (TensorSpec(name="image", shape=(1, 3, 64, 64), dtype="uint8", layout="NCHW"),)
     pixels = np.random.default_rng(0).integers(0, 256, (1, 3, 64, 64), dtype=np.uint8)
     mean, std = (np.array(v, np.float32).reshape(1, 3, 1, 1) for v in (preprocess.mean, preprocess.std))
@@ -73,7 +74,7 @@ def test_bytes_in(tmp_path: Path) -> None:
 def test_femto_at_its_real_size(tmp_path: Path) -> None:
     arch = ArchSpec(name="convnextv2_femto", depths=(2, 2, 6, 2), dims=(48, 96, 192, 384))
     module, x = initialize(ConvNeXt(arch, 1000), 0), probe(1, 224)
-    lowered = lower(canonical(module, size=224), OpenVINOOptions())
+    lowered = lower(canonical(module, size=224), Options())
     assert worst(run(lowered, x, tmp_path, open_session), reference(module, x)) < FP32_CLOSE
 
 
@@ -83,7 +84,7 @@ def test_a_broken_file_is_told_apart(tmp_path: Path) -> None:
     graph = canonical(module)
     norm = next(node for node in graph.graph if node.name == "stages.1.blocks.0.norm")
     norm.attributes["epsilon"] = ir.AttrFloat32("epsilon", 1e-2)
-    broken = run(lower(graph, OpenVINOOptions()), x, tmp_path, open_session)
+    broken = run(lower(graph, Options()), x, tmp_path, open_session)
     assert worst(broken, reference(module, x)) > 10 * FP32_CLOSE
 
 
@@ -103,7 +104,7 @@ def test_the_file_says_what_it_is(tmp_path: Path) -> None:
         "edgecvx.preprocess": preprocess,
     }
     graph = canonical(network(num_classes=2), metadata=metadata)
-    net = ElementTree.fromstring(lower(graph, OpenVINOOptions()).files[".xml"])
+    net = ElementTree.fromstring(lower(graph, Options()).files[".xml"])
     told = {f"{group.tag}.{entry.tag}": entry.attrib["value"] for group in net.iterfind("rt_info/") for entry in group}
     assert {key: told[key] for key in metadata} == metadata
     assert told["model_info.labels"] == "tabby_cat Bücher"
@@ -116,7 +117,7 @@ def test_the_file_says_what_it_is(tmp_path: Path) -> None:
 def test_taps_show_what_is_inside(tmp_path: Path) -> None:
     graph, x = canonical(network()), probe()
     values = {str(v.name): v for node in graph.graph for v in node.outputs}
-    tapped = lower(graph, OpenVINOOptions(taps=tuple(values)))
+    tapped = lower(graph, Options(taps=tuple(values)))
     actual = run(tapped, x, tmp_path, open_session)
     graph.graph.outputs[:] = values.values()
     inside = ReferenceEvaluator(ir.to_proto(graph)).run(None, {"image": x})
@@ -126,7 +127,7 @@ def test_taps_show_what_is_inside(tmp_path: Path) -> None:
 
 def test_fp16_halves_the_weights(tmp_path: Path) -> None:
     graph = canonical(network())
-    full, half = (lower(graph, options) for options in (OpenVINOOptions(), FP16))
+    full, half = (lower(graph, options) for options in (Options(), FP16))
     assert len(half.files[".bin"]) < 0.6 * len(full.files[".bin"])
     assert half.kept_float and not full.kept_float
     assert half.inputs == full.inputs and half.outputs == full.outputs
@@ -159,7 +160,7 @@ def test_fp16_refuses_a_weight_it_cannot_hold() -> None:
 
 
 def test_ops_are_listed_with_their_weight(tmp_path: Path) -> None:
-    for options, width in ((OpenVINOOptions(), 4), (FP16, 2)):
+    for options, width in ((Options(), 4), (FP16, 2)):
         lowered = lower(canonical(network(), size=64), options)
         ops = read_ops(written(lowered, tmp_path))
         stem = next(op for op in ops if op.name == "stem.0/conv")

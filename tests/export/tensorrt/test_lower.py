@@ -30,15 +30,15 @@ from opening import open_onnxruntime as open_session
 from quantized import images_of, quantized, run_onnx
 
 from edgecvx.errors import ExportError, UsageError
-from edgecvx.export.base import Lowered
+from edgecvx.export.base import Lowered, Options
 from edgecvx.export.onnx.reader import read_ops
 from edgecvx.export.tensorrt.format import INT8 as SCHEME
-from edgecvx.export.tensorrt.lower import IR_VERSION, OPSET, SUFFIX, TensorRTOptions, lower
+from edgecvx.export.tensorrt.lower import IR_VERSION, OPSET, SUFFIX, lower
 from edgecvx.graph.scheme import Scheme
 from edgecvx.models.convnext import ConvNeXt, initialize
 from edgecvx.spec import ArchSpec, Precision, PreprocessSpec, Task, TensorSpec
 
-FP32, FP16, INT8 = (TensorRTOptions(precision=p) for p in (Precision.FP32, Precision.FP16, Precision.INT8))
+FP32, FP16, INT8 = (Options(precision=p) for p in (Precision.FP32, Precision.FP16, Precision.INT8))
 
 
 def model_of(lowered: Lowered) -> onnx.ModelProto:
@@ -157,7 +157,7 @@ def test_taps_show_what_is_inside(tmp_path: Path) -> None:
     taps = ("stages.1.blocks.0.mlp.act", "stages.1.blocks.0.norm")
     for precision, limit in ((Precision.FP32, 1e-5), (Precision.FP16, FP16_CLOSE)):
         graph = canonical(network())
-        lowered = lower(graph, TensorRTOptions(precision=precision, taps=taps))
+        lowered = lower(graph, Options(precision=precision, taps=taps))
         x = probe()
         shown, expected = run(lowered, x, tmp_path, open_session), run_onnx(graph, x, taps)
         assert list(shown) == ["logits", *taps]
@@ -171,11 +171,11 @@ def test_what_cannot_be_written_is_refused() -> None:
     with pytest.raises(ExportError, match="in fp32 was asked for, but the graph has int8"):
         lower(quantized(graph, SCHEME), FP32)
     with pytest.raises(UsageError, match="unknown value"):
-        lower(graph, TensorRTOptions(taps=("stages.9",)))
+        lower(graph, Options(taps=("stages.9",)))
     with pytest.raises(UsageError, match="no float"):
         lower(
             quantized(graph, SCHEME),
-            TensorRTOptions(precision=Precision.INT8, taps=("stages.0.blocks.0.mlp.fc1.input.int8",)),
+            Options(precision=Precision.INT8, taps=("stages.0.blocks.0.mlp.fc1.input.int8",)),
         )
 
 

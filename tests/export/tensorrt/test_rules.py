@@ -21,10 +21,11 @@ from onnx import TensorProto, helper, numpy_helper
 from quantized import quantized
 
 from edgecvx.errors import ArtifactError, ExportError
+from edgecvx.export.base import Options
 from edgecvx.export.onnx.lower import OnnxOptions
 from edgecvx.export.onnx.lower import lower as lower_for_onnxruntime
 from edgecvx.export.tensorrt.format import INT8
-from edgecvx.export.tensorrt.lower import SUFFIX, TensorRTOptions, lower
+from edgecvx.export.tensorrt.lower import SUFFIX, lower
 from edgecvx.export.tensorrt.rules import RULES, check_file, hold, violations
 from edgecvx.graph.scheme import Role, Scheme
 from edgecvx.spec import Precision, PreprocessSpec, Task
@@ -36,7 +37,7 @@ BLOCK = "stages.2.blocks.1"
 def file(precision: Precision = Precision.INT8) -> bytes:
     graph = canonical(network())
     graph = quantized(graph, INT8) if precision.quantized else graph
-    return lower(graph, TensorRTOptions(precision=precision)).files[SUFFIX]
+    return lower(graph, Options(precision=precision)).files[SUFFIX]
 
 
 def fresh(precision: Precision = Precision.INT8) -> onnx.ModelProto:
@@ -57,13 +58,13 @@ def test_ours_keep_every_rule(name: str, task: Task) -> None:
     graph = canonical(network(**NETWORKS[name]), task=task)
     for precision in (Precision.FP32, Precision.FP16, Precision.INT8):
         source = quantized(graph, INT8) if precision.quantized else graph
-        content = lower(source, TensorRTOptions(precision=precision)).files[SUFFIX]
+        content = lower(source, Options(precision=precision)).files[SUFFIX]
         assert violations(ir.from_proto(onnx.load_from_string(content))) == ()
 
 
 def test_ours_with_bytes_in_keep_every_rule() -> None:
     graph = quantized(canonical(network(), preprocess=PreprocessSpec(size=64)), INT8)
-    content = lower(graph, TensorRTOptions(precision=Precision.INT8)).files[SUFFIX]
+    content = lower(graph, Options(precision=Precision.INT8)).files[SUFFIX]
     assert violations(ir.from_proto(onnx.load_from_string(content))) == ()
 
 
@@ -356,7 +357,7 @@ def test_a_quantized_stem_is_named() -> None:
     """A scheme that quantizes every layer: what a generic quantizer does."""
     graph = quantized(canonical(network()), Scheme(outputs=frozenset([Role.DEPTHWISE, Role.STEM]), symmetric=True))
     with pytest.raises(ExportError, match=r"rule of TensorRT's: float-stem: stem\.0: is quantized and reads 3 chann"):
-        lower(graph, TensorRTOptions(precision=Precision.INT8))
+        lower(graph, Options(precision=Precision.INT8))
 
 
 def test_every_rule_is_planted_against() -> None:

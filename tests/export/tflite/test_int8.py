@@ -28,7 +28,7 @@ from edgecvx.export.tflite.expose import expose, inner_tensors
 from edgecvx.export.tflite.format import FORMAT
 from edgecvx.export.tflite.lower import TFLiteOptions, lower
 from edgecvx.export.tflite.reader import read_ops
-from edgecvx.export.tflite.schema import load_schema, read_bytes, read_file, read_operators
+from edgecvx.export.tflite.schema import load_schema, read_bytes, read_file
 from edgecvx.export.tflite.writer import pack
 from edgecvx.graph.grids import bias_int32
 from edgecvx.graph.qdq import output_grid, quantized_input, weight_of
@@ -307,7 +307,7 @@ def test_bytes_go_straight_into_int8(tmp_path: Path) -> None:
     assert file.inputs[0].dtype == "uint8"
     assert np.array_equal(nchw(values["stem.0.input.int8"]), (picture.astype(np.int16) - 128).astype(np.int8))
     assert relative_error(values["logits"], run_onnx(graph, picture)["logits"]) < CLOSE
-    door, stem = read_operators(tmp_path / "model.tflite")[:2]
+    door, stem = read_file(tmp_path / "model.tflite").ops[:2]
     assert (door.name, door.inputs[0].dtype, door.outputs[0].dtype) == ("QUANTIZE", "uint8", "int8")
     assert (stem.name, stem.outputs[0].dtype) == ("CONV_2D", "int8")
 
@@ -355,11 +355,11 @@ def test_operator_versions_are_the_lowest_that_serve(tmp_path: Path) -> None:
     """Older releases run the static file; only the dynamic one needs the FULLY_CONNECTED of 2.17."""
     static = lowered(quantized_network(EVERYTHING))
     path = written(static, tmp_path)
-    versions = {(op.name, op.version) for op in read_operators(path) if op.outputs[0].dtype == "int8"}
+    versions = {(op.name, op.version) for op in read_file(path).ops if op.outputs[0].dtype == "int8"}
     assert versions == {("QUANTIZE", 1), ("CONV_2D", 3), ("DEPTHWISE_CONV_2D", 3), ("RESHAPE", 1)}
     assert read_file(path).metadata["min_runtime_version"].rstrip(b"\0") == b"2.9.0"
     path = written(lowered(quantized_network(DYNAMIC), Precision.INT8_DYNAMIC), tmp_path)
-    versions = {(op.name, op.version) for op in read_operators(path) if op.inputs[1:] and op.inputs[1].dtype == "int8"}
+    versions = {(op.name, op.version) for op in read_file(path).ops if op.inputs[1:] and op.inputs[1].dtype == "int8"}
     assert versions == {("FULLY_CONNECTED", 12), ("CONV_2D", 5), ("CONV_2D", 6)}  # 6 knows groups
     assert read_file(path).metadata["min_runtime_version"].rstrip(b"\0") == b"2.17.0"
 
@@ -388,7 +388,7 @@ def test_tensorflow_runs_them_too(tmp_path: Path) -> None:
 
 def ops_of(file: Lowered) -> list[Any]:
     with tempfile.TemporaryDirectory() as folder:
-        return list(read_operators(written(file, Path(folder))))
+        return list(read_file(written(file, Path(folder))).ops)
 
 
 def macs_of(file: Lowered, folder: Path) -> dict[str, int]:

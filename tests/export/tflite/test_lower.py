@@ -22,7 +22,7 @@ from opening import open_tflite as open_session
 from edgecvx.errors import ExportError, UsageError
 from edgecvx.export.base import Lowered
 from edgecvx.export.tflite.lower import TFLiteOptions, lower
-from edgecvx.export.tflite.schema import METADATA, read_file, read_operators
+from edgecvx.export.tflite.schema import METADATA, read_file
 from edgecvx.graph.canonical import build_canonical
 from edgecvx.graph.fold import fold, fold_uint8_input
 from edgecvx.models.convnext import ConvNeXt, outputs_of
@@ -111,7 +111,7 @@ def test_file_computes_what_the_network_computes(case: str, precision: Precision
         outputs = run(file, x, tmp_path, delegate)
         for y, expected in zip(outputs, reference(module, x, task), strict=True):
             assert_close(y, expected, tolerance, why=f"{delegate}: {why}")
-    ops = Counter(op.name for op in read_operators(tmp_path / "model.tflite"))
+    ops = Counter(op.name for op in read_file(tmp_path / "model.tflite").ops)
     assert not set(ops) & {"TRANSPOSE", "CAST", "CUSTOM"}
     assert delegated_whole(tmp_path / "model.tflite")
 
@@ -142,7 +142,7 @@ def test_the_split_depthwise_is_an_option(tmp_path: Path) -> None:
     assert whole.passes == ()
     assert_close(run(split, x, tmp_path)[0], run(whole, x, tmp_path)[0], FP32_TOLERANCE, why=FP32_WHY)
     kernels = [
-        op.inputs[1].shape[1:3] for op in read_operators(tmp_path / "model.tflite") if op.name == "DEPTHWISE_CONV_2D"
+        op.inputs[1].shape[1:3] for op in read_file(tmp_path / "model.tflite").ops if op.name == "DEPTHWISE_CONV_2D"
     ]
     assert kernels == [(7, 7)] * 5
 
@@ -162,7 +162,7 @@ def test_bytes_go_in_without_preprocessing(tmp_path: Path) -> None:
         assert_close(run(file, picture, tmp_path, delegate)[0], expected, FP32_TOLERANCE, why=FP32_WHY)
     path = tmp_path / "model.tflite"
     assert file.inputs[0].dtype == "uint8"
-    assert read_operators(path)[0].name == "DEQUANTIZE"
+    assert read_file(path).ops[0].name == "DEQUANTIZE"
     assert delegated_whole(path)
     assert Interpreter(model_path=str(path)).get_input_details()[0]["quantization"] == (1.0, 0)
 
@@ -230,7 +230,7 @@ def test_names_signature_and_metadata(tmp_path: Path) -> None:
     """A tensor is found again by its canonical name; the file says what it is and how to feed it."""
     props = {"edgecvx.model": "convnextv2_small.demo", "edgecvx.labels": json.dumps(["Möwe", "猫"], ensure_ascii=False)}
     path = save(lowered(network(2), metadata=props), tmp_path)
-    computed = {t.name for op in read_operators(path) for t in op.outputs}
+    computed = {t.name for op in read_file(path).ops for t in op.outputs}
     assert {"stem.0", "stages.2.blocks.1.mlp.grn", "stages.3.downsample.1", "head.global_pool", "logits"} <= computed
     assert json.loads(read_file(path).metadata[METADATA]) == props
     assert read_file(path).metadata["min_runtime_version"].rstrip(b"\0") == b"2.9.0"
@@ -240,7 +240,7 @@ def test_names_signature_and_metadata(tmp_path: Path) -> None:
 
 def test_operator_versions_are_the_lowest_that_serve(tmp_path: Path) -> None:
     """Version 2 of a depthwise knows dilation, version 3 of DEQUANTIZE float16; an older one would ignore them."""
-    versions = {(op.name, op.version) for op in read_operators(save(lowered(network(), precision=FP16), tmp_path))}
+    versions = {(op.name, op.version) for op in read_file(save(lowered(network(), precision=FP16), tmp_path)).ops}
     assert {v for v in versions if v[1] > 1} == {("DEPTHWISE_CONV_2D", 2), ("DEQUANTIZE", 3)}
 
 

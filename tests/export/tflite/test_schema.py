@@ -12,7 +12,7 @@ import pytest
 pytest.importorskip("ai_edge_litert")
 
 from edgecvx.errors import ArtifactError
-from edgecvx.export.tflite.schema import METADATA, load_schema, read_file, read_operators
+from edgecvx.export.tflite.schema import METADATA, load_schema, read_file
 from edgecvx.export.tflite.writer import ALIGNMENT, Quantization, Writer, pack
 
 
@@ -40,8 +40,8 @@ def path(tmp_path: Path) -> Path:
 
 
 def test_ops_with_shapes_types_and_bytes(path: Path) -> None:
-    first, second = read_operators(path)
-    assert (first.name, first.version, first.bytes) == ("ADD", 1, 16)
+    first, second = read_file(path).ops
+    assert (first.name, first.version) == ("ADD", 1)
     assert [(t.name, t.dtype, t.shape, t.bytes) for t in first.inputs] == [
         ("x", "float32", (1, 4), 0),
         ("c", "float32", (4,), 16),
@@ -66,8 +66,8 @@ def test_packing_again_keeps_the_bytes(path: Path) -> None:
 
 def test_quantization_is_written_per_tensor_and_per_channel(tmp_path: Path) -> None:
     writer = Writer()
-    x = writer.tensor("x", (1, 2), "int8", quantization=Quantization(scales=(0.5,), zero_points=(-3,)))
-    rows = Quantization(scales=(0.25, 2.0), zero_points=(0, 0), axis=0)
+    x = writer.tensor("x", (1, 2), "int8", quantization=Quantization(scales=(0.5,), zero_point=-3))
+    rows = Quantization(scales=(0.25, 2.0), axis=0)
     w = writer.constant("w", np.eye(2, dtype=np.int8), quantization=rows)
     model = load_schema().ModelT.InitFromPackedBuf(writer.finish({"x": x}, {"w": w}, ""), 0)
     activation, weight = (tensor.quantization for tensor in model.subgraphs[0].tensors)
@@ -85,11 +85,11 @@ def test_metadata_is_read_back(tmp_path: Path) -> None:
 
 def test_files_that_are_no_tflite(tmp_path: Path) -> None:
     with pytest.raises(ArtifactError, match=r"cannot be read \(No such file"):
-        read_operators(tmp_path / "missing.tflite")
+        read_file(tmp_path / "missing.tflite")
     for content in (b"", b"TFL3", b"\x08\0\0\0ONNXwhatever"):
         (tmp_path / "x.tflite").write_bytes(content)
         with pytest.raises(ArtifactError, match="not a TFLite file"):
-            read_operators(tmp_path / "x.tflite")
+            read_file(tmp_path / "x.tflite")
 
 
 def test_a_damaged_file_raises_and_nothing_else(path: Path) -> None:
@@ -136,4 +136,4 @@ def test_references_to_nothing_are_named(damage: str, message: str, path: Path) 
         model.subgraphs = []
     path.write_bytes(pack(model))
     with pytest.raises(ArtifactError, match=message):
-        read_operators(path)
+        read_file(path)
