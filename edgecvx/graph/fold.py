@@ -93,7 +93,7 @@ def fold_uint8_input(module: ConvNeXt, preprocess: PreprocessSpec) -> ConvNeXt:
     with torch.no_grad():
         mean = torch.tensor(preprocess.mean, dtype=torch.float64)
         std = torch.tensor(preprocess.std, dtype=torch.float64)
-        weight = _parameter(conv, "weight").double()
+        weight = _weight(conv).double()
         bias = _bias(conv) - torch.einsum("oikl,i->o", weight, mean / std)
         _set(conv, weight / (255.0 * std).view(1, 3, 1, 1), bias)
     return module
@@ -138,7 +138,7 @@ def _norm_into(norm: nn.Module, layer: nn.Module) -> bool:
     """Moves a norm's scale and bias into the linear map that follows it, where it still has them."""
     if not isinstance(norm, LayerNorm2d) or norm.weight is None or norm.bias is None:
         return False
-    weight = _parameter(layer, "weight").double()
+    weight = _weight(layer).double()
     if _pads(layer):
         raise ExportError("a LayerNorm's bias cannot be folded into a convolution that pads")
     taps = weight.flatten(2).sum(2) if weight.ndim == 4 else weight
@@ -164,20 +164,19 @@ def _pads(layer: nn.Module) -> bool:
     return isinstance(layer, nn.Conv2d) and layer.padding != (0, 0)
 
 
-def _parameter(layer: nn.Module, name: str) -> Tensor:
-    value = getattr(layer, name)
-    if not isinstance(value, Tensor):
-        raise ExportError(f"{type(layer).__name__} has no {name} to fold into")
-    return value
+def _weight(layer: nn.Module) -> Tensor:
+    if not isinstance(layer.weight, Tensor):
+        raise ExportError(f"{type(layer).__name__} has no weight to fold into")
+    return layer.weight
 
 
 def _bias(layer: nn.Module) -> Tensor:
-    weight = _parameter(layer, "weight")
+    weight = _weight(layer)
     bias: Tensor | None = layer.bias  # type: ignore[assignment]
     return torch.zeros(weight.shape[0], dtype=torch.float64) if bias is None else bias.double()
 
 
 def _set(layer: nn.Module, weight: Tensor, bias: Tensor) -> None:
-    dtype = _parameter(layer, "weight").dtype
+    dtype = _weight(layer).dtype
     layer.weight = nn.Parameter(weight.to(dtype), requires_grad=False)
     layer.bias = nn.Parameter(bias.to(dtype), requires_grad=False)

@@ -105,10 +105,6 @@ def _layer_norm(w: MilWriter, node: ir.Node) -> Var:
     return w.op("layer_norm", w.output(node), x=w.input(node, 0), axes=[1], epsilon=w.real(epsilon))
 
 
-def _grn(w: MilWriter, node: ir.Node) -> Var:
-    return _grn_scaled(w, node) if w.half else _grn_literal(w, node, "reduce_mean")
-
-
 def _grn_literal(w: MilWriter, node: ir.Node, reduction: str) -> Var:
     """As the function's body has it."""
     x, out = w.input(node, 0), w.output(node)
@@ -169,26 +165,22 @@ def _linear(w: MilWriter, node: ir.Node) -> Var:
     return w.op("linear", w.output(node), x=x, weight=weight, bias=bias)
 
 
-def _flatten(w: MilWriter, node: ir.Node) -> Var:
-    return w.op("reshape", w.output(node), x=w.input(node, 0), shape=shape_of(node.outputs[0]))
-
-
-def _pool(w: MilWriter, node: ir.Node) -> Var:
-    return w.op("reduce_mean", w.output(node), x=w.input(node, 0), axes=[2, 3], keep_dims=True)
-
-
 LOWERINGS: dict[tuple[str, str], Callable[[MilWriter, ir.Node], Var]] = {
     ("", "Cast"): _bytes_to_numbers,
     ("", "Conv"): _conv,
     (DOMAIN, "LayerNorm2d"): _layer_norm,
-    (DOMAIN, "Grn"): _grn,
+    (DOMAIN, "Grn"): lambda w, node: _grn_scaled(w, node) if w.half else _grn_literal(w, node, "reduce_mean"),
     (DOMAIN, "GrnL2"): lambda w, node: _grn_literal(w, node, "reduce_sum"),
     ("", "Gelu"): _gelu,
     ("", "Sigmoid"): lambda w, node: w.op("sigmoid", w.output(node), x=w.input(node, 0)),
     ("", "Mul"): _mul,
     ("", "Add"): lambda w, node: w.op("add", w.output(node), x=w.input(node, 0), y=w.input(node, 1)),
-    ("", "GlobalAveragePool"): _pool,
-    ("", "Flatten"): _flatten,
+    ("", "GlobalAveragePool"): lambda w, node: w.op(
+        "reduce_mean", w.output(node), x=w.input(node, 0), axes=[2, 3], keep_dims=True
+    ),
+    ("", "Flatten"): lambda w, node: w.op(
+        "reshape", w.output(node), x=w.input(node, 0), shape=shape_of(node.outputs[0])
+    ),
     ("", "Gemm"): _linear,
     ("", "QuantizeLinear"): quantize,
     ("", "DequantizeLinear"): dequantize,

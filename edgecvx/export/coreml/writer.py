@@ -23,18 +23,14 @@ class Identifiers:
     def __init__(self) -> None:
         self.canonical: dict[str, str] = {}
         """Identifier -> canonical name."""
-        self._given: dict[str, str] = {}
 
     def of(self, name: str) -> str:
         """The identifier of a canonical name; the same one every time."""
-        if name not in self._given:
-            identifier = re.sub(r"[^A-Za-z0-9_]", "_", name)
-            identifier = identifier if identifier[:1].isalpha() else f"v_{identifier}"
-            while identifier in self.canonical:
-                identifier += "_"
-            self._given[name] = identifier
-            self.canonical[identifier] = name
-        return self._given[name]
+        identifier = re.sub(r"[^A-Za-z0-9_]", "_", name)
+        identifier = identifier if identifier[:1].isalpha() else f"v_{identifier}"
+        while self.canonical.setdefault(identifier, name) != name:
+            identifier += "_"
+        return identifier
 
 
 class MilWriter:

@@ -39,6 +39,7 @@ KEPT_FLOAT_INT8 = {
     "pooling": "a mean over the picture",
 }
 """What every INT8 file computes in float, and why."""
+PASSES, PASSES_INT8 = ("layernorm-mvn", "grn-l2"), ("fake-quantize", "layernorm-normalize-l2", "grn-l2")
 FLOAT_LAYER = "the target's scheme leaves it in float"
 
 
@@ -65,15 +66,9 @@ def lower(graph: ir.Model, options: Options) -> Lowered:
         files=_serialized(model, half=half, compact=quantized),
         inputs=tuple(map(spec_of, graph.graph.inputs)),
         outputs=tuple(spec_of(shown[name]) for name in (*map(name_of, graph.graph.outputs), *taps)),
-        passes=_passes(half=half, quantized=quantized),
+        passes=PASSES_INT8 if quantized else (*PASSES, "compress-to-fp16") if half else PASSES,
         kept_float=_kept_float(graph) if quantized else KEPT_FLOAT if half else {},
     )
-
-
-def _passes(*, half: bool, quantized: bool) -> tuple[str, ...]:
-    if quantized:
-        return ("fake-quantize", "layernorm-normalize-l2", "grn-l2")
-    return ("layernorm-mvn", "grn-l2", *(["compress-to-fp16"] if half else []))
 
 
 def _kept_float(graph: ir.Model) -> dict[str, str]:

@@ -32,10 +32,6 @@ def rules(*, quantized: bool) -> Mapping[tuple[str, str], Rule]:
     return {**_RULES, (DOMAIN, "LayerNorm2d"): _layer_norm_l2} if quantized else _RULES
 
 
-def _cast(ops: Any, node: ir.Node, values: Mapping[str, Any]) -> Any:
-    return ops.convert(values[name_of(node.inputs[0])], "f32")
-
-
 def _fake_quantize(ops: Any, node: ir.Node, values: Mapping[str, Any]) -> Any:
     """A QuantizeLinear with its DequantizeLinear: rounds to the grid's numbers, which stay floats in the file."""
     found = quantized_input(node.outputs[0])
@@ -118,17 +114,9 @@ def _gelu(ops: Any, node: ir.Node, values: Mapping[str, Any]) -> Any:
     return ops.gelu(values[name_of(node.inputs[0])], "tanh" if tanh else "erf")
 
 
-def _sigmoid(ops: Any, node: ir.Node, values: Mapping[str, Any]) -> Any:
-    return ops.sigmoid(values[name_of(node.inputs[0])])
-
-
 def _binary(ops: Any, node: ir.Node, values: Mapping[str, Any]) -> Any:
     operands = [_constant(ops, name_of(v), array_of(v)) if is_constant(v) else values[name_of(v)] for v in node.inputs]
     return (ops.add if node.op_type == "Add" else ops.multiply)(*operands)
-
-
-def _pool(ops: Any, node: ir.Node, values: Mapping[str, Any]) -> Any:
-    return ops.reduce_mean(values[name_of(node.inputs[0])], _integers(ops, 2, 3), True)
 
 
 def _flatten(ops: Any, node: ir.Node, values: Mapping[str, Any]) -> Any:
@@ -142,15 +130,17 @@ def _gemm(ops: Any, node: ir.Node, values: Mapping[str, Any]) -> Any:
 
 
 _RULES: dict[tuple[str, str], Rule] = {
-    ("", "Cast"): _cast,
+    ("", "Cast"): lambda ops, node, values: ops.convert(values[name_of(node.inputs[0])], "f32"),
     ("", DEQUANTIZE): _fake_quantize,
     ("", "Conv"): _conv,
     ("", "Gemm"): _gemm,
     ("", "Gelu"): _gelu,
-    ("", "Sigmoid"): _sigmoid,
+    ("", "Sigmoid"): lambda ops, node, values: ops.sigmoid(values[name_of(node.inputs[0])]),
     ("", "Add"): _binary,
     ("", "Mul"): _binary,
-    ("", "GlobalAveragePool"): _pool,
+    ("", "GlobalAveragePool"): lambda ops, node, values: ops.reduce_mean(
+        values[name_of(node.inputs[0])], _integers(ops, 2, 3), True
+    ),
     ("", "Flatten"): _flatten,
     (DOMAIN, "LayerNorm2d"): _layer_norm,
     (DOMAIN, "Grn"): _grn,

@@ -67,17 +67,9 @@ def _gelu(e: Emitter, node: ir.Node) -> None:
     e.compute("GELU", [e.read(node.inputs[0])], e.define(node.outputs[0]), options)
 
 
-def _sigmoid(e: Emitter, node: ir.Node) -> None:
-    e.compute("LOGISTIC", [e.read(node.inputs[0])], e.define(node.outputs[0]))
-
-
 def _elementwise(e: Emitter, node: ir.Node) -> None:
     a, b = node.inputs
     e.binary(node.op_type.upper(), e.read(a), e.read(b), e.define(node.outputs[0]))
-
-
-def _global_pool(e: Emitter, node: ir.Node) -> None:
-    e.reduce("MEAN", e.read(node.inputs[0]), SPATIAL, e.define(node.outputs[0]))
 
 
 def _flatten(e: Emitter, node: ir.Node) -> None:
@@ -95,28 +87,26 @@ def _cast(e: Emitter, node: ir.Node) -> None:
     in int8, nobody needs floats: QUANTIZE takes the bytes as they are, and only shifts them.
     """
     read_by = readers(node.outputs[0])
-    if read_by and all(_shifts_bytes(reader) for reader in read_by):
+    if read_by and all(reader.op_type == QUANTIZE and grid_of(reader) == BYTES for reader in read_by):
         e.tensors[name_of(node.outputs[0])] = e.read(node.inputs[0])
         return
     options = e.writer.schema.DequantizeOptionsT()
     e.compute("DEQUANTIZE", [e.read(node.inputs[0])], e.define(node.outputs[0]), options)
 
 
-def _shifts_bytes(node: ir.Node) -> bool:
-    return node.op_type == QUANTIZE and grid_of(node) == BYTES
-
-
-RULES: dict[tuple[str, str], Callable[[Emitter, ir.Node], None]] = {
+RULES: dict[tuple[str, str], Callable[[Emitter, ir.Node], object]] = {
     ("", "Cast"): _cast,
     ("", "Conv"): conv,
     (DOMAIN, "LayerNorm2d"): _layer_norm,
     (DOMAIN, "Grn"): _grn,
     (DOMAIN, "GrnL2"): _grn,
     ("", "Gelu"): _gelu,
-    ("", "Sigmoid"): _sigmoid,
+    ("", "Sigmoid"): lambda e, node: e.compute("LOGISTIC", [e.read(node.inputs[0])], e.define(node.outputs[0])),
     ("", "Mul"): _elementwise,
     ("", "Add"): _elementwise,
-    ("", "GlobalAveragePool"): _global_pool,
+    ("", "GlobalAveragePool"): lambda e, node: e.reduce(
+        "MEAN", e.read(node.inputs[0]), SPATIAL, e.define(node.outputs[0])
+    ),
     ("", "Flatten"): _flatten,
     ("", "Gemm"): gemm,
 }
