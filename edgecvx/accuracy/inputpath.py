@@ -14,7 +14,7 @@ where a mistake would; a few pictures with hundreds of outputs each are plenty t
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,7 +48,7 @@ _VARIATION_LEFT = 0.5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mistake:
-    """One way to feed a network wrongly."""
+    """One way to feed a network wrongly; the right one has neither kind nor words."""
 
     kind: str
     what: str
@@ -75,7 +75,7 @@ class InputPath:
             prepared: How the artifact's manifest has them prepared.
         """
         count = len(self.samples)
-        as_is = _Distance(actual, self._fed(_rightly(self._reference.preprocess), count))
+        as_is = _Distance(actual, self._fed(Mistake(kind="", what="", spec=self._reference.preprocess), count))
         if as_is.sqnr_db is None or as_is.sqnr_db >= GOOD_DB:
             return None
         found: list[tuple[float, Mistake, _Distance]] = []
@@ -114,7 +114,7 @@ class InputPath:
 
         if len(truths) < PICTURES or (truths < 0).any():
             return None
-        as_is = correct(_rightly(preprocess), PICTURES)
+        as_is = correct(Mistake(kind="", what="", spec=preprocess), PICTURES)
         if as_is > _FEW * PICTURES:
             return None
         tried = mistakes(preprocess, preprocess)
@@ -176,12 +176,12 @@ def mistakes(right: PreprocessSpec, prepared: PreprocessSpec) -> tuple[Mistake, 
         right: How the network's pictures are to be prepared.
         prepared: How the artifact's manifest has them prepared.
     """
-    fed = (Mistake(kind=kind, what=what, feed=feed, spec=right) for kind, what, feed in _FEEDS)
+    fed = (
+        Mistake(kind=kind, what=what, feed=feed, spec=right)
+        for kind, feeds in _FEEDS.items()
+        for what, feed in feeds.items()
+    )
     return (*fed, *_prepared_otherwise(right), *_as_declared(right, prepared))
-
-
-def _rightly(spec: PreprocessSpec) -> Mistake:
-    return Mistake(kind="", what="", spec=spec)
 
 
 def differences(right: PreprocessSpec, prepared: PreprocessSpec) -> tuple[str, ...]:
@@ -240,10 +240,6 @@ def _standardized(values: Array, spec: PreprocessSpec) -> Array:
     return np.asarray((values - np.asarray(spec.mean, np.float32)) / np.asarray(spec.std, np.float32))
 
 
-def _for_imagenet(pixels: Array, spec: PreprocessSpec) -> Array:
-    return normalize(pixels, dataclasses.replace(spec, mean=IMAGENET_MEAN, std=IMAGENET_STD))
-
-
 def _normalized_bytes(pixels: Array, spec: PreprocessSpec) -> Array:
     """Normalized values cut down to bytes for a file that takes bytes and normalizes them itself."""
     return normalize(np.clip(normalize(pixels, spec), 0, 255).astype(np.uint8), spec)
@@ -261,47 +257,34 @@ def _channels_first_as_last(pixels: Array, spec: PreprocessSpec) -> Array:
 
 
 _BYTE = np.float32(255)
-_FEEDS: tuple[tuple[str, str, Feed], ...] = (
-    ("colour-order", "gets BGR, red and blue swapped", lambda p, s: normalize(p[..., ::-1], s)),
-    (
-        "colour-order",
-        "gets red and blue swapped after they were normalized",
-        lambda p, s: normalize(p, s)[..., ::-1],
-    ),
-    (
-        "missing-normalization",
-        "gets pixels from 0 to 1 without mean and standard deviation",
-        lambda p, s: _floats(p) / _BYTE,
-    ),
-    ("missing-normalization", "gets pixels from 0 to 255 as they are", lambda p, s: _floats(p)),
-    (
-        "missing-normalization",
-        "gets pixels normalized without the division by 255",
-        lambda p, s: _standardized(_floats(p), s),
-    ),
-    (
-        "other-normalization",
-        "gets pixels from -1 to 1, another network's normalization",
-        lambda p, s: _floats(p) / _BYTE * 2 - 1,
-    ),
-    ("other-normalization", "gets pixels normalized for ImageNet, as another network wants", _for_imagenet),
-    (
-        "double-normalization",
-        "gets mean and standard deviation applied twice",
-        lambda p, s: _standardized(normalize(p, s), s),
-    ),
-    (
-        "double-normalization",
-        "gets normalized values that are normalized as pixels again",
-        lambda p, s: _standardized(normalize(p, s) / _BYTE, s),
-    ),
-    (
-        "double-normalization",
-        "gets pixels divided by 255 twice",
-        lambda p, s: _standardized(_floats(p) / _BYTE / _BYTE, s),
-    ),
-    ("double-normalization", "gets normalized values cut down to bytes", _normalized_bytes),
-    ("layout", "gets channels-last values read as channels-first", _channels_last_as_first),
-    ("layout", "gets channels-first values read as channels-last", _channels_first_as_last),
-    ("layout", "gets height and width swapped", lambda p, s: normalize(p, s).transpose(0, 2, 1, 3)),
-)
+_FEEDS: Mapping[str, Mapping[str, Feed]] = {
+    "colour-order": {
+        "gets BGR, red and blue swapped": lambda p, s: normalize(p[..., ::-1], s),
+        "gets red and blue swapped after they were normalized": lambda p, s: normalize(p, s)[..., ::-1],
+    },
+    "missing-normalization": {
+        "gets pixels from 0 to 1 without mean and standard deviation": lambda p, s: _floats(p) / _BYTE,
+        "gets pixels from 0 to 255 as they are": lambda p, s: _floats(p),
+        "gets pixels normalized without the division by 255": lambda p, s: _standardized(_floats(p), s),
+    },
+    "other-normalization": {
+        "gets pixels from -1 to 1, another network's normalization": lambda p, s: _floats(p) / _BYTE * 2 - 1,
+        "gets pixels normalized for ImageNet, as another network wants": (
+            lambda p, s: normalize(p, dataclasses.replace(s, mean=IMAGENET_MEAN, std=IMAGENET_STD))
+        ),
+    },
+    "double-normalization": {
+        "gets mean and standard deviation applied twice": lambda p, s: _standardized(normalize(p, s), s),
+        "gets normalized values that are normalized as pixels again": (
+            lambda p, s: _standardized(normalize(p, s) / _BYTE, s)
+        ),
+        "gets pixels divided by 255 twice": lambda p, s: _standardized(_floats(p) / _BYTE / _BYTE, s),
+        "gets normalized values cut down to bytes": _normalized_bytes,
+    },
+    "layout": {
+        "gets channels-last values read as channels-first": _channels_last_as_first,
+        "gets channels-first values read as channels-last": _channels_first_as_last,
+        "gets height and width swapped": lambda p, s: normalize(p, s).transpose(0, 2, 1, 3),
+    },
+}
+"""Kind of mistake -> what the network gets -> how; the usual ones first."""
