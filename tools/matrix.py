@@ -21,14 +21,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgecvx.errors import EdgecvxError
+from edgecvx.export.formats import FORMATS
 from edgecvx.pipeline import export
-from edgecvx.spec import CALIBRATION_PICTURES
+from edgecvx.spec import CALIBRATION_PICTURES, Precision
 
 MODELS = (*((name, "random") for name in ("atto", "femto", "pico", "nano")), ("atto", "demo"), ("femto", "demo"))
 TASKS = ("classify", "features", "embed")
 INPUTS = ("float", "uint8")
-PRECISIONS = ("fp32", "fp16", "int8", "int8-dynamic")
-FORMATS = ("onnx", "openvino", "tflite", "coreml", "tensorrt")
+PRECISIONS = tuple(precision.value for precision in Precision)
 DEVICES = (("raspberrypi4", "jetson-orin-nano", "iphone", "intel-cpu"), ("raspberrypi5",), ("android-cpu",))
 """Apart, for their files have the names of others."""
 SIZE, PICTURES = 64, 8

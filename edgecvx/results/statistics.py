@@ -2,7 +2,7 @@
 
 Times of a run are no textbook sample. They have a floor and a long tail, they come in turns that share a temperature
 and a clock, and the machine drifts under them. Nothing here assumes a distribution, and every rule was chosen by
-simulation (``tests/latency/test_statistics.py``), with drift, a clock that is cut in the middle, noise that
+simulation (``tests/results/test_statistics.py``), with drift, a clock that is cut in the middle, noise that
 whole turns share, and tails without a variance:
 
 - A percentile is the nearest-rank one: a time that was really measured, never one between two.

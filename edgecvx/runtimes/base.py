@@ -36,13 +36,7 @@ from edgecvx.spec import TensorSpec
 
 Array = NDArray[Any]
 
-RUNTIMES: dict[str, str] = {
-    "onnxruntime": "onnx",
-    "openvino": "openvino",
-    "tflite": "tflite",
-    "coreml": "coreml",
-    "tensorrt": "tensorrt",
-}
+RUNTIMES: dict[str, str] = {name: engines.engine(name).EXTRA for name in engines.NAMES}
 """Name -> extra that installs it. Torch is not here: it opens no artifact, it is the reference."""
 
 

@@ -2,7 +2,8 @@
 
 A runtime is one module in here, found by its name, and each has the same names for the same jobs:
 
-- ``TITLE``: what it is called; ``PACKAGE``: what is installed with pip where it is missing;
+- ``TITLE``: what it is called; ``PACKAGE``: what is installed with pip where it is missing, and
+  ``EXTRA``, the extra of edgecvx that brings it;
 - ``OPTIONS``: each option, with its values where they are known everywhere;
 - ``version(options)``: what is installed, as it names itself;
 - ``Runtime(options)``: the runtime, loaded, with ``open(path, threads, name)``, which gives a ``base.Session``. One of

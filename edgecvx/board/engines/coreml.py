@@ -18,6 +18,7 @@ from edgecvx.board.engines.base import THE_FILE, Missing, Refused, Session, Tens
 
 TITLE = "Core ML"
 PACKAGE = "coremltools"
+EXTRA = "coreml"
 UNITS = {"all": "ALL", "cpu": "CPU_ONLY", "cpu-gpu": "CPU_AND_GPU", "cpu-ane": "CPU_AND_NE"}
 OPTIONS: Mapping[str, Sequence[str]] = {"compute_units": tuple(UNITS)}
 _FLOAT16, _FLOAT32 = 65552, 65568

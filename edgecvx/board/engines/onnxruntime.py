@@ -19,6 +19,7 @@ from edgecvx.board.engines.base import THE_FILE, OptionRefused, Refused, Session
 
 TITLE = "ONNX Runtime"
 PACKAGE = "onnxruntime"
+EXTRA = "onnx"
 OPTIONS: Mapping[str, Sequence[str]] = {"provider": (), "fallback": ("refuse", "show")}
 CPU = "CPUExecutionProvider"
 _REFUSE = ("session.disable_cpu_ep_fallback", "1")

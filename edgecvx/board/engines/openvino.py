@@ -19,6 +19,7 @@ from edgecvx.board.engines.base import THE_FILE, OptionRefused, Refused, Session
 
 TITLE = "OpenVINO"
 PACKAGE = "openvino"
+EXTRA = "openvino"
 OPTIONS: Mapping[str, Sequence[str]] = {"device": (), "precision": ("f32", "bf16", "f16")}
 
 

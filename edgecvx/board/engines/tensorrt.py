@@ -36,6 +36,7 @@ from edgecvx.board.places import cache_folder
 
 TITLE = "TensorRT"
 PACKAGE = "tensorrt"
+EXTRA = "tensorrt"
 OPTIONS: Mapping[str, Sequence[str]] = {}
 ENGINE = ".engine"
 OLDEST = (10, 0)

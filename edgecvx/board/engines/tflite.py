@@ -20,6 +20,7 @@ from edgecvx.board.engines.base import THE_FILE, Missing, Session, Tensor, refus
 
 TITLE = "TFLite"
 PACKAGE = "ai-edge-litert"
+EXTRA = "tflite"
 INTERPRETERS = {
     "ai_edge_litert": ("ai_edge_litert.interpreter", ("ai-edge-litert",)),
     "tflite_runtime": ("tflite_runtime.interpreter", ("tflite-runtime",)),

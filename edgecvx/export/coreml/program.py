@@ -121,7 +121,7 @@ def load_protos() -> ModuleType:
     """The generated ``Model_pb2`` of coremltools, without coremltools (30 ms in place of seconds)."""
     if sys.modules.get("coremltools") is not None:
         return importlib.import_module("coremltools.proto.Model_pb2")
-    name = "edgecvx.runtimes._coreml_proto"
+    name = "edgecvx.export.coreml._proto"
     if name not in sys.modules:
         found = importlib.util.find_spec("coremltools")
         if found is None or found.origin is None:

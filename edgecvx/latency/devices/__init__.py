@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import importlib
+from collections.abc import Mapping
+from types import MappingProxyType
+
 from edgecvx.errors import UsageError
 from edgecvx.latency.devices.base import Device
 
+LOCAL = "local"
+TRANSPORTS: Mapping[str, str] = MappingProxyType({LOCAL: LOCAL, "ssh": "ssh://user@host[:port]", "adb": "adb://SERIAL"})
+"""Kind -> how it is written. Each is a module here, whose ``open_device`` takes what was written, the command of the
+device's Python and the path of LiteRT's ``benchmark_model``."""
+
 
 def open_device(text: str, *, python: str | None = None, adb_benchmark: str | None = None) -> Device:
-    """The device of this name: ``local``, ``ssh://user@host[:port]`` or ``adb://SERIAL``. Nothing is connected yet.
+    """The device of this name, one of ``TRANSPORTS``. Nothing is connected yet.
 
     Args:
         text: The name.
@@ -17,18 +26,10 @@ def open_device(text: str, *, python: str | None = None, adb_benchmark: str | No
     Raises:
         UsageError: There is no such kind of device.
     """
-    scheme, separator, rest = text.partition("://")
-    if text == "local":
-        from edgecvx.latency.devices.local import LocalDevice
-
-        return LocalDevice(python=python)
-    if separator and rest and scheme == "ssh":
-        from edgecvx.latency.devices.ssh import SshDevice
-        from edgecvx.latency.devices.ssh_address import parse_address
-
-        return SshDevice(text, parse_address(text), python=python)
-    if separator and rest and scheme == "adb":
-        from edgecvx.latency.devices.adb import open_adb
-
-        return open_adb(text, benchmark=adb_benchmark)
-    raise UsageError(f"unknown device {text!r}: it is local, ssh://user@host[:port] or adb://SERIAL")
+    kind, _, rest = text.partition("://")
+    if not (text == LOCAL if kind == LOCAL else kind in TRANSPORTS and rest):
+        *most, last = TRANSPORTS.values()
+        raise UsageError(f"unknown device {text!r}: it is {', '.join(most)} or {last}")
+    transport = importlib.import_module(f"edgecvx.latency.devices.{kind}")
+    device: Device = transport.open_device(text, python=python, adb_benchmark=adb_benchmark)
+    return device

@@ -47,12 +47,13 @@ _STATES = {
 }
 
 
-def open_adb(text: str, *, benchmark: str | None = None) -> AdbDevice:
+def open_device(text: str, *, python: str | None = None, adb_benchmark: str | None = None) -> AdbDevice:
     """The phone of this serial number; nothing is connected yet.
 
     Args:
         text: ``adb://SERIAL``, as ``adb devices`` lists it.
-        benchmark: The path of ``benchmark_model`` for Android; None for what EDGECVX_ANDROID_BENCHMARK names.
+        python: A phone has none that could measure.
+        adb_benchmark: The path of ``benchmark_model`` for Android; None for what EDGECVX_ANDROID_BENCHMARK names.
 
     Raises:
         UsageError: The serial number is none, or no binary is named.
@@ -60,7 +61,7 @@ def open_adb(text: str, *, benchmark: str | None = None) -> AdbDevice:
     serial = text.removeprefix("adb://").removesuffix("/")
     if serial == text or not _SERIAL.fullmatch(serial):
         raise UsageError(f"{text!r} is no phone: write adb://SERIAL, as `adb devices` lists it")
-    named = benchmark or os.environ.get(BINARY_VARIABLE)
+    named = adb_benchmark or os.environ.get(BINARY_VARIABLE)
     if not named:
         raise UsageError(
             f"{text} needs LiteRT's benchmark_model for Android: download or build it, "

@@ -19,6 +19,11 @@ from edgecvx.latency.devices.runner import runner_bytes
 from edgecvx.results.untrusted import plain
 
 
+def open_device(_: str, *, python: str | None = None, adb_benchmark: str | None = None) -> LocalDevice:
+    """This machine, by its own Python or another one here; ``adb_benchmark`` is for phones."""
+    return LocalDevice(python=python)
+
+
 class LocalDevice:
     """This machine."""
 

@@ -27,7 +27,7 @@ from edgecvx.latency.devices.collect import Collector
 from edgecvx.latency.devices.job import ORDER_FILE, RUNNER_FILE, Job, place
 from edgecvx.latency.devices.programs import Stopped
 from edgecvx.latency.devices.runner import runner_bytes
-from edgecvx.latency.devices.ssh_address import Address
+from edgecvx.latency.devices.ssh_address import Address, parse_address
 from edgecvx.latency.devices.ssh_connection import (
     Connection,
     ConnectionFailedError,
@@ -53,6 +53,15 @@ for name in sys.argv[1:]:
     print(digest.hexdigest())
 """
 """Run by whatever Python is there, also one too old to measure: the runner says so later."""
+
+
+def open_device(text: str, *, python: str | None = None, adb_benchmark: str | None = None) -> SshDevice:
+    """The board of this address; ``adb_benchmark`` is for phones.
+
+    Raises:
+        UsageError: It is no address.
+    """
+    return SshDevice(text, parse_address(text), python=python)
 
 
 class SshDevice:

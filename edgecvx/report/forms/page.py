@@ -14,21 +14,8 @@ from typing import Any, Literal, Protocol
 from edgecvx.report import words
 from edgecvx.report.join import Report
 from edgecvx.report.markup import Html, render
-from edgecvx.report.sections import (
-    answers,
-    changes,
-    choice,
-    distribution,
-    layers,
-    losses,
-    origin,
-    over_time,
-    ranking,
-    runs,
-    state,
-    to_know,
-    tradeoff,
-)
+from edgecvx.report.sections import choice, distribution, origin, over_time, ranking, runs, state, to_know, tradeoff
+from edgecvx.report.sections.accuracy import answers, changes, layers, losses
 
 TEMPLATE = "report.html.j2"
 UNFOLDED = 12

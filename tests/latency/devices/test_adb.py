@@ -20,7 +20,7 @@ from waiting import PATIENCE, wait_for_end, wait_until
 
 from edgecvx.errors import DeviceError, UsageError
 from edgecvx.latency.devices import adb, android, benchmark_model
-from edgecvx.latency.devices.adb import BINARY_VARIABLE, AdbDevice, open_adb
+from edgecvx.latency.devices.adb import BINARY_VARIABLE, AdbDevice, open_device
 from edgecvx.latency.devices.collect import Collector
 from edgecvx.latency.devices.job import Job
 from edgecvx.results.accuracy import ArtifactIdentity
@@ -146,7 +146,9 @@ def measure(phone: Path, asked: Job | None = None) -> Collector:
     asked = asked or job()
     collector = Collector(asked, [requested(a["id"]) for a in asked.order["artifacts"]], device="adb://ABC123")
     try:
-        open_adb("adb://ABC123", benchmark=str(phone / "binary")).measure(asked, collector, stop=threading.Event())
+        open_device("adb://ABC123", adb_benchmark=str(phone / "binary")).measure(
+            asked, collector, stop=threading.Event()
+        )
     finally:
         assert list((phone / "tmp").iterdir()) == []
     return collector
@@ -275,10 +277,10 @@ def test_a_binary_for_another_processor_is_told(phone: Path) -> None:
 def test_without_adb_or_a_binary(phone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(BINARY_VARIABLE, raising=False)
     with pytest.raises(UsageError, match=rf"--adb-benchmark FILE or {BINARY_VARIABLE}"):
-        open_adb("adb://ABC123")
+        open_device("adb://ABC123")
     for bad in ("adb://-s", "adb://a b", "adb://", "phone"):
         with pytest.raises(UsageError, match="adb://SERIAL"):
-            open_adb(bad, benchmark="x")
+            open_device(bad, adb_benchmark="x")
     monkeypatch.setenv("PATH", "/nonexistent")
     with pytest.raises(DeviceError, match="no adb on this machine's PATH"):
         measure(phone)

@@ -192,7 +192,7 @@ def test_opening_imports_no_framework(packages: dict[str, Path]) -> None:
 
 def test_without_coremltools_it_says_how_to_get_it(packages: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "coremltools", None)
-    monkeypatch.delitem(sys.modules, "edgecvx.runtimes._coreml_proto", raising=False)
+    monkeypatch.delitem(sys.modules, "edgecvx.export.coreml._proto", raising=False)
     with pytest.raises(RuntimeUnavailableError, match=r"pip install 'edgecvx\[coreml\]'"):
         ReferenceSession(packages["fp32"])
     with pytest.raises(RuntimeUnavailableError, match=r"pip install 'edgecvx\[coreml\]'"):

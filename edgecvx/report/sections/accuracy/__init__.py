@@ -1,0 +1,1 @@
+"""The sections about what files answer."""
