@@ -82,7 +82,7 @@ class IsolatedSession:
 
     def _ask(self, request: dict[str, Any], arrays: Sequence[Array], doing: str) -> tuple[dict[str, Any], list[Array]]:
         stdin, stdout = self._child.stdin, self._child.stdout
-        if stdin is None or stdout is None:
+        if stdin is None or stdout is None or stdin.closed:
             raise RuntimeFailedError(f"{self._runtime}: the session is closed")
         shorten(self._chatter)
         try:

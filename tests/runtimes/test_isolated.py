@@ -82,6 +82,13 @@ def test_a_healthy_session_runs_as_often_as_it_is_asked(behave) -> None:  # type
             assert outputs["threads"].dtype == np.int64
 
 
+def test_a_closed_session_says_so(behave) -> None:  # type: ignore[no-untyped-def]
+    with closing(behave("healthy")) as session:
+        pass
+    with pytest.raises(RuntimeFailedError, match="session is closed"):
+        session.run(BATCH)
+
+
 def test_what_native_code_prints_does_not_break_the_messages(behave) -> None:  # type: ignore[no-untyped-def]
     for behaviour in ("open: chatter", "run: chatter"):
         with closing(behave(behaviour)) as session:

@@ -151,7 +151,7 @@ def _load(text: str) -> float | None:
 
 
 def _kilobytes(meminfo: str, key: str) -> int | None:
-    found = re.search(rf"^{key}:\s+([0-9]{1, 15}) kB", meminfo, re.MULTILINE)
+    found = re.search(rf"^{key}:\s+([0-9]{{1,15}}) kB", meminfo, re.MULTILINE)
     return None if found is None else int(found[1]) * 1024
 
 

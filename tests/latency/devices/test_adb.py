@@ -168,6 +168,8 @@ def test_the_whole_way(phone: Path) -> None:
     assert "no end to end" in str(first.end_to_end_note)
     assert result.fingerprint.board == "Example Phone 9"
     assert (result.fingerprint.soc, result.fingerprint.os, result.fingerprint.cores) == ("EX9000", "Android 14", 8)
+    assert result.fingerprint.memory_bytes == psutil.virtual_memory().total  # its /proc is this machine's
+    assert 0 < (result.before.memory_available_bytes or 0) < psutil.virtual_memory().total
     assert result.before.celsius == {"CPU0": 36.5}
     assert result.before.throttled == ("thermal status light",)
 
