@@ -531,7 +531,7 @@ def test_ctrl_c_waits_until_every_device_is_tidy(small_classifier: Any) -> None:
 
     def host_waits() -> bool:
         stack = traceback.extract_stack(sys._current_frames()[threading.main_thread().ident or 0])
-        return [frame.name for frame in stack[-3:-1]] == ["_measure", "wait"]
+        return [frame.name for frame in stack[-4:]] == ["_measure", "wait", "wait", "wait"]  # of futures, event, lock
 
     class Slow:
         name = "slow"
