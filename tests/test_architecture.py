@@ -101,7 +101,13 @@ def test_package_imports_in_a_blink() -> None:
     assert min(float(python(code)) for _ in range(5)) < 0.3
 
 
-BOARD = ("errors", "spec", "manifest", "data.preprocess", "data.folder", "targets", "runtimes.artifact", "cli")
+BOARD = (
+    *("errors", "spec", "manifest", "data.preprocess", "data.folder", "targets"),
+    *("runtimes.artifact", "runtimes.engine"),
+    *("latency.bench", "inspection.artifact", "inspection.doctor", "report.read"),
+    *(f"report.forms.{form}" for form in ("page", "markdown", "csv", "terminal")),
+    *(f"cli.{verb}" for verb in ("main", "bench", "report", "predict", "inspect", "listing")),
+)
 """What `pip install edgecvx[tflite]` must be enough for."""
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from edgecvx.accuracy.layers.compare import ranked, suspects
 from edgecvx.report.join import DevicePart, Pick, Report, comparable
 from edgecvx.results.accuracy import ArtifactOutcome, DataInfo, Validation
 from edgecvx.results.figures import (
@@ -22,6 +21,7 @@ from edgecvx.results.figures import (
     times,
 )
 from edgecvx.results.latency import Fingerprint, percentile
+from edgecvx.results.layers import ranked, suspects
 
 CLASSES_SHOWN, LOSSES_SHOWN = 5, 5
 """Of a list in a sentence; JSON and HTML have more."""

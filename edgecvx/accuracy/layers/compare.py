@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import statistics
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -29,7 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecvx.accuracy.layers.reference import CanonicalReference, Tensor, canonical_reference
-from edgecvx.accuracy.layers.score import LIMIT_DB, Score
+from edgecvx.accuracy.layers.score import Score
 from edgecvx.accuracy.runtime_used import runtime_used
 from edgecvx.board.batches import batches
 from edgecvx.data.preprocess import PictureSource, prepare_batch
@@ -47,17 +46,10 @@ from edgecvx.targets import get_target
 
 Array = NDArray[Any]
 
-WEIGHTED = ("conv", "depthwise", "Gemm", "Grn", "scale", "shift")
-"""How the kinds of layer begin that have constants of their own, which a lower precision rounds."""
 LAYERS = ("conv", "depthwise", "Gemm")
-"""Those of them that a scheme may put into int8."""
+"""The kinds of layer, by how they begin, that a scheme may put into int8."""
 GROUP_BYTES = 256 << 20
 """Inner tensors asked for at once, counted in float32. The artifact's, the reference's and the local ones are held."""
-STANDS_OUT_DB = 20.0
-"""A layer is suspect where its local error is this far above the usual one of its kind: tenfold in amplitude. Layers of
-one kind lie within a few decibels of each other; a broken one is 50 and more away in FP32."""
-ROUNDING_DB = 120.0
-"""Above it there is only float32's own rounding, which differs with the order of a sum; no layer is suspect there."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -185,30 +177,6 @@ def with_layers(
     return dataclasses.replace(validation, artifacts=tuple(outcomes), warnings=tuple(warnings))
 
 
-def ranked(layers: Sequence[LayerError]) -> tuple[LayerError, ...]:
-    """The layers by what was born in them, the largest local error first."""
-    return tuple(
-        sorted(layers, key=lambda layer: (-(layer.not_finite > 0), _decibels(layer.local_sqnr_db), layer.depth))
-    )
-
-
-def suspects(layers: Sequence[LayerError]) -> tuple[LayerError, ...]:
-    """The layers whose local error is far above what is usual for their kind in this file, worst first.
-
-    Kinds with fewer than three layers are measured against all with constants of their own, or all without.
-    """
-    by_kind: dict[str, list[float]] = {}
-    for layer in layers:
-        for key in (layer.kind, _family(layer)):
-            by_kind.setdefault(key, []).append(_comparable(layer))
-    found = []
-    for layer in layers:
-        peers = by_kind[layer.kind] if len(by_kind[layer.kind]) >= 3 else by_kind[_family(layer)]
-        if _comparable(layer) <= statistics.median(peers) - STANDS_OUT_DB:
-            found.append(layer)
-    return ranked(found)
-
-
 def as_canonical(array: Array, layout: Layout, shape: tuple[int, ...]) -> NDArray[np.float32]:
     """A file's tensor as the canonical graph has it: NCHW and float32.
 
@@ -225,18 +193,6 @@ def as_canonical(array: Array, layout: Layout, shape: tuple[int, ...]) -> NDArra
     if canonical.shape != shape:
         raise ArtifactError(f"a tensor of shape {array.shape} is not the canonical one of shape {shape} in any layout")
     return np.ascontiguousarray(canonical, dtype=np.float32)
-
-
-def _family(layer: LayerError) -> str:
-    return "weights" if layer.kind.startswith(WEIGHTED) else "no weights"
-
-
-def _comparable(layer: LayerError) -> float:
-    return min(ROUNDING_DB, _decibels(layer.local_sqnr_db))
-
-
-def _decibels(value: float | None) -> float:
-    return LIMIT_DB if value is None else value
 
 
 def _drawn(count: int, manifest: Manifest) -> list[PictureSource]:

@@ -11,11 +11,9 @@ from numpy.typing import NDArray
 from edgecvx.accuracy.layers.reference import Tensor
 from edgecvx.proof.metrics import sqnr_db
 from edgecvx.results.accuracy import LayerError
+from edgecvx.results.layers import LIMIT_DB
 
 Array = NDArray[Any]
-
-LIMIT_DB = 200.0
-"""Figures end here on both sides: float32 itself ends at about 150, and below -200 there is nothing left to tell."""
 
 
 @dataclass(slots=True)

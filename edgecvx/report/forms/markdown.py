@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from edgecvx.accuracy.layers.compare import ranked
 from edgecvx.report import words
 from edgecvx.report.join import DevicePart, Report, Row
 from edgecvx.report.remarks import device_remarks, general_remarks
@@ -12,6 +11,7 @@ from edgecvx.report.tables import COLUMNS, change, judged_cells, layer_cells
 from edgecvx.report.words import described, headline, lead, noise, pictures, take
 from edgecvx.results.accuracy import DataInfo, Validation
 from edgecvx.results.figures import ABSENT, VERDICTS, count, counted, percent, sentence
+from edgecvx.results.layers import ranked
 from edgecvx.results.texts import literal, shorten, writable
 
 LONGEST = 300

@@ -9,7 +9,6 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from edgecvx.accuracy.layers.compare import ranked, suspects
 from edgecvx.latency.warnings import baseline
 from edgecvx.report import words
 from edgecvx.report.tables import judged_cells, layer_cells
@@ -17,6 +16,7 @@ from edgecvx.results import statistics
 from edgecvx.results.accuracy import ArtifactOutcome, Interval, Validation, VerdictKind
 from edgecvx.results.figures import ABSENT, VERDICTS, count, counted
 from edgecvx.results.latency import Benchmark, DeviceBench, Fingerprint, GateResult, Measured, Summary, percentile
+from edgecvx.results.layers import ranked, suspects
 
 if TYPE_CHECKING:
     from rich.console import Group, RenderableType

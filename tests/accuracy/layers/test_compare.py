@@ -16,10 +16,11 @@ import validation_sample as sample
 from PIL import Image
 
 from edgecvx.accuracy.layers import compare as perlayer
-from edgecvx.accuracy.layers.compare import PerLayer, as_canonical, per_layer, ranked, suspects
+from edgecvx.accuracy.layers.compare import PerLayer, as_canonical, per_layer
 from edgecvx.errors import ArtifactError, CheckpointError
 from edgecvx.manifest import manifest_path, read_manifest
 from edgecvx.results.accuracy import LayerError
+from edgecvx.results.layers import ranked, suspects
 from edgecvx.spec import from_json, to_json
 
 torch = pytest.importorskip("torch")

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from edgecvx.accuracy.layers.reference import Tensor
-from edgecvx.accuracy.layers.score import LIMIT_DB, Score
+from edgecvx.accuracy.layers.score import Score
+from edgecvx.results.layers import LIMIT_DB
 
 TENSOR = Tensor(name="stem.0", kind="conv 4x4", parents=("image",), shape=(1, 4, 3, 3))
 

@@ -9,11 +9,11 @@ from xml.etree import ElementTree
 import pytest
 import validation_sample as sample
 
-from edgecvx.accuracy.layers.compare import suspects
 from edgecvx.report import svg
 from edgecvx.report.markup import NARROW, WIDE
 from edgecvx.report.plots import accuracy as plots
 from edgecvx.results.accuracy import ArtifactOutcome, Histogram, Interval
+from edgecvx.results.layers import suspects
 
 WIDTHS = (NARROW, WIDE)
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from functools import partial
 
-from edgecvx.accuracy.layers.compare import ranked, suspects
 from edgecvx.report import words
 from edgecvx.report.join import Accuracy
 from edgecvx.report.markup import Html, figure, render
 from edgecvx.report.plots.accuracy import depth
 from edgecvx.report.tables import layer_cells
 from edgecvx.results.figures import counted
+from edgecvx.results.layers import ranked, suspects
 
 TITLE = "Where the error is born"
 RANKED_SHOWN = 8
