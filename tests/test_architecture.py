@@ -117,6 +117,31 @@ def test_a_board_needs_no_framework(name: str) -> None:
     python(f"import sys; sys.modules.update(dict.fromkeys({HEAVY!r})); import edgecvx.{name}")
 
 
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["doctor"], 0),
+        (["targets"], 0),
+        (["models"], 0),
+        (["export", "femto", "-t", "tflite"], 2),
+        (["validate", "x.tflite"], 2),
+        (["validate", "x.tflite", "--per-layer"], 2),
+        (["predict", "x.tflite", "x.jpg"], 2),
+        (["inspect", "x.tflite"], 2),
+        (["bench", "x.tflite"], 2),
+        (["report", "x"], 2),
+        (["build-engine", "x.tensorrt.onnx"], 2),
+    ],
+)
+def test_every_verb_speaks_in_sentences_where_there_is_no_framework(arguments: list[str], code: int) -> None:
+    script = f"import sys; sys.modules.update(dict.fromkeys({HEAVY!r})); from edgecvx.cli.main import run; "
+    command = [sys.executable, "-c", f"{script}sys.exit(run({arguments!r}))"]
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == code and "Traceback" not in done.stderr, done.stderr
+    assert done.stderr.count("error: ") == (code == 2)
+
+
 # What code does not do.
 
 

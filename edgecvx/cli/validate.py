@@ -47,7 +47,6 @@ def validate(
 
     Exit code 0: every artifact passed its gate; 1: one failed, or the pictures were too few to tell; 2: an error.
     """
-    from edgecvx.accuracy.layers.compare import with_layers
     from edgecvx.accuracy.thumbnails import thumbnails
     from edgecvx.accuracy.validate import validate as run
     from edgecvx.report.forms.markdown import validation_markdown
@@ -74,6 +73,8 @@ def validate(
             on_progress=on_progress,
         )
     if per_layer:
+        from edgecvx.accuracy.layers.compare import with_layers
+
         result = with_layers(result, artifacts, checkpoint=checkpoint)
     show.warnings(result.warnings)
     forms = {
