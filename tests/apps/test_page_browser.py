@@ -150,8 +150,11 @@ def test_a_snapshot_is_saved(browser: Browser, server: Server, tmp_path: Path) -
     tab = opened(browser, server)
     tab.save_downloads(tmp_path)
     tab.click("#snapshot")
-    wait_until(lambda: tab.run("1") and list(tmp_path.glob("edgecvx-*.jpg")), "the snapshot arrives")
-    (file,) = tmp_path.glob("edgecvx-*.jpg")
+    # The browser reserves the name with an empty file, and puts the whole one in its place.
+    arrived = wait_until(
+        lambda: tab.run("1") and [f for f in tmp_path.glob("edgecvx-*.jpg") if f.stat().st_size], "the snapshot arrives"
+    )
+    (file,) = arrived
     image = Image.open(io.BytesIO(file.read_bytes()))
     assert json.loads(image.info["comment"])["result"]["readings"][0]["model"] == "fp32"
     tab.wait("document.querySelector('#state').dataset.state === 'live'")
