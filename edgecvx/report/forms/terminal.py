@@ -7,22 +7,23 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
 
 from edgecvx.accuracy.layers.compare import ranked, suspects
 from edgecvx.latency.warnings import baseline
 from edgecvx.report import words
+from edgecvx.report.join import UNKNOWN
 from edgecvx.report.tables import judged_cells, layer_cells
 from edgecvx.results import statistics
 from edgecvx.results.accuracy import ArtifactOutcome, Interval, Validation, VerdictKind
 from edgecvx.results.figures import ABSENT, VERDICTS, count, counted
 from edgecvx.results.latency import Benchmark, DeviceBench, Fingerprint, GateResult, Measured, Summary, percentile
 
-if TYPE_CHECKING:
-    from rich.console import Group, RenderableType
-    from rich.table import Table
-
-UNKNOWN = "unknown"
 RATIOS_SHOWN = 12
 LAYERS_SHOWN = 6
 COLOURS: dict[VerdictKind, str] = {
@@ -40,7 +41,6 @@ COLOURS: dict[VerdictKind, str] = {
 def validation_terminal(validation: Validation) -> Group:
     """A validation as it is shown at the end of ``edgecvx validate``; its warnings are shown apart."""
     from rich.console import Group
-    from rich.text import Text
 
     table = _table("file", min_width=20)
     table.add_column("verdict", no_wrap=True)
@@ -65,8 +65,6 @@ def validation_errors(validation: Validation) -> Iterator[str]:
 
 def _remarks(o: ArtifactOutcome) -> Iterator[RenderableType]:
     """What a person should know about one artifact, as paragraphs and short tables."""
-    from rich.text import Text
-
     yield Text.assemble((o.identity.file, "bold"), "  ", (o.verdict.reason, COLOURS[o.verdict.kind]))
     for mistake in (o.error, *(finding.sentence for finding in o.findings)):
         if mistake is not None and mistake not in o.verdict.reason:  # the reason is often the first of them
@@ -93,9 +91,6 @@ def _remarks(o: ArtifactOutcome) -> Iterator[RenderableType]:
 
 def _table(name: str, *, min_width: int | None = None, **look: Any) -> Table:
     """With a first column that folds."""
-    from rich import box
-    from rich.table import Table
-
     table = Table(box=box.SIMPLE_HEAD, **look)
     table.add_column(name, overflow="fold", min_width=min_width)
     return table
@@ -112,8 +107,6 @@ def _figures(table: Table, *names: str) -> None:
 
 def benchmark_terminal(benchmark: Benchmark) -> Group:
     """The benchmark as it is shown at the end of ``edgecvx bench``; its warnings are shown apart."""
-    from rich.console import Group
-
     parts: list[RenderableType] = []
     for device in benchmark.devices:
         parts += _device(device, [g for g in benchmark.gates if g.device == device.fingerprint.name])
@@ -179,8 +172,6 @@ def label(m: Measured) -> str:
 
 
 def _device(device: DeviceBench, gates: Sequence[GateResult]) -> Iterator[Any]:
-    from rich.text import Text
-
     name = device.fingerprint.name
     if device.fingerprint.emulated is not None:
         yield Text(f"{name}: EMULATED ({device.fingerprint.emulated}), no latencies of a device", style="bold red")
@@ -209,8 +200,6 @@ def _device(device: DeviceBench, gates: Sequence[GateResult]) -> Iterator[Any]:
 
 def _times(device: DeviceBench) -> Table:
     """One row for each artifact, runtime and number of threads."""
-    from rich.text import Text
-
     unit = "ms" if device.fingerprint.emulated is None else "EMULATED ms"
     summaries = [m.model_summary for m in device.measured if m.model_summary is not None]
     given = [q for q in statistics.ENOUGH if q > 0.5 and any(percentile(s, q) for s in summaries)]
@@ -248,8 +237,6 @@ def _model_cells(m: Measured, given: Sequence[float]) -> list[str]:
 
 def _ratios(device: DeviceBench, gates: Sequence[GateResult]) -> Iterator[Any]:
     """Each against the file its gate names, the FP32 file of its own runtime, or the first of its batch."""
-    from rich.text import Text
-
     lines = []
     against = {g.measured: g.against for g in gates if g.against is not None}
     for place, m in enumerate(device.measured):
@@ -285,8 +272,6 @@ def sustained_line(m: Measured) -> str:
 
 
 def _gate(gate: GateResult) -> RenderableType:
-    from rich.text import Text
-
     sign, word = VERDICTS[gate.verdict]
     return Text(f"{sign} {word}: {gate.device}: {gate.sentence}", style=COLOURS[gate.verdict])
 

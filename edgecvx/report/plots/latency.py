@@ -99,7 +99,7 @@ def _rates(values: Sequence[float], start: float, end: float) -> svg.Scale:
     return svg.Scale(low=max(0.0, low - room), high=min(1.0 + room / 2, high + room), start=start, end=end)
 
 
-def _crosses(row: Row, p50: Percentile, x: svg.Axis, y: svg.Scale) -> Iterator[str]:
+def _crosses(row: Row, p50: Percentile, x: svg.Scale, y: svg.Scale) -> Iterator[str]:
     px, py = x(p50.ms), y(row.top1 or 0.0)
     if p50.interval:
         yield svg.line(x.clamp(p50.interval.low), py, x.clamp(p50.interval.high), py, "spread")
@@ -121,7 +121,7 @@ def _dot(row: Row, x: float, y: float, best: bool, by: Row | None) -> str:
     return svg.rect(x - 5, y - 5, 10, 10, kind, tip=tip)
 
 
-def _labels(front: Front, x: svg.Axis, y: svg.Scale, left: float, right: float, width: int) -> Iterator[str]:
+def _labels(front: Front, x: svg.Scale, y: svg.Scale, left: float, right: float, width: int) -> Iterator[str]:
     """The names of those on the front first, then of the fastest others, as far as they do not lie on each other."""
     size, most = (26, LABELS) if width >= svg.BESIDE else (17, LABELS // 2)
     taken = [(x(r.p50 or 0.0) - 7, x(r.p50 or 0.0) + 7, y(r.top1 or 0.0)) for r in front.rows[:40]]
