@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from edgecvx.latency.warnings import of_device
 from edgecvx.report.join import FP32, DevicePart, Report, Row
-from edgecvx.results.figures import count, counted, interval_text, sentence, times
+from edgecvx.results.figures import count, counted, sentence, times
 from edgecvx.results.latency import DeviceBench, percentile
 
 NAMED = 3
@@ -70,7 +70,7 @@ def _sustained(device: DevicePart) -> Iterator[str]:
         if run and run.slowdown_ratio and run.slowdown and run.slowdown.low > SLOWED:
             yield (
                 f"Under load it slows down: after {run.seconds / 60:.3g} minutes without a pause {row.label} took "
-                f"{times(run.slowdown_ratio)} {interval_text(run.slowdown.low, run.slowdown.high)} as long as at first"
+                f"{times(run.slowdown_ratio, run.slowdown)} as long as at first"
             )
 
 

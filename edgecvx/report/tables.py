@@ -95,9 +95,7 @@ def _top1(row: Row) -> Cell:
 def _quantile(q: float) -> Callable[[Row], Cell]:
     def cell(row: Row) -> Cell:
         found = percentile(row.summary, q)
-        if found is None:
-            return ABSENT, ""
-        return milliseconds(found.ms), interval_text(found.interval.low, found.interval.high) if found.interval else ""
+        return (milliseconds(found.ms), interval_text(found.interval)) if found else (ABSENT, "")
 
     return cell
 
@@ -112,9 +110,7 @@ def _p50(row: Row) -> Cell:
 
 def _ratio(row: Row) -> Cell:
     ratio = row.against_fp32
-    if ratio is None:
-        return ABSENT, ""
-    return times(ratio.value), interval_text(ratio.interval.low, ratio.interval.high) if ratio.interval else ""
+    return (times(ratio.value), interval_text(ratio.interval)) if ratio else (ABSENT, "")
 
 
 def _size(row: Row) -> Cell:
@@ -182,11 +178,9 @@ def _memory(m: Memory) -> str:
 
 
 def _summed(s: Summary) -> str:
-    parts = [f"{count(s.samples)} runs" if s.samples != 1 else "1 run"]
-    for p in s.percentiles:
-        interval = f" {interval_text(p.interval.low, p.interval.high)}" if p.interval else ""
-        parts.append(f"p{100 * p.q:g} {milliseconds(p.ms)}{interval}")
-    return ", ".join([*parts, f"mean {milliseconds(s.mean)}, from {milliseconds(s.min)} to {milliseconds(s.max)}"])
+    parts = [f"p{100 * p.q:g} {milliseconds(p.ms, p.interval)}" for p in s.percentiles]
+    whole = f"mean {milliseconds(s.mean)}, from {milliseconds(s.min)} to {milliseconds(s.max)}"
+    return ", ".join([counted(s.samples, "run"), *parts, whole])
 
 
 # --- a device -------------------------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from edgecvx.report import svg
 from edgecvx.report.join import Front, Row
 from edgecvx.report.markup import NARROW, WIDE, Html
 from edgecvx.results.accuracy import Interval
-from edgecvx.results.figures import counted, interval_text, milliseconds, percent, times
+from edgecvx.results.figures import counted, milliseconds, percent, times
 from edgecvx.results.latency import Percentile, Sustained, Turn, percentile
 from edgecvx.results.texts import shorten
 from edgecvx.spec import is_quantized
@@ -193,8 +193,7 @@ def _strip(row: Row, samples: Sequence[float], x: svg.BrokenScale, y: float) -> 
     for q, kind in ((0.5, "p50"), (0.9, "p90")):
         if found := percentile(row.summary, q):
             px = x.clamp(found.ms / p50)
-            interval = f" {interval_text(found.interval.low, found.interval.high)}" if found.interval else ""
-            tip = f"{kind} {milliseconds(found.ms)}{interval}"
+            tip = f"{kind} {milliseconds(found.ms, found.interval)}"
             yield svg.path(f"M{svg.n(px)} {svg.n(y + 4)}V{svg.n(y - 24)}", kind, tip=tip)
     slowest = max(samples)
     tip = f"{row.label}: the slowest run, {milliseconds(slowest * p50)}, {times(slowest)} the median"
