@@ -381,14 +381,14 @@ def comparable(rows: Sequence[Row]) -> tuple[Row, ...]:
 
 
 def _fronts(rows: Sequence[Row], *, ranked: bool) -> tuple[Front, ...]:
-    by_data: dict[str, list[Row]] = {}
+    by_data: dict[str, tuple[DataInfo, list[Row]]] = {}
     for row in comparable(rows):
         if row.accuracy and row.top1 is not None:
-            by_data.setdefault(row.accuracy.data.sha256, []).append(row)
-    return tuple(_front(many, ranked=ranked) for many in by_data.values())
+            by_data.setdefault(row.accuracy.data.sha256, (row.accuracy.data, []))[1].append(row)
+    return tuple(_front(data, many, ranked=ranked) for data, many in by_data.values())
 
 
-def _front(rows: Sequence[Row], *, ranked: bool) -> Front:
+def _front(data: DataInfo, rows: Sequence[Row], *, ranked: bool) -> Front:
     """From the fastest on: a row is on the front if it is more often right than everything faster than it."""
     ordered = sorted(rows, key=lambda row: (row.p50 or 0.0, -(row.top1 or 0.0)))
     best: list[Row] = []
@@ -399,10 +399,7 @@ def _front(rows: Sequence[Row], *, ranked: bool) -> Front:
             best.append(row)
         else:
             dominated.append((row, last))
-    accuracy = ordered[0].accuracy
-    if accuracy is None:
-        raise ValueError("a front is made of rows that were validated")
-    return Front(data=accuracy.data, rows=tuple(ordered), best=tuple(best), dominated=tuple(dominated))
+    return Front(data=data, rows=tuple(ordered), best=tuple(best), dominated=tuple(dominated))
 
 
 def _picks(rows: Sequence[Row]) -> tuple[Pick, ...]:

@@ -147,11 +147,6 @@ def y_axis(scale: Scale, left: float, right: float, tick: Callable[[float], str]
         yield text(left - 7, scale(value) + 4, tick(value), "tick end")
 
 
-def superscript(number: int) -> str:
-    """``⁻³``."""
-    return str(number).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
-
-
 def axis_name(scale: Scale, bottom: float, name: str) -> str:
     """What an axis measures, below its numbers."""
     return text((scale.start + scale.end) / 2, bottom + 36, name, "axis-name")

@@ -211,21 +211,22 @@ def device_facts(f: Fingerprint) -> Pairs:
 
 def conditions(before: Conditions, after: Conditions | None) -> tuple[tuple[str, str, str], ...]:
     """What a device's state was before and after, side by side."""
-    names: tuple[tuple[str, Callable[[Conditions], str]], ...] = (
-        ("at", lambda c: c.at),
-        ("governor", lambda c: c.governor or UNKNOWN),
-        ("clock", lambda c: _clock(c.mhz)),
-        ("highest clock", lambda c: _clock(c.mhz_max)),
-        ("temperature", lambda c: _heat(c)),
-        ("throttled", lambda c: UNKNOWN if c.throttled is None else ", ".join(c.throttled) or "no"),
-        ("power mode", lambda c: c.power_mode or UNKNOWN),
-        ("load", lambda c: UNKNOWN if c.load is None else f"{c.load:.2f}"),
-        (
-            "memory free",
-            lambda c: UNKNOWN if c.memory_available_bytes is None else f"{c.memory_available_bytes / 1e9:.1f} GB",
-        ),
-    )
-    return tuple((name, read(before), read(after) if after else UNKNOWN) for name, read in names)
+    later = _state(after) if after else {}
+    return tuple((name, value or UNKNOWN, later.get(name) or UNKNOWN) for name, value in _state(before).items())
+
+
+def _state(c: Conditions) -> dict[str, str | None]:
+    return {
+        "at": c.at,
+        "governor": c.governor,
+        "clock": _clock(c.mhz),
+        "highest clock": _clock(c.mhz_max),
+        "temperature": ", ".join(f"{sensor} {value:.1f} °C" for sensor, value in (c.celsius or {}).items()),
+        "throttled": None if c.throttled is None else ", ".join(c.throttled) or "no",
+        "power mode": c.power_mode,
+        "load": None if c.load is None else f"{c.load:.2f}",
+        "memory free": None if c.memory_available_bytes is None else f"{c.memory_available_bytes / 1e9:.1f} GB",
+    }
 
 
 def _clock(mhz: Sequence[float] | None) -> str:
@@ -233,12 +234,6 @@ def _clock(mhz: Sequence[float] | None) -> str:
         return UNKNOWN
     low, high = min(mhz), max(mhz)
     return f"{low:.0f} MHz" if round(low) == round(high) else f"{low:.0f} to {high:.0f} MHz"
-
-
-def _heat(c: Conditions) -> str:
-    if not c.celsius:
-        return UNKNOWN
-    return ", ".join(f"{sensor} {value:.1f} °C" for sensor, value in c.celsius.items())
 
 
 # --- where it comes from --------------------------------------------------------------------------------------------
