@@ -6,8 +6,8 @@ A benchmark has a table for each device, never two devices in one.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeVar
 
 from rich import box
 from rich.console import Group, RenderableType
@@ -23,6 +23,8 @@ from edgecvx.results import statistics
 from edgecvx.results.accuracy import ArtifactOutcome, Interval, Validation, VerdictKind
 from edgecvx.results.figures import ABSENT, VERDICTS, count, counted
 from edgecvx.results.latency import Benchmark, DeviceBench, Fingerprint, GateResult, Measured, Summary, percentile
+
+T = TypeVar("T")
 
 RATIOS_SHOWN = 12
 LAYERS_SHOWN = 6
@@ -210,9 +212,10 @@ def _times(device: DeviceBench) -> Table:
     for m in device.measured:
         if m.model_summary is None and m.told is None:
             continue
-        row = [_threads_cell(m), _nanoseconds(m.load_ns), _nanoseconds(m.first_ns)]
-        row += [*_model_cells(m, given), _p50(m.end_to_end_summary), _rate(m.model_summary)]
-        row += [ABSENT if b is None else f"{b / 1e6:.1f}" for b in _memory(m)]
+        row = [_threads_cell(m), *(_cell(ns, lambda ns: milliseconds(ns / 1e6)) for ns in (m.load_ns, m.first_ns))]
+        row += [*_model_cells(m, given), _cell(m.end_to_end_summary, lambda s: milliseconds(s.percentiles[0].ms))]
+        memory = (m.memory.model, m.memory.peak) if m.memory else (None, None)
+        row += [_cell(m.model_summary, _rate), *(_cell(size, lambda size: f"{size / 1e6:.1f}") for size in memory)]
         table.add_row(Text(label(m)), *row)
     return table
 
@@ -226,12 +229,10 @@ def _threads_cell(m: Measured) -> str:
 def _model_cells(m: Measured, given: Sequence[float]) -> list[str]:
     s = m.model_summary
     if s is None:
-        tool = m.told
-        mean = ABSENT if tool is None else f"mean {milliseconds(tool.mean)}"
-        most = ABSENT if tool is None or tool.max is None else milliseconds(tool.max)
-        return [mean, *(ABSENT for _ in given), most]
+        mean = _cell(m.told, lambda tool: f"mean {milliseconds(tool.mean)}")
+        return [mean, *(ABSENT for _ in given), _cell(m.told.max if m.told else None, milliseconds)]
     p50 = s.percentiles[0]
-    others = [milliseconds(p.ms) if (p := percentile(s, q)) is not None else ABSENT for q in given]
+    others = [_cell(percentile(s, q), lambda p: milliseconds(p.ms)) for q in given]
     return [f"{milliseconds(p50.ms)} {span(p50.interval)}".strip(), *others, milliseconds(s.max)]
 
 
@@ -278,26 +279,13 @@ def _gate(gate: GateResult) -> RenderableType:
 
 def _named(device: DeviceBench, m: Measured) -> str:
     """Its label, with its threads where the device was measured with several numbers of them."""
-    return f"{label(m)} {_threads(m)}" if len({o.threads for o in device.measured}) > 1 else label(m)
+    threads = "its own threads" if m.threads is None else counted(m.threads, "thread")
+    return f"{label(m)} with {threads}" if len({o.threads for o in device.measured}) > 1 else label(m)
 
 
-def _threads(m: Measured) -> str:
-    return "with its own threads" if m.threads is None else f"with {counted(m.threads, 'thread')}"
+def _cell(value: T | None, text: Callable[[T], str]) -> str:
+    return ABSENT if value is None else text(value)
 
 
-def _p50(summary: Summary | None) -> str:
-    return ABSENT if summary is None else milliseconds(summary.percentiles[0].ms)
-
-
-def _rate(summary: Summary | None) -> str:
-    if summary is None:
-        return ABSENT
+def _rate(summary: Summary) -> str:
     return f"{summary.per_second:.3g}" if summary.per_second < 1e3 else count(round(summary.per_second))
-
-
-def _nanoseconds(ns: int | None) -> str:
-    return ABSENT if ns is None else milliseconds(ns / 1e6)
-
-
-def _memory(m: Measured) -> tuple[int | None, int | None]:
-    return (None, None) if m.memory is None else (m.memory.model, m.memory.peak)

@@ -42,8 +42,10 @@ def tradeoff(front: Front, *, width: int = WIDE) -> Html:
     top, bottom, left, right = 16, 330 if width >= svg.BESIDE else 290, 52, width - 16
     spans = {row.key: _p50(row) for row in front.rows}
     whiskers = len(front.rows) <= WHISKERS_UP_TO
-    x = svg.fitting([v for p in spans.values() for v in _ends(p, whiskers)], left, right, pad=0.07)
-    y = _rates([v for row in front.rows for v in _top1_ends(row, whiskers)], bottom, top)
+    sure = [p.interval if whiskers else None for p in spans.values()]
+    x = svg.fitting([p.ms for p in spans.values()] + _ends(sure), left, right, pad=0.07)
+    sure = [_top1_interval(row) if whiskers else None for row in front.rows]
+    y = _rates([row.top1 or 0.0 for row in front.rows] + _ends(sure), bottom, top)
     parts = list(svg.y_axis(y, left, right, lambda v: f"{100 * v:g}%", ticks=5))
     parts += svg.x_axis(x, top, bottom, lambda v: f"{v:g}", ticks=8 if width >= svg.BESIDE else 4)
     if whiskers:
@@ -75,8 +77,8 @@ def _p50(row: Row) -> Percentile:
     return found
 
 
-def _ends(p: Percentile, whiskers: bool) -> tuple[float, ...]:
-    return (p.ms, p.interval.low, p.interval.high) if whiskers and p.interval else (p.ms,)
+def _ends(intervals: Iterable[Interval | None]) -> list[float]:
+    return [end for i in intervals if i for end in (i.low, i.high)]
 
 
 def _top1_interval(row: Row) -> Interval | None:
@@ -86,11 +88,6 @@ def _top1_interval(row: Row) -> Interval | None:
         return None
     base = top1.reference.value
     return Interval(low=max(0.0, base + top1.interval.low), high=min(1.0, base + top1.interval.high))
-
-
-def _top1_ends(row: Row, whiskers: bool) -> tuple[float, ...]:
-    interval = _top1_interval(row) if whiskers else None
-    return (row.top1 or 0.0, *((interval.low, interval.high) if interval else ()))
 
 
 def _rates(values: Sequence[float], start: float, end: float) -> svg.Scale:
