@@ -16,15 +16,6 @@ from edgecvx.results.figures import megabytes
 from edgecvx.spec import CALIBRATION_PICTURES, InputKind, Precision, Task, to_json
 
 
-class Weights(str, enum.Enum):
-    """The weights that go by a name; anything else is a file."""
-
-    AUTO = "auto"
-    IMAGENET = "imagenet"
-    DEMO = "demo"
-    RANDOM = "random"
-
-
 class Quantizer(str, enum.Enum):
     """Who chooses the scales of an INT8 file."""
 
@@ -55,7 +46,7 @@ def export(
     int8: Annotated[bool, typer.Option("--int8", help="Short for --precision int8.")] = False,
     weights: Annotated[
         str, typer.Option(metavar="auto|imagenet|demo|random|FILE", help="Which weights a named model gets.")
-    ] = Weights.AUTO.value,
+    ] = "auto",
     task: Annotated[Task, typer.Option(help="What the files return.")] = Task.CLASSIFY,
     image_size: Annotated[
         int | None, typer.Option(metavar="N", help="Height and width, a multiple of 32; the checkpoint's by default.")

@@ -234,12 +234,11 @@ def join(
         for bench in benchmark.devices:
             parts.setdefault(_place(bench), []).append(bench)
     titles = _titles([benches[-1].fingerprint for benches in parts.values()])
-    devices, superseded = [], 0
-    for i, benches in enumerate(parts.values()):
-        benches.sort(key=lambda bench: bench.before.at)
-        device, replaced = _device(f"d{i + 1}", titles[i], benches, accuracies)
-        devices.append(device)
-        superseded += replaced
+    devices = [
+        _device(f"d{i + 1}", titles[i], sorted(benches, key=lambda bench: bench.before.at), accuracies)
+        for i, benches in enumerate(parts.values())
+    ]
+    measured = sum(len(bench.measured) for benches in parts.values() for bench in benches)
     seen = {row.identity.sha256 for device in devices for row in device.rows}
     unmeasured = [
         Row(key=f"u{i + 1}", label="", identity=a.outcome.identity, accuracy=a)
@@ -254,7 +253,7 @@ def join(
         judged=judged,
         validations=tuple(validations),
         benchmarks=tuple(benchmarks),
-        superseded=superseded,
+        superseded=measured - sum(len(device.rows) for device in devices),
         title=title,
         files=tuple(files),
         warnings=tuple(warnings),
@@ -310,15 +309,11 @@ def _titles(fingerprints: Sequence[Fingerprint]) -> list[str]:
     return [f"{n}, {f.id[:8]}" if counted[n] > 1 else n for n, f in zip(named, fingerprints, strict=True)]
 
 
-def _device(
-    key: str, title: str, benches: Sequence[DeviceBench], accuracies: Mapping[str, Accuracy]
-) -> tuple[DevicePart, int]:
+def _device(key: str, title: str, benches: Sequence[DeviceBench], accuracies: Mapping[str, Accuracy]) -> DevicePart:
     newest: dict[tuple[object, ...], tuple[DeviceBench, Measured]] = {}
-    total = 0
     for bench in benches:
         times: Counter[tuple[object, ...]] = Counter()
         for measured in bench.measured:
-            total += 1
             # A file that was measured against itself is in one benchmark twice; neither is older.
             times[_same(measured)] += 1
             this = (*_same(measured), times[_same(measured)])
@@ -344,7 +339,7 @@ def _device(
     rows.sort(key=lambda row: (row.p50 is None, row.p50 or 0.0) if ranked else (row.p50 is None, row.identity.file))
     rows = [dataclasses.replace(row, key=f"{key}r{i + 1}") for i, row in enumerate(rows)]
     labelled = _labelled(rows)
-    part = DevicePart(
+    return DevicePart(
         key=key,
         title=title,
         fingerprint=benches[-1].fingerprint,
@@ -353,7 +348,6 @@ def _device(
         fronts=_fronts(labelled, ranked=ranked),
         picks=_picks(labelled) if ranked else (),
     )
-    return part, total - len(newest)
 
 
 def _same(m: Measured) -> tuple[object, ...]:
@@ -381,14 +375,14 @@ def comparable(rows: Sequence[Row]) -> tuple[Row, ...]:
 
 
 def _fronts(rows: Sequence[Row], *, ranked: bool) -> tuple[Front, ...]:
-    by_data: dict[str, list[Row]] = {}
+    by_data: dict[str, tuple[DataInfo, list[Row]]] = {}
     for row in comparable(rows):
         if row.accuracy and row.top1 is not None:
-            by_data.setdefault(row.accuracy.data.sha256, []).append(row)
-    return tuple(_front(many, ranked=ranked) for many in by_data.values())
+            by_data.setdefault(row.accuracy.data.sha256, (row.accuracy.data, []))[1].append(row)
+    return tuple(_front(data, many, ranked=ranked) for data, many in by_data.values())
 
 
-def _front(rows: Sequence[Row], *, ranked: bool) -> Front:
+def _front(data: DataInfo, rows: Sequence[Row], *, ranked: bool) -> Front:
     """From the fastest on: a row is on the front if it is more often right than everything faster than it."""
     ordered = sorted(rows, key=lambda row: (row.p50 or 0.0, -(row.top1 or 0.0)))
     best: list[Row] = []
@@ -399,10 +393,7 @@ def _front(rows: Sequence[Row], *, ranked: bool) -> Front:
             best.append(row)
         else:
             dominated.append((row, last))
-    accuracy = ordered[0].accuracy
-    if accuracy is None:
-        raise ValueError("a front is made of rows that were validated")
-    return Front(data=accuracy.data, rows=tuple(ordered), best=tuple(best), dominated=tuple(dominated))
+    return Front(data=data, rows=tuple(ordered), best=tuple(best), dominated=tuple(dominated))
 
 
 def _picks(rows: Sequence[Row]) -> tuple[Pick, ...]:

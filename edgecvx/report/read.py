@@ -62,7 +62,11 @@ def read(paths: Sequence[Path]) -> Results:
             found[path.resolve()] = value
             continue
         for file in _inside(path, warnings):
-            value = _read_or_warn(file, str(file.relative_to(path)), warnings)
+            try:
+                value = _read(file, str(file.relative_to(path)))
+            except EdgecvxError as error:
+                warnings.append(f"left out: {error}")
+                continue
             if value is not None:
                 found.setdefault(file.resolve(), value)
     if not found:
@@ -77,14 +81,6 @@ def read(paths: Sequence[Path]) -> Results:
         files=tuple(path.name for path in found),
         warnings=tuple(warnings),
     )
-
-
-def _read_or_warn(file: Path, name: str, warnings: list[str]) -> outcome.Validation | latency.Benchmark | None:
-    try:
-        return _read(file, name)
-    except EdgecvxError as error:
-        warnings.append(f"left out: {error}")
-        return None
 
 
 def _inside(folder: Path, warnings: list[str]) -> Iterator[Path]:
@@ -135,15 +131,16 @@ def _read(path: Path, name: str) -> outcome.Validation | latency.Benchmark | Non
 
 
 def _value(data: dict[str, Any]) -> outcome.Validation | latency.Benchmark | None:
-    if data.get("kind") == "benchmark":
-        _check_version(data, latency.SCHEMA_VERSION)
-        _check_texts(data)
+    timed = data.get("kind") == "benchmark"
+    if not timed and not {"gate", "data", "artifacts"} <= data.keys():
+        return None
+    version, known = data.get("schema_version"), latency.SCHEMA_VERSION if timed else outcome.SCHEMA_VERSION
+    if version != known:
+        raise EdgecvxError(f"its schema_version is {version!r:.40}, this edgecvx reads {known}")
+    _check_texts(data)
+    if timed:
         return _plausible(from_json(latency.Benchmark, data, where="benchmark"))
-    if {"gate", "data", "artifacts"} <= data.keys():
-        _check_version(data, outcome.SCHEMA_VERSION)
-        _check_texts(data)
-        return from_json(outcome.Validation, data, where="validation")
-    return None
+    return from_json(outcome.Validation, data, where="validation")
 
 
 def _plausible(benchmark: latency.Benchmark) -> latency.Benchmark:
@@ -177,12 +174,6 @@ def _besides(m: latency.Measured) -> Iterator[float]:
         yield turn.yardstick_ns or 0
         for times in turn.parts_ns.values():
             yield from times
-
-
-def _check_version(data: dict[str, Any], known: int) -> None:
-    version = data.get("schema_version")
-    if version != known:
-        raise EdgecvxError(f"its schema_version is {version!r:.40}, this edgecvx reads {known}")
 
 
 def _check_texts(data: object) -> None:

@@ -10,8 +10,8 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from edgecvx.latency.warnings import of_device
 from edgecvx.report.join import FP32, DevicePart, Report, Row
-from edgecvx.results.figures import count, counted, interval_text, sentence, times
-from edgecvx.results.latency import DeviceBench, percentile
+from edgecvx.results.figures import count, counted, sentence, times
+from edgecvx.results.latency import percentile
 
 NAMED = 3
 """Names in a sentence; further ones are counted."""
@@ -32,10 +32,7 @@ def names(rows: Iterable[Row]) -> str:
 
 def device_remarks(device: DevicePart) -> tuple[str, ...]:
     """What to know about the times of one device, the gravest first."""
-    found = [*_emulated(device)]
-    for bench in device.benches:
-        found += [*_broken(bench), *_lost(bench)]
-    found += [*_errors(device), *_sustained(device)]
+    found = [*_emulated(device), *_broken(device), *_errors(device), *_sustained(device)]
     for bench in device.benches:
         found += [sentence_ for sentence_ in of_device(bench) if not sentence_.startswith("EMULATED")]  # said above
     found += [*_versions(device.rows), *_arithmetic(device), *_few_samples(device), *_means_alone(device)]
@@ -51,9 +48,12 @@ def _emulated(device: DevicePart) -> Iterator[str]:
         )
 
 
-def _broken(bench: DeviceBench) -> Iterator[str]:
-    if bench.error:
-        yield f"Not everything could be measured: {bench.error}"
+def _broken(device: DevicePart) -> Iterator[str]:
+    for bench in device.benches:
+        if bench.error:
+            yield f"Not everything could be measured: {bench.error}"
+        elif bench.after is None:
+            yield "The state of the device after the measurement is unknown"
 
 
 def _errors(device: DevicePart) -> Iterator[str]:
@@ -70,13 +70,8 @@ def _sustained(device: DevicePart) -> Iterator[str]:
         if run and run.slowdown_ratio and run.slowdown and run.slowdown.low > SLOWED:
             yield (
                 f"Under load it slows down: after {run.seconds / 60:.3g} minutes without a pause {row.label} took "
-                f"{times(run.slowdown_ratio)} {interval_text(run.slowdown.low, run.slowdown.high)} as long as at first"
+                f"{times(run.slowdown_ratio, run.slowdown)} as long as at first"
             )
-
-
-def _lost(bench: DeviceBench) -> Iterator[str]:
-    if bench.after is None and not bench.error:
-        yield "The state of the device after the measurement is unknown"
 
 
 def _versions(rows: Sequence[Row]) -> Iterator[str]:

@@ -28,8 +28,8 @@ LOGARITHMIC_FROM = 4.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Axis:
-    """From values to pixels."""
+class Scale:
+    """From values to pixels; linear, where a kind of it does not say otherwise."""
 
     low: float
     high: float
@@ -38,35 +38,21 @@ class Axis:
 
     def __call__(self, value: float) -> float:
         """The pixel of a value."""
-        raise NotImplementedError
-
-    def ticks(self, count: int) -> list[float]:
-        """About ``count`` round values within the scale."""
-        raise NotImplementedError
+        return self.start + (value - self.low) / (self.high - self.low) * (self.end - self.start)
 
     def clamp(self, value: float) -> float:
         """The pixel of a value, or of the nearer end of the scale."""
         return self(min(self.high, max(self.low, value)))
 
-
-class Scale(Axis):
-    """Linear."""
-
-    __slots__ = ()
-
-    def __call__(self, value: float) -> float:
-        """The pixel of a value."""
-        return self.start + (value - self.low) / (self.high - self.low) * (self.end - self.start)
-
     def ticks(self, count: int) -> list[float]:
-        """Multiples of 1, 2 or 5 times a power of ten."""
+        """About ``count`` round values within the scale: multiples of 1, 2 or 5 times a power of ten."""
         step = nice_step((self.high - self.low) / max(1, count))
         first = math.ceil(self.low / step - 1e-9)
         last = math.floor(self.high / step + 1e-9)
         return [round(i * step, 12) for i in range(first, last + 1)]
 
 
-class LogScale(Axis):
+class LogScale(Scale):
     """Of positive values, by their logarithm: a value and its double are as far apart everywhere."""
 
     __slots__ = ()
@@ -88,7 +74,7 @@ class LogScale(Axis):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BrokenScale(Axis):
+class BrokenScale(Scale):
     """Linear to ``turn``, where nearly all values lie, and logarithmic from there to the farthest of all."""
 
     turn: float
@@ -116,7 +102,7 @@ class BrokenScale(Axis):
         return LogScale(low=self.turn, high=self.high, start=self.middle, end=self.end)
 
 
-def fitting(values: Sequence[float], start: float, end: float, *, pad: float = 0.04) -> Axis:
+def fitting(values: Sequence[float], start: float, end: float, *, pad: float = 0.04) -> Scale:
     """A scale on which all of these positive values lie: logarithmic where the largest is many times the smallest.
 
     Nothing is cut off: an outlier makes the scale logarithmic, not the plot blind to it.
@@ -138,7 +124,7 @@ def nice_step(rough: float) -> float:
 # --- axes -----------------------------------------------------------------------------------------------------------
 
 
-def x_axis(scale: Axis, top: float, bottom: float, tick: Callable[[float], str], *, ticks: int) -> Iterator[str]:
+def x_axis(scale: Scale, top: float, bottom: float, tick: Callable[[float], str], *, ticks: int) -> Iterator[str]:
     """Vertical lines at round values, with their numbers below."""
     for value in scale.ticks(ticks):
         yield line(scale(value), top, scale(value), bottom, "grid")
@@ -146,7 +132,7 @@ def x_axis(scale: Axis, top: float, bottom: float, tick: Callable[[float], str],
 
 
 def x_labels(
-    scale: Axis, bottom: float, tick: Callable[[float], str], *, ticks: int, whole: bool = False
+    scale: Scale, bottom: float, tick: Callable[[float], str], *, ticks: int, whole: bool = False
 ) -> Iterator[str]:
     """Round values below a plot; with ``whole`` only whole numbers."""
     for value in scale.ticks(ticks):
@@ -154,19 +140,14 @@ def x_labels(
             yield text(scale(value), bottom + 16, tick(value), "tick middle")
 
 
-def y_axis(scale: Axis, left: float, right: float, tick: Callable[[float], str], *, ticks: int) -> Iterator[str]:
+def y_axis(scale: Scale, left: float, right: float, tick: Callable[[float], str], *, ticks: int) -> Iterator[str]:
     """Horizontal lines at round values, with their numbers on the left."""
     for value in scale.ticks(ticks):
         yield line(left, scale(value), right, scale(value), "grid")
         yield text(left - 7, scale(value) + 4, tick(value), "tick end")
 
 
-def superscript(number: int) -> str:
-    """``⁻³``."""
-    return str(number).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
-
-
-def axis_name(scale: Axis, bottom: float, name: str) -> str:
+def axis_name(scale: Scale, bottom: float, name: str) -> str:
     """What an axis measures, below its numbers."""
     return text((scale.start + scale.end) / 2, bottom + 36, name, "axis-name")
 

@@ -95,9 +95,7 @@ def _top1(row: Row) -> Cell:
 def _quantile(q: float) -> Callable[[Row], Cell]:
     def cell(row: Row) -> Cell:
         found = percentile(row.summary, q)
-        if found is None:
-            return ABSENT, ""
-        return milliseconds(found.ms), interval_text(found.interval.low, found.interval.high) if found.interval else ""
+        return (milliseconds(found.ms), interval_text(found.interval)) if found else (ABSENT, "")
 
     return cell
 
@@ -112,9 +110,7 @@ def _p50(row: Row) -> Cell:
 
 def _ratio(row: Row) -> Cell:
     ratio = row.against_fp32
-    if ratio is None:
-        return ABSENT, ""
-    return times(ratio.value), interval_text(ratio.interval.low, ratio.interval.high) if ratio.interval else ""
+    return (times(ratio.value), interval_text(ratio.interval)) if ratio else (ABSENT, "")
 
 
 def _size(row: Row) -> Cell:
@@ -182,11 +178,9 @@ def _memory(m: Memory) -> str:
 
 
 def _summed(s: Summary) -> str:
-    parts = [f"{count(s.samples)} runs" if s.samples != 1 else "1 run"]
-    for p in s.percentiles:
-        interval = f" {interval_text(p.interval.low, p.interval.high)}" if p.interval else ""
-        parts.append(f"p{100 * p.q:g} {milliseconds(p.ms)}{interval}")
-    return ", ".join([*parts, f"mean {milliseconds(s.mean)}, from {milliseconds(s.min)} to {milliseconds(s.max)}"])
+    parts = [f"p{100 * p.q:g} {milliseconds(p.ms, p.interval)}" for p in s.percentiles]
+    whole = f"mean {milliseconds(s.mean)}, from {milliseconds(s.min)} to {milliseconds(s.max)}"
+    return ", ".join([counted(s.samples, "run"), *parts, whole])
 
 
 # --- a device -------------------------------------------------------------------------------------------------------
@@ -217,21 +211,22 @@ def device_facts(f: Fingerprint) -> Pairs:
 
 def conditions(before: Conditions, after: Conditions | None) -> tuple[tuple[str, str, str], ...]:
     """What a device's state was before and after, side by side."""
-    names: tuple[tuple[str, Callable[[Conditions], str]], ...] = (
-        ("at", lambda c: c.at),
-        ("governor", lambda c: c.governor or UNKNOWN),
-        ("clock", lambda c: _clock(c.mhz)),
-        ("highest clock", lambda c: _clock(c.mhz_max)),
-        ("temperature", lambda c: _heat(c)),
-        ("throttled", lambda c: UNKNOWN if c.throttled is None else ", ".join(c.throttled) or "no"),
-        ("power mode", lambda c: c.power_mode or UNKNOWN),
-        ("load", lambda c: UNKNOWN if c.load is None else f"{c.load:.2f}"),
-        (
-            "memory free",
-            lambda c: UNKNOWN if c.memory_available_bytes is None else f"{c.memory_available_bytes / 1e9:.1f} GB",
-        ),
-    )
-    return tuple((name, read(before), read(after) if after else UNKNOWN) for name, read in names)
+    later = _state(after) if after else {}
+    return tuple((name, value or UNKNOWN, later.get(name) or UNKNOWN) for name, value in _state(before).items())
+
+
+def _state(c: Conditions) -> dict[str, str | None]:
+    return {
+        "at": c.at,
+        "governor": c.governor,
+        "clock": _clock(c.mhz),
+        "highest clock": _clock(c.mhz_max),
+        "temperature": ", ".join(f"{sensor} {value:.1f} °C" for sensor, value in (c.celsius or {}).items()),
+        "throttled": None if c.throttled is None else ", ".join(c.throttled) or "no",
+        "power mode": c.power_mode,
+        "load": None if c.load is None else f"{c.load:.2f}",
+        "memory free": None if c.memory_available_bytes is None else f"{c.memory_available_bytes / 1e9:.1f} GB",
+    }
 
 
 def _clock(mhz: Sequence[float] | None) -> str:
@@ -239,12 +234,6 @@ def _clock(mhz: Sequence[float] | None) -> str:
         return UNKNOWN
     low, high = min(mhz), max(mhz)
     return f"{low:.0f} MHz" if round(low) == round(high) else f"{low:.0f} to {high:.0f} MHz"
-
-
-def _heat(c: Conditions) -> str:
-    if not c.celsius:
-        return UNKNOWN
-    return ", ".join(f"{sensor} {value:.1f} °C" for sensor, value in c.celsius.items())
 
 
 # --- where it comes from --------------------------------------------------------------------------------------------

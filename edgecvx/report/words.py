@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from edgecvx.report.join import DevicePart, Pick, Report, comparable
+from edgecvx.report.join import DevicePart, Pick, Report, Row, comparable
 from edgecvx.results.accuracy import ArtifactOutcome, DataInfo, Validation
 from edgecvx.results.figures import (
     VERDICTS,
     cosine,
     counted,
     decibels,
-    interval_text,
     milliseconds,
     p_value,
     percent,
@@ -89,22 +88,22 @@ def take(device: DevicePart) -> str:
 
 def _take(pick: Pick, *, several: bool) -> str:
     row = pick.row
-    p50 = percentile(row.summary, 0.5)
-    interval = f" {interval_text(p50.interval.low, p50.interval.high)}" if p50 and p50.interval else ""
-    text = (
-        f"The fastest that passes {'of all models ' if several else ''}is {row.label}: p50 {milliseconds(row.p50 or 0)}"
-    )
-    text += interval
+    p50, top1, ratio = figures(row)
+    text = f"The fastest that passes {'of all models ' if several else ''}is {row.label}: {p50}"
     if row.summary:
         text += f", {rate(row.summary.per_second)} pictures a second"
-    top1 = row.paired
-    if top1:
-        text += (
-            f"; top-1 {percent(top1.artifact.value)}, {points(top1.delta)} {span(top1.interval)} points against FP32"
-        )
-    if row.against_fp32:
-        text += f"; {times(row.against_fp32.value)} the time of the FP32 file"
-    return text + "."
+    text += top1 and f"; {top1} points against FP32"
+    return text + (ratio and f"; {ratio}") + "."
+
+
+def figures(row: Row) -> tuple[str, str, str]:
+    """Its p50, its top-1 and its time against FP32's, as far as each is known."""
+    p50, top1, ratio = percentile(row.summary, 0.5), row.paired, row.against_fp32
+    return (
+        f"p50 {milliseconds(row.p50 or 0.0, p50.interval if p50 else None)}",
+        f"top-1 {percent(top1.artifact.value)}, {points(top1.delta)} {span(top1.interval)}" if top1 else "",
+        f"{times(ratio.value)} the time of the FP32 file" if ratio else "",
+    )
 
 
 def runner_up(pick: Pick) -> str:
@@ -114,10 +113,8 @@ def runner_up(pick: Pick) -> str:
     if pick.against is None:
         return f"Next is {pick.next.label}, {milliseconds(pick.next.p50 or 0.0)}."
     i = pick.against.interval
-    figures = times(pick.against.value) + (f" {interval_text(i.low, i.high)}" if i else "")
-    if i and i.low <= 1 <= i.high:
-        return f"It cannot be told apart from {pick.next.label}, which takes {figures} its time."
-    return f"Next is {pick.next.label}, which takes {figures} its time."
+    said = "It cannot be told apart from" if i and i.low <= 1 <= i.high else "Next is"
+    return f"{said} {pick.next.label}, which takes {times(pick.against.value, i)} its time."
 
 
 def _nothing(device: DevicePart) -> str:

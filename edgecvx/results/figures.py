@@ -69,20 +69,23 @@ def megabytes(size: int, digits: int = 2) -> str:
     return f"{size / 1e6:.{digits}f} MB"
 
 
-def milliseconds(value: float) -> str:
-    """Three digits that count: ``41.2 ms``, ``0.412 ms``, ``4 120 ms``."""
-    return f"{_three(value)} ms"
+def milliseconds(value: float, sure: Interval | None = None) -> str:
+    """Three digits that count: ``41.2 ms``, ``0.412 ms``, ``4 120 ms``; ``41.2 ms [40.9, 41.6]``."""
+    return f"{_three(value)} ms {interval_text(sure)}".rstrip()
 
 
-def interval_text(low: float, high: float) -> str:
+def interval_text(interval: Interval | None) -> str:
     """An interval of positive numbers: ``[40.9, 41.6]``, with as many digits as it takes to tell its ends apart."""
+    if interval is None:
+        return ""
+    low, high = interval.low, interval.high
     digits = next((n for n in (3, 4, 5) if _three(low, n) != _three(high, n)), 3)
     return f"[{_three(low, digits)}, {_three(high, digits)}]"
 
 
-def times(value: float) -> str:
-    """A ratio: ``0.47×``."""
-    return f"{_three(value)}×"
+def times(value: float, sure: Interval | None = None) -> str:
+    """A ratio: ``0.47×``; ``0.47× [0.45, 0.49]``."""
+    return f"{_three(value)}× {interval_text(sure)}".rstrip()
 
 
 def rate(value: float) -> str:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,11 +55,7 @@ def paired_interval(lost: float, gained: float, pictures: float) -> Interval:
     """
     _check_counts(lost, pictures)
     _check_counts(lost + gained, pictures)
-    delta = (gained - lost) / pictures
-
-    def score(d: float) -> float:
-        return _score(lost, gained, pictures, d)
-
+    delta, score = (gained - lost) / pictures, partial(_score, lost, gained, pictures)
     return Interval(
         low=_crossing(score, Z95, -1.0, delta) if delta > -1 else -1.0,
         high=_crossing(score, -Z95, delta, 1.0) if delta < 1 else 1.0,

@@ -171,15 +171,15 @@ def ratio(of: Mapping[int, float], against: Mapping[int, float], *, names: tuple
     if not shared:
         return None
     logs = np.log([of[r] / against[r] for r in shared])
-    found = hodges_lehmann(logs)
-    value, low, high = found if found is not None else (float(np.median(logs)), None, None)
-    return Ratio(
-        of=names[0],
-        against=names[1],
-        value=math.exp(value),
-        interval=None if low is None or high is None else Interval(low=math.exp(low), high=math.exp(high)),
-        rounds=len(shared),
-    )
+    value, interval = _exponential(hodges_lehmann(logs), logs)
+    return Ratio(of=names[0], against=names[1], value=value, interval=interval, rounds=len(shared))
+
+
+def _exponential(found: tuple[float, float, float] | None, logs: Floats) -> tuple[float, Interval | None]:
+    """What was found in logarithms as a ratio and its interval, or without one the median alone."""
+    if found is None:
+        return math.exp(float(np.median(logs))), None
+    return math.exp(found[0]), Interval(low=math.exp(found[1]), high=math.exp(found[2]))
 
 
 def ratio_of(ratios: Sequence[Ratio], of: str, against: str) -> Ratio | None:
@@ -196,11 +196,15 @@ def ratio_of(ratios: Sequence[Ratio], of: str, against: str) -> Ratio | None:
 def hodges_lehmann(values: Floats) -> tuple[float, float, float] | None:
     """The median of all means of two, and its 95% interval by Wilcoxon's signed rank test; None with too few values."""
     first, second = np.triu_indices(len(values))
-    walsh = np.sort((values[first] + values[second]) / 2)
-    outside = signed_rank_quantile(len(values))
+    return _middle((values[first] + values[second]) / 2, signed_rank_quantile(len(values)))
+
+
+def _middle(values: Floats, outside: int) -> tuple[float, float, float] | None:
+    """The median, and the ends of what is left without so many on each side; None where that is less than none."""
     if outside < 0:
         return None
-    return float(np.median(walsh)), float(walsh[outside]), float(walsh[-1 - outside])
+    ordered = np.sort(values)
+    return float(np.median(ordered)), float(ordered[outside]), float(ordered[-1 - outside])
 
 
 @functools.lru_cache(maxsize=256)
@@ -265,10 +269,7 @@ def slowdown(windows: Sequence[Turn]) -> tuple[float, Interval | None] | None:
     least = min(4, len(windows) // 2)
     first, last = max(first, windows[:least], key=len), max(last, windows[-least:], key=len)
     before, after = (np.log([float(np.median(w.samples_ns)) for w in part]) for part in (first, last))
-    shift = _shift(before, after)
-    if shift is None:
-        return math.exp(float(np.median(after[:, None] - before[None, :]))), None
-    return math.exp(shift[0]), Interval(low=math.exp(shift[1]), high=math.exp(shift[2]))
+    return _exponential(_shift(before, after), after[:, None] - before[None, :])
 
 
 def _shift(before: Floats, after: Floats) -> tuple[float, float, float] | None:
@@ -276,11 +277,7 @@ def _shift(before: Floats, after: Floats) -> tuple[float, float, float] | None:
 
     None where both together are too few for an interval.
     """
-    outside = rank_sum_quantile(len(before), len(after))
-    if outside < 0:
-        return None
-    differences = np.sort((after[:, None] - before[None, :]).ravel())
-    return float(np.median(differences)), float(differences[outside]), float(differences[-1 - outside])
+    return _middle((after[:, None] - before[None, :]).ravel(), rank_sum_quantile(len(before), len(after)))
 
 
 @functools.lru_cache(maxsize=256)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from csv import writer
 from dataclasses import dataclass
-from operator import attrgetter
 from typing import Any
 
 from edgecvx.report.join import DevicePart, Report, Row
@@ -16,147 +15,108 @@ from edgecvx.results.texts import shorten, writable
 
 LONGEST = 300
 """Characters of one cell; what is longer is cut in the middle."""
-QUANTILES = (0.5, 0.9, 0.95, 0.99)
-
 Cell = str | int | float | None
+QUANTILES = (0.5, 0.9, 0.95, 0.99)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Group:
-    """Columns about one thing; they are empty where there is no such thing."""
+class Line:
+    """What a line is about; the columns name its values by their paths from here."""
 
-    of: Callable[[DevicePart | None, Row], Any]
-    columns: Mapping[str, Callable[[Any], Cell]]
-
-
-def _same(*names: str) -> dict[str, Callable[[Any], Cell]]:
-    """Columns that are called what the value calls them."""
-    return {name: attrgetter(name) for name in names}
+    row: Row
+    device: DevicePart | None = None
+    """None where it was not measured."""
 
 
-def _nanoseconds(name: str) -> Callable[[Any], Cell]:
-    def milliseconds(value: Any) -> Cell:
-        taken = getattr(value, name)
-        return None if taken is None else taken / 1e6
-
-    return milliseconds
-
-
-def _outcome(_: DevicePart | None, row: Row) -> Any:
-    return row.accuracy.outcome if row.accuracy else None
+def _at(value: Any, path: str) -> Any:
+    """What stands at the end of a path of attributes; None where there is no such thing on the way."""
+    for name in path.split("."):
+        value = None if value is None else getattr(value, name)
+    return value
 
 
-def _part(name: str) -> Callable[[DevicePart | None, Row], Any]:
-    """A value inside the measurement."""
-    return lambda _, row: getattr(row.measured, name) if row.measured else None
+def _made(path: str, text: Callable[[Any], Cell]) -> Callable[[Line], Cell]:
+    """A column with what is made of the value at a path."""
+
+    def cell(line: Line) -> Cell:
+        value = _at(line, path)
+        return None if value is None else text(value)
+
+    return cell
 
 
-def _timed(prefix: str, summary: Callable[[DevicePart | None, Row], Any]) -> Iterator[Group]:
-    yield Group(of=summary, columns={f"{prefix}runs": attrgetter("samples")})
-    for q in QUANTILES:
-        name = f"{prefix}p{100 * q:g}"
+def _timed(prefix: str, path: str) -> dict[str, str | Callable[[Line], Cell]]:
+    """The columns of a summary."""
 
-        def found(device: DevicePart | None, row: Row, q: float = q) -> Any:
-            return percentile(summary(device, row), q)
+    def quantile(q: float, path_: str) -> Callable[[Line], Cell]:
+        return _made(path, lambda summary: _at(percentile(summary, q), path_))
 
-        def interval(device: DevicePart | None, row: Row, q: float = q) -> Any:
-            return getattr(percentile(summary(device, row), q), "interval", None)
-
-        yield Group(of=found, columns={f"{name}_ms": attrgetter("ms")})
-        yield Group(of=interval, columns={f"{name}_low_ms": attrgetter("low"), f"{name}_high_ms": attrgetter("high")})
-    yield Group(of=summary, columns={f"{prefix}{name}_ms": attrgetter(name) for name in ("mean", "min", "max")})
+    ends = {"": "ms", "_low": "interval.low", "_high": "interval.high"}
+    return {
+        f"{prefix}runs": f"{path}.samples",
+        **{f"{prefix}p{100 * q:g}{end}_ms": quantile(q, of) for q in QUANTILES for end, of in ends.items()},
+        **{f"{prefix}{name}_ms": f"{path}.{name}" for name in ("mean", "min", "max")},
+    }
 
 
-GROUPS = (
-    Group(
-        of=lambda _, row: row.identity,
-        columns={
-            **_same("file", "sha256", "model"),
-            "task": lambda i: i.task.value,
-            **_same("target", "format", "precision", "runtime", "runtime_version"),
-            "size_bytes": attrgetter("bytes"),
-        },
-    ),
-    Group(of=lambda _, row: row, columns=_same("fp32_bytes")),
-    Group(of=lambda _, row: row.measured, columns=_same("int8_share")),
-    Group(
-        of=lambda _, row: row.weights,
-        columns={"weights": lambda w: f"{w.kind} {w.ref}", "weights_license": attrgetter("license")},
-    ),
-    Group(
-        of=lambda _, row: row.calibration,
-        columns={"calibrated_on": attrgetter("name"), "calibration_pictures": attrgetter("count")},
-    ),
-    Group(
-        of=lambda device, _: device,
-        columns={
-            "device": attrgetter("title"),
-            "device_id": attrgetter("fingerprint.id"),
-            "reached_as": attrgetter("fingerprint.name"),
-            "emulated": lambda device: device.emulated or "no",
-        },
-    ),
-    Group(of=lambda _, row: row.bench, columns={"measured_at_utc": attrgetter("before.at")}),
-    Group(
-        of=lambda _, row: row.measured,
-        columns={
-            **_same("threads", "batch", "backend", "arithmetic"),
-            "options": lambda m: " ".join(f"{name}={value}" for name, value in m.options.items()),
-            "error": attrgetter("error"),
-        },
-    ),
-    Group(
-        of=lambda _, row: row.accuracy,
-        columns={"data": attrgetter("data.name"), "data_sha256": attrgetter("data.sha256")},
-    ),
-    Group(of=_outcome, columns={"pictures": attrgetter("pictures"), "verdict": attrgetter("verdict.kind")}),
-    Group(
-        of=lambda _, row: row.paired,
-        columns={
-            "top1_fp32_fraction": attrgetter("reference.value"),
-            "top1_fraction": attrgetter("artifact.value"),
-            "top1_change_fraction": attrgetter("delta"),
-            "top1_change_low_fraction": attrgetter("interval.low"),
-            "top1_change_high_fraction": attrgetter("interval.high"),
-        },
-    ),
-    *_timed("", _part("model_summary")),
-    Group(of=_part("model_summary"), columns={"pictures_per_second": attrgetter("per_second")}),
-    Group(of=lambda _, row: row.against_fp32, columns={"ratio_to_fp32": attrgetter("value")}),
-    Group(
-        of=lambda _, row: row.against_fp32 and row.against_fp32.interval,
-        columns={"ratio_to_fp32_low": attrgetter("low"), "ratio_to_fp32_high": attrgetter("high")},
-    ),
-    *_timed("end_to_end_", _part("end_to_end_summary")),
-    Group(
-        of=lambda _, row: row.measured,
-        columns={"load_ms": _nanoseconds("load_ns"), "first_run_ms": _nanoseconds("first_ns")},
-    ),
-    Group(of=_part("told"), columns={"told_by": attrgetter("tool"), "told_mean_ms": attrgetter("mean")}),
-    Group(of=_part("sustained"), columns={"sustained_slowdown_ratio": attrgetter("slowdown_ratio")}),
-    Group(
-        of=_part("memory"),
-        columns={f"{name}_memory_bytes": attrgetter(name) for name in ("runtime", "model", "peak")},
-    ),
-)
+_IDENTITY = ("file", "sha256", "model", "task", "target", "format", "precision", "runtime", "runtime_version")
+COLUMNS: Mapping[str, str | Callable[[Line], Cell]] = {
+    **{name: f"row.identity.{name}" for name in _IDENTITY},
+    "task": "row.identity.task.value",
+    "size_bytes": "row.identity.bytes",
+    "fp32_bytes": "row.fp32_bytes",
+    "int8_share": "row.measured.int8_share",
+    "weights": _made("row.weights", lambda weights: f"{weights.kind} {weights.ref}"),
+    "weights_license": "row.weights.license",
+    "calibrated_on": "row.calibration.name",
+    "calibration_pictures": "row.calibration.count",
+    "device": "device.title",
+    "device_id": "device.fingerprint.id",
+    "reached_as": "device.fingerprint.name",
+    "emulated": _made("device", lambda device: device.emulated or "no"),
+    "measured_at_utc": "row.bench.before.at",
+    **{name: f"row.measured.{name}" for name in ("threads", "batch", "backend", "arithmetic")},
+    "options": _made("row.measured.options", lambda options: " ".join(f"{k}={v}" for k, v in options.items())),
+    "error": "row.measured.error",
+    "data": "row.accuracy.data.name",
+    "data_sha256": "row.accuracy.data.sha256",
+    "pictures": "row.accuracy.outcome.pictures",
+    "verdict": "row.verdict",
+    "top1_fp32_fraction": "row.paired.reference.value",
+    "top1_fraction": "row.paired.artifact.value",
+    "top1_change_fraction": "row.paired.delta",
+    "top1_change_low_fraction": "row.paired.interval.low",
+    "top1_change_high_fraction": "row.paired.interval.high",
+    **_timed("", "row.measured.model_summary"),
+    "pictures_per_second": "row.measured.model_summary.per_second",
+    "ratio_to_fp32": "row.against_fp32.value",
+    "ratio_to_fp32_low": "row.against_fp32.interval.low",
+    "ratio_to_fp32_high": "row.against_fp32.interval.high",
+    **_timed("end_to_end_", "row.measured.end_to_end_summary"),
+    "load_ms": _made("row.measured.load_ns", lambda ns: ns / 1e6),
+    "first_run_ms": _made("row.measured.first_ns", lambda ns: ns / 1e6),
+    "told_by": "row.measured.told.tool",
+    "told_mean_ms": "row.measured.told.mean",
+    "sustained_slowdown_ratio": "row.measured.sustained.slowdown_ratio",
+    **{f"{name}_memory_bytes": f"row.measured.memory.{name}" for name in ("runtime", "model", "peak")},
+}
+"""Of each the path to its value, or what makes a cell; empty where there is no such thing."""
 
 
 def csv(report: Report) -> str:
     """The report's rows as CSV, with a header, by RFC 4180."""
-    rows: list[tuple[DevicePart | None, Row]] = [(device, row) for device in report.devices for row in device.rows]
-    rows += [(None, row) for row in report.unmeasured]
+    lines = [Line(row=row, device=device) for device in report.devices for row in device.rows]
+    lines += [Line(row=row) for row in report.unmeasured]
     out = io.StringIO()
     into = writer(out, lineterminator="\r\n")
-    into.writerow(name for group in GROUPS for name in group.columns)
-    into.writerows(map(_defused, _cells(device, row)) for device, row in rows)
+    into.writerow(COLUMNS)
+    into.writerows([_defused(_cell(line, of)) for of in COLUMNS.values()] for line in lines)
     return writable(out.getvalue())
 
 
-def _cells(device: DevicePart | None, row: Row) -> Iterator[Cell]:
-    for group in GROUPS:
-        value = group.of(device, row)
-        for cell in group.columns.values():
-            yield None if value is None else cell(value)
+def _cell(line: Line, of: str | Callable[[Line], Cell]) -> Cell:
+    found: Cell = _at(line, of) if isinstance(of, str) else of(line)
+    return found
 
 
 def _defused(cell: Cell) -> Cell:

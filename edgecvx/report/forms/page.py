@@ -7,7 +7,6 @@ click away, and two hundred artifacts stay a page one can read.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -86,18 +85,14 @@ def page(report: Report) -> str:
 
 def _of(place: str, part: Any) -> Html:
     """All sections of a part of the page."""
-    return Html("".join(_framed(place, part)))
-
-
-def _framed(place: str, part: Any) -> Iterator[Html]:
-    for s in SECTIONS:
-        body = s.module.section(part) if s.of == place else None
-        if body:
-            level = "h4" if place == "artifact" else "h3"
-            yield body if s.look == "bare" else render(FRAMES[s.look], title=s.module.TITLE, body=body, level=level)
+    level = "h4" if place == "artifact" else "h3"
+    made = ((s, s.module.section(part)) for s in SECTIONS if s.of == place)
+    framed = (render(FRAMES[s.look], title=s.module.TITLE, body=body, level=level) for s, body in made if body)
+    return Html("".join(framed))
 
 
 FRAMES = {
+    "bare": "{{ body }}",
     "headed": "<{{ level }}>{{ title }}</{{ level }}>\n{{ body }}",
     "folded": "<details><summary>{{ title }}</summary>{{ body }}</details>\n",
 }

@@ -6,11 +6,17 @@ A benchmark has a table for each device, never two devices in one.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeVar
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
 
 from edgecvx.latency.warnings import baseline
 from edgecvx.report import words
+from edgecvx.report.join import UNKNOWN
 from edgecvx.report.tables import judged_cells, layer_cells
 from edgecvx.results import statistics
 from edgecvx.results.accuracy import ArtifactOutcome, Interval, Validation, VerdictKind
@@ -18,11 +24,8 @@ from edgecvx.results.figures import ABSENT, VERDICTS, count, counted
 from edgecvx.results.latency import Benchmark, DeviceBench, Fingerprint, GateResult, Measured, Summary, percentile
 from edgecvx.results.layers import ranked, suspects
 
-if TYPE_CHECKING:
-    from rich.console import Group, RenderableType
-    from rich.table import Table
+T = TypeVar("T")
 
-UNKNOWN = "unknown"
 RATIOS_SHOWN = 12
 LAYERS_SHOWN = 6
 COLOURS: dict[VerdictKind, str] = {
@@ -40,7 +43,6 @@ COLOURS: dict[VerdictKind, str] = {
 def validation_terminal(validation: Validation) -> Group:
     """A validation as it is shown at the end of ``edgecvx validate``; its warnings are shown apart."""
     from rich.console import Group
-    from rich.text import Text
 
     table = _table("file", min_width=20)
     table.add_column("verdict", no_wrap=True)
@@ -65,8 +67,6 @@ def validation_errors(validation: Validation) -> Iterator[str]:
 
 def _remarks(o: ArtifactOutcome) -> Iterator[RenderableType]:
     """What a person should know about one artifact, as paragraphs and short tables."""
-    from rich.text import Text
-
     yield Text.assemble((o.identity.file, "bold"), "  ", (o.verdict.reason, COLOURS[o.verdict.kind]))
     for mistake in (o.error, *(finding.sentence for finding in o.findings)):
         if mistake is not None and mistake not in o.verdict.reason:  # the reason is often the first of them
@@ -93,9 +93,6 @@ def _remarks(o: ArtifactOutcome) -> Iterator[RenderableType]:
 
 def _table(name: str, *, min_width: int | None = None, **look: Any) -> Table:
     """With a first column that folds."""
-    from rich import box
-    from rich.table import Table
-
     table = Table(box=box.SIMPLE_HEAD, **look)
     table.add_column(name, overflow="fold", min_width=min_width)
     return table
@@ -112,8 +109,6 @@ def _figures(table: Table, *names: str) -> None:
 
 def benchmark_terminal(benchmark: Benchmark) -> Group:
     """The benchmark as it is shown at the end of ``edgecvx bench``; its warnings are shown apart."""
-    from rich.console import Group
-
     parts: list[RenderableType] = []
     for device in benchmark.devices:
         parts += _device(device, [g for g in benchmark.gates if g.device == device.fingerprint.name])
@@ -179,8 +174,6 @@ def label(m: Measured) -> str:
 
 
 def _device(device: DeviceBench, gates: Sequence[GateResult]) -> Iterator[Any]:
-    from rich.text import Text
-
     name = device.fingerprint.name
     if device.fingerprint.emulated is not None:
         yield Text(f"{name}: EMULATED ({device.fingerprint.emulated}), no latencies of a device", style="bold red")
@@ -209,8 +202,6 @@ def _device(device: DeviceBench, gates: Sequence[GateResult]) -> Iterator[Any]:
 
 def _times(device: DeviceBench) -> Table:
     """One row for each artifact, runtime and number of threads."""
-    from rich.text import Text
-
     unit = "ms" if device.fingerprint.emulated is None else "EMULATED ms"
     summaries = [m.model_summary for m in device.measured if m.model_summary is not None]
     given = [q for q in statistics.ENOUGH if q > 0.5 and any(percentile(s, q) for s in summaries)]
@@ -221,9 +212,10 @@ def _times(device: DeviceBench) -> Table:
     for m in device.measured:
         if m.model_summary is None and m.told is None:
             continue
-        row = [_threads_cell(m), _nanoseconds(m.load_ns), _nanoseconds(m.first_ns)]
-        row += [*_model_cells(m, given), _p50(m.end_to_end_summary), _rate(m.model_summary)]
-        row += [ABSENT if b is None else f"{b / 1e6:.1f}" for b in _memory(m)]
+        row = [_threads_cell(m), *(_cell(ns, lambda ns: milliseconds(ns / 1e6)) for ns in (m.load_ns, m.first_ns))]
+        row += [*_model_cells(m, given), _cell(m.end_to_end_summary, lambda s: milliseconds(s.percentiles[0].ms))]
+        memory = (m.memory.model, m.memory.peak) if m.memory else (None, None)
+        row += [_cell(m.model_summary, _rate), *(_cell(size, lambda size: f"{size / 1e6:.1f}") for size in memory)]
         table.add_row(Text(label(m)), *row)
     return table
 
@@ -237,19 +229,15 @@ def _threads_cell(m: Measured) -> str:
 def _model_cells(m: Measured, given: Sequence[float]) -> list[str]:
     s = m.model_summary
     if s is None:
-        tool = m.told
-        mean = ABSENT if tool is None else f"mean {milliseconds(tool.mean)}"
-        most = ABSENT if tool is None or tool.max is None else milliseconds(tool.max)
-        return [mean, *(ABSENT for _ in given), most]
+        mean = _cell(m.told, lambda tool: f"mean {milliseconds(tool.mean)}")
+        return [mean, *(ABSENT for _ in given), _cell(m.told.max if m.told else None, milliseconds)]
     p50 = s.percentiles[0]
-    others = [milliseconds(p.ms) if (p := percentile(s, q)) is not None else ABSENT for q in given]
+    others = [_cell(percentile(s, q), lambda p: milliseconds(p.ms)) for q in given]
     return [f"{milliseconds(p50.ms)} {span(p50.interval)}".strip(), *others, milliseconds(s.max)]
 
 
 def _ratios(device: DeviceBench, gates: Sequence[GateResult]) -> Iterator[Any]:
     """Each against the file its gate names, the FP32 file of its own runtime, or the first of its batch."""
-    from rich.text import Text
-
     lines = []
     against = {g.measured: g.against for g in gates if g.against is not None}
     for place, m in enumerate(device.measured):
@@ -285,34 +273,19 @@ def sustained_line(m: Measured) -> str:
 
 
 def _gate(gate: GateResult) -> RenderableType:
-    from rich.text import Text
-
     sign, word = VERDICTS[gate.verdict]
     return Text(f"{sign} {word}: {gate.device}: {gate.sentence}", style=COLOURS[gate.verdict])
 
 
 def _named(device: DeviceBench, m: Measured) -> str:
     """Its label, with its threads where the device was measured with several numbers of them."""
-    return f"{label(m)} {_threads(m)}" if len({o.threads for o in device.measured}) > 1 else label(m)
+    threads = "its own threads" if m.threads is None else counted(m.threads, "thread")
+    return f"{label(m)} with {threads}" if len({o.threads for o in device.measured}) > 1 else label(m)
 
 
-def _threads(m: Measured) -> str:
-    return "with its own threads" if m.threads is None else f"with {counted(m.threads, 'thread')}"
+def _cell(value: T | None, text: Callable[[T], str]) -> str:
+    return ABSENT if value is None else text(value)
 
 
-def _p50(summary: Summary | None) -> str:
-    return ABSENT if summary is None else milliseconds(summary.percentiles[0].ms)
-
-
-def _rate(summary: Summary | None) -> str:
-    if summary is None:
-        return ABSENT
+def _rate(summary: Summary) -> str:
     return f"{summary.per_second:.3g}" if summary.per_second < 1e3 else count(round(summary.per_second))
-
-
-def _nanoseconds(ns: int | None) -> str:
-    return ABSENT if ns is None else milliseconds(ns / 1e6)
-
-
-def _memory(m: Measured) -> tuple[int | None, int | None]:
-    return (None, None) if m.memory is None else (m.memory.model, m.memory.peak)

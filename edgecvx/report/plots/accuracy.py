@@ -7,7 +7,7 @@ what it shows; text is escaped where it enters.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 from edgecvx.report import svg
@@ -101,9 +101,7 @@ def cosine_histogram(histogram: Histogram, *, width: int = NARROW) -> Html:
         title="Distance of the outputs, 1 − cosine",
         shows=f"{percent(close / (total or 1), 1)} of {counted(total, 'picture')} have a cosine of at least 0.9999.",
         axis="1 − cosine, logarithmic; further left is closer",
-        tick=lambda v: "10" + svg.superscript(round(v)),
-        edge=lambda v: f"{10**v:.1e}",
-        whole_ticks=True,
+        logarithmic=True,
         width=width,
     )
 
@@ -116,24 +114,12 @@ def confidence_histogram(histogram: Histogram, *, width: int = NARROW) -> Html:
         title="Change in confidence",
         shows=f"Over {total}; left of zero the artifact is less sure of the reference's answer.",
         axis="change in probability of the reference's answer",
-        tick=lambda v: signed(v, 2),
-        edge=lambda v: signed(v, 3),
-        whole_ticks=False,
+        logarithmic=False,
         width=width,
     )
 
 
-def _bars(
-    histogram: Histogram,
-    *,
-    title: str,
-    shows: str,
-    axis: str,
-    tick: Callable[[float], str],
-    edge: Callable[[float], str],
-    whole_ticks: bool,
-    width: int,
-) -> Html:
+def _bars(histogram: Histogram, *, title: str, shows: str, axis: str, logarithmic: bool, width: int) -> Html:
     """A histogram, cut to the bins that hold something, with two empty ones on either side and never fewer than ten."""
     filled = [i for i, c in enumerate(histogram.counts) if c]
     if not filled:
@@ -150,13 +136,18 @@ def _bars(
         if value:
             # A bin with one picture among thousands must still be seen.
             height, room = max(1.5, bottom - y(value)), max(1.0, x(high) - x(low) - 1.5)
-            tip = f"{edge(low)} to {edge(high)}: {counted(value, 'picture')}"
+            ends = (f"{10**v:.1e}" if logarithmic else signed(v, 3) for v in (low, high))
+            tip = f"{' to '.join(ends)}: {counted(value, 'picture')}"
             parts.append(svg.rect(x(low) + 0.75, bottom - height, room, height, "bar", tip=tip))
-    parts += svg.x_labels(x, bottom, tick, ticks=6, whole=whole_ticks)
-    if edges[0] < 0 < edges[-1] and not whole_ticks:
+    parts += svg.x_labels(x, bottom, _power if logarithmic else lambda v: signed(v, 2), ticks=6, whole=logarithmic)
+    if edges[0] < 0 < edges[-1] and not logarithmic:
         parts.append(svg.line(x(0), top, x(0), bottom, "zero"))
     parts.append(svg.axis_name(x, bottom, axis))
     return svg.figure(width, bottom + 44, title, shows, parts)
+
+
+def _power(logarithm: float) -> str:
+    return "10" + str(round(logarithm)).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
 
 
 def class_changes(classes: Sequence[ClassResult], *, width: int = NARROW) -> Html:

@@ -14,7 +14,7 @@ from edgecvx.report import svg
 from edgecvx.report.join import Front, Row
 from edgecvx.report.markup import NARROW, WIDE, Html
 from edgecvx.results.accuracy import Interval
-from edgecvx.results.figures import counted, interval_text, milliseconds, percent, times
+from edgecvx.results.figures import counted, milliseconds, percent, times
 from edgecvx.results.latency import Percentile, Sustained, Turn, percentile
 from edgecvx.results.texts import shorten
 from edgecvx.spec import is_quantized
@@ -42,8 +42,10 @@ def tradeoff(front: Front, *, width: int = WIDE) -> Html:
     top, bottom, left, right = 16, 330 if width >= svg.BESIDE else 290, 52, width - 16
     spans = {row.key: _p50(row) for row in front.rows}
     whiskers = len(front.rows) <= WHISKERS_UP_TO
-    x = svg.fitting([v for p in spans.values() for v in _ends(p, whiskers)], left, right, pad=0.07)
-    y = _rates([v for row in front.rows for v in _top1_ends(row, whiskers)], bottom, top)
+    sure = [p.interval if whiskers else None for p in spans.values()]
+    x = svg.fitting([p.ms for p in spans.values()] + _ends(sure), left, right, pad=0.07)
+    sure = [_top1_interval(row) if whiskers else None for row in front.rows]
+    y = _rates([row.top1 or 0.0 for row in front.rows] + _ends(sure), bottom, top)
     parts = list(svg.y_axis(y, left, right, lambda v: f"{100 * v:g}%", ticks=5))
     parts += svg.x_axis(x, top, bottom, lambda v: f"{v:g}", ticks=8 if width >= svg.BESIDE else 4)
     if whiskers:
@@ -75,8 +77,8 @@ def _p50(row: Row) -> Percentile:
     return found
 
 
-def _ends(p: Percentile, whiskers: bool) -> tuple[float, ...]:
-    return (p.ms, p.interval.low, p.interval.high) if whiskers and p.interval else (p.ms,)
+def _ends(intervals: Iterable[Interval | None]) -> list[float]:
+    return [end for i in intervals if i for end in (i.low, i.high)]
 
 
 def _top1_interval(row: Row) -> Interval | None:
@@ -88,18 +90,13 @@ def _top1_interval(row: Row) -> Interval | None:
     return Interval(low=max(0.0, base + top1.interval.low), high=min(1.0, base + top1.interval.high))
 
 
-def _top1_ends(row: Row, whiskers: bool) -> tuple[float, ...]:
-    interval = _top1_interval(row) if whiskers else None
-    return (row.top1 or 0.0, *((interval.low, interval.high) if interval else ()))
-
-
 def _rates(values: Sequence[float], start: float, end: float) -> svg.Scale:
     low, high = min(values), max(values)
     room = max(0.08 * (high - low), 0.002)
     return svg.Scale(low=max(0.0, low - room), high=min(1.0 + room / 2, high + room), start=start, end=end)
 
 
-def _crosses(row: Row, p50: Percentile, x: svg.Axis, y: svg.Scale) -> Iterator[str]:
+def _crosses(row: Row, p50: Percentile, x: svg.Scale, y: svg.Scale) -> Iterator[str]:
     px, py = x(p50.ms), y(row.top1 or 0.0)
     if p50.interval:
         yield svg.line(x.clamp(p50.interval.low), py, x.clamp(p50.interval.high), py, "spread")
@@ -121,7 +118,7 @@ def _dot(row: Row, x: float, y: float, best: bool, by: Row | None) -> str:
     return svg.rect(x - 5, y - 5, 10, 10, kind, tip=tip)
 
 
-def _labels(front: Front, x: svg.Axis, y: svg.Scale, left: float, right: float, width: int) -> Iterator[str]:
+def _labels(front: Front, x: svg.Scale, y: svg.Scale, left: float, right: float, width: int) -> Iterator[str]:
     """The names of those on the front first, then of the fastest others, as far as they do not lie on each other."""
     size, most = (26, LABELS) if width >= svg.BESIDE else (17, LABELS // 2)
     taken = [(x(r.p50 or 0.0) - 7, x(r.p50 or 0.0) + 7, y(r.top1 or 0.0)) for r in front.rows[:40]]
@@ -193,8 +190,7 @@ def _strip(row: Row, samples: Sequence[float], x: svg.BrokenScale, y: float) -> 
     for q, kind in ((0.5, "p50"), (0.9, "p90")):
         if found := percentile(row.summary, q):
             px = x.clamp(found.ms / p50)
-            interval = f" {interval_text(found.interval.low, found.interval.high)}" if found.interval else ""
-            tip = f"{kind} {milliseconds(found.ms)}{interval}"
+            tip = f"{kind} {milliseconds(found.ms, found.interval)}"
             yield svg.path(f"M{svg.n(px)} {svg.n(y + 4)}V{svg.n(y - 24)}", kind, tip=tip)
     slowest = max(samples)
     tip = f"{row.label}: the slowest run, {milliseconds(slowest * p50)}, {times(slowest)} the median"

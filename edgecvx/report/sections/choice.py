@@ -7,8 +7,6 @@ from collections.abc import Iterable
 from edgecvx.report import words
 from edgecvx.report.join import DevicePart, Pick, Report
 from edgecvx.report.markup import Html, render
-from edgecvx.results.figures import interval_text, milliseconds, percent, points, span, times
-from edgecvx.results.latency import percentile
 
 TITLE = "What to take"
 MOST = 12
@@ -38,13 +36,4 @@ def section(part: Report | DevicePart) -> Html | None:
 
 
 def _card(pick: Pick, over: str, name: str) -> tuple[str, str, str, Iterable[str]]:
-    row = pick.row
-    p50, top1 = percentile(row.summary, 0.5), row.paired
-    figures = [f"p50 {milliseconds(row.p50 or 0.0)}"]
-    if p50 and p50.interval:
-        figures[0] += f" {interval_text(p50.interval.low, p50.interval.high)}"
-    if top1:
-        figures.append(f"top-1 {percent(top1.artifact.value)}, {points(top1.delta)} {span(top1.interval)}")
-    if row.against_fp32:
-        figures.append(f"{times(row.against_fp32.value)} the time of the FP32 file")
-    return over, name, row.key, figures
+    return over, name, pick.row.key, filter(None, words.figures(pick.row))

@@ -14,6 +14,7 @@ from edgecvx.report.join import DevicePart, Row, join
 from edgecvx.report.markup import NARROW, WIDE
 from edgecvx.report.plots import latency as plots
 from edgecvx.results import figures
+from edgecvx.results.accuracy import Interval
 from edgecvx.results.latency import DeviceBench, Turn
 from edgecvx.results.texts import literal
 
@@ -148,5 +149,7 @@ def test_figures_have_three_digits_that_count() -> None:
     assert [figures.milliseconds(v) for v in (0.01234, 0.5, 4.118, 41.18, 411.8)] == [
         "0.0123 ms", "0.500 ms", "4.12 ms", "41.2 ms", "412 ms",
     ]  # fmt: skip
-    assert figures.interval_text(18.601, 18.649) == "[18.60, 18.65]", "as many digits as tell the ends apart"
+    assert figures.interval_text(Interval(low=18.601, high=18.649)) == "[18.60, 18.65]", (
+        "as many digits as tell the ends apart"
+    )
     assert figures.times(0.4581) == "0.458×" and figures.times(1.0) == "1.00×"
