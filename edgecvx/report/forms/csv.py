@@ -48,8 +48,8 @@ def _made(path: str, text: Callable[[Any], Cell]) -> Callable[[Line], Cell]:
 def _timed(prefix: str, path: str) -> dict[str, str | Callable[[Line], Cell]]:
     """The columns of a summary."""
 
-    def quantile(q: float, path_: str) -> Callable[[Line], Cell]:
-        return _made(path, lambda summary: _at(percentile(summary, q), path_))
+    def quantile(q: float, end: str) -> Callable[[Line], Cell]:
+        return _made(path, lambda summary: _at(percentile(summary, q), end))
 
     ends = {"": "ms", "_low": "interval.low", "_high": "interval.high"}
     return {
@@ -59,10 +59,10 @@ def _timed(prefix: str, path: str) -> dict[str, str | Callable[[Line], Cell]]:
     }
 
 
-_IDENTITY = ("file", "sha256", "model", "task", "target", "format", "precision", "runtime", "runtime_version")
 COLUMNS: Mapping[str, str | Callable[[Line], Cell]] = {
-    **{name: f"row.identity.{name}" for name in _IDENTITY},
+    **{name: f"row.identity.{name}" for name in ("file", "sha256", "model")},
     "task": "row.identity.task.value",
+    **{name: f"row.identity.{name}" for name in ("target", "format", "precision", "runtime", "runtime_version")},
     "size_bytes": "row.identity.bytes",
     "fp32_bytes": "row.fp32_bytes",
     "int8_share": "row.measured.int8_share",
