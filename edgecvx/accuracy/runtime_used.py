@@ -15,10 +15,10 @@ def runtime_used(manifest: Manifest) -> str:
     """The name of the runtime: the artifact's own where it is installed, or where nothing stands in for it."""
     if manifest.target not in TARGETS or manifest.runtime not in RUNTIMES:
         return manifest.runtime
-    stand_in = get_target(manifest.target).format.proved_in
-    if not stand_in or availability(manifest.runtime).version is not None:
+    proved_in = get_target(manifest.target).format.proved_in
+    if not proved_in or availability(manifest.runtime).version is not None:
         return manifest.runtime
-    return stand_in
+    return proved_in
 
 
 def note_on_runtime(manifest: Manifest, name: str) -> str | None:

@@ -141,7 +141,7 @@ def general_remarks(report: Report) -> tuple[str, ...]:
 def _of_benchmarks(report: Report) -> Iterator[str]:
     """What a benchmark warned of, but for what stands with its device."""
     for benchmark in report.benchmarks:
-        there = {f"{d.fingerprint.name}: {told}" for d in benchmark.devices for told in of_device(d)}
+        there = {f"{d.fingerprint.name}: {warning}" for d in benchmark.devices for warning in of_device(d)}
         yield from (warning for warning in benchmark.warnings if warning not in there)
 
 

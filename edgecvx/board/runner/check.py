@@ -48,10 +48,10 @@ def check(order: Order) -> dict[str, Any]:
     fatal = [note for note in notes if "Pillow" not in note]
     if missing and _managed() is not None:
         notes.append(f"the system manages this Python; name {_ENVIRONMENT}/bin/python for this device afterwards")
-    return told(missing, notes, ok=not missing and not fatal)
+    return answer_of(missing, notes, ok=not missing and not fatal)
 
 
-def told(missing: list[str], notes: list[str], *, ok: bool) -> dict[str, Any]:
+def answer_of(missing: list[str], notes: list[str], *, ok: bool) -> dict[str, Any]:
     """What is printed: the packages that are missing, with the commands that install them, and what else to know."""
     return {
         "python": platform.python_version(),

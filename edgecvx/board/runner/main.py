@@ -13,7 +13,7 @@ from pathlib import Path
 from edgecvx import __version__
 from edgecvx.board import PROTOCOL
 from edgecvx.board.device.fingerprint import fingerprint, installed
-from edgecvx.board.runner.check import check, told
+from edgecvx.board.runner.check import answer_of, check
 from edgecvx.board.runner.coordinator import Measurement
 from edgecvx.board.runner.host import Host, HostGone, ignore_signals, raise_on_signals
 from edgecvx.board.runner.order import OrderError, read_order, removable
@@ -76,6 +76,6 @@ def _print_check(path: Path) -> int:
     try:
         answer = check(read_order(path))
     except OrderError as error:
-        answer = told([], [str(error)], ok=False)
+        answer = answer_of([], [str(error)], ok=False)
     sys.stdout.write(json.dumps(answer) + os.linesep)
     return 0 if answer["ok"] else 2

@@ -36,7 +36,7 @@ from edgecvx.results.untrusted import check_json
 from edgecvx.runtimes.proof import Recheck
 from edgecvx.spec import from_json
 
-Told = TypeVar("Told", Fingerprint, Conditions)
+Reported = TypeVar("Reported", Fingerprint, Conditions)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,8 +165,8 @@ class Collector:
         yardsticks = [(t.started, t.yardstick_ns) for t in turns if t.yardstick_ns is not None]
         return DeviceBench(
             fingerprint=self._fingerprint
-            or _untold(Fingerprint, id="unknown", name=self.device, machine="unknown", facts={}),
-            before=self._before or _untold(Conditions, at="unknown"),
+            or _unreported(Fingerprint, id="unknown", name=self.device, machine="unknown", facts={}),
+            before=self._before or _unreported(Conditions, at="unknown"),
             after=self._after,
             measured=measured,
             ratios=statistics.ratios(measured),
@@ -399,6 +399,6 @@ def _sustained(windows: Sequence[Turn]) -> Sustained | None:
     )
 
 
-def _untold(kind: type[Told], **known: Any) -> Told:
+def _unreported(kind: type[Reported], **known: Any) -> Reported:
     """What is left of a device that never reported one: nothing but what is known without it."""
     return kind(**{**dict.fromkeys(field.name for field in dataclasses.fields(kind)), **known})
