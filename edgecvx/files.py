@@ -18,10 +18,22 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 
 from edgecvx.errors import ArtifactError, UsageError
-from edgecvx.manifest import SUFFIX, FileEntry, Manifest
+from edgecvx.manifest import SUFFIX, FileEntry, Manifest, locate, read_manifest
 from edgecvx.spec import to_json
 
 _TEMPORARY = ".edgecvx-writing-"
+
+
+def read_artifact(path: str | Path) -> tuple[Path, Manifest]:
+    """Finds an artifact by its own path or its manifest's, and holds its files to its manifest.
+
+    Raises:
+        ArtifactError: The artifact or its manifest is missing or damaged.
+    """
+    artifact, _ = locate(Path(path))
+    manifest = read_manifest(artifact)
+    verify_files(manifest, artifact.parent)
+    return artifact, manifest
 
 
 def verify_files(manifest: Manifest, folder: Path) -> None:

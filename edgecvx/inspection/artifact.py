@@ -8,9 +8,9 @@ from pathlib import Path
 
 from edgecvx.errors import missing_package
 from edgecvx.export.base import Format, OpInfo, load_attribute
-from edgecvx.files import verify_files
+from edgecvx.files import read_artifact
 from edgecvx.graph.pairs import PairCheck, check_pairs
-from edgecvx.manifest import Manifest, locate, read_manifest
+from edgecvx.manifest import Manifest
 from edgecvx.targets import get_target
 
 
@@ -59,9 +59,7 @@ def inspect(path: Path) -> Inspection:
         ArtifactError: The artifact or its manifest is missing or damaged.
         RuntimeUnavailableError: What reads this format is not installed.
     """
-    artifact, _ = locate(path)
-    manifest = read_manifest(artifact)
-    verify_files(manifest, artifact.parent)
+    artifact, manifest = read_artifact(path)
     format = get_target(manifest.target).format
     read_ops = _reader(format)
     return Inspection(

@@ -24,11 +24,11 @@ from edgecvx.data.dataset import DEMO, NO_TRUTH, open_data
 from edgecvx.data.preprocess import load_picture, prepare_batch
 from edgecvx.errors import ArtifactError, ImageError, RuntimeUnavailableError, UsageError
 from edgecvx.export.formats import get_format
-from edgecvx.files import verify_files
+from edgecvx.files import read_artifact
 from edgecvx.inspection.artifact import inspect
 from edgecvx.latency.devices.base import PATIENCE
 from edgecvx.latency.devices.job import Job
-from edgecvx.manifest import Manifest, locate, read_manifest
+from edgecvx.manifest import Manifest
 from edgecvx.results.accuracy import ArtifactIdentity
 from edgecvx.results.identity import distinct_names, identity_of
 from edgecvx.results.latency import Measured, Protocol
@@ -84,9 +84,7 @@ class ArtifactFiles:
     @classmethod
     def read(cls, path: str | Path) -> ArtifactFiles:
         """Finds an artifact and holds its files to its manifest."""
-        artifact, _ = locate(Path(path))
-        manifest = read_manifest(artifact)
-        verify_files(manifest, artifact.parent)
+        artifact, manifest = read_artifact(path)
         check_runtime(manifest.runtime)
         return cls(path=artifact, manifest=manifest)
 

@@ -12,8 +12,8 @@ import numpy as np
 from edgecvx.board.batches import in_batches
 from edgecvx.data.preprocess import PictureSource, prepare_batch
 from edgecvx.errors import ArtifactError, EdgecvxError, UsageError
-from edgecvx.files import verify_files
-from edgecvx.manifest import Manifest, locate, read_manifest
+from edgecvx.files import read_artifact
+from edgecvx.manifest import Manifest
 from edgecvx.runtimes import NO_OPTIONS, open_session
 from edgecvx.runtimes.base import Array, Session
 from edgecvx.runtimes.proof import check
@@ -95,9 +95,7 @@ def load(
         RuntimeUnavailableError: Its runtime is not installed.
         RuntimeFailedError: Its runtime refuses it.
     """
-    artifact, _ = locate(Path(path))
-    manifest = read_manifest(artifact)
-    verify_files(manifest, artifact.parent)
+    artifact, manifest = read_artifact(path)
     session = open_session(manifest.runtime, artifact, threads=threads, options=options, isolated=isolated)
     try:
         _check_described(session, manifest, artifact.name)

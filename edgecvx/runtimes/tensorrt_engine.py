@@ -30,8 +30,7 @@ from edgecvx.board.engines.tensorrt import (
     short,
 )
 from edgecvx.errors import RuntimeFailedError, RuntimeUnavailableError, UsageError
-from edgecvx.files import file_sha256, verify_files, write_atomically
-from edgecvx.manifest import locate, read_manifest
+from edgecvx.files import file_sha256, read_artifact, write_atomically
 from edgecvx.runtimes import files
 from edgecvx.runtimes.base import translate_errors
 
@@ -69,9 +68,7 @@ def build_engine(
         RuntimeUnavailableError: There is neither TensorRT's Python API nor trtexec.
         RuntimeFailedError: There is no GPU, or TensorRT refuses the file.
     """
-    path, _ = locate(Path(artifact))
-    manifest = read_manifest(path)
-    verify_files(manifest, path.parent)
+    path, manifest = read_artifact(artifact)
     if manifest.runtime != "tensorrt":
         raise UsageError(f"{path.name} is a file for {manifest.runtime}: export it with --target tensorrt")
     if workspace is not None and workspace < 1:
