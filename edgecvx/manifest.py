@@ -65,6 +65,10 @@ class Quantized:
     """The largest ratio between the ranges that two halves of the calibration pictures gave; 1 is perfect."""
     cosine: float | None = None
     """The smallest cosine between the file's output and FP32 PyTorch's, on a few of the calibration pictures."""
+    sqnr: float | None = None
+    """Signal over noise in dB of the file's outputs, against FP32's, on the same."""
+    int8_macs: float | None = None
+    """The part of the network's multiply-accumulates that is INT8; why the others are not is in ``kept_float``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -31,7 +31,7 @@ from edgecvx.export.base import load_attribute
 from edgecvx.files import entries_of, publish, staged, write_atomically
 from edgecvx.inspection.artifact import pairs_in
 from edgecvx.manifest import Manifest, Quantized, SelfCheck
-from edgecvx.proof.selfcheck import closeness, self_check
+from edgecvx.proof.selfcheck import Closeness, closeness, self_check
 from edgecvx.quantize.plan import dump_plan
 from edgecvx.quantize.request import USUAL_REFINEMENTS, PlanRequest
 from edgecvx.runtimes import availability, open_session
@@ -43,6 +43,9 @@ from edgecvx.targets import get_target
 from edgecvx.targets.base import Target
 from edgecvx.targets.gains import gains_nothing
 
+HOLDS = 27.0
+"""Signal over noise in dB, likewise, for weights that were trained."""
+
 if TYPE_CHECKING:
     import onnx_ir as ir
 
@@ -51,7 +54,7 @@ if TYPE_CHECKING:
     from edgecvx.models.convnext import ConvNeXt
     from edgecvx.models.load import LoadedModel
     from edgecvx.quantize.estimators import Estimator
-    from edgecvx.quantize.plan import Engine, QuantPlan
+    from edgecvx.quantize.plan import Engine
     from edgecvx.quantize.planning import Planned
     from edgecvx.quantize.sources import GraphSource, GraphSources
 
@@ -364,8 +367,8 @@ def _write(asked: _Request, target: Target, network: _Network, sources: GraphSou
     with staged(asked.out, network.stem, lowered.files) as folder:
         _check_pairs(asked, target, folder / name)
         checked = _check(asked, target, folder / name, lowered, network, source)
-        quantized = _quantized(asked, target, network, source.plan, checked.cosine)
-        manifest = _manifest(asked, target, network, lowered, checked, quantized)
+        quantized = _quantized(asked, target, network, source, checked.close)
+        manifest = _manifest(asked, target, network, lowered, checked, quantized, source.floats.reasons)
         path = publish(folder, asked.out, manifest, name)
     return Exported(target=target.name, path=path, manifest=manifest, seconds=time.perf_counter() - began)
 
@@ -383,7 +386,7 @@ class _Checked:
 
     check: SelfCheck
     proof: Proof
-    cosine: float | None
+    close: Closeness | None
     """To FP32 on calibration pictures; None for a file that was not calibrated."""
 
 
@@ -405,12 +408,12 @@ def _check(
         )
         proof = prove(answers, lowered.outputs, source.expected, target.format.checked_in)
         if not source.kept:
-            return _Checked(check=check, proof=proof, cosine=None)
+            return _Checked(check=check, proof=proof, close=None)
         kept = np.stack(source.kept)
         if lowered.inputs[0].layout == "NHWC":
             kept = np.ascontiguousarray(kept.transpose(0, 2, 3, 1))
-        cosine = closeness(session, lowered.outputs, kept, source.exact)
-        return _Checked(check=check, proof=proof, cosine=cosine)
+        close = closeness(session, lowered.outputs, kept, source.exact)
+        return _Checked(check=check, proof=proof, close=close)
 
 
 def _note(target: Target) -> str:
@@ -421,11 +424,13 @@ def _note(target: Target) -> str:
 
 
 def _quantized(
-    asked: _Request, target: Target, network: _Network, plan: QuantPlan | None, cosine: float | None
+    asked: _Request, target: Target, network: _Network, source: GraphSource, close: Closeness | None
 ) -> Quantized | None:
     """What the manifest says about the quantization; None for a file of floats."""
     if not asked.precision.quantized:
         return None
+    plan = source.plan
+    sqnr = None if close is None else close.sqnr
     constants = (value.const_value for value in network.graph.graph.initializers.values())
     return Quantized(
         engine="the runtime" if plan is None else plan.engine,
@@ -434,23 +439,37 @@ def _quantized(
         plan_sha256=None if plan is None else plan.sha256,
         calibration=None if plan is None else plan.calibration,
         agreement=None if plan is None or plan.agreement is None else round(plan.agreement.worst, 3),
-        cosine=None if cosine is None else math.floor(cosine * 1e4) / 1e4,  # it is told as "… or better"
+        # Told as "… or better".
+        cosine=None if close is None else math.floor(close.cosine * 1e4) / 1e4,
+        sqnr=None if sqnr is None else math.floor(sqnr * 2) / 2,
+        int8_macs=round(source.floats.macs, 3),
     )
 
 
 def _doubt(artifact: Exported) -> str | None:
     """What a user should know of an INT8 file that follows its plan, where the plan is a bad one."""
-    quantized = artifact.manifest.quantized
-    if quantized is None or quantized.cosine is None or quantized.cosine >= CLOSE:
+    quantized, trained = artifact.manifest.quantized, artifact.manifest.model.weights.kind != "random"
+    if quantized is None or quantized.cosine is None:
         return None
+    noisy = trained and quantized.sqnr is not None and quantized.sqnr < HOLDS
+    if quantized.cosine >= CLOSE and not noisy:
+        return None
+    sqnr = "" if quantized.sqnr is None else f", {quantized.sqnr:g} dB of signal over noise"
     return (
         f"{artifact.path.name} gives other answers than FP32 on its own calibration pictures (cosine "
-        f"{quantized.cosine:.3f}): look at it with edgecvx validate --per-layer before you use it"
+        f"{quantized.cosine:.3f}{sqnr}): look at it with edgecvx validate --per-layer before you use it, calibrate on "
+        "more pictures, or take --precision int8-dynamic"
     )
 
 
 def _manifest(
-    asked: _Request, target: Target, network: _Network, lowered: Lowered, checked: _Checked, quantized: Quantized | None
+    asked: _Request,
+    target: Target,
+    network: _Network,
+    lowered: Lowered,
+    checked: _Checked,
+    quantized: Quantized | None,
+    floats: Mapping[str, str],
 ) -> Manifest:
     classifies = asked.task is Task.CLASSIFY
     return Manifest(
@@ -465,7 +484,7 @@ def _manifest(
         outputs=lowered.outputs,
         folds=network.folds,
         passes=lowered.passes,
-        kept_float=lowered.kept_float,
+        kept_float={**lowered.kept_float, **floats},
         tools=_tools(target),
         self_check=checked.check,
         proof=checked.proof,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import enum
-import fnmatch
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -24,6 +23,9 @@ class Role(str, enum.Enum):
 
 ACTIVATION = ".mlp.act"
 """How the name of an activation's output ends."""
+
+RETURNS_FLOATS = "returns floats: "
+"""How the reason begins why a layer is not INT8 throughout, where it takes integers all the same."""
 
 _ENDINGS = {
     ".conv_dw": Role.DEPTHWISE,
@@ -50,21 +52,44 @@ def role_of(layer: str) -> Role:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Sparing:
+    """Where INT8 gains no time: of a role's layers only so many are INT8 as the file's size and arithmetic ask for.
+
+    They are taken from the last stage backwards, where a layer has the most weights for the fewest products.
+    """
+
+    role: Role = Role.DEPTHWISE
+    stages: tuple[int, ...] = (3, 2, 1, 0)
+    """Whose layers may be taken, in this order."""
+    macs: float = 0.95
+    """The part of all multiply-accumulates that shall be INT8."""
+    weights: float = 0.984
+    """The part of all weights that shall be INT8."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Scheme:
-    """Which tensors are INT8, and how. Residual sums, LayerNorm and GRN's statistics are float in every scheme."""
+    """Which tensors a runtime can have in INT8, and how.
+
+    Residual sums, LayerNorm and GRN's statistics are float in every scheme. Which of the layers it can compute in INT8
+    are float all the same follows from what a calibration saw (``edgecvx.quantize.keep``).
+    """
 
     inputs: frozenset[Role] = frozenset(Role)
     """Layers computed in INT8: their weights are int8 and their input is quantized."""
     outputs: frozenset[Role] = frozenset()
-    """Layers whose output is quantized too, because the runtime has no kernel that returns floats."""
+    """Layers whose output is quantized too."""
+    returns_integers: frozenset[Role] = frozenset()
+    """Those of them whose kernels return integers and nothing else: where one grid does not hold the output, the layer
+    has to be float. The others can return floats."""
     activations: bool = False
     """Whether the output of the activation function is quantized too."""
     symmetric: bool = False
     """Whether every zero point is 0."""
     dynamic: bool = False
     """Whether only the weights are quantized in the file and the activations' scales are found at run time."""
-    keep_float: tuple[str, ...] = ()
-    """Patterns (``stages.0.*.conv_dw``) of layers that stay float."""
+    spares: Sparing | None = None
+    """What INT8 makes smaller and no faster."""
     pairs: tuple[PairOrder, ...] = tuple(PairOrder)
     """In which orders the runtime's kernels may add products two by two, on some processors in int16: every order where
     nothing is said, none for a runtime whose sums are exact whatever the weights."""
@@ -74,13 +99,15 @@ class Scheme:
             raise EdgecvxError("a dynamic scheme quantizes inputs at run time and no outputs")
         if not self.outputs <= self.inputs:
             raise EdgecvxError("only a layer computed in INT8 can have its output quantized")
+        if not self.returns_integers <= self.outputs:
+            raise EdgecvxError("a layer that can return nothing but integers needs its output quantized")
 
     def quantizes(self, layer: str) -> bool:
-        """Whether a layer, by its canonical name, is computed in INT8."""
-        return role_of(layer) in self.inputs and not any(fnmatch.fnmatchcase(layer, p) for p in self.keep_float)
+        """Whether the runtime can compute a layer, by its canonical name, in INT8."""
+        return role_of(layer) in self.inputs
 
     def quantizes_output(self, layer: str) -> bool:
-        """Whether that layer's output is quantized too."""
+        """Whether that layer's output is quantized too, where one grid holds it."""
         return self.quantizes(layer) and role_of(layer) in self.outputs
 
     def pairs_in(self, layer: str, shape: Sequence[int]) -> tuple[Pairs, ...]:
@@ -101,10 +128,14 @@ class Scheme:
             "zero points": "0" if self.symmetric else "as the range asks",
             "outputs in int8": _listed(self.outputs),
             "activation function in int8": "yes" if self.activations else "no",
-            "kept float": " ".join(self.keep_float) or "none",
+            "as few in int8 as need be": "none" if self.spares is None else self.spares.role.value,
             "pairs of weights": "fit into int16 whatever they are multiplied with",
         }
-        unsaid = {"zero points": self.dynamic, "pairs of weights": not self.pairs}
+        unsaid = {
+            "zero points": self.dynamic,
+            "as few in int8 as need be": self.spares is None,
+            "pairs of weights": not self.pairs,
+        }
         return {key: text for key, text in words.items() if not unsaid.get(key, False)}
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
+import numpy as np
 from numpy.typing import NDArray
 
 from edgecvx.errors import SelfCheckError
 from edgecvx.manifest import SelfCheck
-from edgecvx.proof.metrics import max_error_of_range, min_cosine
+from edgecvx.proof.metrics import max_error_of_range, min_cosine, row_powers, sqnr_db
 from edgecvx.runtimes.base import Session, run_batches
 from edgecvx.spec import Layout, Precision, TensorSpec
 
@@ -77,8 +79,18 @@ def self_check(
     )
 
 
-def closeness(session: Session, outputs: Sequence[TensorSpec], pictures: Array, exact: Sequence[Array]) -> float:
-    """The smallest cosine, over outputs and pictures, between an open file and what FP32 returns.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Closeness:
+    """How near a file's answers are to FP32's."""
+
+    cosine: float
+    """The smallest over outputs and pictures."""
+    sqnr: float | None
+    """Signal over noise in dB, of the output that kept least; None where nothing was lost."""
+
+
+def closeness(session: Session, outputs: Sequence[TensorSpec], pictures: Array, exact: Sequence[Array]) -> Closeness:
+    """Compares an open file with what FP32 returns.
 
     Args:
         session: The file.
@@ -87,10 +99,15 @@ def closeness(session: Session, outputs: Sequence[TensorSpec], pictures: Array, 
         exact: FP32's outputs for them, in NCHW.
     """
     actual = run_batches(session, pictures)
-    pairs = (
+    pairs = [
         (channels_first(actual[spec.name], spec.layout), array) for spec, array in zip(outputs, exact, strict=True)
-    )
-    return min(min_cosine(ours, array) for ours, array in pairs)
+    ]
+    cosine = min(min_cosine(ours, array) for ours, array in pairs)
+    if not all(np.isfinite(ours).all() for ours, _ in pairs):
+        return Closeness(cosine=cosine, sqnr=-np.inf)
+    powers = (row_powers(ours, array) for ours, array in pairs)
+    found = [sqnr_db(float(signal.sum()), float(noise.sum())) for signal, noise in powers]
+    return Closeness(cosine=cosine, sqnr=min((db for db in found if db is not None), default=None))
 
 
 def channels_first(array: Array, layout: Layout) -> Array:

@@ -30,6 +30,8 @@ ROWS = 256
 """Sampled pixels per tensor and half."""
 ROWS_PER_PICTURE = 32
 """The most that one picture brings in, so that a few pictures do not fill the sample with neighbours."""
+EXTREMES = 16
+"""Pictures per tensor and half whose furthest pixel is kept."""
 
 
 def calibrate(
@@ -98,7 +100,8 @@ class _Half:
         self.pictures = 0
         self._low = self._high = self._sum = np.zeros(0)
         self._rows = np.zeros((0, 0), np.float32)
-        self._offered = 0
+        self._offered = self._pixels = 0
+        self._extremes: list[tuple[float, int, float, NDArray[np.float32]]] = []
 
     def add(self, values: Array, draw: np.random.Generator, name: str, picture: int) -> None:
         """Takes one picture's tensor, ``[C, pixels]``."""
@@ -116,7 +119,9 @@ class _Half:
             self._low, self._high = np.minimum(self._low, low), np.maximum(self._high, high)
             self._sum = self._sum + mean
         self.pictures += 1
+        self._pixels += values.shape[1]
         self._sample(values, draw)
+        self._keep_extreme(values, np.maximum(-low, high))
 
     def _sample(self, values: Array, draw: np.random.Generator) -> None:
         """A reservoir: after any number of pictures, each pixel offered so far is equally likely to be in it."""
@@ -128,6 +133,18 @@ class _Half:
         self._rows[slots[taken]] = values[:, pixels[taken]].T
         self._offered += count
 
+    def _keep_extreme(self, values: Array, reach: Array) -> None:
+        """The pixel that reaches furthest, if this picture's is among the furthest of all."""
+        channel = int(reach.argmax())
+        furthest = float(reach[channel])
+        if len(self._extremes) == EXTREMES and furthest <= self._extremes[-1][0]:
+            return
+        magnitudes = np.abs(values[channel])
+        pixel = values[:, int(magnitudes.argmax())].copy()
+        # The picture's number decides between equals: arrays have no order.
+        entry = (furthest, -self.pictures, float(np.count_nonzero(2 * magnitudes >= furthest)), pixel)
+        self._extremes = sorted([*self._extremes, entry], key=lambda e: e[:2], reverse=True)[:EXTREMES]
+
     def finished(self) -> HalfStatistics:
         return HalfStatistics(
             pictures=self.pictures,
@@ -135,6 +152,9 @@ class _Half:
             high=self._high.astype(np.float64),
             mean=self._sum / self.pictures,
             rows=self._rows[: self._offered],
+            pixels=self._pixels,
+            extremes=np.stack([pixel for *_, pixel in self._extremes]),
+            alike=np.array([alike for _, _, alike, _ in self._extremes]),
         )
 
 

@@ -21,28 +21,32 @@ from edgecvx.graph.qdq import DEQUANTIZE, QUANTIZE
 from edgecvx.graph.scheme import ACTIVATION, Scheme
 from edgecvx.graph.values import LAYERS, array_of, name_of, producer, reads_picture, shape_of
 from edgecvx.graph.writer import Writer, new_constant
-from edgecvx.quantize.plan import LayerPlan, QuantPlan
+from edgecvx.quantize.keep import Kept, keep
+from edgecvx.quantize.plan import Decided, LayerPlan
 from edgecvx.quantize.smooth import smoothed_weight
 
 
-def insert(graph: ir.Model, scheme: Scheme, plan: QuantPlan | None) -> ir.Model:
+def insert(graph: ir.Model, scheme: Scheme, plan: Decided | None, kept: Kept | None = None) -> ir.Model:
     """A quantized copy of a canonical graph.
 
     Args:
         graph: The canonical graph the plan was made for.
         scheme: Which tensors the target wants in INT8.
-        plan: Their grids; None for a dynamic scheme, whose weights alone are quantized.
+        plan: Their grids. A dynamic scheme quantizes the weights alone, and takes from a plan what smooths them; None
+            where nobody looked at pictures.
+        kept: What stays float; by the rules of ``edgecvx.quantize.keep`` where nothing is said.
 
     Raises:
         UsageError: The plan does not name a layer of the graph, or has another number of channels for it.
     """
-    if (plan is None) is not scheme.dynamic:
-        raise EdgecvxError("a static scheme needs a plan, and a dynamic one takes none")
+    if plan is None and not scheme.dynamic:
+        raise EdgecvxError("a static scheme needs a plan")
+    kept = keep(graph, scheme, plan) if kept is None else kept
     model = ir.serde.deserialize_model(ir.serde.serialize_model(graph))
-    inserter = _Inserter(model, scheme)
+    inserter = _Inserter(model, scheme, kept)
     for node in list(model.graph):
         name = name_of(node.outputs[0])
-        if node.op_type in LAYERS and scheme.quantizes(name):
+        if node.op_type in LAYERS and scheme.quantizes(name) and name not in kept.floats:
             inserter.layer(node, None if plan is None else _of(plan, name))
         elif scheme.activations and plan is not None and name.endswith(ACTIVATION):
             if name not in plan.activations:
@@ -52,7 +56,7 @@ def insert(graph: ir.Model, scheme: Scheme, plan: QuantPlan | None) -> ir.Model:
     return model
 
 
-def _of(plan: QuantPlan, layer: str) -> LayerPlan:
+def _of(plan: Decided, layer: str) -> LayerPlan:
     if layer not in plan.layers:
         raise UsageError(f"the plan has no layer {layer!r}: calibrate this model again")
     return plan.layers[layer]
@@ -61,9 +65,10 @@ def _of(plan: QuantPlan, layer: str) -> LayerPlan:
 class _Inserter:
     """Rewrites one graph in place."""
 
-    def __init__(self, model: ir.Model, scheme: Scheme) -> None:
+    def __init__(self, model: ir.Model, scheme: Scheme, kept: Kept) -> None:
         self._graph = model.graph
         self._scheme = scheme
+        self._kept = kept
 
     def layer(self, node: ir.Node, plan: LayerPlan | None) -> None:
         """Puts a layer into INT8: its weights, and with a plan its bias, its input and perhaps its output."""
@@ -72,16 +77,17 @@ class _Inserter:
         scales = None
         if plan is not None:
             weight = self._smooth(node, weight, plan.smoothing)
+        if plan is not None and not self._scheme.dynamic:
             scales = _vector(plan.weight_scales, weight.shape[0], f"{name}: weight_scales")
         rounded = self._weight(node, weight, scales, self._scheme.pairs_in(name, weight.shape))
-        if plan is None:
+        if plan is None or self._scheme.dynamic:
             return
         if plan.bias_correction:
             # It takes back what one rounding does: a channel that is rounded on another scale than the plan's has none.
             added = _vector(plan.bias_correction, weight.shape[0], f"{name}: bias_correction")
             self._correct(node, np.where(rounded == scales, added, np.float32(0)))
         self._input(node, plan.input.grid(symmetric=self._scheme.symmetric))
-        if self._scheme.quantizes_output(name):
+        if self._scheme.quantizes_output(name) and name not in self._kept.outputs:
             self.output(node, plan.output.grid(symmetric=self._scheme.symmetric))
 
     def output(self, node: ir.Node, grid: Grid) -> None:

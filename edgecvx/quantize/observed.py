@@ -29,6 +29,12 @@ class HalfStatistics:
     mean: Floats
     rows: NDArray[np.float32]
     """Pixels drawn evenly from all pictures, ``[N, C]``: all channels of a pixel together, as a 1x1 layer sees them."""
+    pixels: int
+    """How many there were."""
+    extremes: NDArray[np.float32]
+    """Of the pictures that reach furthest from zero the pixel that does, ``[M, C]``: what a sample would miss."""
+    alike: Floats
+    """For each of those, how many pixels of its picture reach half as far in the same channel, ``[M]``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +63,13 @@ class PointStatistics:
     def rows(self) -> NDArray[np.float32]:
         """The sampled pixels of both halves, ``[N, C]``."""
         return np.concatenate([half.rows for half in self.halves])
+
+    @property
+    def weighted(self) -> tuple[NDArray[np.float32], Floats]:
+        """The sampled pixels and the extreme ones, and for how large a part of all each stands."""
+        rows, extremes = self.rows, np.concatenate([half.extremes for half in self.halves])
+        share = np.concatenate([half.alike for half in self.halves]) / sum(half.pixels for half in self.halves)
+        return np.concatenate([rows, extremes]), np.concatenate([np.full(len(rows), 1.0 / len(rows)), share])
 
     @property
     def range(self) -> tuple[float, float]:

@@ -6,6 +6,7 @@ target's scheme picks (``edgecvx.quantize.insert``). So one calibration serves a
 
 from __future__ import annotations
 
+import enum
 import hashlib
 import json
 import math
@@ -13,7 +14,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 
@@ -21,7 +22,7 @@ from edgecvx.errors import EdgecvxError, UsageError
 from edgecvx.graph.grids import Grid, is_scale
 from edgecvx.spec import Calibration, InputKind, ModelSpec, from_json, to_json
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 LARGEST = 1 << 27
 """Bytes of a plan file: ten times what the largest network and a hundred thousand pictures make."""
@@ -50,6 +51,25 @@ class TensorPlan:
         return self.symmetric if symmetric else self.asymmetric
 
 
+class Arithmetic(str, enum.Enum):
+    """How much of a layer is INT8, where a target can do it."""
+
+    INT8 = "int8"
+    FLOAT_OUTPUT = "int8, output float"
+    """One grid does not hold what it returns."""
+    FLOAT = "float"
+    """One grid does not hold what it reads, or int8 does not hold its weights."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Left:
+    """What is left of a layer's tensors in INT8, each alone: signal over noise in dB (``edgecvx.quantize.figures``)."""
+
+    input: float
+    weights: float
+    output: float
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LayerPlan:
     """One convolution, or the classifier."""
@@ -62,6 +82,11 @@ class LayerPlan:
     """Per input channel: what the input is divided and the weights are multiplied by; empty for none."""
     bias_correction: tuple[float, ...] = ()
     """Per output channel: what is added to the bias; empty for none."""
+    left: Left | None = None
+    """None where another tool chose the grids."""
+    arithmetic: Arithmetic = Arithmetic.INT8
+    reason: str = ""
+    """Why it is not INT8 throughout."""
 
     def __post_init__(self) -> None:
         for scale in self.weight_scales:
@@ -75,6 +100,31 @@ class LayerPlan:
         for added in self.bias_correction:
             if not abs(added) <= float(np.finfo(np.float32).max):
                 raise EdgecvxError(f"a bias correction has to be a finite float32, got {added}")
+        if (self.arithmetic is Arithmetic.INT8) is bool(self.reason):
+            raise EdgecvxError("a layer has a reason where it is not INT8 throughout, and nowhere else")
+
+
+class Decided(Protocol):
+    """What is decided of each tensor: a plan, or a part of one."""
+
+    @property
+    def layers(self) -> Mapping[str, LayerPlan]:
+        """By canonical name."""
+
+    @property
+    def activations(self) -> Mapping[str, TensorPlan]:
+        """Outputs of the activation function, by canonical name."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judged:
+    """How the quantized graph answers, against FP32, on calibration pictures that no decision saw: in dB."""
+
+    pictures: int
+    inputs: float
+    """With what layers read in INT8, and nothing they return."""
+    outputs: float
+    """With both."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,6 +152,8 @@ class QuantPlan:
     calibration: Calibration
     agreement: Agreement | None
     """None where there was only one picture."""
+    judged: Judged | None = None
+    """None where nobody did: random weights, another engine, too few pictures."""
     layers: Mapping[str, LayerPlan]
     activations: Mapping[str, TensorPlan]
     """Outputs of the activation function, by canonical name."""

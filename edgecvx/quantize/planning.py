@@ -14,16 +14,24 @@ from edgecvx.data.dataset import DEMO
 from edgecvx.graph.values import spec_of
 from edgecvx.quantize.calibrate import calibrate
 from edgecvx.quantize.decide import Decisions, decide
+from edgecvx.quantize.judge import does_not_hold, judge
 from edgecvx.quantize.observed import Statistics
-from edgecvx.quantize.plan import QuantPlan, read_plan
+from edgecvx.quantize.plan import Judged, QuantPlan, read_plan
 from edgecvx.quantize.request import PlanRequest
 from edgecvx.quantize.trust import domain_warning, stability, stability_warning
-from edgecvx.spec import InputKind, ModelSpec
+from edgecvx.spec import InputKind, ModelSpec, PreprocessSpec
 
 Array = NDArray[Any]
 
 KEPT = 8
-"""Calibration pictures on which a file is compared with FP32 before it is handed over."""
+"""Calibration pictures on which a file is compared with FP32 before it is handed over, where none are held out."""
+HELD_OUT = 17
+"""One picture in so many goes into no statistics: decisions are judged on those. No number of classes that come in turn
+divides it."""
+LOOKED = 8
+"""Drawn pictures that a file without calibration is made with."""
+FEWEST = 4
+"""Pictures that are held out, below which nothing is judged on them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,8 +40,8 @@ class Planned:
 
     plan: QuantPlan
     kept: tuple[Array, ...] = ()
-    """Calibration pictures as the graph takes them, without the batch axis; none for a plan that was read and comes
-    from a folder, which nobody needs to have any more."""
+    """Pictures as the graph takes them, without the batch axis, on which files are compared with FP32; none for a plan
+    that was read and comes from a folder, which nobody needs to have any more."""
     warnings: tuple[str, ...] = ()
 
 
@@ -65,14 +73,20 @@ def plan_quantization(
         return Planned(plan=plan, kept=_drawn_again(plan, graph, spec))
     chosen = open_calibration(request.calib, samples=request.samples)
     feed = CalibrationFeed(chosen, spec.preprocess, spec_of(graph.graph.inputs[0]))
-    kept: list[Array] = []
-    stats = calibrate(
-        graph, _keeping(feed, kept), on_picture=lambda done: on_part(min(1.0, done / len(chosen.samples)))
-    )
+    seen, held = list[Array](), list[Array]()
+
+    def on_picture(done: int) -> None:
+        on_part(min(1.0, (done + len(held)) / len(chosen.samples)))
+
+    stats = calibrate(graph, _parted(feed, seen, held), on_picture=on_picture)
     calibration, agreement = feed.calibration, stability(stats)
     unlike = _about(spec, request) or domain_warning(stats, spec)
     warnings = [*feed.warnings, *stats.notes(), *filter(None, (unlike, stability_warning(agreement)))]
     decisions = _decisions(graph, feed, stats, request)
+    judged: Judged | None = None
+    if len(held) >= FEWEST and request.engine == "edgecvx" and spec.weights.kind != "random":
+        decisions, judged = judge(graph, decisions, held)
+        warnings += filter(None, (does_not_hold(decisions, judged),))
     plan = QuantPlan(
         model=spec.name,
         weights_sha256=spec.weights.sha256,
@@ -82,10 +96,21 @@ def plan_quantization(
         engine=request.engine,
         calibration=calibration,
         agreement=agreement,
+        judged=judged,
         layers=decisions.layers,
         activations=decisions.activations,
     )
-    return Planned(plan=plan, kept=tuple(kept), warnings=tuple(warnings))
+    return Planned(plan=plan, kept=tuple(held if len(held) >= FEWEST else seen), warnings=tuple(warnings))
+
+
+def look(graph: ir.Model, preprocess: PreprocessSpec) -> Decisions:
+    """What a file that finds its scales at run time has to know: how channels are smoothed, what int8 cannot hold.
+
+    A few drawn pictures are enough, whatever the network was trained on: smoothing is exact in floats, and outliers
+    that come from weights are there in every picture.
+    """
+    feed = CalibrationFeed(open_calibration(DEMO, samples=LOOKED), preprocess, spec_of(graph.graph.inputs[0]))
+    return decide(graph, calibrate(graph, feed))
 
 
 def _decisions(graph: ir.Model, pictures: Iterable[Array], stats: Statistics, request: PlanRequest) -> Decisions:
@@ -97,11 +122,14 @@ def _decisions(graph: ir.Model, pictures: Iterable[Array], stats: Statistics, re
     return decide(graph, stats, estimator=request.estimator, refinements=request.refinements)
 
 
-def _keeping(pictures: Iterable[Array], kept: list[Array]) -> Iterator[Array]:
-    """Hands every picture on, and keeps the first few."""
-    for picture in pictures:
-        if len(kept) < KEPT:
-            kept.append(picture[0])
+def _parted(pictures: Iterable[Array], seen: list[Array], held: list[Array]) -> Iterator[Array]:
+    """Hands pictures on but for those that are held out, and keeps the first few of the others too."""
+    for number, picture in enumerate(pictures, 1):
+        if number % HELD_OUT == 0:
+            held.append(picture[0])
+            continue
+        if len(seen) < KEPT:
+            seen.append(picture[0])
         yield picture
 
 

@@ -11,6 +11,7 @@ the layer returns in INT8 for sampled pixels. No smoothing is a candidate like t
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 
 from edgecvx.graph.grids import grid_of_range, quantize_weight
 from edgecvx.quantize.estimators import output_error
+from edgecvx.quantize.figures import matrix_of
 from edgecvx.quantize.observed import Floats, HalfStatistics, PointStatistics
 
 Array = NDArray[Any]
@@ -28,6 +30,11 @@ GAIN = 0.95
 """Of the error without: a smoothing that wins less than a twentieth is luck of the sample, and is left out."""
 WIDEST = 64.0
 """Factors lie within this and its inverse, so that no weight is lost."""
+HARD, PAYS = 28.0, 3.0
+"""Behind a LayerNorm: decibels below which smoothing is tried, and what it has to win. The demo networks have 33 there
+and more, and pay for nothing."""
+
+Judge = Callable[[PointStatistics, Array], float]
 
 
 def smoothing_scales(stats: PointStatistics, weight: Array) -> Floats | None:
@@ -48,6 +55,27 @@ def smoothing_scales(stats: PointStatistics, weight: Array) -> Floats | None:
     return candidates[best] if errors[best] < GAIN * errors[0] else None
 
 
+def smoothing_behind_norm(stats: PointStatistics, weight: Array, judge: Judge) -> Floats | None:
+    """The same for a layer behind a LayerNorm, where the division is one more multiplication per pixel and channel.
+
+    So it is done only where int8 holds the layer badly without, and much better with it: a LayerNorm makes all channels
+    alike, unless the kernels before it are not.
+
+    Args:
+        stats: The layer's input.
+        weight: Its weights.
+        judge: What is left of an input and the weights that go with it, in dB: the smaller of the two.
+    """
+    before = judge(stats, weight)
+    if before >= HARD:
+        return None
+    matrix = matrix_of(weight)
+    candidates = [_factors(stats, matrix, alpha) for alpha in ALPHAS]
+    after = [judge(smoothed(stats, s), smoothed_weight(weight, s)) for s in candidates]
+    best = int(np.argmax(after))
+    return candidates[best] if after[best] >= before + PAYS else None
+
+
 def smoothed(stats: PointStatistics, scales: Floats) -> PointStatistics:
     """What would have been seen of a tensor divided by ``scales`` per channel."""
     halves = (
@@ -57,6 +85,9 @@ def smoothed(stats: PointStatistics, scales: Floats) -> PointStatistics:
             high=half.high / scales,
             mean=half.mean / scales,
             rows=(half.rows / scales).astype(np.float32),
+            pixels=half.pixels,
+            extremes=(half.extremes / scales).astype(np.float32),
+            alike=half.alike,
         )
         for half in stats.halves
     )

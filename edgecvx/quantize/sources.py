@@ -14,9 +14,11 @@ from edgecvx.data.preprocess import as_input
 from edgecvx.graph.run import execute
 from edgecvx.graph.scheme import Scheme
 from edgecvx.graph.values import spec_of
+from edgecvx.quantize.decide import Decisions
 from edgecvx.quantize.insert import insert
+from edgecvx.quantize.keep import Kept, keep
 from edgecvx.quantize.plan import QuantPlan
-from edgecvx.quantize.planning import Planned
+from edgecvx.quantize.planning import Planned, look
 from edgecvx.spec import PreprocessSpec
 
 Array = NDArray[Any]
@@ -37,6 +39,8 @@ class GraphSource:
     """FP32's outputs for those."""
     plan: QuantPlan | None = None
     """Where the graph's scales are from; None where it has none, or finds them at run time."""
+    floats: Kept = field(default_factory=Kept)
+    """The layers that the target could compute in INT8, and that are not."""
 
 
 @dataclass(frozen=True)
@@ -64,9 +68,13 @@ class GraphSources:
     def _source(self, scheme: Scheme | None) -> GraphSource:
         planned = self.planned
         if scheme is None or planned is None:  # scales found at run time: nothing but the file itself computes them
-            graph = self.graph if scheme is None else insert(self.graph, scheme, None)
-            return GraphSource(graph=graph, expected=self.expected, against="fp32")
-        graph = insert(self.graph, scheme, planned.plan)
+            if scheme is None:
+                return GraphSource(graph=self.graph, expected=self.expected, against="fp32")
+            kept = keep(self.graph, scheme, self._looked)
+            graph = insert(self.graph, scheme, self._looked, kept)
+            return GraphSource(graph=graph, expected=self.expected, against="fp32", floats=kept)
+        kept = keep(self.graph, scheme, planned.plan)
+        graph = insert(self.graph, scheme, planned.plan, kept)
         probes = as_input(self.pictures, self.preprocess, spec_of(graph.graph.inputs[0]))
         return GraphSource(
             graph=graph,
@@ -75,7 +83,13 @@ class GraphSources:
             kept=planned.kept,
             exact=self._exact,
             plan=planned.plan,
+            floats=kept,
         )
+
+    @functools.cached_property
+    def _looked(self) -> Decisions:
+        """What is known of the network where nothing was calibrated."""
+        return look(self.graph, self.preprocess)
 
     @functools.cached_property
     def _exact(self) -> Sequence[Array]:

@@ -28,13 +28,11 @@ def test_what_is_no_layer_has_no_role() -> None:
         role_of("stages.0.blocks.0.norm")
 
 
-def test_a_pattern_keeps_layers_float() -> None:
-    scheme = Scheme(keep_float=("stages.0.*.conv_dw",), outputs=frozenset([Role.DEPTHWISE]))
-    assert not scheme.quantizes("stages.0.blocks.1.conv_dw") and not scheme.quantizes_output(
-        "stages.0.blocks.1.conv_dw"
-    )
+def test_a_role_decides_what_can_be_quantized() -> None:
+    scheme = Scheme(inputs=frozenset([Role.DEPTHWISE, Role.STEM]), outputs=frozenset([Role.DEPTHWISE]))
     assert scheme.quantizes("stages.1.blocks.1.conv_dw") and scheme.quantizes_output("stages.1.blocks.1.conv_dw")
-    assert not scheme.quantizes_output("stem.0")
+    assert scheme.quantizes("stem.0") and not scheme.quantizes_output("stem.0")
+    assert not scheme.quantizes("stages.1.blocks.1.mlp.fc1")
 
 
 def test_a_scheme_that_contradicts_itself_is_refused() -> None:
@@ -42,6 +40,8 @@ def test_a_scheme_that_contradicts_itself_is_refused() -> None:
         Scheme(dynamic=True, activations=True)
     with pytest.raises(EdgecvxError, match="only a layer computed in INT8"):
         Scheme(inputs=frozenset([Role.FC1]), outputs=frozenset([Role.FC2]))
+    with pytest.raises(EdgecvxError, match="nothing but integers"):
+        Scheme(returns_integers=frozenset([Role.DEPTHWISE]))
 
 
 def test_the_manifest_tells_the_scheme_in_words() -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 from lowerings import canonical
-from quantized import images_of, plan_of, run_onnx
+from quantized import images_of, kept, plan_of, run_onnx
 
 from edgecvx.errors import EdgecvxError, UsageError
 from edgecvx.graph.grids import BYTES, quantize_weight
@@ -96,8 +96,8 @@ def test_every_name_is_the_documented_one(graph: ir.Model, plan: QuantPlan) -> N
 
 
 def test_a_scheme_leaves_float_what_it_does_not_name(graph: ir.Model, plan: QuantPlan) -> None:
-    scheme = Scheme(inputs=frozenset(Role) - {Role.DEPTHWISE}, keep_float=("stages.2.*", "logits"))
-    model = insert(graph, scheme, plan)
+    scheme = Scheme(inputs=frozenset(Role) - {Role.DEPTHWISE})
+    model = insert(graph, scheme, plan, kept(graph, "stages.2.*", "logits"))
     floats = {
         str(n.outputs[0].name) for n in model.graph if n.op_type in ("Conv", "Gemm") and not weight_of(n.inputs[1])
     }
@@ -182,10 +182,20 @@ def test_a_plan_of_another_network_is_refused(graph: ir.Model, plan: QuantPlan) 
         insert(graph, Scheme(activations=True), replace(plan, activations={}))
 
 
-def test_static_needs_a_plan_and_dynamic_takes_none(graph: ir.Model, plan: QuantPlan) -> None:
-    for scheme, given in ((Scheme(), None), (DYNAMIC, plan)):
-        with pytest.raises(EdgecvxError, match="needs a plan"):
-            insert(graph, scheme, given)
+def test_static_needs_a_plan(graph: ir.Model) -> None:
+    with pytest.raises(EdgecvxError, match="needs a plan"):
+        insert(graph, Scheme(), None)
+
+
+def test_dynamic_takes_nothing_but_smoothing_from_a_plan(graph: ir.Model, plan: QuantPlan) -> None:
+    layer = f"{BLOCK}.mlp.fc2"
+    factors = tuple(1.0 + i / 64 for i in range(array_of(node_of(graph, layer).inputs[1]).shape[1]))
+    model = insert(graph, DYNAMIC, changed(plan, layer, smoothing=factors))
+    assert not any(node.op_type == "QuantizeLinear" for node in model.graph)
+    image = images_of(graph)[0]
+    near, plain = (run_onnx(m, image)["logits"] for m in (model, insert(graph, DYNAMIC, None)))
+    exact = run_onnx(graph, image)["logits"]
+    assert support.relative_error(near, exact) < 0.05 and not np.array_equal(near, plain)
 
 
 def test_every_task_has_a_quantized_graph() -> None:

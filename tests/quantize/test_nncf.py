@@ -11,7 +11,7 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 from lowerings import canonical
-from quantized import images_of, plan_of, run_onnx
+from quantized import images_of, kept, plan_of, run_onnx
 from support import network, relative_error
 
 pytest.importorskip("nncf")
@@ -104,12 +104,12 @@ def test_every_kind_of_graph(build: Callable[[], ir.Model]) -> None:
 def test_a_corrected_bias_corrects(graph: ir.Model, decisions: Decisions) -> None:
     """With one layer in INT8, its mean per channel comes nearer to the float one than without the correction."""
     name = "stages.2.blocks.1.mlp.fc2"
-    scheme = Scheme(keep_float=tuple(layer for layer in decisions.layers if layer != name), pairs=())
+    scheme, others = Scheme(pairs=()), kept(graph, *(layer for layer in decisions.layers if layer != name))
     plan = plan_with(graph, decisions)
     bare = replace(plan, layers={**plan.layers, name: replace(plan.layers[name], bias_correction=())})
     exact, corrected, plain = (
         np.mean([run_onnx(g, picture, [name])[name].mean((0, 2, 3)) for picture in pictures_of(graph)], axis=0)
-        for g in (graph, insert(graph, scheme, plan), insert(graph, scheme, bare))
+        for g in (graph, insert(graph, scheme, plan, others), insert(graph, scheme, bare, others))
     )
     np.testing.assert_allclose(corrected - plain, plan.layers[name].bias_correction, atol=1e-6)
     assert np.abs(corrected - exact).mean() < np.abs(plain - exact).mean()

@@ -21,4 +21,7 @@ def _half(rows: NDArray[np.float32]) -> HalfStatistics:
         high=exact.max(axis=0),
         mean=exact.mean(axis=0),
         rows=rows,
+        pixels=len(rows),
+        extremes=rows[np.abs(rows).max(axis=1).argsort()[-1:]],
+        alike=np.ones(1),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from edgecvx.graph.grids import as_float32, grid_of_range, weight_scales
 from edgecvx.graph.scheme import ACTIVATION, Scheme
 from edgecvx.quantize.insert import insert
+from edgecvx.quantize.keep import Kept
 from edgecvx.quantize.plan import LayerPlan, QuantPlan, TensorPlan
 from edgecvx.spec import Calibration, InputKind
 
@@ -99,10 +101,19 @@ def tensor_plan(low: float, high: float) -> TensorPlan:
     )
 
 
-def quantized(graph: ir.Model, scheme: Scheme | None = None, images: Sequence[Array] | None = None) -> ir.Model:
-    """The quantized graph of a canonical graph, under a scheme."""
+def quantized(
+    graph: ir.Model, scheme: Scheme | None = None, images: Sequence[Array] | None = None, floats: str = ""
+) -> ir.Model:
+    """The quantized graph of a canonical graph, under a scheme; layers that match a pattern stay float."""
     scheme = Scheme() if scheme is None else scheme
-    return insert(graph, scheme, None if scheme.dynamic else plan_of(graph, images))
+    named = kept(graph, floats) if floats else None
+    return insert(graph, scheme, None if scheme.dynamic else plan_of(graph, images), named)
+
+
+def kept(graph: ir.Model, *patterns: str) -> Kept:
+    """Layers that stay float, by patterns of their names."""
+    layers = (_out(node) for node in graph.graph if _is_layer(node))
+    return Kept(floats={n: "a test wants it" for n in layers if any(fnmatch.fnmatchcase(n, p) for p in patterns)})
 
 
 def _is_layer(node: ir.Node) -> bool:

@@ -36,6 +36,7 @@ from edgecvx.errors import ArtifactError, EdgecvxError, UsageError
 from edgecvx.export.base import load_attribute
 from edgecvx.export.formats import get_format
 from edgecvx.files import verify_files
+from edgecvx.graph.scheme import RETURNS_FLOATS
 from edgecvx.manifest import Manifest, locate, read_manifest
 from edgecvx.proof.selfcheck import channels_first
 from edgecvx.results.accuracy import LayerError, Validation
@@ -145,6 +146,8 @@ def _marked_int8(tensor: Tensor, manifest: Manifest) -> Tensor:
     """A layer of its own kind where it is computed in int8, so that it is not measured against float ones."""
     scheme = get_target(manifest.target).schemes.get(manifest.precision)
     if scheme is None or not tensor.kind.startswith(LAYERS) or not scheme.quantizes(tensor.name):
+        return tensor
+    if not manifest.kept_float.get(tensor.name, RETURNS_FLOATS).startswith(RETURNS_FLOATS):
         return tensor
     return dataclasses.replace(tensor, kind=f"{tensor.kind}, int8")
 

@@ -2,12 +2,8 @@
 
 from edgecvx.export.base import Format
 from edgecvx.graph.pairs import PairOrder
-from edgecvx.graph.scheme import Role, Scheme
+from edgecvx.graph.scheme import Role, Scheme, Sparing
 from edgecvx.spec import Precision
-
-FLOAT_DEPTHWISE = ("stages.[01].*.conv_dw", "stages.2.blocks.[1-9].conv_dw", "stages.2.blocks.??.conv_dw")
-"""A 7x7 depthwise convolution is slower in integers than in float; least so where maps are small. Those of the last
-stage and one more are enough to have 95% of atto's multiply-accumulates in INT8, and its file below 0.28 of FP32's."""
 
 PAIRS = (PairOrder.ROWS, PairOrder.COLUMNS)
 """On x86 processors with AVX2 or AVX-512 and without VNNI; the stem of the form in rows is read by columns."""
@@ -22,7 +18,12 @@ FORMAT = Format(
     read_products="edgecvx.export.onnx.reader:read_products",
     extra="onnx",
     schemes={
-        Precision.INT8: Scheme(outputs=frozenset([Role.DEPTHWISE]), keep_float=FLOAT_DEPTHWISE, pairs=PAIRS),
+        Precision.INT8: Scheme(
+            outputs=frozenset([Role.DEPTHWISE]),
+            returns_integers=frozenset([Role.DEPTHWISE]),
+            spares=Sparing(),  # a 7x7 depthwise is slower in integers than in float, least so where maps are small
+            pairs=PAIRS,
+        ),
         Precision.INT8_DYNAMIC: Scheme(inputs=frozenset(Role) - {Role.DEPTHWISE}, dynamic=True, pairs=PAIRS),
     },
     note="Linux, Windows, macOS, Android; x86 and Arm",

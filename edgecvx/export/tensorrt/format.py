@@ -7,6 +7,7 @@ from edgecvx.spec import Precision
 INT8 = Scheme(
     inputs=frozenset(Role) - {Role.STEM},
     outputs=frozenset([Role.DEPTHWISE]),
+    returns_integers=frozenset([Role.DEPTHWISE]),
     symmetric=True,
     pairs=(),  # a GPU's sums are in int32; ONNX Runtime, which proves these files, computes them in float
 )

@@ -85,7 +85,7 @@ CASES: dict[str, tuple[Callable[[], ir.Model], Scheme]] = {
     "logits on a grid": (canonical, Scheme(outputs=frozenset(Role), symmetric=True)),
     "layers left float": (
         canonical,
-        Scheme(inputs=frozenset(Role) - {Role.DEPTHWISE, Role.STEM}, keep_float=("*.fc1",)),
+        Scheme(inputs=frozenset(Role) - {Role.DEPTHWISE, Role.STEM, Role.FC1}),
     ),
     "only weights": (canonical, Scheme(dynamic=True)),
     "as trained": (lambda: canonical(folds=()), SCHEME),
@@ -256,7 +256,7 @@ def test_every_layer_is_listed_as_int8_and_everything_else_as_float(tmp_path: Pa
 
 
 def test_layers_left_float_are_told(tmp_path: Path) -> None:
-    package, _ = written(canonical(), scheme=Scheme(keep_float=("*.conv_dw",)))
+    package, _ = written(canonical(), scheme=Scheme(inputs=frozenset(Role) - {Role.DEPTHWISE}))
     assert {name for name in package.kept_float if name.endswith("conv_dw")} == {
         f"stages.{stage}.blocks.{block}.conv_dw" for stage, block in ((0, 0), (1, 0), (2, 0), (2, 1), (3, 0))
     }
