@@ -221,13 +221,13 @@ def export(model: ConvNeXt, recipe: Recipe, folder: Path, *, pictures: int) -> P
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / f"{recipe.arch.name}.demo.safetensors"
     draft = file.with_suffix(".part")
-    draft.write_bytes(_with_sorted_header(save(rounded, metadata=facts)))
+    draft.write_bytes(with_sorted_header(save(rounded, metadata=facts)))
     draft.replace(file)
     print(f"{file.name}: {file.stat().st_size / 1e6:.1f} MB, {facts}", flush=True)
     return file
 
 
-def _with_sorted_header(content: bytes) -> bytes:
+def with_sorted_header(content: bytes) -> bytes:
     """The same safetensors file with its header in order; the library writes metadata in a new order each time."""
     end = 8 + int.from_bytes(content[:8], "little")
     header = json.dumps(json.loads(content[8:end]), sort_keys=True, separators=(",", ":")).encode()

@@ -41,13 +41,14 @@ import numpy as np
 import torch
 from safetensors.torch import save
 from torch import Tensor, nn
+from train_demo import PREPROCESS, with_sorted_header
 
 from edgecvx.data.demo import CLASSES, picture
 from edgecvx.data.preprocess import normalize
 from edgecvx.models.convnext import Block, ConvNeXt, LayerNorm2d, Stage, activate
 from edgecvx.models.load import load_model
 from edgecvx.models.variants import VARIANTS
-from edgecvx.spec import PreprocessSpec
+from edgecvx.spec import to_json
 
 PICTURES = 48
 """Drawn pictures on which a block is fitted again."""
@@ -57,7 +58,7 @@ RIDGE = 1e-4
 """Of the mean square of a layer's input: how much a change of the weights costs beside the error it takes away."""
 FIRING = 100.0
 """What the hidden unit of a spike gives where it fires."""
-SIZE = 224
+SIZE = PREPROCESS.size
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -296,7 +297,7 @@ def _rescale(new: ConvNeXt, draw: torch.Generator) -> None:
 
 def _drawn(count: int, size: int) -> Tensor:
     drawn = [picture(index, stream="train", size=size)[0] for index in range(count)]
-    return torch.from_numpy(normalize(np.stack(drawn), PreprocessSpec())).permute(0, 3, 1, 2)
+    return torch.from_numpy(normalize(np.stack(drawn), PREPROCESS)).permute(0, 3, 1, 2)
 
 
 def _stages(model: ConvNeXt) -> Iterator[Stage]:
@@ -310,12 +311,14 @@ def _blocks(stage: Stage) -> Iterator[Block]:
 def write(model: ConvNeXt, folder: Path) -> Path:
     """The checkpoint as a user would have it: safetensors, and timm's ``config.json`` beside it."""
     folder.mkdir(parents=True, exist_ok=True)
-    cfg = {"input_size": [3, SIZE, SIZE], "crop_pct": 1.0, "interpolation": "bicubic"}
-    cfg |= {"mean": list(PreprocessSpec().mean), "std": list(PreprocessSpec().std), "label_names": list(CLASSES)}
+    cfg = {"input_size": [3, SIZE, SIZE], "crop_pct": PREPROCESS.crop_pct, "interpolation": PREPROCESS.interpolation}
+    cfg |= {"mean": list(PREPROCESS.mean), "std": list(PREPROCESS.std), "label_names": list(CLASSES)}
     config = {"architecture": model.arch.name, "num_classes": model.num_classes, "pretrained_cfg": cfg}
     (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
     path = folder / f"{folder.name}.safetensors"
-    path.write_bytes(save({name: value.contiguous() for name, value in model.state_dict().items()}))
+    facts = {"classes": json.dumps(CLASSES), "preprocess": json.dumps(to_json(PREPROCESS))}
+    tensors = {name: value.contiguous() for name, value in model.state_dict().items()}
+    path.write_bytes(with_sorted_header(save(tensors, metadata=facts)))
     return path
 
 

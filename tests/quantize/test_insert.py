@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 import pytest
+import support
 from lowerings import canonical
 from quantized import images_of, kept, plan_of, run_onnx
 

@@ -78,7 +78,7 @@ def test_a_plan_fits_what_it_was_made_for_and_nothing_else() -> None:
         (b"\xff\xfe{", "not valid JSON"),
         (b"[1]", "plan version None"),
         (b'{"schema_version": 99}', "plan version 99"),
-        (b'{"schema_version": 1, "model": 3}', "changed by hand"),
+        (b'{"schema_version": 2, "model": 3}', "changed by hand"),
     ],
 )
 def test_a_damaged_plan_is_one_clear_error(tmp_path: Path, content: bytes, told: str) -> None:

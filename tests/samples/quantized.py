@@ -102,11 +102,14 @@ def tensor_plan(low: float, high: float) -> TensorPlan:
 
 
 def quantized(
-    graph: ir.Model, scheme: Scheme | None = None, images: Sequence[Array] | None = None, floats: str = ""
+    graph: ir.Model,
+    scheme: Scheme | None = None,
+    images: Sequence[Array] | None = None,
+    floats: Sequence[str] = (),
 ) -> ir.Model:
-    """The quantized graph of a canonical graph, under a scheme; layers that match a pattern stay float."""
+    """The quantized graph of a canonical graph, under a scheme; layers that match one of some patterns stay float."""
     scheme = Scheme() if scheme is None else scheme
-    named = kept(graph, floats) if floats else None
+    named = kept(graph, *floats) if floats else None
     return insert(graph, scheme, None if scheme.dynamic else plan_of(graph, images), named)
 
 

@@ -11,7 +11,7 @@ import onnx_ir as ir
 import pytest
 import torch
 from lowerings import NETWORKS, canonical, run, worst, written
-from quantized import images_of, plan_of, run_onnx
+from quantized import images_of, kept, plan_of, run_onnx
 from support import network, probe, relative_error
 from torch.nn import functional as F
 
@@ -234,10 +234,10 @@ def test_the_file_is_small_and_always_the_same() -> None:
 
 
 def test_kept_float_names_the_layers() -> None:
-    kept = lower(quantized(canonical(network())), INT8).kept_float
-    floats = {f"stages.{stage}.blocks.0.conv_dw" for stage in (0, 1)}
-    assert {name for name in kept if name.startswith("stages.")} == floats
-    assert {"LayerNorm", "GRN", "GELU", "residual sum", "pooling"} <= set(kept)
+    graph, floats = canonical(network()), {f"stages.{stage}.blocks.0.conv_dw" for stage in (0, 1)}
+    reasons = lower(insert(graph, SCHEME, plan_of(graph), kept(graph, *floats)), INT8).kept_float
+    assert {name for name in reasons if name.startswith("stages.")} == floats
+    assert {"LayerNorm", "GRN", "GELU", "residual sum", "pooling"} <= set(reasons)
     v1 = lower(quantized(canonical(network(grn=False), task=Task.FEATURES), WHOLE), INT8).kept_float
     assert "GRN" not in v1 and "pooling" not in v1
 
