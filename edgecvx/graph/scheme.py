@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import fnmatch
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -82,6 +83,9 @@ class Scheme:
     returns_integers: frozenset[Role] = frozenset()
     """Those of them whose kernels return integers and nothing else: where one grid does not hold the output, the layer
     has to be float. The others can return floats."""
+    returns_floats: tuple[str, ...] = ()
+    """Patterns (``*.downsample.1``) of layers whose output stays float although their role's is quantized: where the
+    runtime returns floats in the same time."""
     activations: bool = False
     """Whether the output of the activation function is quantized too."""
     symmetric: bool = False
@@ -108,7 +112,8 @@ class Scheme:
 
     def quantizes_output(self, layer: str) -> bool:
         """Whether that layer's output is quantized too, where one grid holds it."""
-        return self.quantizes(layer) and role_of(layer) in self.outputs
+        spared = any(fnmatch.fnmatchcase(layer, pattern) for pattern in self.returns_floats)
+        return self.quantizes(layer) and role_of(layer) in self.outputs and not spared
 
     def pairs_in(self, layer: str, shape: Sequence[int]) -> tuple[Pairs, ...]:
         """The pairs in a layer's weights of this shape; none in a depthwise convolution, whose kernels make none."""
@@ -127,6 +132,7 @@ class Scheme:
             "inputs": "int8, scales found at run time" if self.dynamic else "int8, one scale per tensor",
             "zero points": "0" if self.symmetric else "as the range asks",
             "outputs in int8": _listed(self.outputs),
+            "outputs in float all the same": " ".join(self.returns_floats),
             "activation function in int8": "yes" if self.activations else "no",
             "as few in int8 as need be": "none" if self.spares is None else self.spares.role.value,
             "pairs of weights": "fit into int16 whatever they are multiplied with",
@@ -134,6 +140,7 @@ class Scheme:
         unsaid = {
             "zero points": self.dynamic,
             "as few in int8 as need be": self.spares is None,
+            "outputs in float all the same": not self.returns_floats,
             "pairs of weights": not self.pairs,
         }
         return {key: text for key, text in words.items() if not unsaid.get(key, False)}

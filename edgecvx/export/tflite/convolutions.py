@@ -114,9 +114,13 @@ def _int8(e: Emitter, node: ir.Node, int8: Int8, weight: Weight, *, depthwise: b
 
 
 def _dynamic(e: Emitter, node: ir.Node, weight: Weight, *, depthwise: bool) -> None:
-    """A 1x1 convolution as FULLY_CONNECTED has one scale per pixel, where CONV_2D has one per picture."""
+    """A 1x1 convolution as FULLY_CONNECTED has one scale per pixel, where CONV_2D has one per picture.
+
+    In a file whose other layers have calibrated grids, one per picture is better than those anyway, and CONV_2D older.
+    """
     schema, x = e.writer.schema, e.read(_float_input(node))
-    if weight.values.shape[2:] == (1, 1) and not depthwise:
+    calibrated = quantized_input(node.inputs[0]) is not None
+    if weight.values.shape[2:] == (1, 1) and not depthwise and not calibrated:
         options = schema.FullyConnectedOptionsT()
         options.keepNumDims = True
         filters = _int8_kernel(e, node, weight, weight.values[:, :, 0, 0], axis=0)

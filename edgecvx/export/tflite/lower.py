@@ -42,8 +42,8 @@ KEPT_FLOAT_8 = {
 }
 """What an INT8 file computes in float, where its graph has it."""
 
-HALF_KERNELS = (Precision.FP16, Precision.INT8_DYNAMIC)
-"""Precisions that store float kernels as float16. In a dynamic file all but one depthwise are, and a tenth of it."""
+HALF_KERNELS = (Precision.FP16, Precision.INT8, Precision.INT8_DYNAMIC)
+"""Precisions that store float kernels as float16. In an INT8 file the depthwise ones are, a tenth of all weights."""
 
 MINIMUM_RUNTIME = {
     ("DEQUANTIZE", 3): "1.15.0",
