@@ -179,7 +179,7 @@ def export(
     kind = this_processor().kind
     useless = (gains_nothing(t.name, asked.precision, kind) for t in asked.targets)
     doubts = (*map(_doubt, artifacts), *useless)
-    warnings = (*loaded.warnings, *(planned.warnings if planned else ()), *filter(None, doubts))
+    warnings = (*loaded.warnings, *(_warnings(planned) if planned else ()), *filter(None, doubts))
     return ExportResult(artifacts=artifacts, warnings=warnings)
 
 
@@ -350,6 +350,13 @@ def _plan(asked: _Request, network: _Network, steps: _Steps) -> Planned:
     if asked.calibrates:
         write_atomically(asked.out / f"{network.stem}.plan.json", dump_plan(planned.plan))
     return planned
+
+
+def _warnings(planned: Planned) -> tuple[str, ...]:
+    """What a user should know of a plan."""
+    if planned.doubt is None:
+        return planned.warnings
+    return (*planned.warnings, f"{planned.doubt}; edgecvx inspect --statistics shows what int8 leaves of each layer")
 
 
 def _write(asked: _Request, target: Target, network: _Network, sources: GraphSources, steps: _Steps) -> Exported:

@@ -229,6 +229,11 @@ class Calibration:
         if self.count != len(self.pictures) or not self.count:
             raise EdgecvxError(f"a calibration on {self.count} pictures names {len(self.pictures)}")
 
+    @property
+    def in_words(self) -> str:
+        """``256 drawn pictures``, ``300 pictures of birds``."""
+        return f"{self.count} {'drawn pictures' if self.kind == 'demo' else f'pictures of {self.name}'}"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TensorSpec:

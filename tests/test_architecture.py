@@ -104,7 +104,7 @@ def test_package_imports_in_a_blink() -> None:
 BOARD = (
     *("errors", "spec", "manifest", "data.preprocess", "data.folder", "targets"),
     *("runtimes.artifact", "runtimes.engine"),
-    *("latency.bench", "inspection.artifact", "inspection.doctor", "report.read"),
+    *("latency.bench", "inspection.artifact", "inspection.checkpoint", "inspection.doctor", "report.read"),
     *(f"report.forms.{form}" for form in ("page", "markdown", "csv", "terminal")),
     *(f"cli.{verb}" for verb in ("main", "bench", "report", "predict", "inspect", "listing")),
 )
@@ -128,6 +128,7 @@ def test_a_board_needs_no_framework(name: str) -> None:
         (["validate", "x.tflite", "--per-layer"], 2),
         (["predict", "x.tflite", "x.jpg"], 2),
         (["inspect", "x.tflite"], 2),
+        (["inspect", "femto", "--statistics"], 2),
         (["bench", "x.tflite"], 2),
         (["report", "x"], 2),
         (["build-engine", "x.tensorrt.onnx"], 2),

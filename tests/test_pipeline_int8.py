@@ -22,7 +22,9 @@ from edgecvx.export.formats import get_format
 from edgecvx.inspection.artifact import inspect
 from edgecvx.manifest import read_manifest
 from edgecvx.pipeline import ExportResult, Step, export
+from edgecvx.quantize import judge
 from edgecvx.quantize.plan import read_plan
+from edgecvx.quantize.planning import FEWEST, HELD_OUT
 from edgecvx.spec import Precision
 
 TARGETS = ("onnx", "openvino", "tflite", "coreml")
@@ -109,6 +111,13 @@ def test_a_plan_that_is_wrong_is_told(exported: tuple[Path, ExportResult], tmp_p
     plan.write_text(json.dumps(data))
     (warning,) = atto(tmp_path, plan=plan, target="onnx").warnings
     assert "other answers than FP32" in warning
+
+
+def test_a_plan_that_does_not_hold_is_told_with_where_to_look(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(judge, "HOLDS", 100.0)
+    warnings = atto(tmp_path, target="onnx", calib_samples=FEWEST * HELD_OUT).warnings
+    (warning,) = (w for w in warnings if w.startswith("INT8 does not hold"))
+    assert "edgecvx inspect --statistics" in warning
 
 
 def test_the_same_pictures_give_the_same_plan(exported: tuple[Path, ExportResult], tmp_path: Path) -> None:

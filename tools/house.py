@@ -42,7 +42,7 @@ ROOMS: Mapping[str, str] = {
     "proof": "how far a file is from its reference",
     "quantize": "calibrate, plan, decide, insert",
     "targets": "per device: format, runtime, INT8 scheme",
-    "inspection": "what is in a file, and what a machine can do",
+    "inspection": "what is in a file or checkpoint, what a machine can do",
     "results": "the values of accuracy and latency, and their schema",
     "accuracy": "answers of a file against labels and FP32",
     "accuracy.layers": "every inner tensor against FP32",

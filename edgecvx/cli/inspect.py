@@ -1,7 +1,8 @@
-"""``edgecvx inspect``: what is in an artifact."""
+"""``edgecvx inspect``: what is in an artifact, and how a checkpoint's tensors look to INT8."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -11,21 +12,73 @@ from rich.table import Table
 from edgecvx.cli import show
 from edgecvx.errors import UsageError
 from edgecvx.results.figures import megabytes
-from edgecvx.spec import to_json
+from edgecvx.spec import CALIBRATION_PICTURES, to_json
 
 if TYPE_CHECKING:
     from edgecvx.inspection.artifact import Inspection, OpGroup
+    from edgecvx.inspection.checkpoint import Examination
     from edgecvx.manifest import Quantized
 
 
 def inspect(
-    artifact: show.ArtifactPath,
+    artifact: Annotated[
+        str,
+        typer.Argument(
+            metavar="ARTIFACT|CHECKPOINT",
+            help="A file edgecvx export wrote; with --statistics what it takes as MODEL.",
+        ),
+    ],
     gpu_delegate: Annotated[
         bool, typer.Option("--gpu-delegate", help="Ask TensorFlow whether TFLite's GPU delegate would take the file.")
     ] = False,
+    statistics: Annotated[
+        bool,
+        typer.Option("--statistics", help="Look at a checkpoint before any export: what INT8 leaves of its tensors."),
+    ] = False,
+    weights: Annotated[
+        str | None,
+        typer.Option(
+            metavar="auto|imagenet|demo|random|FILE",
+            help="--statistics: which weights a named model gets (default auto).",
+            show_default=False,
+        ),
+    ] = None,
+    image_size: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="--statistics: height and width of the input; the checkpoint's by default."),
+    ] = None,
+    calib: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DIR|demo",
+            help="--statistics: a folder of pictures like those the network will see, or drawn ones (default demo).",
+        ),
+    ] = None,
+    calib_samples: Annotated[
+        int | None,
+        typer.Option(metavar="N", help=f"--statistics: how many of them (default {CALIBRATION_PICTURES // 2})."),
+    ] = None,
     as_json: show.AsJson = False,
 ) -> None:
-    """Show what is in an artifact: where it came from, how it was proved, and its ops as the file has them."""
+    """Show what is in an artifact: where it came from, how it was proved, and its ops as the file has them.
+
+    With --statistics show how a checkpoint's tensors look to INT8, and what of them an export would keep float.
+    """
+    options = {"weights": weights, "image_size": image_size, "calib": calib, "calib_samples": calib_samples}
+    given = {name: value for name, value in options.items() if value is not None}
+    if statistics:
+        if gpu_delegate:
+            raise UsageError("--gpu-delegate asks about a .tflite file, --statistics about a checkpoint: leave one out")
+        _show_statistics(artifact, given, as_json)
+        return
+    if given:
+        named = ", ".join(f"--{name.replace('_', '-')}" for name in given)
+        raise UsageError(f"{named}: only --statistics asks for that, an artifact brings its weights and scales")
+    _show_artifact(Path(artifact), gpu_delegate, as_json)
+
+
+def _show_artifact(artifact: Path, gpu_delegate: bool, as_json: bool) -> None:
+    """What is in a file."""
     from edgecvx.inspection.artifact import inspect as look
     from edgecvx.inspection.gpu_delegate import gpu_opinion
 
@@ -101,9 +154,8 @@ def _quantized_rows(found: Inspection, quantized: Quantized) -> dict[str, str]:
         "scales by": quantized.engine,
     }
     if (c := quantized.calibration) is not None:
-        what = "drawn pictures" if c.kind == "demo" else f"pictures of {c.name}"
         halves = "" if quantized.agreement is None else f"; two halves of them agree within {quantized.agreement:.2f}"
-        rows["calibrated on"] = f"{c.count} {what}{halves}"
+        rows["calibrated on"] = f"{c.in_words}{halves}"
     if quantized.cosine is not None:
         rows["against FP32"] = f"cosine {quantized.cosine:.4f} or better on calibration pictures"
     return rows
@@ -137,3 +189,61 @@ def _ops_table(found: Inspection) -> Table:
         style="bold",
     )
     return table
+
+
+def _show_statistics(model: str, given: dict[str, Any], as_json: bool) -> None:
+    """How a checkpoint's tensors look to INT8."""
+    from edgecvx.inspection.checkpoint import examine
+    from edgecvx.pipeline import Step
+
+    with show.progress() as on_step:
+        name = "looking at the checkpoint's tensors"
+        on_step(Step(index=0, total=1, name=name))
+        found = examine(model, **given, on_part=lambda part: on_step(Step(index=0, total=1, name=name, part=part)))
+    show.warnings(found.warnings)
+    if as_json:
+        show.json_object({**to_json(found), "summary": list(found.summary)})
+        return
+    show.out.print(_layers_table(found))
+    if any(layer.smoothed for layer in found.layers):
+        show.out.print(
+            "~ smoothed: its dB are of what is left behind that, its range and outliers of what was there before",
+            style="dim",
+            highlight=False,
+        )
+    for layer in found.layers:
+        if layer.reason:
+            show.out.print(f"[bold]{escape(layer.name)}[/] {escape(layer.why)}", highlight=False)
+    show.out.print()
+    for sentence in found.summary:
+        show.out.print(escape(sentence), highlight=False)
+
+
+def _layers_table(found: Examination) -> Table:
+    """A row for each layer: what it reads, its weights, what it returns, and how it would be computed."""
+    title = f"{found.model.name} in INT8, on {found.calibration.in_words}"
+    table = Table("layer", title=escape(title), **show.PLAIN)
+    for side in ("reads", "returns"):
+        table.add_column(f"{side}:\nrange/rms", justify="right")
+        table.add_column("\noutliers", justify="right")
+        table.add_column("\ndB", justify="right")
+        if side == "reads":
+            table.add_column("weights:\ndB", justify="right")
+    table.add_column("arithmetic")
+    for layer in found.layers:
+        reads, returns, left = layer.reads, layer.returns, layer.left
+        table.add_row(
+            f"{escape(layer.name)}{' ~' if layer.smoothed else ''}",
+            *(f"{reads.over_rms:.0f}", str(len(reads.outliers) or ""), _left(left.input), _left(left.weights)),
+            *(f"{returns.over_rms:.0f}", str(len(returns.outliers) or ""), _left(left.output)),
+            layer.arithmetic.value,
+            style=None if layer.arithmetic.value == "int8" else "yellow",
+        )
+    return table
+
+
+def _left(decibels: float) -> str:
+    """A figure; nothing where all is left."""
+    from edgecvx.quantize.figures import NOTHING_LOST
+
+    return "" if decibels >= NOTHING_LOST else str(round(decibels))

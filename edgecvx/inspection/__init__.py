@@ -1,1 +1,1 @@
-"""What is in a file, and what this machine can do with it."""
+"""What is in a file, how a checkpoint looks to INT8, and what this machine can do with a file."""

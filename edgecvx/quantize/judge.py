@@ -72,8 +72,8 @@ def does_not_hold(decisions: Decisions, judged: Judged) -> str | None:
     return (
         f"INT8 does not hold: of the answers for {judged.pictures} calibration pictures that no decision saw it leaves "
         f"{judged.inputs:.1f} dB, {judged.outputs:.1f} where layers return int8 too, and {ASKED:.0f} are asked for. "
-        f"Least is left of {named}. Calibrate on more pictures, take --precision int8-dynamic, or look at the weights "
-        "with edgecvx inspect --statistics; and validate the file before it is used"
+        f"Least is left of {named}. Calibrate on more pictures or take --precision int8-dynamic, and validate the file "
+        "before it is used"
     )
 
 

@@ -16,7 +16,7 @@ from edgecvx.quantize.calibrate import calibrate
 from edgecvx.quantize.decide import Decisions, decide
 from edgecvx.quantize.judge import does_not_hold, judge
 from edgecvx.quantize.observed import Statistics
-from edgecvx.quantize.plan import Judged, QuantPlan, read_plan
+from edgecvx.quantize.plan import QuantPlan, read_plan
 from edgecvx.quantize.request import PlanRequest
 from edgecvx.quantize.trust import domain_warning, stability, stability_warning
 from edgecvx.spec import InputKind, ModelSpec, PreprocessSpec
@@ -43,6 +43,8 @@ class Planned:
     """Pictures as the graph takes them, without the batch axis, on which files are compared with FP32; none for a plan
     that was read and comes from a folder, which nobody needs to have any more."""
     warnings: tuple[str, ...] = ()
+    doubt: str | None = None
+    """Where INT8 costs answers on pictures that no decision saw: how many, and what to do."""
 
 
 def plan_quantization(
@@ -71,6 +73,22 @@ def plan_quantization(
         plan = read_plan(request.plan)
         plan.check_fits(spec, input_kind, folds)
         return Planned(plan=plan, kept=_drawn_again(plan, graph, spec))
+    return plan_on_pictures(graph, spec, input_kind, folds, request, on_part=on_part)[0]
+
+
+def plan_on_pictures(
+    graph: ir.Model,
+    spec: ModelSpec,
+    input_kind: InputKind,
+    folds: tuple[str, ...],
+    request: PlanRequest,
+    *,
+    on_part: Callable[[float], None] = lambda part: None,
+) -> tuple[Planned, Statistics]:
+    """Makes a plan, and returns what was seen with it, which is too large to be kept through an export.
+
+    The arguments are those of ``plan_quantization``; the request names pictures.
+    """
     chosen = open_calibration(request.calib, samples=request.samples)
     feed = CalibrationFeed(chosen, spec.preprocess, spec_of(graph.graph.inputs[0]))
     seen, held = list[Array](), list[Array]()
@@ -83,10 +101,10 @@ def plan_quantization(
     unlike = _about(spec, request) or domain_warning(stats, spec)
     warnings = [*feed.warnings, *stats.notes(), *filter(None, (unlike, stability_warning(agreement)))]
     decisions = _decisions(graph, feed, stats, request)
-    judged: Judged | None = None
+    judged, doubt = None, None
     if len(held) >= FEWEST and request.engine == "edgecvx" and spec.weights.kind != "random":
         decisions, judged = judge(graph, decisions, held)
-        warnings += filter(None, (does_not_hold(decisions, judged),))
+        doubt = does_not_hold(decisions, judged)
     plan = QuantPlan(
         model=spec.name,
         weights_sha256=spec.weights.sha256,
@@ -100,7 +118,8 @@ def plan_quantization(
         layers=decisions.layers,
         activations=decisions.activations,
     )
-    return Planned(plan=plan, kept=tuple(held if len(held) >= FEWEST else seen), warnings=tuple(warnings))
+    kept = tuple(held if len(held) >= FEWEST else seen)
+    return Planned(plan=plan, kept=kept, warnings=tuple(warnings), doubt=doubt), stats
 
 
 def look(graph: ir.Model, preprocess: PreprocessSpec) -> Decisions:
