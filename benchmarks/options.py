@@ -31,11 +31,11 @@ from edgecvx.graph.scheme import Role, Scheme
 from edgecvx.models.convnext import Block, ConvNeXt, LayerNorm2d, Stage
 from edgecvx.models.load import load_model
 from edgecvx.proof.metrics import row_cosines
-from edgecvx.quantize.calibrate import calibrate
 from edgecvx.quantize.decide import Decisions, decide
-from edgecvx.quantize.estimators import Estimator
 from edgecvx.quantize.insert import insert
-from edgecvx.quantize.observed import Statistics
+from edgecvx.quantize.observe.calibrate import calibrate
+from edgecvx.quantize.observe.estimators import Estimator
+from edgecvx.quantize.observe.observed import Statistics
 from edgecvx.quantize.plan import QuantPlan
 from edgecvx.quantize.request import REFINEMENTS
 from edgecvx.spec import CALIBRATION_PICTURES, Calibration, InputKind

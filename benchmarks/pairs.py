@@ -33,8 +33,8 @@ from edgecvx.graph.scheme import Role, Scheme, role_of
 from edgecvx.graph.values import array_of, name_of
 from edgecvx.models.load import load_model
 from edgecvx.quantize import insert
-from edgecvx.quantize.calibrate import calibrate
 from edgecvx.quantize.decide import decide
+from edgecvx.quantize.observe.calibrate import calibrate
 from edgecvx.quantize.plan import QuantPlan
 from edgecvx.spec import CALIBRATION_PICTURES, Precision
 from edgecvx.targets import get_target

@@ -32,7 +32,7 @@ from edgecvx.files import entries_of, publish, staged, write_atomically
 from edgecvx.inspection.artifact import pairs_in
 from edgecvx.manifest import Manifest, Quantized, SelfCheck
 from edgecvx.proof.selfcheck import Closeness, closeness, self_check
-from edgecvx.quantize.plan import dump_plan
+from edgecvx.quantize.plan import HOLDS, dump_plan
 from edgecvx.quantize.request import USUAL_REFINEMENTS, PlanRequest
 from edgecvx.runtimes import availability, open_session
 from edgecvx.runtimes.base import run_batches
@@ -43,9 +43,6 @@ from edgecvx.targets import get_target
 from edgecvx.targets.base import Target
 from edgecvx.targets.gains import gains_nothing
 
-HOLDS = 27.0
-"""Signal over noise in dB, likewise, for weights that were trained."""
-
 if TYPE_CHECKING:
     import onnx_ir as ir
 
@@ -53,7 +50,7 @@ if TYPE_CHECKING:
     from edgecvx.export.base import Lowered
     from edgecvx.models.convnext import ConvNeXt
     from edgecvx.models.load import LoadedModel
-    from edgecvx.quantize.estimators import Estimator
+    from edgecvx.quantize.observe.estimators import Estimator
     from edgecvx.quantize.plan import Engine
     from edgecvx.quantize.planning import Planned
     from edgecvx.quantize.sources import GraphSource, GraphSources

@@ -25,7 +25,7 @@ from edgecvx.targets import all_targets
 if TYPE_CHECKING:
     import onnx_ir as ir
 
-    from edgecvx.quantize.observed import PointStatistics
+    from edgecvx.quantize.observe.observed import PointStatistics
     from edgecvx.quantize.plan import QuantPlan
 
 PICTURES = CALIBRATION_PICTURES // 2

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecvx.graph.grids import Weight
-from edgecvx.quantize.observed import Floats, PointStatistics
+from edgecvx.quantize.observe.observed import Floats, PointStatistics
 
 Array = NDArray[Any]
 

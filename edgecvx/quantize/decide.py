@@ -15,10 +15,10 @@ from edgecvx.graph.grids import as_float32, grid_of_range, quantize_weight, room
 from edgecvx.graph.scheme import ACTIVATION
 from edgecvx.graph.values import LAYERS, array_of, name_of, producer, reads_picture
 from edgecvx.quantize.bias import bias_correction
-from edgecvx.quantize.estimators import ChosenRange, Estimator, choose_range
 from edgecvx.quantize.figures import NOTHING_LOST, Figure, Figures
 from edgecvx.quantize.keep import arithmetic_of
-from edgecvx.quantize.observed import Floats, PointStatistics, Statistics
+from edgecvx.quantize.observe.estimators import ChosenRange, Estimator, choose_range
+from edgecvx.quantize.observe.observed import Floats, PointStatistics, Statistics
 from edgecvx.quantize.plan import LayerPlan, Left, TensorPlan
 from edgecvx.quantize.request import USUAL_REFINEMENTS
 from edgecvx.quantize.smooth import smoothed, smoothed_weight, smoothing_behind_norm, smoothing_scales

@@ -30,8 +30,8 @@ from numpy.typing import NDArray
 from edgecvx.graph.grids import Grid, Weight
 from edgecvx.graph.scheme import ACTIVATION, Role, role_of
 from edgecvx.graph.values import LAYERS, array_of, name_of
-from edgecvx.quantize.estimators import rounded
-from edgecvx.quantize.observed import PointStatistics, Statistics
+from edgecvx.quantize.observe.estimators import rounded
+from edgecvx.quantize.observe.observed import PointStatistics, Statistics
 
 Array = NDArray[Any]
 Figure = Callable[[Grid], float]

@@ -22,7 +22,7 @@ from edgecvx.proof.metrics import row_powers, sqnr_db
 from edgecvx.quantize.decide import Decisions
 from edgecvx.quantize.figures import NOTHING_LOST
 from edgecvx.quantize.insert import insert
-from edgecvx.quantize.plan import Arithmetic, Judged, LayerPlan, Left
+from edgecvx.quantize.plan import HOLDS, Arithmetic, Judged, LayerPlan, Left
 
 Array = NDArray[Any]
 
@@ -32,8 +32,6 @@ EVERYTHING = Scheme(outputs=frozenset(Role) - {Role.CLASSIFIER}, symmetric=True,
 """And what only some do."""
 ASKED = 33.0
 """Decibels of the outputs below which layers become float: a first class changes in one picture of two hundred then."""
-HOLDS = 27.0
-"""Decibels below which a user is warned: about one first class in a hundred is another one there."""
 MOST = 4
 """One layer in so many may become float here, for its input and again for its output."""
 

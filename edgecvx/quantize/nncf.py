@@ -27,7 +27,7 @@ from edgecvx.graph.grids import Grid, as_float32, grid_of_range, room_for_bias
 from edgecvx.graph.qdq import DEQUANTIZE
 from edgecvx.graph.values import LAYERS, constant_of, for_one_picture, is_constant, name_of, producer, reads_picture
 from edgecvx.quantize.decide import Decisions, decide, numbers_of
-from edgecvx.quantize.observed import Statistics
+from edgecvx.quantize.observe.observed import Statistics
 from edgecvx.quantize.plan import LayerPlan, TensorPlan
 
 Array = NDArray[Any]

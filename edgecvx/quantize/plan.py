@@ -28,6 +28,9 @@ LARGEST = 1 << 27
 """Bytes of a plan file: ten times what the largest network and a hundred thousand pictures make."""
 STEEPEST = 2.0**20
 """Smoothing factors lie within this and its inverse: beyond, GRN's constants leave float32."""
+HOLDS = 27.0
+"""Signal over noise of the answers in dB below which a user is warned: with trained weights several first classes in a
+hundred are other ones there."""
 _CHANGED = "the plan was changed by hand or by another tool"
 
 Engine = Literal["edgecvx", "nncf"]

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from edgecvx.data.calibration import CalibrationFeed, open_calibration
 from edgecvx.data.dataset import DEMO
 from edgecvx.graph.values import spec_of
-from edgecvx.quantize.calibrate import calibrate
 from edgecvx.quantize.decide import Decisions, decide
 from edgecvx.quantize.judge import does_not_hold, judge
-from edgecvx.quantize.observed import Statistics
+from edgecvx.quantize.observe.calibrate import calibrate
+from edgecvx.quantize.observe.observed import Statistics
 from edgecvx.quantize.plan import QuantPlan, read_plan
 from edgecvx.quantize.request import PlanRequest
 from edgecvx.quantize.trust import domain_warning, stability, stability_warning

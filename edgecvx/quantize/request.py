@@ -9,7 +9,7 @@ from typing import get_args
 
 from edgecvx.data.dataset import DEMO
 from edgecvx.errors import UsageError, one_of
-from edgecvx.quantize.estimators import ESTIMATORS, Estimator
+from edgecvx.quantize.observe.estimators import ESTIMATORS, Estimator
 from edgecvx.quantize.plan import Engine
 from edgecvx.spec import CALIBRATION_PICTURES, Precision
 

@@ -18,9 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecvx.graph.grids import grid_of_range, quantize_weight
-from edgecvx.quantize.estimators import output_error
 from edgecvx.quantize.figures import matrix_of
-from edgecvx.quantize.observed import Floats, HalfStatistics, PointStatistics
+from edgecvx.quantize.observe.estimators import output_error
+from edgecvx.quantize.observe.observed import Floats, HalfStatistics, PointStatistics
 
 Array = NDArray[Any]
 

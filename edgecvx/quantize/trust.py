@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from edgecvx.quantize.observed import HalfStatistics, Statistics
+from edgecvx.quantize.observe.observed import HalfStatistics, Statistics
 from edgecvx.quantize.plan import Agreement
 from edgecvx.runtimes.artifact import softmax
 from edgecvx.spec import ModelSpec

@@ -22,7 +22,7 @@ from safetensors.torch import save_file
 from edgecvx.cli import export
 from edgecvx.cli import main as cli
 from edgecvx.manifest import manifest_path
-from edgecvx.quantize.estimators import ESTIMATORS
+from edgecvx.quantize.observe.estimators import ESTIMATORS
 from edgecvx.quantize.plan import Engine
 
 

@@ -13,9 +13,9 @@ from quantized import images_of
 from edgecvx.graph.grids import bias_int32, quantize_weight, weight_scales
 from edgecvx.graph.scheme import Role, role_of
 from edgecvx.graph.values import array_of
-from edgecvx.quantize.calibrate import calibrate
 from edgecvx.quantize.decide import Decisions, decide
-from edgecvx.quantize.observed import Statistics
+from edgecvx.quantize.observe.calibrate import calibrate
+from edgecvx.quantize.observe.observed import Statistics
 
 FC2 = "stages.2.blocks.1.mlp.fc2"
 

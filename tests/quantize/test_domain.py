@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from calibrated import point_of
 
-from edgecvx.quantize.observed import Statistics
+from edgecvx.quantize.observe.observed import Statistics
 from edgecvx.quantize.trust import domain_warning
 from edgecvx.spec import ArchSpec, ModelSpec, PreprocessSpec, WeightsSource
 

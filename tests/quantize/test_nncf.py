@@ -19,10 +19,10 @@ pytest.importorskip("nncf")
 from edgecvx.errors import EdgecvxError, RuntimeUnavailableError
 from edgecvx.graph.scheme import Role, Scheme
 from edgecvx.quantize import nncf as engine
-from edgecvx.quantize.calibrate import calibrate
 from edgecvx.quantize.decide import Decisions, decide
 from edgecvx.quantize.insert import insert
 from edgecvx.quantize.nncf import decide_with_nncf
+from edgecvx.quantize.observe.calibrate import calibrate
 from edgecvx.quantize.plan import QuantPlan
 from edgecvx.spec import PreprocessSpec
 
@@ -129,7 +129,7 @@ import sys
 from lowerings import canonical
 from support import network
 from quantized import images_of
-from edgecvx.quantize.calibrate import calibrate
+from edgecvx.quantize.observe.calibrate import calibrate
 from edgecvx.quantize.nncf import decide_with_nncf
 graph = canonical(network())
 pictures = images_of(graph, 2)

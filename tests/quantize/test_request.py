@@ -9,7 +9,7 @@ import pytest
 
 from edgecvx.cli import export
 from edgecvx.errors import UsageError
-from edgecvx.quantize.estimators import ESTIMATORS
+from edgecvx.quantize.observe.estimators import ESTIMATORS
 from edgecvx.quantize.plan import Engine
 from edgecvx.quantize.request import PlanRequest
 from edgecvx.spec import Precision

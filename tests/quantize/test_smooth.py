@@ -8,7 +8,7 @@ from calibrated import point_of
 from numpy.typing import NDArray
 
 from edgecvx.graph.grids import grid_of_range, quantize_weight
-from edgecvx.quantize.estimators import output_error
+from edgecvx.quantize.observe.estimators import output_error
 from edgecvx.quantize.smooth import WIDEST, smoothed, smoothed_weight, smoothing_scales
 
 Floats = NDArray[np.float64]

@@ -7,7 +7,7 @@ import pytest
 from calibrated import point_of
 from numpy.typing import NDArray
 
-from edgecvx.quantize.observed import PointStatistics, Statistics
+from edgecvx.quantize.observe.observed import PointStatistics, Statistics
 from edgecvx.quantize.trust import ratio, stability, stability_warning
 
 

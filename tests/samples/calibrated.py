@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from edgecvx.quantize.observed import HalfStatistics, PointStatistics
+from edgecvx.quantize.observe.observed import HalfStatistics, PointStatistics
 
 
 def point_of(rows: NDArray[np.float32], *, halves: int = 2) -> PointStatistics:

@@ -14,9 +14,9 @@ FORMAT = Format(
     extra="tflite",
     schemes={
         # TFLite's int8 kernels return int8. A layer whose output no grid holds well finds its scale at run time instead
-        # and returns floats, which a depthwise convolution, and a stem fed with bytes, cannot. Where maps are small that
-        # takes no longer, and a grid would cost a decibel or two (docs/tflite.md). Depthwise convolutions are no faster
-        # in int8.
+        # and returns floats, which a depthwise convolution, and a stem fed with bytes, cannot. Where maps are small
+        # that takes no longer, and a grid would cost a decibel or two (docs/tflite.md). Depthwise convolutions are no
+        # faster in int8.
         Precision.INT8: Scheme(
             outputs=frozenset(Role) - {Role.CLASSIFIER},
             returns_integers=frozenset([Role.DEPTHWISE, Role.STEM]),

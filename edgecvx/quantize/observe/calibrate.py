@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from edgecvx.errors import EdgecvxError
 from edgecvx.graph.values import for_one_picture, name_of
 from edgecvx.graph.writer import serialized
-from edgecvx.quantize.observed import HalfStatistics, PointStatistics, Statistics
+from edgecvx.quantize.observe.observed import HalfStatistics, PointStatistics, Statistics
 from edgecvx.runtimes import open_session
 from edgecvx.runtimes.base import Session
 

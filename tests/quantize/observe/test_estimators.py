@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from edgecvx.errors import UsageError
 from edgecvx.graph.grids import Grid, grid_of_range, quantize_weight
-from edgecvx.quantize.estimators import choose_range, output_error, rounded
+from edgecvx.quantize.observe.estimators import choose_range, output_error, rounded
 
 
 def heavy_tailed(seed: int = 0) -> NDArray[np.float32]:

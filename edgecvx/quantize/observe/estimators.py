@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from edgecvx.errors import one_of
 from edgecvx.graph.grids import Grid, Weight, grid_of_range
-from edgecvx.quantize.observed import PointStatistics
+from edgecvx.quantize.observe.observed import PointStatistics
 
 Array = NDArray[Any]
 Estimator = Literal["minmax", "percentile", "mse", "auto"]

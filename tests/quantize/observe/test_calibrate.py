@@ -18,8 +18,8 @@ from support import network
 from edgecvx.errors import EdgecvxError, UsageError
 from edgecvx.graph.canonical import build_canonical
 from edgecvx.graph.fold import fold, fold_uint8_input
-from edgecvx.quantize.calibrate import ROWS, calibrate, half_of, points_of
-from edgecvx.quantize.observed import PointStatistics
+from edgecvx.quantize.observe.calibrate import ROWS, calibrate, half_of, points_of
+from edgecvx.quantize.observe.observed import PointStatistics
 from edgecvx.spec import InputKind, PreprocessSpec
 
 Array = NDArray[Any]
