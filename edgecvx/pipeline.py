@@ -31,6 +31,7 @@ from edgecvx.export.base import load_attribute
 from edgecvx.files import entries_of, publish, staged, write_atomically
 from edgecvx.inspection.artifact import pairs_in
 from edgecvx.manifest import Manifest, Quantized, SelfCheck
+from edgecvx.proof.metrics import max_error_of_range
 from edgecvx.proof.selfcheck import Closeness, closeness, self_check
 from edgecvx.quantize.plan import HOLDS, dump_plan
 from edgecvx.quantize.request import USUAL_REFINEMENTS, PlanRequest
@@ -408,6 +409,7 @@ def _check(
             expected=source.expected,
             precision=asked.precision,
             against=source.against,
+            noise=_noise(source.expected, network.expected),
             note=_note(target),
         )
         proof = prove(answers, lowered.outputs, source.expected, target.format.checked_in)
@@ -418,6 +420,11 @@ def _check(
             kept = np.ascontiguousarray(kept.transpose(0, 2, 3, 1))
         close = closeness(session, lowered.outputs, kept, source.exact)
         return _Checked(check=check, proof=proof, close=close)
+
+
+def _noise(expected: Sequence[Array], exact: Sequence[Array]) -> float:
+    """How far a file's reference is from FP32 on the probe pictures, as a fraction of the range."""
+    return max(max_error_of_range(ours, theirs) for ours, theirs in zip(expected, exact, strict=True))
 
 
 def _note(target: Target) -> str:
