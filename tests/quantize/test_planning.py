@@ -12,7 +12,7 @@ from lowerings import canonical
 
 from edgecvx.errors import EdgecvxError, UsageError
 from edgecvx.quantize.plan import dump_plan
-from edgecvx.quantize.planning import KEPT, Planned, plan_quantization
+from edgecvx.quantize.planning import FEWEST, HELD_OUT, KEPT, Planned, plan_quantization
 from edgecvx.quantize.request import PlanRequest
 from edgecvx.spec import InputKind, ModelSpec, PreprocessSpec, WeightsSource
 
@@ -75,3 +75,17 @@ def test_a_plan_that_is_given_is_taken_as_it_is(graph: ir.Model, tmp_path: Path)
 def test_nothing_is_planned_without_pictures(graph: ir.Model, tmp_path: Path) -> None:
     with pytest.raises(EdgecvxError, match="there is no picture to calibrate on"):
         planned(graph, PlanRequest(calib=tmp_path))
+
+
+def test_one_picture_in_seventeen_goes_into_no_statistics_and_judges_them(graph: ir.Model) -> None:
+    found = planned(graph, PlanRequest(samples=FEWEST * HELD_OUT))
+    assert found.plan.judged is not None
+    assert found.plan.judged.pictures == len(found.kept) == FEWEST
+    assert found.plan.calibration.count == FEWEST * HELD_OUT, "they are calibration pictures, which validate leaves out"
+    few = planned(graph, PlanRequest(samples=FEWEST * HELD_OUT - 1))
+    assert few.plan.judged is None and len(few.kept) == KEPT
+
+
+def test_random_weights_have_no_answers_to_hold(graph: ir.Model) -> None:
+    random = replace(SPEC, weights=replace(SPEC.weights, kind="random"))
+    assert planned(graph, PlanRequest(samples=FEWEST * HELD_OUT), random).plan.judged is None
