@@ -19,7 +19,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -119,12 +119,22 @@ def schedule(recipe: Recipe) -> Iterator[Step]:
             number += 1
 
 
-def train(recipe: Recipe, run: Path, *, stop_after: int | None = None, save_every: int = 25) -> ConvNeXt:
+def train(
+    recipe: Recipe,
+    run: Path,
+    *,
+    draw: Callable[[Step], tuple[Tensor, Tensor]] | None = None,
+    classes: int = len(CLASSES),
+    stop_after: int | None = None,
+    save_every: int = 25,
+) -> ConvNeXt:
     """Trains from the last checkpoint in ``run``, or from the start.
 
     Args:
         recipe: What to train.
         run: Where the checkpoint is kept.
+        draw: The normalized pictures of a step and their labels; None for the drawn pictures.
+        classes: How many there are.
         stop_after: Stops when this many steps are done, as if interrupted.
         save_every: Steps between checkpoints.
 
@@ -133,7 +143,8 @@ def train(recipe: Recipe, run: Path, *, stop_after: int | None = None, save_ever
     """
     run.mkdir(parents=True, exist_ok=True)
     checkpoint = run / f"{recipe.arch.name}.ckpt"
-    model = new_network(recipe)
+    model = new_network(recipe, classes)
+    spare_silent_channels(model)
     optimizer = _optimizer(model, recipe)
     done = _resume(checkpoint, recipe, model, optimizer)
     clock, drawn = time.monotonic(), 0
@@ -143,9 +154,7 @@ def train(recipe: Recipe, run: Path, *, stop_after: int | None = None, save_ever
         if number == stop_after:
             break
         phase = step.phase
-        images, labels = draw_batch(
-            "train", step.first, phase.batch, size=phase.size, zoom=phase.zoom, trouble=phase.trouble
-        )
+        images, labels = (draw or _draw_demo)(step)
         loss, right = _update(model, optimizer, images, labels, step, bf16=recipe.bf16)
         drawn += len(labels)
         if (number + 1) % save_every == 0 or number + 1 == recipe.steps:
@@ -161,14 +170,14 @@ def train(recipe: Recipe, run: Path, *, stop_after: int | None = None, save_ever
     return model.eval()
 
 
-def new_network(recipe: Recipe) -> ConvNeXt:
+def new_network(recipe: Recipe, classes: int = len(CLASSES)) -> ConvNeXt:
     """The network before its first step.
 
     The usual start of ConvNeXt, a deviation of 0.02 everywhere, is made for hundreds of epochs. Here each layer keeps
     the size of its signal (Kaiming), which is what makes these short runs possible.
     """
     torch.manual_seed(recipe.seed)
-    model = ConvNeXt(recipe.arch, len(CLASSES))
+    model = ConvNeXt(recipe.arch, classes)
     for name, module in model.named_modules():
         if isinstance(module, nn.Conv2d | nn.Linear):
             gain = math.sqrt(2.0) if name.endswith("fc1") else 1.0
@@ -176,6 +185,31 @@ def new_network(recipe: Recipe) -> ConvNeXt:
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
     return model
+
+
+def spare_silent_channels(model: ConvNeXt) -> None:
+    """Makes GRN's gradient zero, not NaN, for a channel that is zero all over a picture.
+
+    GELU is exactly zero from -6 down, and the root of GRN's norm has no slope at zero. With few pixels in the last
+    stage it does happen, and one such channel would be the end of the run. No other gradient changes.
+    """
+
+    def spare(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        if inputs[0].requires_grad:
+            inputs[0].register_hook(_zero_where_nan)  # type: ignore[no-untyped-call]
+
+    for module in model.modules():
+        if isinstance(module, GlobalResponseNorm):
+            module.register_forward_pre_hook(spare)
+
+
+def _zero_where_nan(gradient: Tensor) -> Tensor:
+    return torch.where(gradient.isnan(), 0.0, gradient)
+
+
+def _draw_demo(step: Step) -> tuple[Tensor, Tensor]:
+    phase = step.phase
+    return draw_batch("train", step.first, phase.batch, size=phase.size, zoom=phase.zoom, trouble=phase.trouble)
 
 
 def draw_batch(stream: Stream, first: int, count: int, **options: Any) -> tuple[Tensor, Tensor]:

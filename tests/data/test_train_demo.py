@@ -69,6 +69,18 @@ def test_every_step_sees_new_pictures_and_the_rate_falls_within_each_phase(scrip
     assert steps[-1].phase.size == script.PREPROCESS.size  # the last phase is at the size of use
 
 
+def test_a_channel_that_is_zero_all_over_a_picture_does_not_end_the_run(script: ModuleType, recipe: object) -> None:
+    for spared in (False, True):
+        model = script.new_network(recipe)
+        if spared:
+            script.spare_silent_channels(model)
+        with torch.no_grad():
+            model.stages[3].blocks[0].mlp.fc1.bias[0] = -100  # GELU makes an exact zero of that
+        model(torch.ones(1, 3, 64, 64)).sum().backward()
+        finite = [bool(p.grad.isfinite().all()) for p in model.parameters()]
+        assert all(finite) == spared
+
+
 def test_the_written_file_holds_the_weights_in_half_precision_and_their_facts(
     script: ModuleType, recipe: object, tmp_path: Path
 ) -> None:
