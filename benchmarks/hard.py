@@ -40,8 +40,8 @@ sys.path.insert(0, str(HERE.parent / "tools"))
 from zoo import MEMBERS, plant, write
 
 FILES = (("int8", ("onnx", "openvino", "tflite", "coreml")), ("int8-dynamic", ("onnx", "tflite")))
-SLOW = {"coreml": 200}
-"""Targets whose runtime is an executor: how many pictures it is asked."""
+SLOW = ("coreml",)
+"""Targets whose runtime is an executor here."""
 BATCH = 8
 
 
@@ -69,6 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--variants", nargs="+", default=("femto", "atto"), choices=("femto", "atto"))
     parser.add_argument("--members", nargs="+", default=tuple(MEMBERS), choices=tuple(MEMBERS))
     parser.add_argument("--pictures", type=int, default=1000)
+    parser.add_argument("--executor-pictures", type=int, default=200, help="for Core ML's executor, which is slow")
     parser.add_argument("--rivals", action="store_true")
     parser.add_argument("--name", default="hard", help="of the two files written to benchmarks/out/")
     options = parser.parse_args(arguments)
@@ -77,7 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for variant in options.variants:
         for member in options.members:
             done = {(h.target, h.tool) for h in found if (h.variant, h.member) == (variant, member)}
-            for held in measured(variant, member, options.pictures, done, rivals=options.rivals):
+            for held in measured(variant, member, options, done):
                 found.append(held)
                 print(row(held), flush=True)
                 with written(log) as temporary:
@@ -87,17 +88,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def measured(variant: str, member: str, pictures: int, done: set[tuple[str, str]], *, rivals: bool) -> Iterator[Held]:
+def measured(variant: str, member: str, options: argparse.Namespace, done: set[tuple[str, str]]) -> Iterator[Held]:
     """Every file of one checkpoint that was not measured yet."""
     folder = OUT / "zoo" / f"{variant}-{member}"
     checkpoint = folder / f"{folder.name}.safetensors"
     if not checkpoint.exists():
         write(plant(variant, MEMBERS[member]), folder)
-    drawn, labels = validation_pictures(pictures)
+    drawn, labels = validation_pictures(options.pictures)
     reference = answers_of_torch(checkpoint, drawn)
     top1 = float((reference.argmax(axis=1) == labels).mean())
-    for target, tool, path, macs, error in candidates(variant, folder, checkpoint, done, rivals=rivals):
-        logits = np.zeros((0, 1), np.float32) if path is None else answers(target, path, drawn[: SLOW.get(target)])
+    for target, tool, path, macs, error in candidates(variant, folder, checkpoint, done, rivals=options.rivals):
+        logits = (
+            np.zeros((0, 1), np.float32)
+            if path is None
+            else answers(target, path, drawn[: options.executor_pictures if target in SLOW else None])
+        )
         yield Held(
             variant=variant,
             member=member,
