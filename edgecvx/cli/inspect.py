@@ -157,7 +157,8 @@ def _quantized_rows(found: Inspection, quantized: Quantized) -> dict[str, str]:
         halves = "" if quantized.agreement is None else f"; two halves of them agree within {quantized.agreement:.2f}"
         rows["calibrated on"] = f"{c.in_words}{halves}"
     if quantized.cosine is not None:
-        rows["against FP32"] = f"cosine {quantized.cosine:.4f} or better on calibration pictures"
+        sqnr = "" if quantized.sqnr is None else f", {quantized.sqnr:g} dB of signal over noise"
+        rows["against FP32"] = f"cosine {quantized.cosine:.4f} or better{sqnr}, on calibration pictures"
     return rows
 
 

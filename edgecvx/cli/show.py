@@ -101,7 +101,9 @@ def progress() -> Iterator[Callable[[Step], None]]:
         return
     with _bar(SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn()) as bar:
         task = bar.add_task("starting", total=None)
-        yield lambda step: bar.update(task, description=step.name, completed=step.index + step.part, total=step.total)
+        yield lambda step: bar.update(
+            task, description=escape(step.name), completed=step.index + step.part, total=step.total
+        )
 
 
 @contextlib.contextmanager

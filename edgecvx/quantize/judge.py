@@ -66,7 +66,7 @@ def does_not_hold(decisions: Decisions, judged: Judged) -> str | None:
         for name, plan in decisions.layers.items()
         if plan.left is not None and plan.arithmetic is Arithmetic.INT8
     )
-    named = ", ".join(f"{name} ({left:.0f} dB)" for left, name in worst[:3])
+    named = ", ".join(f"{name} ({round(left)} dB)" for left, name in worst[:3])
     return (
         f"INT8 does not hold: of the answers for {judged.pictures} calibration pictures that no decision saw it leaves "
         f"{judged.inputs:.1f} dB, {judged.outputs:.1f} where layers return int8 too, and {ASKED:.0f} are asked for. "
@@ -99,7 +99,7 @@ def _search(
 def _changed(plan: LayerPlan, arithmetic: Arithmetic, left: float, found: float) -> LayerPlan:
     output = arithmetic is Arithmetic.FLOAT_OUTPUT
     reason = (
-        f"{RETURNS_FLOATS if output else ''}int8 leaves {left:.0f} dB of {'its output' if output else 'what it reads'}"
+        f"{RETURNS_FLOATS if output else ''}int8 leaves {round(left)} dB of {'its output' if output else 'what it reads'}"
         f", which is among the least, and the answers keep {found:.1f} dB where {ASKED:.0f} are asked for"
     )
     return dataclasses.replace(plan, arithmetic=arithmetic, reason=reason)

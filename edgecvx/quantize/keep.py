@@ -47,9 +47,9 @@ def arithmetic_of(left: Left) -> tuple[Arithmetic, str]:
     """What a layer's figures ask for, and the reason."""
     worst, what = min((left.input, "what it reads"), (left.weights, "its weights"))
     if worst < ENOUGH:
-        return Arithmetic.FLOAT, f"int8 leaves {worst:.0f} dB of {what}, and {ENOUGH:.0f} are needed"
+        return Arithmetic.FLOAT, f"int8 leaves {round(worst)} dB of {what}, and {ENOUGH:.0f} are needed"
     if left.output < ENOUGH:
-        reason = f"{RETURNS_FLOATS}one grid leaves {left.output:.0f} dB of its output, and {ENOUGH:.0f} are needed"
+        reason = f"{RETURNS_FLOATS}one grid leaves {round(left.output)} dB of its output, and {ENOUGH:.0f} are needed"
         return Arithmetic.FLOAT_OUTPUT, reason
     return Arithmetic.INT8, ""
 
