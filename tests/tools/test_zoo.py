@@ -107,8 +107,7 @@ def test_the_hardest_are_judged_and_come_nearer() -> None:
     graph, decided = graph_of("kernels"), decisions_of("kernels")
     decisions, judged = judge(graph, decided, drawn(SEEN, HELD))
     before, after = (kept_of("kernels", d, ["openvino"])["openvino"] for d in (decided, decisions))
-    bare = kept_of("kernels", without_rules(decided), ["openvino"])["openvino"]
-    assert bare + 3 < before < after and judged.pictures == HELD
+    assert before + 1 < after and judged.pictures == HELD
     added = [n for n, layer in decisions.layers.items() if "answers keep" in layer.reason]
     assert 0 < len(added) <= len(decisions.layers) // 2
 

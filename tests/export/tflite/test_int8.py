@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import tempfile
 from collections import Counter
@@ -39,8 +40,12 @@ from edgecvx.targets import get_target
 STATIC, DYNAMIC = (FORMAT.schemes[p] for p in (Precision.INT8, Precision.INT8_DYNAMIC))
 TABLE = get_target("raspberrypi5").schemes[Precision.INT8]
 
+ALL_INT8, TABLE_EVERYWHERE = (dataclasses.replace(scheme, returns_floats=()) for scheme in (STATIC, TABLE))
+"""With every output on a grid: what the targets leave out of that is where it would cost answers."""
 FLOATS = {
-    **dict.fromkeys((STATIC, TABLE), ("stages.0.*.conv_dw", "stages.[12].blocks.[!0]*.conv_dw")),
+    **dict.fromkeys(
+        (STATIC, TABLE, ALL_INT8, TABLE_EVERYWHERE), ("stages.0.*.conv_dw", "stages.[12].blocks.[!0]*.conv_dw")
+    ),
     DYNAMIC: ("stages.[!1].*.conv_dw", "stages.1.blocks.[!0]*.conv_dw"),
 }
 """A choice of INT8 depthwise convolutions that shows every way to write one; what is chosen for a network is told by
@@ -199,7 +204,7 @@ def test_a_split_int8_depthwise_rounds_each_part_once(delegate: str, tmp_path: P
 
 def test_a_depthwise_behind_a_downsample_reads_its_integers() -> None:
     """Both grids are of the same tensor: there is nothing to dequantize and quantize again."""
-    file = lowered(quantized_network(STATIC))
+    file = lowered(quantized_network(ALL_INT8))
     readers = [op for op in ops_of(file) if op.name == "DEPTHWISE_CONV_2D" and op.outputs[0].dtype == "int8"]
     assert {op.inputs[0].name for op in readers} == {f"stages.{i}.downsample.1.int8" for i in (1, 2, 3)}
 
@@ -255,7 +260,7 @@ def test_other_tasks_and_batches(task: Task, scheme: Scheme, tmp_path: Path) -> 
 @pytest.mark.parametrize("act", ["gelu", "gelu_tanh"])
 def test_gelu_as_a_table_is_exact(act: str, tmp_path: Path) -> None:
     """Where both its sides are on grids, each of the 256 integers has its own result."""
-    graph = quantized(canonical(network(act=act)), TABLE, floats=FLOATS[TABLE])
+    graph = quantized(canonical(network(act=act)), TABLE_EVERYWHERE, floats=FLOATS[TABLE])
     nodes = [node for node in graph.graph if node.op_type == "Gelu"]
     file = lowered(graph, taps=[end for node in nodes for end in int8_ends(node)])
     assert "int8-gelu" in file.passes
@@ -321,11 +326,12 @@ def test_bytes_go_straight_into_int8(tmp_path: Path) -> None:
 
 def test_only_what_is_read_is_written() -> None:
     """A graph has a pair of Q and DQ at each quantized tensor; a file only those that move a tensor across."""
-    graph = quantized_network(STATIC)
+    graph = quantized_network(ALL_INT8)
     ops = Counter(op.name for op in ops_of(lowered(graph)))
     blocks, convolutions, depthwise = 5, 4, 3  # of them stem and downsamples; those of the depthwise that are int8
     assert ops["QUANTIZE"] == 2 * blocks + convolutions
-    assert ops["DEQUANTIZE"] == 2 * blocks + convolutions + 3 * depthwise
+    kernels = 3 * (blocks - depthwise)  # of the others, three parts each, stored as float16
+    assert ops["DEQUANTIZE"] == 2 * blocks + convolutions + 3 * depthwise + kernels
     dynamic = Counter(op.name for op in ops_of(lowered(quantized_network(DYNAMIC), Precision.INT8_DYNAMIC)))
     assert dynamic["QUANTIZE"] == 0
     assert dynamic["FULLY_CONNECTED"] == 2 * blocks
@@ -406,3 +412,16 @@ def partitions(path: Path) -> int:
     interpreter = Interpreter(model_path=str(path), num_threads=1)
     interpreter.allocate_tensors()
     return sum(op["op_name"] == "DELEGATE" for op in interpreter._get_ops_details())
+
+
+def test_what_returns_floats_finds_its_scale_in_an_operator_that_old_releases_have(tmp_path: Path) -> None:
+    """The downsamples and the last stage's products: CONV_2D, whose output nobody has to dequantize."""
+    graph, file = quantized_network(STATIC), lowered(quantized_network(STATIC))
+    floats = {n for n, node in layers_of(graph).items() if output_grid(node.outputs[0]) is None and n != "logits"}
+    assert floats == {f"stages.{i}.downsample.1" for i in (1, 2, 3)} | {f"stages.3.blocks.0.mlp.fc{i}" for i in (1, 2)}
+    ops = {op.outputs[0].name: op for op in ops_of(file)}
+    for name in floats:
+        assert ops[name].name == "CONV_2D" and ops[name].outputs[0].dtype == "float32"
+        assert ops[name].inputs[1].dtype == "int8"
+    near, exact = run(file, probe(), tmp_path)["logits"], run_onnx(graph, probe())["logits"]
+    assert relative_error(near, exact) < CLOSE
