@@ -98,9 +98,10 @@ def _search(
 
 def _changed(plan: LayerPlan, arithmetic: Arithmetic, left: float, found: float) -> LayerPlan:
     output = arithmetic is Arithmetic.FLOAT_OUTPUT
+    begins, what = (RETURNS_FLOATS, "its output") if output else ("", "what it reads")
     reason = (
-        f"{RETURNS_FLOATS if output else ''}int8 leaves {round(left)} dB of {'its output' if output else 'what it reads'}"
-        f", which is among the least, and the answers keep {found:.1f} dB where {ASKED:.0f} are asked for"
+        f"{begins}int8 leaves {round(left)} dB of {what}, which is among the least, and the answers keep "
+        f"{found:.1f} dB where {ASKED:.0f} are asked for"
     )
     return dataclasses.replace(plan, arithmetic=arithmetic, reason=reason)
 
