@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -65,6 +66,17 @@ def sqnr_db(signal: float, noise: float) -> float | None:
     if noise == 0.0:
         return None
     return float(10.0 * np.log10(max(signal, float(np.finfo(np.float64).tiny)) / noise))
+
+
+def least_sqnr(pairs: Iterable[tuple[Array, Array]]) -> float | None:
+    """The smallest of several outputs' signal to noise, each over all its rows; None where none has any noise.
+
+    Args:
+        pairs: Of each output what came out, and what was expected.
+    """
+    powers = (row_powers(actual, expected) for actual, expected in pairs)
+    found = (sqnr_db(float(signal.sum()), float(noise.sum())) for signal, noise in powers)
+    return min((db for db in found if db is not None), default=None)
 
 
 def row_divergences(actual: Array, expected: Array) -> NDArray[np.float64]:

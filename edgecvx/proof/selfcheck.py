@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from edgecvx.errors import SelfCheckError
 from edgecvx.manifest import SelfCheck
-from edgecvx.proof.metrics import max_error_of_range, min_cosine, row_powers, sqnr_db
+from edgecvx.proof.metrics import least_sqnr, max_error_of_range, min_cosine
 from edgecvx.runtimes.base import Session, run_batches
 from edgecvx.spec import Layout, Precision, TensorSpec
 
@@ -112,9 +112,7 @@ def closeness(session: Session, outputs: Sequence[TensorSpec], pictures: Array, 
     cosine = min(min_cosine(ours, array) for ours, array in pairs)
     if not all(np.isfinite(ours).all() for ours, _ in pairs):
         return Closeness(cosine=cosine, sqnr=-np.inf)
-    powers = (row_powers(ours, array) for ours, array in pairs)
-    found = [sqnr_db(float(signal.sum()), float(noise.sum())) for signal, noise in powers]
-    return Closeness(cosine=cosine, sqnr=min((db for db in found if db is not None), default=None))
+    return Closeness(cosine=cosine, sqnr=least_sqnr(pairs))
 
 
 def channels_first(array: Array, layout: Layout) -> Array:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from edgecvx.graph.run import execute
 from edgecvx.graph.scheme import RETURNS_FLOATS, Role, Scheme
-from edgecvx.proof.metrics import row_powers, sqnr_db
+from edgecvx.proof.metrics import least_sqnr
 from edgecvx.quantize.decide import Decisions
 from edgecvx.quantize.figures import NOTHING_LOST
 from edgecvx.quantize.insert import insert
@@ -50,7 +50,8 @@ def judge(graph: ir.Model, decisions: Decisions, pictures: Sequence[Array]) -> t
     exact = execute(graph, pictures)
 
     def measured(changed: Decisions, scheme: Scheme) -> float:
-        return _least(execute(insert(graph, scheme, changed), pictures), exact)
+        least = least_sqnr(zip(execute(insert(graph, scheme, changed), pictures), exact, strict=True))
+        return NOTHING_LOST if least is None else least
 
     decisions, inputs = _search(decisions, lambda d: measured(d, INPUTS), Arithmetic.FLOAT, _of_input)
     decisions, outputs = _search(decisions, lambda d: measured(d, EVERYTHING), Arithmetic.FLOAT_OUTPUT, _of_output)
@@ -85,15 +86,12 @@ def _search(
         for name, plan in decisions.layers.items()
         if plan.left is not None and plan.arithmetic is Arithmetic.INT8 and figure(plan.left) < NOTHING_LOST
     )
-    most, count, held = len(decisions.layers) // MOST, 1, found
-    while held < ASKED and count <= most:
+    tried, held, count = decisions, found, 1
+    while held < ASKED and count <= len(decisions.layers) // MOST:
         changed = {name: _changed(decisions.layers[name], arithmetic, left, found) for left, name in candidates[:count]}
         tried = dataclasses.replace(decisions, layers={**decisions.layers, **changed})
-        held = measure(tried)
-        if held >= ASKED or 2 * count > most:
-            return tried, held
-        count *= 2
-    return decisions, found
+        held, count = measure(tried), 2 * count
+    return tried, held
 
 
 def _changed(plan: LayerPlan, arithmetic: Arithmetic, left: float, found: float) -> LayerPlan:
@@ -112,10 +110,3 @@ def _of_input(left: Left) -> float:
 
 def _of_output(left: Left) -> float:
     return left.output
-
-
-def _least(actual: Sequence[Array], exact: Sequence[Array]) -> float:
-    """Of all outputs, the signal over the noise of the one that kept least."""
-    powers = (row_powers(a, e) for a, e in zip(actual, exact, strict=True))
-    found = (sqnr_db(float(signal.sum()), float(noise.sum())) for signal, noise in powers)
-    return min(NOTHING_LOST if db is None else db for db in found)

@@ -13,7 +13,7 @@ Two rules, in this order:
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
@@ -63,8 +63,8 @@ def keep(graph: ir.Model, scheme: Scheme, plan: Decided | None) -> Kept:
         plan: What is known of the layers; None where nobody looked.
     """
     layers = {name_of(node.outputs[0]): node for node in graph.graph if node.op_type in LAYERS}
-    macs = {name: array_of(node.inputs[1]).size * _pixels(node) for name, node in layers.items()}
     sizes = {name: array_of(node.inputs[1]).size for name, node in layers.items()}
+    macs = {name: size * _pixels(layers[name]) for name, size in sizes.items()}
     floats, outputs = _by_figures(layers, scheme, {} if plan is None else plan.layers)
     integers = [name for name in layers if scheme.quantizes(name) and name not in floats]
     if scheme.spares is not None:
@@ -79,7 +79,7 @@ def keep(graph: ir.Model, scheme: Scheme, plan: Decided | None) -> Kept:
 
 
 def _by_figures(
-    layers: Sequence[str] | Mapping[str, ir.Node], scheme: Scheme, plans: Mapping[str, LayerPlan]
+    layers: Iterable[str], scheme: Scheme, plans: Mapping[str, LayerPlan]
 ) -> tuple[dict[str, str], dict[str, str]]:
     floats: dict[str, str] = {}
     outputs: dict[str, str] = {}

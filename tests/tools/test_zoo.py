@@ -16,7 +16,6 @@ import onnx_ir as ir
 import pytest
 import torch
 from numpy.typing import NDArray
-from quantized import calibration_of
 from zoo import MEMBERS, plant, write
 
 from edgecvx.data.demo import picture
@@ -34,8 +33,8 @@ from edgecvx.quantize.decide import Decisions, decide
 from edgecvx.quantize.insert import insert
 from edgecvx.quantize.judge import judge
 from edgecvx.quantize.observe.calibrate import calibrate
-from edgecvx.quantize.plan import Arithmetic, QuantPlan
-from edgecvx.spec import InputKind, Precision, PreprocessSpec
+from edgecvx.quantize.plan import Arithmetic
+from edgecvx.spec import Precision, PreprocessSpec
 
 SIZE, SEEN, HELD, ASKED = 96, 24, 6, 12
 SCHEMES = {format.name: format.schemes[Precision.INT8] for format in (ONNX, OPENVINO, TFLITE, COREML)}
@@ -60,21 +59,6 @@ def decisions_of(member: str) -> Decisions:
     return decide(graph, calibrate(graph, (x[None] for x in drawn(0, SEEN))))
 
 
-def as_plan(decisions: Decisions) -> QuantPlan:
-    return QuantPlan(
-        model="zoo",
-        weights_sha256="0" * 64,
-        image_size=SIZE,
-        input_kind=InputKind.FLOAT,
-        folds=(),
-        engine="edgecvx",
-        calibration=calibration_of(SEEN),
-        agreement=None,
-        layers=decisions.layers,
-        activations=decisions.activations,
-    )
-
-
 def without_rules(decisions: Decisions) -> Decisions:
     """The same grids, every layer in INT8, and smoothed only where GRN carries it."""
     layers = {
@@ -90,7 +74,7 @@ def kept_of(member: str, decisions: Decisions, formats: Sequence[str] = tuple(SC
     (exact,) = execute(graph, asked)
     found = {}
     for name in formats:
-        (near,) = execute(insert(graph, SCHEMES[name], as_plan(decisions)), asked)
+        (near,) = execute(insert(graph, SCHEMES[name], decisions), asked)
         signal, noise = row_powers(near, exact)
         found[name] = sqnr_db(float(signal.sum()), float(noise.sum())) or 99.0
     return found
