@@ -1,0 +1,1 @@
+"""The native engine: its sources, and how they are built."""
