@@ -1,0 +1,426 @@
+/* The kernels, once for each instruction set: included by kernels.c behind a path_*.h, which says what a vector is.
+ *
+ * A path gives: V (lanes of 32 bits), NV (vectors in a panel), MR (rows in a tile), KG (inputs multiplied by one 32-bit
+ * lane), HV (vectors that are hidden at once), DW (pixels of a depthwise tile), RA and RW (types of a rounded activation and
+ * of a packed weight), LOWEST; the types VF, VI; and P(least), P(most), P(dot) or its own P(sums), P(hide_group),
+ * P(round_group), P(scale_hidden), P(weight_at).
+ */
+
+#define VG (GROUP / V) /* vectors in a group of channels */
+
+typedef VF P(unaligned_floats) __attribute__((aligned(4)));
+typedef VI P(unaligned_integers) __attribute__((aligned(4)));
+
+INLINE VF P(load)(const float *p) { return *(const P(unaligned_floats) *)p; }
+INLINE void P(put)(float *p, VF v) { *(P(unaligned_floats) *)p = v; }
+INLINE VF P(all)(float x) { return (VF){0} + x; }
+INLINE VF P(to_float)(VI v) { return __builtin_convertvector(v, VF); }
+
+INLINE float P(sum)(VF v) {
+    float s[V];
+    memcpy(s, &v, sizeof s);
+    for (int width = V / 2; width; width /= 2) UNROLL for (int i = 0; i < width; i++) s[i] += s[i + width];
+    return s[0];
+}
+
+/* ---------------------------------------------------------------- packing */
+
+static void P(pack_integers)(const Layer *l, int segments, int segment, int pitch, Products *to) {
+    RW *weights = to->weights;
+    for (int n = 0; n < l->n; n++) {
+        const int panel = n / (NV * V) * NV * V, width = to->n - panel < NV * V ? to->n - panel : NV * V;
+        RW *row = weights + (size_t)panel * (size_t)to->k + (n - panel) / V * V * KG;
+        int64_t total = 0;
+        for (int s = 0; s < segments; s++)
+            for (int i = 0; i < segment; i++) {
+                const int k = s * pitch + i, value = l->bytes[(size_t)n * (size_t)l->k + (size_t)(s * segment + i)];
+                row[(size_t)(k / KG) * (size_t)(width * KG) + (size_t)P(weight_at)(n % V, k % KG)] = (RW)value;
+                total += value;
+            }
+        to->start[n] = (int32_t)(-total * (l->zero - (-128 - (int)LOWEST)));
+    }
+}
+
+static void P(pack_floats)(const Layer *l, int segments, int segment, int pitch, Products *to) {
+    float *weights = to->weights;
+    for (int n = 0; n < l->n; n++) {
+        const int panel = n / (NV * V) * NV * V, width = to->n - panel < NV * V ? to->n - panel : NV * V;
+        for (int s = 0; s < segments; s++)
+            for (int i = 0; i < segment; i++)
+                weights[(size_t)panel * (size_t)to->k + (size_t)(s * pitch + i) * (size_t)width + (size_t)(n - panel)] =
+                    l->floats[(size_t)n * (size_t)l->k + (size_t)(s * segment + i)];
+    }
+}
+
+static void P(pack)(const Layer *l, int segments, int segment, int pitch, float unit, Products *to, Arena *arena) {
+    const size_t n = (size_t)padded(l->n), k = (size_t)padded(segments * pitch);
+    *to = (Products){.n = (int)n, .k = (int)k, .integers = l->integers};
+    to->weights = ecvx_take(arena, n * k, l->integers ? sizeof(RW) : sizeof(float));
+    to->start = ecvx_take(arena, n, sizeof(int32_t));
+    to->scale = ecvx_take(arena, n, sizeof(float));
+    to->bias = ecvx_take(arena, n, sizeof(float));
+    P(pack_more)(to, arena);
+    if (!arena->base) return;
+    for (int i = 0; i < l->n; i++) {
+        to->scale[i] = (l->integers ? l->scale * l->scales[i] : 1.0f) / unit;
+        to->bias[i] = l->bias ? l->bias[i] / unit : 0.0f;
+    }
+    if (!l->integers) {
+        P(pack_floats)(l, segments, segment, pitch, to);
+        return;
+    }
+    to->inverse = 1.0f / l->scale;
+    to->zero = (float)(l->zero + 128) + LOWEST;
+    P(pack_integers)(l, segments, segment, pitch, to);
+    P(look_at_packed)(to);
+}
+
+static void P(pack_depthwise)(const float *weights, int taps, int channels, float *to) {
+    for (int t = 0; t < taps; t++)
+        for (int c = 0; c < channels; c++) to[(c / V * taps + t) * V + c % V] = weights[(size_t)t * (size_t)channels + (size_t)c];
+}
+
+/* ---------------------------------------------------------------- products */
+
+#ifndef OWN_SUMS
+/* acc[m][n] += the products of `count` inputs of each row with a panel's weights. */
+INLINE void P(sums)(const int mr, const int nv, VI acc[MR][NV], const RA *a, int step, const RW *w, int count,
+                    const uint8_t *wide) {
+    (void)wide;
+    for (int k = 0; k < count; k += KG, w += nv * V * KG) {
+        VI weights[NV];
+        UNROLL for (int n = 0; n < nv; n++) weights[n] = *(const P(unaligned_integers) *)(w + n * V * KG);
+        UNROLL for (int m = 0; m < mr; m++) {
+            int32_t few;
+            memcpy(&few, a + (ptrdiff_t)m * step + k, 4);
+            const VI same = (VI){0} + few;
+            UNROLL for (int n = 0; n < nv; n++) acc[m][n] = P(dot)(acc[m][n], same, weights[n]);
+        }
+    }
+}
+#endif
+
+INLINE void P(float_sums)(const int mr, const int nv, VF acc[MR][NV], const float *a, int step, const float *w, int count) {
+    for (int k = 0; k < count; k++, w += nv * V) {
+        VF weights[NV];
+        UNROLL for (int n = 0; n < nv; n++) weights[n] = P(load)(w + n * V);
+        UNROLL for (int m = 0; m < mr; m++) {
+            const VF same = P(all)(a[(ptrdiff_t)m * step + k]);
+            UNROLL for (int n = 0; n < nv; n++) acc[m][n] += same * weights[n];
+        }
+    }
+}
+
+/* 1 / (1 + exp(-x)) for SiLU: 2^n by the exponent, 2^f by a polynomial on -1/2..1/2. */
+INLINE VF P(sigmoid)(VF x) {
+    const VF held = P(most)(P(least)(x, P(all)(30.0f)), P(all)(-30.0f)), y = held * P(all)(-1.44269504f);
+    const VF magic = P(all)(12582912.0f), shifted = y + magic, f = y - (shifted - magic);
+    VF p = P(all)(1.339887e-3f);
+    p = p * f + P(all)(9.618437e-3f);
+    p = p * f + P(all)(5.550332e-2f);
+    p = p * f + P(all)(2.402264e-1f);
+    p = p * f + P(all)(6.931472e-1f);
+    p = p * f + P(all)(1.0f);
+    const VI power = (((VI)shifted - 0x4b400000) << 23) + 0x3f800000;
+    return P(all)(1.0f) / (P(all)(1.0f) + p * (VF)power);
+}
+
+/* A curve with each of its numbers in every lane, made once for a layer. */
+typedef struct {
+    VF coefficient[CURVE], half, one, minus_one, height;
+    const float *heights; /* of each channel, where they differ */
+    int silu;
+#if HALF
+    P(HalfSpread) narrow;
+#endif
+} P(Spread);
+
+INLINE P(Spread) P(spread)(const Curve *c) {
+    P(Spread) s = {.half = P(all)(c->half), .one = P(all)(1.0f), .minus_one = P(all)(-1.0f), .silu = c->silu};
+    UNROLL for (int i = 0; i < CURVE; i++) s.coefficient[i] = P(all)(c->coefficient[i]);
+    s.height = P(all)(c->height);
+    s.heights = c->heights;
+#if HALF
+    s.narrow = P(half_spread)(c);
+#endif
+    return s;
+}
+
+INLINE VF P(activated)(VF x, const P(Spread) *s) {
+    if (s->silu) return x * P(sigmoid)(x) * s->height;
+    const VF t = P(most)(P(least)(x, s->one), s->minus_one), u = t * t;
+    VF q = s->coefficient[CURVE - 1];
+    UNROLL for (int i = CURVE - 2; i >= 0; i--) q = q * u + s->coefficient[i];
+    return x * (t * q + s->half);
+}
+
+INLINE void P(store_tile)(const int mr, const int nv, VF y[MR][NV], int n0, int p, const Sink *to) {
+    UNROLL for (int m = 0; m < mr; m++) {
+        float *out = to->map + to->place[p + m] + n0;
+        UNROLL for (int n = 0; n < nv; n++)
+            P(put)(out + n * V, to->residual ? P(load)(out + n * V) + y[m][n] : y[m][n]);
+    }
+}
+
+INLINE void P(add_squares)(const int nv, const VF squares[NV], int n0, const Sink *to) {
+    UNROLL for (int n = 0; n < nv; n++) P(put)(to->squares + n0 + n * V, P(load)(to->squares + n0 + n * V) + squares[n]);
+}
+
+INLINE void P(hide_floats_tile)(const int mr, const int nv, VF y[MR][NV], int n0, int p, const Sink *to,
+                                const P(Spread) *spread) {
+    VF squares[NV];
+    UNROLL for (int n = 0; n < nv; n++) squares[n] = P(all)(0.0f);
+    UNROLL for (int m = 0; m < mr; m++) {
+        float *out = (float *)to->hidden + (ptrdiff_t)(p + m) * to->pitch + n0;
+        UNROLL for (int n = 0; n < nv; n++) {
+            const VF h = P(activated)(y[m][n], spread);
+            squares[n] += h * h;
+            P(put)(out + n * V, h);
+        }
+    }
+    P(add_squares)(nv, squares, n0, to);
+}
+
+#if HALF
+#include "hide_half.h"
+#else
+INLINE void P(hide_tile)(const int mr, const int nv, VF y[MR][NV], int n0, int p, const Sink *to,
+                                const P(Spread) *spread) {
+    VF squares[NV];
+    UNROLL for (int n = 0; n < nv; n++) squares[n] = P(all)(0.0f);
+    UNROLL for (int m = 0; m < mr; m++) {
+        int16_t *out = (int16_t *)to->hidden + (ptrdiff_t)(p + m) * to->pitch + n0;
+        UNROLL for (int n = 0; n < nv; n += HV) {
+            VF h[HV];
+            UNROLL for (int i = 0; i < HV; i++) {
+                h[i] = P(activated)(y[m][n + i], spread);
+                if (spread->heights) h[i] *= P(load)(spread->heights + n0 + (n + i) * V);
+                squares[n + i] += h[i] * h[i];
+            }
+            P(hide_group)(out + n * V, h);
+        }
+    }
+    P(add_squares)(nv, squares, n0, to);
+}
+#endif
+
+enum { P(STORE), P(HIDE), P(HIDE_FLOATS) };
+
+/* `mr` rows of inputs times a panel of `nv` vectors of outputs, and what is done with the sums. */
+INLINE void P(tile)(const int mr, const int nv, const int what, const int integers, const Products *l, const void *a, int row,
+                    int n0, int p, const Sink *to, const P(Spread) *spread) {
+    VF y[MR][NV];
+    const size_t at = (size_t)n0 * (size_t)l->k;
+    if (integers) {
+        VI acc[MR][NV];
+        UNROLL for (int n = 0; n < nv; n++) {
+            const VI start = *(const P(unaligned_integers) *)(l->start + n0 + n * V);
+            UNROLL for (int m = 0; m < mr; m++) acc[m][n] = start;
+        }
+        P(sums)(mr, nv, acc, (const RA *)a + (ptrdiff_t)row * l->k, l->k, (const RW *)l->weights + at, l->k,
+                l->wide ? l->wide + at / 256 : NULL);
+        UNROLL for (int m = 0; m < mr; m++) UNROLL for (int n = 0; n < nv; n++) y[m][n] = P(to_float)(acc[m][n]);
+    } else {
+        UNROLL for (int m = 0; m < mr; m++) UNROLL for (int n = 0; n < nv; n++) y[m][n] = P(all)(0.0f);
+        P(float_sums)(mr, nv, y, (const float *)a + (ptrdiff_t)row * l->k, l->k, (const float *)l->weights + at, l->k);
+    }
+    UNROLL for (int n = 0; n < nv; n++) {
+        const VF scale = P(load)(l->scale + n0 + n * V), bias = P(load)(l->bias + n0 + n * V);
+        UNROLL for (int m = 0; m < mr; m++) y[m][n] = y[m][n] * scale + bias;
+    }
+    if (what == P(STORE)) P(store_tile)(mr, nv, y, n0, p, to);
+    else if (what == P(HIDE)) P(hide_tile)(mr, nv, y, n0, p, to, spread);
+    else P(hide_floats_tile)(mr, nv, y, n0, p, to, spread);
+}
+
+/* A panel of weights stays in the first cache while all rows pass by. */
+INLINE void P(panel)(const int nv, const int what, const int integers, const Products *l, const void *a, int rows, int n0,
+                     int p0, const Sink *to, const P(Spread) *spread) {
+    int m = 0;
+    for (; m + MR <= rows; m += MR) P(tile)(MR, nv, what, integers, l, a, m, n0, p0 + m, to, spread);
+    for (; MR > 4 && m + 2 <= rows; m += 2) P(tile)(2, nv, what, integers, l, a, m, n0, p0 + m, to, spread);
+    for (; m < rows; m++) P(tile)(1, nv, what, integers, l, a, m, n0, p0 + m, to, spread);
+}
+
+INLINE void P(panels)(const int what, const int integers, const Products *l, const void *a, int rows, int n0, int n1, int p0,
+                      const Sink *to) {
+    P(Spread) spread;
+    if (what != P(STORE)) spread = P(spread)(to->curve);
+    for (; n0 + NV * V <= n1; n0 += NV * V) P(panel)(NV, what, integers, l, a, rows, n0, p0, to, &spread);
+    if (NV * V == GROUP || n0 >= n1) return;
+    if (NV > 2 && n1 - n0 == 2 * V) P(panel)(NV > 2 ? 2 : 1, what, integers, l, a, rows, n0, p0, to, &spread);
+    else P(panel)(1, what, integers, l, a, rows, n0, p0, to, &spread);
+}
+
+static NOINLINE void P(store_integers)(const Products *l, const void *a, int rows, int n0, int n1, int p0, const Sink *to) {
+    P(panels)(P(STORE), 1, l, a, rows, n0, n1, p0, to);
+}
+static NOINLINE void P(store_of_floats)(const Products *l, const void *a, int rows, int n0, int n1, int p0, const Sink *to) {
+    P(panels)(P(STORE), 0, l, a, rows, n0, n1, p0, to);
+}
+static NOINLINE void P(hide_integers)(const Products *l, const void *a, int rows, int n0, int n1, int p0, const Sink *to) {
+    P(panels)(P(HIDE), 1, l, a, rows, n0, n1, p0, to);
+}
+static NOINLINE void P(hide_of_floats)(const Products *l, const void *a, int rows, int n0, int n1, int p0, const Sink *to) {
+    P(panels)(P(HIDE), 0, l, a, rows, n0, n1, p0, to);
+}
+
+static void P(store)(const Products *l, const void *a, int rows, int n0, int n1, int p0, const Sink *to) {
+    (l->integers ? P(store_integers) : P(store_of_floats))(l, a, rows, n0, n1, p0, to);
+}
+static void P(hide)(const Products *l, const void *a, int rows, int n0, int n1, int p0, const Sink *to) {
+    (l->integers ? P(hide_integers) : P(hide_of_floats))(l, a, rows, n0, n1, p0, to);
+}
+static void P(hide_floats)(const Products *l, const void *a, int rows, int n0, int n1, int p0, const Sink *to) {
+    if (l->integers) P(panels)(P(HIDE_FLOATS), 1, l, a, rows, n0, n1, p0, to);
+    else P(panels)(P(HIDE_FLOATS), 0, l, a, rows, n0, n1, p0, to);
+}
+
+/* ---------------------------------------------------------------- the depthwise convolution */
+
+/* `t` pixels side by side: each weight is loaded once for all of them, each input once for the whole row of the kernel. */
+INLINE void P(depthwise_tile)(const int t, const int kernel, const float *in, ptrdiff_t row, int channels, const float *w,
+                              VF bias, float *out) {
+    VF acc[DW];
+    UNROLL for (int i = 0; i < t; i++) acc[i] = bias;
+    for (int y = 0; y < kernel; y++, in += row, w += kernel * V) {
+        VF weights[7];
+        UNROLL for (int k = 0; k < kernel; k++) weights[k] = P(load)(w + k * V);
+        UNROLL for (int i = 0; i < t + kernel - 1; i++) {
+            const VF x = P(load)(in + (ptrdiff_t)i * channels);
+            UNROLL for (int k = 0; k < kernel; k++) if (i - k >= 0 && i - k < t) acc[i - k] += x * weights[k];
+        }
+    }
+    UNROLL for (int i = 0; i < t; i++) P(put)(out + (ptrdiff_t)i * channels, acc[i]);
+}
+
+/* `t` pixels, all channels: what they read stays in the first cache. */
+INLINE void P(depthwise_pixels)(const int t, const int kernel, const float *in, ptrdiff_t row, int channels, const float *w,
+                                const float *bias, float *out) {
+    for (int c = 0; c < channels; c += V)
+        P(depthwise_tile)(t, kernel, in + c, row, channels, w + (ptrdiff_t)c * kernel * kernel, P(load)(bias + c), out + c);
+}
+
+INLINE void P(depthwise_row)(const int kernel, const float *in, int width, int channels, const float *w, const float *bias,
+                             float *out) {
+    const ptrdiff_t row = (ptrdiff_t)(width + kernel - 1) * channels;
+    int x = 0;
+    for (; x + DW <= width; x += DW)
+        P(depthwise_pixels)(DW, kernel, in + (ptrdiff_t)x * channels, row, channels, w, bias, out + (ptrdiff_t)x * channels);
+    for (; DW > 7 && x + 7 <= width; x += 7)
+        P(depthwise_pixels)(7, kernel, in + (ptrdiff_t)x * channels, row, channels, w, bias, out + (ptrdiff_t)x * channels);
+    for (; x + 4 <= width; x += 4)
+        P(depthwise_pixels)(4, kernel, in + (ptrdiff_t)x * channels, row, channels, w, bias, out + (ptrdiff_t)x * channels);
+    for (; x < width; x++)
+        P(depthwise_pixels)(1, kernel, in + (ptrdiff_t)x * channels, row, channels, w, bias, out + (ptrdiff_t)x * channels);
+}
+
+static NOINLINE void P(depthwise)(const float *in, int width, int channels, int kernel, const float *w, const float *bias,
+                                  float *out) {
+    if (kernel == 7) P(depthwise_row)(7, in, width, channels, w, bias, out);
+    else if (kernel == 5) P(depthwise_row)(5, in, width, channels, w, bias, out);
+    else P(depthwise_row)(3, in, width, channels, w, bias, out);
+}
+
+/* ---------------------------------------------------------------- norms */
+
+/* Of `channels` floats, behind which there are zeros up to a whole group. */
+INLINE void P(moments)(const float *x, int channels, float epsilon, float *mean, float *inverse) {
+    static const float inside[2 * GROUP] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
+    const int whole = channels / (2 * GROUP) * 2 * GROUP, width = padded(channels);
+    VF s[2 * VG], d[2 * VG];
+    UNROLL for (int i = 0; i < 2 * VG; i++) s[i] = d[i] = P(all)(0.0f);
+    for (int c = 0; c < whole; c += 2 * GROUP) UNROLL for (int i = 0; i < 2 * VG; i++) s[i] += P(load)(x + c + i * V);
+    for (int c = whole; c < width; c += V) s[0] += P(load)(x + c);
+    UNROLL for (int i = 1; i < 2 * VG; i++) s[0] += s[i];
+    const float m = P(sum)(s[0]) / (float)channels;
+    const VF same = P(all)(m);
+    for (int c = 0; c < whole; c += 2 * GROUP) UNROLL for (int i = 0; i < 2 * VG; i++) {
+            const VF v = P(load)(x + c + i * V) - same;
+            d[i] += v * v;
+        }
+    for (int c = whole; c < width; c += V) {
+        const int rest = channels - c < 0 ? 0 : channels - c < GROUP ? channels - c : GROUP;
+        const VF v = (P(load)(x + c) - same) * P(load)(inside + GROUP - rest);
+        d[0] += v * v;
+    }
+    UNROLL for (int i = 1; i < 2 * VG; i++) d[0] += d[i];
+    *mean = m;
+    *inverse = 1.0f / __builtin_sqrtf(P(sum)(d[0]) / (float)channels + epsilon);
+}
+
+static NOINLINE void P(normalize_rounded)(const float *x, ptrdiff_t step, int rows, const Normal *norm, void *to,
+                                          ptrdiff_t to_step) {
+    const int width = padded(norm->channels);
+    RA *out = to;
+    for (int r = 0; r < rows; r++, x += step, out += to_step) {
+        float mean, inverse;
+        P(moments)(x, norm->channels, norm->epsilon, &mean, &inverse);
+        if (!norm->scale) {
+            const VF by = P(all)(inverse * norm->every_scale), plus = P(all)(norm->every_shift - mean * inverse * norm->every_scale);
+            for (int c = 0; c < width; c += GROUP) {
+                VF v[VG];
+                UNROLL for (int i = 0; i < VG; i++) v[i] = P(load)(x + c + i * V) * by + plus;
+                P(round_group)(out + c, v);
+            }
+            continue;
+        }
+        const VF by = P(all)(inverse), plus = P(all)(-mean * inverse);
+        for (int c = 0; c < width; c += GROUP) {
+            VF v[VG];
+            UNROLL for (int i = 0; i < VG; i++)
+                v[i] = (P(load)(x + c + i * V) * by + plus) * P(load)(norm->scale + c + i * V) + P(load)(norm->shift + c + i * V);
+            P(round_group)(out + c, v);
+        }
+    }
+}
+
+static void P(normalize)(const float *x, ptrdiff_t step, int rows, const Normal *norm, float *to, ptrdiff_t to_step) {
+    const int width = padded(norm->channels);
+    for (int r = 0; r < rows; r++, x += step, to += to_step) {
+        float mean, inverse;
+        P(moments)(x, norm->channels, norm->epsilon, &mean, &inverse);
+        const VF by = P(all)(inverse), plus = P(all)(-mean * inverse);
+        for (int c = 0; c < width; c += V) {
+            const VF scale = norm->scale ? P(load)(norm->scale + c) : P(all)(norm->every_scale);
+            const VF shift = norm->shift ? P(load)(norm->shift + c) : P(all)(norm->every_shift);
+            P(put)(to + c, (P(load)(x + c) * by + plus) * scale + shift);
+        }
+    }
+}
+
+static void P(round)(const float *x, int count, const Products *l, void *to) {
+    RA *out = to;
+    const VF by = P(all)(l->inverse), plus = P(all)(l->zero);
+    for (int c = 0; c < count; c += GROUP) {
+        VF v[VG];
+        UNROLL for (int i = 0; i < VG; i++) v[i] = P(load)(x + c + i * V) * by + plus;
+        P(round_group)(out + c, v);
+    }
+}
+
+static void P(add)(float *sum, const float *x, int count) {
+    for (int c = 0; c < count; c += V) P(put)(sum + c, P(load)(sum + c) + P(load)(x + c));
+}
+
+static const Kernels P(kernels) = {
+    .name = NAME,
+    .runs = P(runs),
+    .bytes = sizeof(RA),
+    .panel = NV * V,
+    .half = HALF,
+    .lowest = LOWEST,
+    .pack = P(pack),
+    .pack_depthwise = P(pack_depthwise),
+    .store = P(store),
+    .hide = P(hide),
+    .hide_floats = P(hide_floats),
+    .depthwise = P(depthwise),
+    .normalize_rounded = P(normalize_rounded),
+    .normalize = P(normalize),
+    .round = P(round),
+    .scale_hidden = P(scale_hidden),
+    .add = P(add),
+};
+
+#undef VG

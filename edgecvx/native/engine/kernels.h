@@ -1,0 +1,89 @@
+/* What a set of kernels does: the same for every instruction set, whose own are in algorithm.h with one of path_*.h.
+ *
+ * Channels are padded to a multiple of 16 everywhere in memory, with zeros. A map is [rows][columns][channels] floats; one
+ * that a depthwise convolution reads has a border of zeros. "Rounded" activations are integers of `bytes` bytes each, as
+ * the path's products take them.
+ */
+#ifndef ECVX_KERNELS_H
+#define ECVX_KERNELS_H
+
+#include "model.h"
+
+enum { GROUP = 16, CURVE = 7 };
+
+/* Memory that is given out once and never back. With `base` NULL it only counts. */
+typedef struct {
+    unsigned char *base;
+    size_t used;
+} Arena;
+
+void *ecvx_take(Arena *arena, size_t count, size_t bytes);
+
+INLINE int padded(int channels) { return (channels + GROUP - 1) / GROUP * GROUP; }
+
+/* A layer, packed. */
+typedef struct {
+    int n, k; /* padded */
+    int integers;
+    void *weights;
+    int32_t *start;      /* [n]: what a sum of integers begins with, so that the zero point is gone from it */
+    float *scale, *bias; /* [n]: of a sum */
+    float inverse, zero; /* an input becomes round(x * inverse + zero) */
+    uint8_t *wide;       /* where four products of these weights may not fit into 16 bits; see path_neon.h */
+} Products;
+
+/* A norm, with the grid of the layer behind it: (x - mean) / deviation * scale + shift. */
+typedef struct {
+    int channels; /* real ones */
+    float epsilon;
+    float every_scale, every_shift; /* where all channels have the same */
+    float *scale, *shift;           /* [padded], or NULL */
+} Normal;
+
+/* An activation function: x * (1/2 + an odd polynomial in t), t = x held to -1..1, x in units of `unit`; or SiLU. */
+typedef struct {
+    float coefficient[CURVE], half, top; /* top: the largest x whose result the hidden numbers can hold */
+    float height;                        /* hidden number for a result of 1 */
+    float *heights;                      /* [padded]: times that, where channels differ; or NULL */
+    int silu;
+} Curve;
+
+/* Where the outputs of a layer go. Pixel p of a map begins at map + place[p]. */
+typedef struct {
+    float *map;
+    const int32_t *place;
+    int residual; /* added to what is there */
+    void *hidden; /* [pixels][pitch]: 16-bit numbers, or floats */
+    int pitch;
+    float *squares; /* [pitch]: sums of squares of hidden numbers are added here */
+    const Curve *curve;
+} Sink;
+
+typedef struct {
+    const char *name;
+    int (*runs)(void); /* whether this processor can */
+    int bytes, panel;  /* of a rounded activation; outputs that are computed side by side */
+    int half;          /* hidden numbers are float16, not int16 */
+    float lowest;      /* the rounded activation for int8's -128 */
+    /* Rows of `segments` parts of `segment` inputs each lie `pitch` apart in the rounded inputs. */
+    void (*pack)(const Layer *layer, int segments, int segment, int pitch, float unit, Products *to, Arena *arena);
+    void (*pack_depthwise)(const float *weights, int taps, int channels, float *to); /* to [taps * padded] */
+    /* Outputs n0 to n1 (multiples of `panel`, or the end) of `rows` rows of inputs; p0: the first one's pixel. */
+    void (*store)(const Products *l, const void *a, int rows, int n0, int n1, int p0, const Sink *to);
+    void (*hide)(const Products *l, const void *a, int rows, int n0, int n1, int p0, const Sink *to);
+    void (*hide_floats)(const Products *l, const void *a, int rows, int n0, int n1, int p0, const Sink *to);
+    /* One row of a depthwise convolution: in: the first of `kernel` rows of (width + kernel - 1) pixels. */
+    void (*depthwise)(const float *in, int width, int channels, int kernel, const float *weights, const float *bias,
+                      float *out);
+    void (*normalize_rounded)(const float *x, ptrdiff_t step, int rows, const Normal *norm, void *to, ptrdiff_t to_step);
+    void (*normalize)(const float *x, ptrdiff_t step, int rows, const Normal *norm, float *to, ptrdiff_t to_step);
+    void (*round)(const float *x, int count, const Products *for_layer, void *to); /* count: a multiple of 16 */
+    /* Hidden numbers times a factor per channel, rounded. */
+    void (*scale_hidden)(const void *hidden, const void *factor, int count, int zero, void *to);
+    void (*add)(float *sum, const float *x, int count);
+} Kernels;
+
+/* Best first; NULL behind the last. */
+extern const Kernels *const ecvx_all_kernels[];
+
+#endif

@@ -1,0 +1,139 @@
+/* Packs a model's weights for a set of kernels: twice through the same code, first to count, then to write. */
+#include "network.h"
+
+void *ecvx_take(Arena *arena, size_t count, size_t bytes) {
+    const size_t most = SIZE_MAX / 4, size = bytes && count > most / bytes ? most : (count * bytes + 63) / 64 * 64;
+    void *at = arena->base ? arena->base + arena->used : NULL;
+    arena->used = arena->used > most - size ? most : arena->used + size; /* `most` is never had */
+    return at;
+}
+
+static float *copied(const float *values, int count, int width, float otherwise, Arena *arena) {
+    float *to = ecvx_take(arena, (size_t)width, sizeof(float));
+    if (!arena->base) return NULL;
+    for (int i = 0; i < count; i++) to[i] = values ? values[i] : otherwise;
+    return to;
+}
+
+/* A norm, and the rounding of the layer behind it where that one takes integers. */
+static Normal normal(const Norm *n, int channels, const Products *layer, Arena *arena) {
+    const float by = layer && layer->integers ? layer->inverse : 1.0f, plus = layer && layer->integers ? layer->zero : 0.0f;
+    Normal to = {.channels = channels, .epsilon = n->epsilon, .every_scale = by, .every_shift = plus};
+    if (!n->scale && !n->shift) return to;
+    to.scale = copied(n->scale, channels, padded(channels), 1.0f, arena);
+    to.shift = copied(n->shift, channels, padded(channels), 0.0f, arena);
+    for (int c = 0; arena->base && c < channels; c++) {
+        to.scale[c] *= by;
+        to.shift[c] = to.shift[c] * by + plus;
+    }
+    return to;
+}
+
+/* x * (1/2 + t * q(t²)), t = x held to -unit..unit, with q(unit²) * unit = 1/2: the best of its degree, at most 1.7e-4
+ * from GELU and 1.5e-4 from its form by tanh anywhere. */
+static const struct {
+    float unit, coefficient[CURVE];
+} curves[] = {
+    {3.95f, {0.39798668026924133f, -0.06472273916006088f, 0.008842915296554565f, -0.0008290389087051153f,
+             4.9551894335309044e-05f, -1.6811503655844717e-06f, 2.4435738765760107e-08f}},
+    {3.85f, {0.39806312322616577f, -0.06511535495519638f, 0.009069147519767284f, -0.0008791224681772292f,
+             5.488349052029662e-05f, -1.955933385033859e-06f, 2.994342551687623e-08f}},
+};
+
+static float unit_of(int activation) { return activation == SILU ? 1.0f : curves[activation].unit; }
+
+/* Hidden numbers have room for twice what was seen when calibrating: in int16 that leaves 14 bits and a sign; float16
+ * loses nothing, and squares of a tile of them fit into one. */
+static Curve curve(int activation, const Block *b, const Kernels *k) {
+    const float unit = unit_of(activation);
+    Curve c = {.silu = activation == SILU, .height = !b->fc2.integers ? 1.0f : k->half ? 32.0f / b->reach : 16383.0f / b->reach};
+    c.top = 96.0f / c.height / unit;
+    c.half = 0.5f * unit * c.height;
+    if (c.silu) return c;
+    float power = unit;
+    for (int i = 0; i < CURVE; i++, power *= unit * unit) c.coefficient[i] = curves[activation].coefficient[i] * power * unit * c.height;
+    return c;
+}
+
+/* Where a channel's factor is so large that a 16-bit one cannot be, what it is multiplied with has to be larger instead:
+ * a channel is never used beyond what fc2's grid holds of it. */
+static float *heights(const Block *b, int hidden, const PackedBlock *to, const Kernels *k, Arena *arena) {
+    float *values = ecvx_take(arena, (size_t)padded(hidden), sizeof(float));
+    if (!values) return NULL;
+    int needed = 0;
+    for (int c = 0; c < hidden; c++) {
+        const float base = b->base ? b->base[c] : 1.0f, gamma = b->grn ? b->gamma[c] : 0.0f;
+        const float usual = (base < 0 ? -base : base) + 2.0f * (gamma < 0 ? -gamma : gamma);
+        const float factor = usual * to->fc2.inverse / to->curve.height * 32768.0f;
+        values[c] = factor > 8192.0f ? factor / 4096.0f : 1.0f;
+        needed |= values[c] > 1.0f;
+    }
+    return needed && !k->half && b->fc2.integers ? values : NULL;
+}
+
+static void pack_block(const Network *net, const Block *b, int channels, int kernel, PackedBlock *to, Arena *arena) {
+    const Kernels *k = net->kernels;
+    const int width = padded(channels), hidden = 4 * channels;
+    to->weights = ecvx_take(arena, (size_t)(kernel * kernel) * (size_t)width, sizeof(float));
+    if (arena->base) k->pack_depthwise(b->weights, kernel * kernel, channels, to->weights);
+    to->bias = copied(b->bias, channels, width, 0.0f, arena);
+    k->pack(&b->fc1, 1, channels, width, unit_of(net->model.activation), &to->fc1, arena);
+    k->pack(&b->fc2, 1, hidden, padded(hidden), 1.0f, &to->fc2, arena);
+    to->norm = normal(&b->norm, channels, &to->fc1, arena);
+    to->curve = curve(net->model.activation, b, k);
+    to->grn = b->grn;
+    to->epsilon = b->epsilon;
+    to->gamma = b->grn ? copied(b->gamma, hidden, padded(hidden), 0.0f, arena) : NULL;
+    to->base = copied(b->base, hidden, padded(hidden), 1.0f, arena);
+    to->curve.heights = heights(b, hidden, to, k, arena);
+}
+
+static void pack_all(Network *net, Arena *arena) {
+    const Model *m = &net->model;
+    const Kernels *k = net->kernels;
+    int blocks = 0, next = 0;
+    for (int s = 0; s < 4; s++) blocks += m->stage[s].depth;
+    PackedBlock *packed = ecvx_take(arena, (size_t)blocks, sizeof *packed), unused;
+    for (int i = 0; i < m->stem; i++) {
+        const Convolution *c = &m->convolution[i]; /* the picture's pixels lie side by side, those of a map padded */
+        const int parts = i ? c->kernel * c->kernel : 1, part = i ? c->in : c->layer.k;
+        k->pack(&c->layer, parts, part, i ? padded(part) : part, 1.0f, &net->stem[i], arena);
+    }
+    net->stem_norm = normal(&m->stem_norm, m->stage[0].channels, NULL, arena);
+    for (int s = 0; s < 4; s++) {
+        const Stage *t = &m->stage[s];
+        PackedStage *to = &net->stage[s];
+        if (s) {
+            k->pack(&t->down, 4, t[-1].channels, padded(t[-1].channels), 1.0f, &to->down, arena);
+            to->norm = normal(&t->norm, t[-1].channels, &to->down, arena);
+        }
+        to->block = packed ? packed + next : NULL;
+        next += t->depth;
+        for (int b = 0; b < t->depth; b++)
+            pack_block(net, &t->block[b], t->channels, t->kernel, packed ? &to->block[b] : &unused, arena);
+    }
+    const int last = m->stage[3].channels;
+    if (m->task == CLASSIFY) k->pack(&m->classifier, 1, last, padded(last), 1.0f, &net->classifier, arena);
+    if (m->task != FEATURES) net->head_norm = normal(&m->head_norm, last, &net->classifier, arena);
+}
+
+int ecvx_pack(Network *network, Model *model, const Kernels *kernels, char *error) {
+    Arena arena = {0};
+    *network = (Network){.model = *model, .kernels = kernels};
+    pack_all(network, &arena);
+    network->memory = ecvx_zeros(arena.used);
+    if (!network->memory) {
+        ecvx_model_drop(&network->model);
+        return ecvx_fail(error, "there is not enough memory for # bytes of weights", (int64_t)arena.used);
+    }
+    network->bytes = arena.used;
+    arena = (Arena){.base = network->memory};
+    pack_all(network, &arena);
+    return 0;
+}
+
+void ecvx_network_drop(Network *network) {
+    ecvx_free(network->memory);
+    ecvx_model_drop(&network->model);
+    network->memory = NULL;
+}

@@ -1,0 +1,80 @@
+/* Armv8.2 with dot products and half-precision arithmetic: bytes, four products in each lane; what lies between fc1 and
+ * fc2 is float16, eight of them side by side, at most `top`, so that the squares of a tile's pixels can be added in it. */
+#define P(name) name##_dotprod
+#define NAME "dotprod"
+#define V 4
+#define NV 4
+#define MR 6
+#define KG 4
+#define HV 2
+#define DW 14
+#define HALF 1
+#define RA int8_t
+#define RW int8_t
+#define LOWEST (-128)
+#define OWN_SUMS
+
+typedef float P(VF) __attribute__((vector_size(V * 4)));
+typedef int32_t P(VI) __attribute__((vector_size(V * 4)));
+#define VF P(VF)
+#define VI P(VI)
+
+static int P(runs)(void) { return ecvx_arm_has_dotprod(); }
+
+INLINE VF P(least)(VF a, VF b) { return (VF)vminq_f32((float32x4_t)a, (float32x4_t)b); }
+INLINE VF P(most)(VF a, VF b) { return (VF)vmaxq_f32((float32x4_t)a, (float32x4_t)b); }
+INLINE int P(weight_at)(int lane, int k) { return lane * KG + k; }
+
+INLINE void P(sums)(const int mr, const int nv, VI acc[MR][NV], const RA *a, int step, const RW *w, int count,
+                    const uint8_t *wide) {
+    (void)wide;
+    for (int k = 0; k < count; k += 16, w += nv * V * 16) {
+        int8x16_t x[MR];
+        UNROLL for (int m = 0; m < mr; m++) x[m] = vld1q_s8(a + (ptrdiff_t)m * step + k);
+        UNROLL for (int n = 0; n < nv; n++) {
+            const int8x16_t w0 = vld1q_s8(w + n * 16), w1 = vld1q_s8(w + (nv + n) * 16);
+            const int8x16_t w2 = vld1q_s8(w + (2 * nv + n) * 16), w3 = vld1q_s8(w + (3 * nv + n) * 16);
+            UNROLL for (int m = 0; m < mr; m++) {
+                int32x4_t s = vdotq_laneq_s32((int32x4_t)acc[m][n], w0, x[m], 0);
+                s = vdotq_laneq_s32(s, w1, x[m], 1);
+                s = vdotq_laneq_s32(s, w2, x[m], 2);
+                acc[m][n] = (VI)vdotq_laneq_s32(s, w3, x[m], 3);
+            }
+        }
+    }
+}
+
+INLINE int16x8_t P(narrow)(const VF *v) {
+    const int32x4_t low = vcvtnq_s32_f32((float32x4_t)v[0]), high = vcvtnq_s32_f32((float32x4_t)v[1]);
+    return vqmovn_high_s32(vqmovn_s32(low), high);
+}
+INLINE void P(round_group)(int8_t *to, const VF v[4]) {
+    vst1q_s8(to, vqmovn_high_s16(vqmovn_s16(P(narrow)(v)), P(narrow)(v + 2)));
+}
+
+static void P(scale_hidden)(const void *hidden, const void *factor, int count, int zero, void *to) {
+    const float16_t *h = hidden, *f = factor;
+    const int16x8_t z = vdupq_n_s16((int16_t)zero);
+    int8_t *out = to;
+    for (int i = 0; i < count; i += 16) {
+        const int16x8_t a = vqaddq_s16(vcvtnq_s16_f16(vmulq_f16(vld1q_f16(h + i), vld1q_f16(f + i))), z);
+        const int16x8_t b = vqaddq_s16(vcvtnq_s16_f16(vmulq_f16(vld1q_f16(h + i + 8), vld1q_f16(f + i + 8))), z);
+        vst1q_s8(out + i, vqmovn_high_s16(vqmovn_s16(a), b));
+    }
+}
+
+/* A curve in float16. */
+typedef struct {
+    float16x8_t coefficient[CURVE], half, one, minus_one, top;
+} P(HalfSpread);
+
+INLINE P(HalfSpread) P(half_spread)(const Curve *c) {
+    P(HalfSpread) s = {.half = vdupq_n_f16((float16_t)c->half), .one = vdupq_n_f16((float16_t)1.0f)};
+    UNROLL for (int i = 0; i < CURVE; i++) s.coefficient[i] = vdupq_n_f16((float16_t)c->coefficient[i]);
+    s.minus_one = vdupq_n_f16((float16_t)-1.0f);
+    s.top = vdupq_n_f16((float16_t)c->top);
+    return s;
+}
+
+INLINE void P(pack_more)(Products *to, Arena *arena) { (void)to, (void)arena; }
+INLINE void P(look_at_packed)(Products *to) { (void)to; }

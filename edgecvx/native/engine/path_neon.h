@@ -1,0 +1,110 @@
+/* Armv8.0: four products of bytes are added in 16 bits and then to the sum, 32 products in five instructions. Where
+ * four weights are so large that 16 bits may not hold that (`wide`), two and two are. */
+#define P(name) name##_neon
+#define NAME "neon"
+#define V 4
+#define NV 4
+#define MR 3
+#define KG 4
+#define HV 2
+#define DW 14
+#define HALF 0
+#define RA int8_t
+#define RW int8_t
+#define LOWEST (-128)
+#define OWN_SUMS
+
+typedef float P(VF) __attribute__((vector_size(V * 4)));
+typedef int32_t P(VI) __attribute__((vector_size(V * 4)));
+#define VF P(VF)
+#define VI P(VI)
+
+static int P(runs)(void) { return 1; }
+
+INLINE VF P(least)(VF a, VF b) { return (VF)vminq_f32((float32x4_t)a, (float32x4_t)b); }
+INLINE VF P(most)(VF a, VF b) { return (VF)vmaxq_f32((float32x4_t)a, (float32x4_t)b); }
+
+/* Inputs 0 and 1 of all four lanes first, then 2 and 3. */
+INLINE int P(weight_at)(int lane, int k) { return k / 2 * 8 + lane * 2 + k % 2; }
+
+INLINE VI P(four)(VI acc, int8x16_t w0, int8x16_t w1, int8x16_t x, int8x16_t y, int wide) {
+    int16x8_t s = vmull_s8(vget_low_s8(w0), vget_low_s8(x));
+    s = vmlal_high_s8(s, w0, x);
+    if (wide) {
+        acc = (VI)vpadalq_s16((int32x4_t)acc, s);
+        s = vmull_s8(vget_low_s8(w1), vget_low_s8(y));
+    } else {
+        s = vmlal_s8(s, vget_low_s8(w1), vget_low_s8(y));
+    }
+    s = vmlal_high_s8(s, w1, y);
+    return (VI)vpadalq_s16((int32x4_t)acc, s);
+}
+
+INLINE void P(sixteen)(const int mr, const int nv, const int wide, VI acc[MR][NV], const RA *a, int step, const RW *w) {
+    static const uint8_t pairs[64] __attribute__((aligned(64))) = {
+        0, 1, 0, 1, 0, 1, 0, 1, 2,  3,  2,  3,  2,  3,  2,  3,  4,  5,  4,  5,  4,  5,  4,  5,  6,  7,  6,  7,  6,  7,  6,  7,
+        8, 9, 8, 9, 8, 9, 8, 9, 10, 11, 10, 11, 10, 11, 10, 11, 12, 13, 12, 13, 12, 13, 12, 13, 14, 15, 14, 15, 14, 15, 14, 15};
+    int8x16_t inputs[MR];
+    UNROLL for (int m = 0; m < mr; m++) inputs[m] = vld1q_s8(a + (ptrdiff_t)m * step);
+    UNROLL for (int j = 0; j < 4; j += 2) {
+        const uint8x16_t first = vld1q_u8(pairs + 16 * j), second = vld1q_u8(pairs + 16 * j + 16);
+        int8x16_t x[MR], y[MR];
+        UNROLL for (int m = 0; m < mr; m++) {
+            x[m] = vqtbl1q_s8(inputs[m], first);
+            y[m] = vqtbl1q_s8(inputs[m], second);
+        }
+        UNROLL for (int n = 0; n < nv; n++) {
+            const int8x16_t w0 = vld1q_s8(w + j * 64 + n * 16), w1 = vld1q_s8(w + j * 64 + 64 + n * 16);
+            UNROLL for (int m = 0; m < mr; m++) acc[m][n] = P(four)(acc[m][n], w0, w1, x[m], y[m], wide);
+        }
+    }
+}
+
+INLINE void P(sums)(const int mr, const int nv, VI acc[MR][NV], const RA *a, int step, const RW *w, int count,
+                    const uint8_t *wide) {
+    for (int k = 0; k < count; k += 16, w += nv * V * 16, wide++) {
+        if (__builtin_expect(*wide, 0)) P(sixteen)(mr, nv, 1, acc, a + k, step, w);
+        else P(sixteen)(mr, nv, 0, acc, a + k, step, w);
+    }
+}
+
+INLINE int16x8_t P(narrow)(const VF *v) {
+    const int32x4_t low = vcvtnq_s32_f32((float32x4_t)v[0]), high = vcvtnq_s32_f32((float32x4_t)v[1]);
+    return vqmovn_high_s32(vqmovn_s32(low), high);
+}
+INLINE void P(hide_group)(int16_t *to, const VF v[HV]) { vst1q_s16(to, P(narrow)(v)); }
+INLINE void P(round_group)(int8_t *to, const VF v[4]) {
+    vst1q_s8(to, vqmovn_high_s16(vqmovn_s16(P(narrow)(v)), P(narrow)(v + 2)));
+}
+
+static void P(scale_hidden)(const void *hidden, const void *factor, int count, int zero, void *to) {
+    const int16_t *h = hidden, *f = factor;
+    const int16x8_t z = vdupq_n_s16((int16_t)zero);
+    int8_t *out = to;
+    for (int i = 0; i < count; i += 16) {
+        const int16x8_t a = vqaddq_s16(vqrdmulhq_s16(vld1q_s16(h + i), vld1q_s16(f + i)), z);
+        const int16x8_t b = vqaddq_s16(vqrdmulhq_s16(vld1q_s16(h + i + 8), vld1q_s16(f + i + 8)), z);
+        vst1q_s8(out + i, vqmovn_high_s16(vqmovn_s16(a), b));
+    }
+}
+
+INLINE void P(pack_more)(Products *to, Arena *arena) {
+    if (to->integers) to->wide = ecvx_take(arena, (size_t)to->n * (size_t)to->k / 256, 1);
+}
+
+/* 16 outputs by 16 inputs at a time: inputs k, k+2, k+4, k+6 of each 8 are added in 16 bits, k even and odd apart. */
+static void P(look_at_packed)(Products *to) {
+    const int8_t *w = to->weights;
+    for (size_t block = 0; block < (size_t)to->n * (size_t)to->k / 256; block++, w += 256)
+        for (int lane = 0; lane < 16; lane++)
+            for (int half = 0; half < 2; half++)
+                for (int odd = 0; odd < 2; odd++) {
+                    int most = 0;
+                    for (int i = 0; i < 4; i++) {
+                        const int k = 8 * half + 2 * i + odd;
+                        const int value = w[k / 4 * 64 + lane / 4 * 16 + P(weight_at)(lane % 4, k % 4)];
+                        most += value < 0 ? -value : value;
+                    }
+                    if (most > 255) to->wide[block] = 1; /* 255 * 128 fits into 16 bits */
+                }
+}

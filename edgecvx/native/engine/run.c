@@ -1,0 +1,576 @@
+/* A picture's way through the network.
+ *
+ * A step of a layer is cut into parts (rows of a map, pixels, or panels of outputs) that threads take one by one; how it is
+ * cut does not depend on how many there are, so neither do the answers. Between steps all threads meet.
+ *
+ * Large maps go through a layer in bands that stay in the second cache: a band is convolved, normalized, rounded and
+ * multiplied by all weights. In small maps the weights are what is large, so there the whole map is rounded first, and each
+ * thread takes panels of weights.
+ */
+#include "run.h"
+
+enum { SMALL = 256, BAND_BYTES = 48 * 1024, PIXELS = 42, OUTPUTS = 4 }; /* 42 pixels: whole tiles of 2, 3, 6 and 7 */
+
+typedef struct {
+    float *row;             /* one row of a map: [width][channels], or the inputs of a pixel of the stem */
+    unsigned char *rounded; /* a band of inputs */
+} Own;
+
+struct Run {
+    const Network *net;
+    const Kernels *kernels;
+    ecvx_team *team;
+    int threads;
+    float *map[4];     /* [side][side][channels] with the border that its depthwise convolutions read */
+    int32_t *place[4]; /* [size * size]: where each pixel begins in it */
+    float *stem_map;   /* between two convolutions of the stem: [side][side][channels] */
+    int32_t *stem_place;
+    int stem_size;
+    void *hidden;         /* [size * size][hidden channels]: 16-bit numbers, or floats */
+    float *squares;       /* [bands][hidden channels] */
+    void *factor;         /* [hidden channels]: as hidden numbers are multiplied with */
+    unsigned char *whole; /* a small map, rounded */
+    float *pooled, *head; /* [channels of the last stage]; [classes, padded] */
+    Own *own;             /* [threads] */
+    int32_t origin;       /* a place: 0 */
+    unsigned char *memory;
+    size_t bytes;
+
+    const unsigned char *input; /* of this picture */
+    float *outputs[OUTPUTS];    /* of this picture: what the task returns */
+    float **tapped;             /* [taps] */
+    const unsigned char *inputs; /* of the whole call */
+    int32_t pictures;
+    float *const *all_outputs;
+
+    atomic_int next;           /* the part that is taken next */
+    const PackedBlock *block;  /* what the threads work on */
+    int stage, block_number, bands;
+};
+
+static int smaller(int a, int b) { return a < b ? a : b; }
+static int larger(int a, int b) { return a > b ? a : b; }
+static int whole_parts(int all, int part) { return (all + part - 1) / part; }
+
+/* ---------------------------------------------------------------- sizes */
+
+static const Stage *stage_of(const Run *r, int s) { return &r->net->model.stage[s]; }
+static int width_of(const Run *r, int s) { return padded(stage_of(r, s)->channels); }
+static int fits_whole(int size) { return size * size <= SMALL; }
+
+/* Bytes of a row of inputs of a layer. */
+static size_t row_bytes(const Run *r, const Products *l) {
+    return (size_t)l->k * (l->integers ? (size_t)r->kernels->bytes : sizeof(float));
+}
+
+/* Rows of a map that make a band: three, or a multiple of it, so that they are whole tiles at the usual sizes. */
+static int rows_in_band(const Run *r, const Products *l, int size) {
+    const size_t three = 3 * (size_t)size * row_bytes(r, l);
+    return smaller(size, 3 * larger(1, (int)(BAND_BYTES / 2 / three)));
+}
+
+/* Pixels of a map that make a band. */
+static int pixels_in_band(const Run *r, const Products *l, int size) {
+    return smaller(size * size, PIXELS * larger(1, (int)(BAND_BYTES / (PIXELS * row_bytes(r, l)))));
+}
+
+static void reserve_stage(Run *r, int s, Arena *arena, size_t *hidden, size_t *squares, size_t *whole, size_t *row, size_t *band) {
+    const Stage *t = stage_of(r, s);
+    const PackedStage *p = &r->net->stage[s];
+    const size_t size = (size_t)t->size, pixels = size * size, side = size + (size_t)t->kernel - 1, width = (size_t)width_of(r, s);
+    r->map[s] = ecvx_take(arena, side * side * width, sizeof(float));
+    r->place[s] = ecvx_take(arena, pixels, sizeof(int32_t));
+    *row = *row > size * width ? *row : size * width;
+    for (int i = s ? -1 : 0; i < t->depth; i++) {
+        const Products *in = i < 0 ? &p->down : &p->block[i].fc1, *out = i < 0 ? NULL : &p->block[i].fc2;
+        const size_t bands = (size_t)whole_parts(t->size, rows_in_band(r, in, t->size));
+        const size_t rows = (size_t)rows_in_band(r, in, t->size) * size * row_bytes(r, in);
+        *band = *band > rows ? *band : rows;
+        const size_t all = pixels * row_bytes(r, in);
+        if (fits_whole(t->size)) *whole = *whole > all ? *whole : all;
+        if (!out) continue;
+        const size_t part = (size_t)pixels_in_band(r, out, t->size) * row_bytes(r, out), more = pixels * row_bytes(r, out);
+        *band = *band > part ? *band : part;
+        if (fits_whole(t->size)) *whole = *whole > more ? *whole : more;
+        const size_t values = pixels * (size_t)out->k * (out->integers ? 2 : 4);
+        *hidden = *hidden > values ? *hidden : values;
+        *squares = *squares > bands * (size_t)out->k ? *squares : bands * (size_t)out->k;
+    }
+}
+
+static void reserve(Run *r, Arena *arena) {
+    const Model *m = &r->net->model;
+    size_t hidden = 0, squares = 0, whole = 0, row = 0, band = 0;
+    int widest = 0;
+    for (int s = 0; s < 4; s++) {
+        reserve_stage(r, s, arena, &hidden, &squares, &whole, &row, &band);
+        widest = larger(widest, padded(4 * stage_of(r, s)->channels));
+    }
+    for (int i = 0, size = m->image; i < m->stem; i++) {
+        const Convolution *c = &m->convolution[i];
+        const Products *l = &r->net->stem[i];
+        size = (size + 2 * c->pad - c->kernel) / c->stride + 1;
+        const size_t rows = (size_t)rows_in_band(r, l, size) * (size_t)size * row_bytes(r, l);
+        band = band > rows ? band : rows;
+        row = row > (size_t)l->k ? row : (size_t)l->k;
+        if (i || m->stem == 1) continue;
+        r->stem_size = size;
+        r->stem_map = ecvx_take(arena, (size_t)size * (size_t)size * (size_t)padded(c->out), sizeof(float));
+        r->stem_place = ecvx_take(arena, (size_t)size * (size_t)size, sizeof(int32_t));
+    }
+    if (m->task != FEATURES) {
+        const size_t last = (size_t)width_of(r, 3) * sizeof(float);
+        band = band > last ? band : last;
+    }
+    r->hidden = ecvx_take(arena, hidden, 1);
+    r->squares = ecvx_take(arena, squares, sizeof(float));
+    r->factor = ecvx_take(arena, (size_t)widest, sizeof(float));
+    r->whole = ecvx_take(arena, whole, 1);
+    r->pooled = ecvx_take(arena, (size_t)width_of(r, 3), sizeof(float));
+    r->head = ecvx_take(arena, (size_t)padded(larger(1, m->classes)), sizeof(float));
+    r->tapped = ecvx_take(arena, (size_t)m->taps, sizeof(float *));
+    Own *own = ecvx_take(arena, (size_t)r->threads, sizeof *own);
+    for (int i = 0; i < r->threads; i++) {
+        float *own_row = ecvx_take(arena, row, sizeof(float));
+        unsigned char *rounded = ecvx_take(arena, band, 1);
+        if (own) own[i] = (Own){own_row, rounded};
+    }
+    r->own = own;
+}
+
+static void set_places(int32_t *place, int size, int side, int border, int width) {
+    for (int y = 0; y < size; y++)
+        for (int x = 0; x < size; x++) place[y * size + x] = ((y + border) * side + x + border) * width;
+}
+
+/* Whether every place in every map is an int32. */
+static int places_fit(const Run *r) {
+    for (int s = 0; s < 4; s++) {
+        const Stage *t = stage_of(r, s);
+        const int64_t side = t->size + t->kernel - 1, hidden = (int64_t)t->size * t->size * 4 * (width_of(r, s) + GROUP);
+        if (side * side * width_of(r, s) > INT32_MAX || hidden > INT32_MAX) return 0;
+    }
+    return r->net->model.stem == 1 ||
+           (int64_t)r->net->model.image * r->net->model.image * padded(r->net->model.convolution[0].out) <= INT32_MAX;
+}
+
+Run *ecvx_run_make(const Network *network, int threads, char *error) {
+    Run *r = ecvx_zeros(sizeof *r);
+    if (!r) return ecvx_fail(error, "there is not enough memory to run the model", 0), NULL;
+    r->net = network;
+    r->kernels = network->kernels;
+    r->threads = threads;
+    Arena arena = {0};
+    reserve(r, &arena);
+    r->memory = places_fit(r) ? ecvx_zeros(arena.used) : NULL;
+    r->bytes = arena.used;
+    if (!r->memory) {
+        ecvx_fail(error, "there is not enough memory for # bytes of inner tensors", (int64_t)arena.used);
+        ecvx_run_drop(r);
+        return NULL;
+    }
+    arena = (Arena){.base = r->memory};
+    reserve(r, &arena);
+    for (int s = 0; s < 4; s++) {
+        const Stage *t = stage_of(r, s);
+        set_places(r->place[s], t->size, t->size + t->kernel - 1, t->kernel / 2, width_of(r, s));
+    }
+    if (r->stem_map) set_places(r->stem_place, r->stem_size, r->stem_size, 0, padded(network->model.convolution[0].out));
+    r->team = ecvx_team_make(threads);
+    if (r->team) return r;
+    ecvx_fail(error, "# threads cannot be started: there may be 1 to 64, and 1 alone in a build without threads", threads);
+    ecvx_run_drop(r);
+    return NULL;
+}
+
+size_t ecvx_run_bytes(const Run *run) { return run->bytes; }
+
+void ecvx_run_drop(Run *run) {
+    if (!run) return;
+    ecvx_team_drop(run->team);
+    ecvx_free(run->memory);
+    ecvx_free(run);
+}
+
+/* ---------------------------------------------------------------- parts of a step */
+
+/* The number of a part that nobody has taken, or `parts`. */
+static int take(Run *r, int parts) { return smaller(parts, atomic_fetch_add_explicit(&r->next, 1, memory_order_relaxed)); }
+
+static void begin_again(void *what) { atomic_store(&((Run *)what)->next, 0); }
+static void meet(Run *r) { ecvx_team_meet(r->team, begin_again, r); }
+
+/* Panels of a layer that a thread takes at once: its outputs n0 to n1. */
+static int panels(const Run *r, const Products *l) { return whole_parts(l->n, r->kernels->panel); }
+
+static void store_panels(Run *r, const Products *l, int s, int residual) {
+    const int pixels = stage_of(r, s)->size * stage_of(r, s)->size, panel = r->kernels->panel, parts = panels(r, l);
+    const Sink sink = {.map = r->map[s], .place = r->place[s], .residual = residual};
+    for (int i; (i = take(r, parts)) < parts;)
+        r->kernels->store(l, r->whole, pixels, i * panel, smaller(l->n, (i + 1) * panel), 0, &sink);
+}
+
+/* Rows of normalized inputs at `to`, rounded where the layer behind takes integers. */
+static void normalize(const Run *r, const float *x, ptrdiff_t step, int rows, const Normal *norm, const Products *layer,
+                      unsigned char *to, ptrdiff_t to_step) {
+    if (layer->integers) r->kernels->normalize_rounded(x, step, rows, norm, to, to_step);
+    else r->kernels->normalize(x, step, rows, norm, (float *)(void *)to, to_step);
+}
+
+/* ---------------------------------------------------------------- the stem */
+
+/* The inputs of one output pixel: [kernel][kernel][in], zeros outside of the picture. */
+static void gather_picture(const Run *r, const Convolution *c, int y, int x, float *to) {
+    const int size = r->net->model.image, bytes = r->net->model.input == ECVX_UINT8, run = c->kernel * 3;
+    for (int ky = 0; ky < c->kernel; ky++, to += run) {
+        const int py = y * c->stride - c->pad + ky;
+        for (int i = 0; i < run; i++) {
+            const int px = x * c->stride - c->pad + i / 3, inside = py >= 0 && py < size && px >= 0 && px < size;
+            const size_t at = inside ? ((size_t)py * (size_t)size + (size_t)px) * 3 + (size_t)(i % 3) : 0;
+            to[i] = !inside ? 0.0f : bytes ? (float)r->input[at] : ((const float *)(const void *)r->input)[at];
+        }
+    }
+}
+
+/* The same where the kernel lies inside of the picture, which has whole rows of it side by side. */
+static void gather_patch(const Run *r, const Convolution *c, int y, int x, float *to) {
+    const size_t size = (size_t)r->net->model.image, run = (size_t)c->kernel * 3;
+    for (int ky = 0; ky < c->kernel; ky++, to += run) {
+        const size_t at = ((size_t)(y * c->stride + ky) * size + (size_t)(x * c->stride)) * 3;
+        if (r->net->model.input == ECVX_UINT8)
+            for (size_t i = 0; i < run; i++) to[i] = (float)r->input[at + i];
+        else memcpy(to, r->input + at * sizeof(float), run * sizeof(float));
+    }
+}
+
+/* The same of a map: [kernel][kernel][width]. */
+static void gather_map(const Run *r, const Convolution *c, int y, int x, float *to) {
+    const int width = padded(c->in), size = r->stem_size;
+    for (int ky = 0; ky < c->kernel; ky++)
+        for (int kx = 0; kx < c->kernel; kx++, to += width) {
+            const int py = y * c->stride - c->pad + ky, px = x * c->stride - c->pad + kx;
+            if (py < 0 || py >= size || px < 0 || px >= size) memset(to, 0, (size_t)width * sizeof(float));
+            else memcpy(to, r->stem_map + ((ptrdiff_t)py * size + px) * width, (size_t)width * sizeof(float));
+        }
+}
+
+static void stem_inputs(const Run *r, int i, int size, int pixel, const Own *own, unsigned char *to) {
+    const Convolution *c = &r->net->model.convolution[i];
+    const Products *l = &r->net->stem[i];
+    float *x = l->integers ? own->row : (float *)(void *)to;
+    if (i) gather_map(r, c, pixel / size, pixel % size, x);
+    else if (c->pad) gather_picture(r, c, pixel / size, pixel % size, x);
+    else gather_patch(r, c, pixel / size, pixel % size, x);
+    if (!i) memset(x + c->layer.k, 0, (size_t)(l->k - c->layer.k) * sizeof(float));
+    if (l->integers) r->kernels->round(x, l->k, l, to);
+}
+
+static void stem(Run *r, int i, const Own *own) {
+    const int last = i == r->net->model.stem - 1, size = last ? stage_of(r, 0)->size : r->stem_size, width = width_of(r, 0);
+    const Products *l = &r->net->stem[i];
+    const int rows = rows_in_band(r, l, size), parts = whole_parts(size, rows);
+    const Sink sink = {.map = last ? r->map[0] : r->stem_map, .place = last ? r->place[0] : r->stem_place};
+    for (int part; (part = take(r, parts)) < parts;) {
+        const int first = part * rows * size, end = smaller(size, (part + 1) * rows) * size;
+        for (int p = first; p < end; p++) stem_inputs(r, i, size, p, own, own->rounded + (size_t)(p - first) * row_bytes(r, l));
+        r->kernels->store(l, own->rounded, end - first, 0, l->n, first, &sink);
+        for (int p = first; last && p < end; p += size) {
+            float *row = sink.map + sink.place[p];
+            r->kernels->normalize(row, width, size, &r->net->stem_norm, row, width);
+        }
+    }
+}
+
+/* ---------------------------------------------------------------- between stages */
+
+/* One row of the downsample's inputs: for each pixel the four it reads, normalized. */
+static void downsample_inputs(const Run *r, int s, int y, unsigned char *to) {
+    const PackedStage *p = &r->net->stage[s];
+    const int size = stage_of(r, s)->size, before = 2 * size, width = width_of(r, s - 1);
+    const size_t part = row_bytes(r, &p->down) / 4;
+    for (int i = 0; i < 4; i++) {
+        const float *x = r->map[s - 1] + r->place[s - 1][(2 * y + i / 2) * before + i % 2];
+        normalize(r, x, 2 * (ptrdiff_t)width, size, &p->norm, &p->down, to + (size_t)i * part, 4 * (ptrdiff_t)width);
+    }
+}
+
+static void downsample(Run *r, int s, const Own *own) {
+    const Products *l = &r->net->stage[s].down;
+    const int size = stage_of(r, s)->size, whole = fits_whole(size), rows = whole ? 1 : rows_in_band(r, l, size);
+    const int parts = whole_parts(size, rows);
+    const Sink sink = {.map = r->map[s], .place = r->place[s]};
+    const size_t row = (size_t)size * row_bytes(r, l);
+    for (int i; (i = take(r, parts)) < parts;) {
+        const int end = smaller(size, (i + 1) * rows), first = i * rows;
+        unsigned char *to = whole ? r->whole + (size_t)first * row : own->rounded;
+        for (int y = first; y < end; y++) downsample_inputs(r, s, y, to + (size_t)(y - first) * row);
+        if (!whole) r->kernels->store(l, to, (end - first) * size, 0, l->n, first * size, &sink);
+    }
+    if (!whole) return;
+    meet(r);
+    store_panels(r, l, s, 0);
+}
+
+/* ---------------------------------------------------------------- what is returned of inner tensors */
+
+static float *tapped(const Run *r, int point, int stage, int block) {
+    const Model *m = &r->net->model;
+    for (int i = 0; i < m->taps; i++)
+        if (m->tap[i].point == point && m->tap[i].stage == stage && m->tap[i].block == block) return r->tapped[i];
+    return NULL;
+}
+
+static void copy_pixels(const float *from, const int32_t *place, int pixels, int channels, float *to) {
+    for (int p = 0; to && p < pixels; p++) memcpy(to + (size_t)p * (size_t)channels, from + place[p], (size_t)channels * sizeof(float));
+}
+
+static void copy_map(const Run *r, int s, float *to) {
+    const Stage *t = stage_of(r, s);
+    copy_pixels(r->map[s], r->place[s], t->size * t->size, t->channels, to);
+}
+
+/* To every tap of this place: the same may be asked for twice. */
+static void tap_map(const Run *r, int point, int stage, int block) {
+    const Model *m = &r->net->model;
+    for (int i = 0; i < m->taps; i++)
+        if (m->tap[i].point == point && m->tap[i].stage == stage && m->tap[i].block == block) copy_map(r, stage, r->tapped[i]);
+}
+
+static float from_half(uint16_t bits) {
+    const uint32_t sign = (uint32_t)(bits & 0x8000) << 16, rest = (uint32_t)(bits & 0x7fff) << 13;
+    const uint32_t shifted = rest + 0x38000000u; /* the exponent's other bias */
+    const uint32_t smallest = 0x38800000u;
+    float value;
+    memcpy(&value, rest < 0x00800000u ? &smallest : &shifted, 4);
+    if (rest < 0x00800000u) value = (float)(bits & 0x3ff) * 5.9604645e-8f; /* no exponent: a multiple of 2^-24 */
+    return sign ? -value : value;
+}
+
+static float height_of(const PackedBlock *b, int c) { return b->curve.height * (b->curve.heights ? b->curve.heights[c] : 1.0f); }
+
+static void tap_hidden(const Run *r, const PackedBlock *b, int stage, float *to) {
+    const int hidden = 4 * stage_of(r, stage)->channels, pixels = stage_of(r, stage)->size * stage_of(r, stage)->size;
+    for (int p = 0; to && p < pixels; p++)
+        for (int c = 0; c < hidden; c++) {
+            const size_t at = (size_t)p * (size_t)b->fc2.k + (size_t)c;
+            const float value = !b->fc2.integers     ? ((const float *)r->hidden)[at]
+                                : r->kernels->half   ? from_half(((const uint16_t *)r->hidden)[at])
+                                                     : (float)((const int16_t *)r->hidden)[at];
+            to[(size_t)p * (size_t)hidden + (size_t)c] = value / height_of(b, c);
+        }
+}
+
+/* ---------------------------------------------------------------- a block */
+
+static int16_t to_int16(float x) {
+    if (!(x > -32767.0f)) return -32767; /* also what is no number */
+    if (x > 32767.0f) return 32767;
+    return (int16_t)(x < 0 ? x - 0.5f : x + 0.5f);
+}
+
+static uint16_t to_half(float x) {
+    uint32_t bits, sign;
+    if (!(x > -65000.0f)) x = -65000.0f;
+    if (x > 65000.0f) x = 65000.0f;
+    memcpy(&bits, &x, 4);
+    sign = bits >> 16 & 0x8000;
+    bits &= 0x7fffffff;
+    if (bits < 0x38800000u) { /* below float16's normal numbers */
+        float small_one;
+        memcpy(&small_one, &bits, 4);
+        return (uint16_t)(sign | (uint32_t)(small_one * 16777216.0f + 0.5f));
+    }
+    return (uint16_t)(sign | (bits + 0x0fff + (bits >> 13 & 1) - 0x38000000u) >> 13);
+}
+
+/* What hidden numbers are multiplied with: GRN, the way to true numbers, and fc2's grid. Called when all squares are there. */
+static void make_factors(void *what) {
+    Run *r = what;
+    const PackedBlock *b = r->block;
+    const int hidden = 4 * stage_of(r, r->stage)->channels, width = b->fc2.k, size = stage_of(r, r->stage)->size;
+    float *response = r->squares;
+    double mean = 0;
+    for (int c = 0; b->grn && c < hidden; c++) {
+        float sum = response[c];
+        for (int band = 1; band < r->bands; band++) sum += r->squares[(size_t)band * (size_t)width + (size_t)c];
+        response[c] = __builtin_sqrtf(sum / (float)(size * size)) / height_of(b, c);
+        mean += (double)response[c];
+    }
+    const float least = b->grn ? 1.0f / ((float)(mean / hidden) + b->epsilon) : 0.0f;
+    for (int c = 0; c < hidden; c++) {
+        const float grn = b->base[c] + (b->grn ? b->gamma[c] * response[c] * least : 0.0f);
+        const float factor = grn * b->fc2.inverse / height_of(b, c);
+        if (!b->fc2.integers) ((float *)r->factor)[c] = grn / height_of(b, c);
+        else if (r->kernels->half) ((uint16_t *)r->factor)[c] = to_half(factor);
+        else ((int16_t *)r->factor)[c] = to_int16(factor * 32768.0f);
+    }
+    for (int c = hidden; c < width; c++) {
+        if (b->fc2.integers) ((int16_t *)r->factor)[c] = 0;
+        else ((float *)r->factor)[c] = 0.0f;
+    }
+    tap_hidden(r, b, r->stage, tapped(r, POINT_ACTIVATION, r->stage, r->block_number));
+    begin_again(r);
+}
+
+/* The inputs of fc2 from some pixels' hidden numbers. */
+static void scale_pixels(const Run *r, const Products *l, int first, int end, unsigned char *to) {
+    for (int p = first; p < end; p++, to += row_bytes(r, l)) {
+        if (l->integers) {
+            r->kernels->scale_hidden((const uint16_t *)r->hidden + (size_t)p * (size_t)l->k, r->factor, l->k, (int)l->zero, to);
+            continue;
+        }
+        const float *hidden = (const float *)r->hidden + (size_t)p * (size_t)l->k, *factor = r->factor;
+        float *scaled = (float *)(void *)to;
+        for (int c = 0; c < l->k; c++) scaled[c] = hidden[c] * factor[c];
+    }
+}
+
+/* One row of a map, convolved depthwise and normalized for fc1. */
+static void mix_row(const Run *r, const PackedBlock *b, int s, int y, const Own *own, unsigned char *to) {
+    const Stage *t = stage_of(r, s);
+    const int width = width_of(r, s), side = t->size + t->kernel - 1;
+    const float *in = r->map[s] + (ptrdiff_t)y * side * width;
+    r->kernels->depthwise(in, t->size, width, t->kernel, b->weights, b->bias, own->row);
+    normalize(r, own->row, width, t->size, &b->norm, &b->fc1, to, b->fc1.k);
+    float *tap = tapped(r, POINT_DEPTHWISE, s, r->block_number);
+    for (int x = 0; tap && x < t->size; x++)
+        memcpy(tap + ((size_t)y * (size_t)t->size + (size_t)x) * (size_t)t->channels, own->row + (ptrdiff_t)x * width,
+               (size_t)t->channels * sizeof(float));
+}
+
+static void hide(const Run *r, const PackedBlock *b, const void *a, int rows, int n0, int n1, int p0, float *squares) {
+    const Sink sink = {.hidden = r->hidden, .pitch = b->fc2.k, .squares = squares, .curve = &b->curve};
+    memset(squares + n0, 0, (size_t)(n1 - n0) * sizeof(float));
+    (b->fc2.integers ? r->kernels->hide : r->kernels->hide_floats)(&b->fc1, a, rows, n0, n1, p0, &sink);
+}
+
+static void block_in_panels(Run *r, const PackedBlock *b, int s, const Own *own) {
+    const int size = stage_of(r, s)->size, pixels = size * size, panel = r->kernels->panel, parts = panels(r, &b->fc1);
+    const size_t row = (size_t)size * row_bytes(r, &b->fc1);
+    for (int y; (y = take(r, size)) < size;) mix_row(r, b, s, y, own, r->whole + (size_t)y * row);
+    meet(r);
+    for (int i; (i = take(r, parts)) < parts;)
+        hide(r, b, r->whole, pixels, i * panel, smaller(b->fc1.n, (i + 1) * panel), 0, r->squares);
+    ecvx_team_meet(r->team, make_factors, r);
+    for (int y; (y = take(r, size)) < size;)
+        scale_pixels(r, &b->fc2, y * size, (y + 1) * size, r->whole + (size_t)(y * size) * row_bytes(r, &b->fc2));
+    meet(r);
+    store_panels(r, &b->fc2, s, 1);
+}
+
+static void block_in_bands(Run *r, const PackedBlock *b, int s, const Own *own) {
+    const int size = stage_of(r, s)->size, rows = rows_in_band(r, &b->fc1, size), parts = whole_parts(size, rows);
+    for (int i; (i = take(r, parts)) < parts;) {
+        const int first = i * rows, end = smaller(size, first + rows);
+        for (int y = first; y < end; y++)
+            mix_row(r, b, s, y, own, own->rounded + (size_t)((y - first) * size) * row_bytes(r, &b->fc1));
+        hide(r, b, own->rounded, (end - first) * size, 0, b->fc1.n, first * size, r->squares + (size_t)i * (size_t)b->fc2.k);
+    }
+    ecvx_team_meet(r->team, make_factors, r);
+    const int count = pixels_in_band(r, &b->fc2, size), bands = whole_parts(size * size, count);
+    const Sink sink = {.map = r->map[s], .place = r->place[s], .residual = 1};
+    for (int i; (i = take(r, bands)) < bands;) {
+        const int first = i * count, end = smaller(size * size, first + count);
+        scale_pixels(r, &b->fc2, first, end, own->rounded);
+        r->kernels->store(&b->fc2, own->rounded, end - first, 0, b->fc2.n, first, &sink);
+    }
+}
+
+/* What the threads are about to work on; set by the last of them to come. */
+static void next_block(void *what) {
+    Run *r = what;
+    const int size = stage_of(r, r->stage)->size;
+    r->block_number++;
+    r->block = &r->net->stage[r->stage].block[r->block_number];
+    r->bands = fits_whole(size) ? 1 : whole_parts(size, rows_in_band(r, &r->block->fc1, size));
+    begin_again(r);
+}
+
+static void next_stage(void *what) {
+    Run *r = what;
+    r->stage++;
+    r->block_number = -1;
+    if (!r->stage) tap_map(r, POINT_STEM, 0, 0);
+    else tap_map(r, POINT_DOWNSAMPLE, r->stage, 0);
+    next_block(r);
+}
+
+static void end_block(void *what) {
+    Run *r = what;
+    tap_map(r, POINT_BLOCK, r->stage, r->block_number);
+    const int last = r->block_number == stage_of(r, r->stage)->depth - 1;
+    if (last && r->net->model.task == FEATURES) copy_map(r, r->stage, r->outputs[r->stage]);
+    if (!last) next_block(r);
+    begin_again(r);
+}
+
+/* ---------------------------------------------------------------- the head, and all of it */
+
+static void head(Run *r, const Own *own) {
+    const Model *m = &r->net->model;
+    const int width = width_of(r, 3), pixels = m->stage[3].size * m->stage[3].size, channels = m->stage[3].channels;
+    memset(r->pooled, 0, (size_t)width * sizeof(float));
+    for (int p = 0; p < pixels; p++) r->kernels->add(r->pooled, r->map[3] + r->place[3][p], width);
+    for (int c = 0; c < width; c++) r->pooled[c] /= (float)pixels;
+    if (m->task == EMBED) {
+        r->kernels->normalize(r->pooled, width, 1, &r->net->head_norm, r->pooled, width);
+        memcpy(r->outputs[0], r->pooled, (size_t)channels * sizeof(float));
+        return;
+    }
+    const Products *l = &r->net->classifier;
+    const Sink sink = {.map = r->head, .place = &r->origin};
+    normalize(r, r->pooled, width, 1, &r->net->head_norm, l, own->rounded, width);
+    r->kernels->store(l, own->rounded, 1, 0, l->n, 0, &sink);
+    memcpy(r->outputs[0], r->head, (size_t)m->classes * sizeof(float));
+}
+
+static void through(Run *r, int thread) {
+    const Model *m = &r->net->model;
+    const Own *own = &r->own[thread];
+    for (int i = 0; i < m->stem; i++) {
+        if (i) meet(r);
+        stem(r, i, own);
+    }
+    for (int s = 0; s < 4; s++) {
+        if (s) downsample(r, s, own);
+        ecvx_team_meet(r->team, next_stage, r);
+        for (int b = 0; b < m->stage[s].depth; b++) {
+            (fits_whole(m->stage[s].size) ? block_in_panels : block_in_bands)(r, &r->net->stage[s].block[b], s, own);
+            ecvx_team_meet(r->team, end_block, r);
+        }
+    }
+    if (!thread && m->task != FEATURES) head(r, own);
+}
+
+static size_t map_floats(const Stage *t) { return (size_t)t->size * (size_t)t->size * (size_t)t->channels; }
+
+static size_t tap_floats(const Model *m, const Tap *t) {
+    return map_floats(&m->stage[t->stage]) * (t->point == POINT_ACTIVATION ? 4 : 1);
+}
+
+/* Points at the input and the outputs of one picture of the call. */
+static void aim(Run *r, int32_t number) {
+    const Model *m = &r->net->model;
+    const size_t i = (size_t)number, values = (size_t)m->image * (size_t)m->image * 3;
+    r->input = r->inputs + i * values * (m->input == ECVX_UINT8 ? 1 : sizeof(float));
+    const int own = m->task == FEATURES ? 4 : 1;
+    for (int o = 0; o < own; o++) {
+        const size_t floats = m->task == FEATURES ? map_floats(&m->stage[o]) : m->task == CLASSIFY ? (size_t)m->classes : (size_t)m->stage[3].channels;
+        r->outputs[o] = r->all_outputs[o] + i * floats;
+    }
+    for (int t = 0; t < m->taps; t++) r->tapped[t] = r->all_outputs[own + t] + i * tap_floats(m, &m->tap[t]);
+    r->stage = -1;
+    begin_again(r);
+}
+
+static void work_on_picture(void *what, int thread) { through(what, thread); }
+
+void ecvx_run_pictures(Run *run, const void *input, int32_t pictures, float *const *outputs) {
+    run->inputs = input;
+    run->pictures = pictures;
+    run->all_outputs = outputs;
+    for (int32_t i = 0; i < pictures; i++) {
+        aim(run, i);
+        ecvx_team_run(run->team, work_on_picture, run);
+    }
+}
