@@ -52,6 +52,11 @@ class Format:
         check_schemes(self.name, self.schemes)
 
     @property
+    def precisions(self) -> tuple[Precision, ...]:
+        """Every precision it can be written in."""
+        return (*self.floats, *self.schemes)
+
+    @property
     def lower(self) -> str:
         """``(graph, options) -> Lowered``."""
         return f"edgecvx.export.{self.name}.lower:lower"

@@ -25,6 +25,9 @@ class Role(str, enum.Enum):
 ACTIVATION = ".mlp.act"
 """How the name of an activation's output ends."""
 
+ACTIVATION_REACH = "edgecvx.high"
+"""In the metadata of an activation function's node, where a scheme asks for it: how far from zero it was seen."""
+
 RETURNS_FLOATS = "returns floats: "
 """How the reason begins why a layer is not INT8 throughout, where it takes integers all the same."""
 
@@ -88,6 +91,9 @@ class Scheme:
     runtime returns floats in the same time."""
     activations: bool = False
     """Whether the output of the activation function is quantized too."""
+    activation_reach: bool = False
+    """Whether the graph says how far the activation function reached when calibrated: for a runtime that keeps what it
+    returns in integers of its own."""
     symmetric: bool = False
     """Whether every zero point is 0."""
     dynamic: bool = False
@@ -99,7 +105,7 @@ class Scheme:
     nothing is said, none for a runtime whose sums are exact whatever the weights."""
 
     def __post_init__(self) -> None:
-        if self.dynamic and (self.outputs or self.activations):
+        if self.dynamic and (self.outputs or self.activations or self.activation_reach):
             raise EdgecvxError("a dynamic scheme quantizes inputs at run time and no outputs")
         if not self.outputs <= self.inputs:
             raise EdgecvxError("only a layer computed in INT8 can have its output quantized")
@@ -134,11 +140,13 @@ class Scheme:
             "outputs in int8": _listed(self.outputs),
             "outputs in float all the same": " ".join(self.returns_floats),
             "activation function in int8": "yes" if self.activations else "no",
+            "reach of the activation function": "in the file",
             "as few in int8 as need be": "none" if self.spares is None else self.spares.role.value,
             "pairs of weights": "fit into int16 whatever they are multiplied with",
         }
         unsaid = {
             "zero points": self.dynamic,
+            "reach of the activation function": not self.activation_reach,
             "as few in int8 as need be": self.spares is None,
             "outputs in float all the same": not self.returns_floats,
             "pairs of weights": not self.pairs,

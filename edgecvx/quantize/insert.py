@@ -18,11 +18,11 @@ from edgecvx.graph.canonical import DOMAIN, QUANTIZED_OPS, check_canonical
 from edgecvx.graph.grids import BYTES, Grid, quantize_weight
 from edgecvx.graph.pairs import Pairs
 from edgecvx.graph.qdq import DEQUANTIZE, QUANTIZE
-from edgecvx.graph.scheme import ACTIVATION, Scheme
+from edgecvx.graph.scheme import ACTIVATION, ACTIVATION_REACH, Scheme
 from edgecvx.graph.values import LAYERS, array_of, name_of, producer, reads_picture, shape_of
 from edgecvx.graph.writer import Writer, new_constant
 from edgecvx.quantize.keep import Kept, keep
-from edgecvx.quantize.plan import Decided, LayerPlan
+from edgecvx.quantize.plan import Decided, LayerPlan, TensorPlan
 from edgecvx.quantize.smooth import smoothed_weight
 
 
@@ -48,10 +48,10 @@ def insert(graph: ir.Model, scheme: Scheme, plan: Decided | None, kept: Kept | N
         name = name_of(node.outputs[0])
         if node.op_type in LAYERS and scheme.quantizes(name) and name not in kept.floats:
             inserter.layer(node, None if plan is None else _of(plan, name))
-        elif scheme.activations and plan is not None and name.endswith(ACTIVATION):
+        elif plan is not None and name.endswith(ACTIVATION) and (scheme.activations or scheme.activation_reach):
             if name not in plan.activations:
                 raise UsageError(f"the plan has no {name!r}: calibrate this model again")
-            inserter.output(node, plan.activations[name].grid(symmetric=scheme.symmetric))
+            inserter.activation(node, plan.activations[name])
     check_canonical(model, ops=QUANTIZED_OPS)
     return model
 
@@ -89,6 +89,13 @@ class _Inserter:
         self._input(node, plan.input.grid(symmetric=self._scheme.symmetric))
         if self._scheme.quantizes_output(name) and name not in self._kept.outputs:
             self.output(node, plan.output.grid(symmetric=self._scheme.symmetric))
+
+    def activation(self, node: ir.Node, plan: TensorPlan) -> None:
+        """Says how far an activation function reached, and puts it on a grid, where the scheme asks for it."""
+        if self._scheme.activation_reach:
+            node.metadata_props[ACTIVATION_REACH] = repr(max(abs(plan.low), abs(plan.high)))
+        if self._scheme.activations:
+            self.output(node, plan.grid(symmetric=self._scheme.symmetric))
 
     def output(self, node: ir.Node, grid: Grid) -> None:
         """Puts what a node returns on a grid; everybody who read it reads the grid's numbers."""

@@ -9,6 +9,7 @@ from typing import Any
 
 from edgecvx.errors import UsageError
 from edgecvx.export.base import Format, check_schemes, load_attribute
+from edgecvx.export.formats import FORMATS, get_format
 from edgecvx.graph.scheme import Scheme
 from edgecvx.spec import Precision, to_json
 
@@ -46,7 +47,9 @@ class Target:
         """Refuses a precision this target has no file for; nothing is replaced by another one."""
         if precision not in self.precisions:
             known = ", ".join(p.value for p in self.precisions)
-            raise UsageError(f"target {self.name} has no {precision.value}: it has {known}")
+            others = [f for f in FORMATS if f != self.format.name and precision in get_format(f).precisions]
+            hint = f"; {precision.value} is in {', '.join(others)}" if others else ""
+            raise UsageError(f"target {self.name} has no {precision.value}: it has {known}{hint}")
 
     def as_json(self) -> dict[str, Any]:
         """What a program that chooses a target has to know of it."""

@@ -15,8 +15,9 @@ from quantized import images_of, kept, plan_of, run_onnx
 from edgecvx.errors import EdgecvxError, UsageError
 from edgecvx.graph.grids import BYTES, quantize_weight
 from edgecvx.graph.qdq import grid_of, is_quantized, output_grid, quantized_input, weight_of
-from edgecvx.graph.scheme import Role, Scheme
+from edgecvx.graph.scheme import ACTIVATION_REACH, Role, Scheme
 from edgecvx.graph.values import array_of
+from edgecvx.graph.writer import serialized
 from edgecvx.models.convnext import ConvNeXt, initialize
 from edgecvx.quantize.insert import insert
 from edgecvx.quantize.plan import QuantPlan
@@ -209,3 +210,23 @@ def test_grids_are_read_only_where_they_are_per_tensor(graph: ir.Model, plan: Qu
     model = insert(graph, Scheme(), plan)
     quantize = next(n for n in model.graph if n.op_type == "QuantizeLinear")
     assert grid_of(quantize) == plan.layers["stem.0"].input.asymmetric
+
+
+def test_a_scheme_may_ask_how_far_the_activation_function_reached(graph: ir.Model, plan: QuantPlan) -> None:
+    """In the node's metadata, which changes nothing that is computed; other schemes' graphs stay as they are."""
+    plain, asked = (insert(graph, replace(FREE, activation_reach=wanted), plan) for wanted in (False, True))
+    act = f"{BLOCK}.mlp.act"
+    seen = plan.activations[act]
+    assert float(node_of(asked, act).metadata_props[ACTIVATION_REACH]) == max(-seen.low, seen.high)
+    image = images_of(graph)[0]
+    assert np.array_equal(run_onnx(asked, image)["logits"], run_onnx(plain, image)["logits"])
+    for node in asked.graph:
+        node.metadata_props.pop(ACTIVATION_REACH, None)
+    assert serialized(asked) == serialized(plain) == serialized(insert(graph, FREE, plan))
+
+
+def test_the_reach_is_asked_of_a_calibration(graph: ir.Model, plan: QuantPlan) -> None:
+    with pytest.raises(EdgecvxError, match="a dynamic scheme"):
+        Scheme(dynamic=True, activation_reach=True)
+    with pytest.raises(UsageError, match=r"the plan has no .*\.mlp\.act.*calibrate this model again"):
+        insert(graph, replace(FREE, activation_reach=True), replace(plan, activations={}))

@@ -1,0 +1,1 @@
+"""The file of our own engine: ``.ecvx``."""

@@ -1,0 +1,25 @@
+"""Our own engine: a C library without dependencies, and its file."""
+
+from edgecvx.export.base import Format
+from edgecvx.graph.scheme import Role, Scheme
+from edgecvx.spec import Precision
+
+INT8 = Scheme(
+    inputs=frozenset(Role) - {Role.DEPTHWISE},
+    activation_reach=True,
+    pairs=(),  # products are widened before they are added, on every processor
+)
+"""A depthwise convolution has few products for each number it returns; rounding its input first would take as long."""
+
+FORMAT = Format(
+    name="native",
+    title="edgecvx engine",
+    kind="native",
+    suffixes=(".ecvx",),
+    runtime="native",
+    options="edgecvx.export.native.lower:NativeOptions",
+    extra="native",
+    floats=(),
+    schemes={Precision.INT8: INT8},
+    note="any processor with a C compiler; fastest on x86-64 and 64-bit Arm",
+)
