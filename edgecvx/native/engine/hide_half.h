@@ -6,12 +6,12 @@ INLINE float16x8_t P(half_of)(VF low, VF high) {
 
 INLINE float16x8_t P(half_activated)(VF low, VF high, const P(Spread) *s) {
     const P(HalfSpread) *c = &s->narrow;
-    if (s->silu) return vminq_f16(P(half_of)(P(activated)(low, s), P(activated)(high, s)), vdupq_n_f16((float16_t)96.0f));
-    const float16x8_t x = vminq_f16(P(half_of)(low, high), c->top), t = vmaxq_f16(vminq_f16(x, c->one), c->minus_one);
-    const float16x8_t u = vmulq_f16(t, t);
+    if (s->silu) return P(half_least)(P(half_of)(P(activated)(low, s), P(activated)(high, s)), vdupq_n_f16((float16_t)96.0f));
+    const float16x8_t x = P(half_least)(P(half_of)(low, high), c->top), t = P(half_most)(P(half_least)(x, c->one), c->minus_one);
+    const float16x8_t u = t * t;
     float16x8_t q = c->coefficient[CURVE - 1];
-    UNROLL for (int i = CURVE - 2; i >= 0; i--) q = vfmaq_f16(c->coefficient[i], q, u);
-    return vmulq_f16(x, vfmaq_f16(c->half, t, q));
+    UNROLL for (int i = CURVE - 2; i >= 0; i--) q = q * u + c->coefficient[i];
+    return x * (t * q + c->half);
 }
 
 INLINE void P(hide_tile)(const int mr, const int nv, VF y[MR][NV], int n0, int p, const Sink *to, const P(Spread) *spread) {
@@ -20,7 +20,7 @@ INLINE void P(hide_tile)(const int mr, const int nv, VF y[MR][NV], int n0, int p
         float16x8_t sum = vdupq_n_f16((float16_t)0.0f);
         UNROLL for (int m = 0; m < mr; m++) {
             const float16x8_t h = P(half_activated)(y[m][n], y[m][n + 1], spread);
-            sum = m ? vfmaq_f16(sum, h, h) : vmulq_f16(h, h);
+            sum = m ? sum + h * h : h * h;
             vst1q_f16((float16_t *)to->hidden + (ptrdiff_t)(p + m) * to->pitch + n0 + n * V, h);
         }
         vst1q_f32(squares, vaddq_f32(vld1q_f32(squares), vcvt_f32_f16(vget_low_f16(sum))));

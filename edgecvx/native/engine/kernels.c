@@ -72,7 +72,7 @@
 
 #include "path_end.h"
 #if defined(__clang__)
-#pragma clang attribute push(__attribute__((target("dotprod,fullfp16"))), apply_to = function)
+#pragma clang attribute push(__attribute__((target("+dotprod+fp16"))), apply_to = function)
 #else
 #pragma GCC push_options
 #pragma GCC target("+dotprod+fp16")

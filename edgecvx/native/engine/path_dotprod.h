@@ -44,6 +44,21 @@ INLINE void P(sums)(const int mr, const int nv, VI acc[MR][NV], const RA *a, int
     }
 }
 
+/* Written as instructions: a compiler told to leave float16 out of all other code refuses its own functions for these. */
+INLINE float16x8_t P(half_least)(float16x8_t a, float16x8_t b) {
+    __asm__("fmin %0.8h, %1.8h, %2.8h" : "=w"(a) : "w"(a), "w"(b));
+    return a;
+}
+INLINE float16x8_t P(half_most)(float16x8_t a, float16x8_t b) {
+    __asm__("fmax %0.8h, %1.8h, %2.8h" : "=w"(a) : "w"(a), "w"(b));
+    return a;
+}
+INLINE int16x8_t P(half_rounded)(float16x8_t x) {
+    int16x8_t whole;
+    __asm__("fcvtns %0.8h, %1.8h" : "=w"(whole) : "w"(x));
+    return whole;
+}
+
 INLINE int16x8_t P(narrow)(const VF *v) {
     const int32x4_t low = vcvtnq_s32_f32((float32x4_t)v[0]), high = vcvtnq_s32_f32((float32x4_t)v[1]);
     return vqmovn_high_s32(vqmovn_s32(low), high);
@@ -57,8 +72,8 @@ static void P(scale_hidden)(const void *hidden, const void *factor, int count, i
     const int16x8_t z = vdupq_n_s16((int16_t)zero);
     int8_t *out = to;
     for (int i = 0; i < count; i += 16) {
-        const int16x8_t a = vqaddq_s16(vcvtnq_s16_f16(vmulq_f16(vld1q_f16(h + i), vld1q_f16(f + i))), z);
-        const int16x8_t b = vqaddq_s16(vcvtnq_s16_f16(vmulq_f16(vld1q_f16(h + i + 8), vld1q_f16(f + i + 8))), z);
+        const int16x8_t a = vqaddq_s16(P(half_rounded)(vmulq_f16(vld1q_f16(h + i), vld1q_f16(f + i))), z);
+        const int16x8_t b = vqaddq_s16(P(half_rounded)(vmulq_f16(vld1q_f16(h + i + 8), vld1q_f16(f + i + 8))), z);
         vst1q_s8(out + i, vqmovn_high_s16(vqmovn_s16(a), b));
     }
 }

@@ -6,9 +6,9 @@
  */
 #include "preprocess.h"
 
+#include "platform.h"
+
 #include <float.h>
-#include <stdlib.h>
-#include <string.h>
 
 /* Every double operation is rounded by itself, as in Pillow: a * b + c must not become one operation. Clang obeys the
  * standard's pragma, GCC only its own. */
