@@ -13,7 +13,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help setup test lint sizes format demo live board emulated clean
+.PHONY: help setup test lint sizes format demo live native test-native board emulated clean
 
 help:
 	@echo "make setup    the environment in $(VENV), with the pinned versions of constraints.txt"
@@ -23,6 +23,8 @@ help:
 	@echo "make format   let ruff format and fix what it can"
 	@echo "make demo     femto in FP32 and INT8: exported, asked, validated and timed on drawn pictures: demo/report.html"
 	@echo "make live     the same femto, live on a page of this machine, FP32 beside INT8"
+	@echo "make native   the native engine for every platform, in build/native"
+	@echo "make test-native  that it is the same bytes from every folder, and fits the oldest system of each platform"
 	@echo "make board    an Arm board in build/board, emulated, on which tests then run; on Debian, with qemu-user"
 	@echo "make emulated the demo files on every processor that can be emulated here: build/emulated/answers.md"
 	@echo "make clean    remove the environment, the caches and ./demo"
@@ -90,6 +92,14 @@ live: $(READY)
 	$(EXPORT) --target tflite
 	$(EXPORT) --target tflite --int8
 	$(BIN)/edgecvx-live $(STEM)-fp32.tflite $(STEM)-int8.tflite --side-by-side
+
+# Some seconds a platform, and the first time a minute or three for Windows, of whose C library zig brings the source.
+native: $(READY)
+	$(BIN)/python tools/native.py --out build/native
+
+# Every platform twice; `make test` tries those that need no time.
+test-native: $(READY)
+	$(BIN)/python -m pytest tests/native tests/native/every_platform.py
 
 # Debian for arm64 and the runtimes' aarch64 wheels, for qemu-user: a minute or two, half a gigabyte, no root.
 board: $(READY)

@@ -31,6 +31,7 @@ from edgecvx.export.base import load_attribute
 from edgecvx.files import entries_of, publish, staged, write_atomically
 from edgecvx.inspection.artifact import pairs_in
 from edgecvx.manifest import Manifest, Quantized, SelfCheck
+from edgecvx.native.build import check_platforms
 from edgecvx.proof.metrics import max_error_of_range
 from edgecvx.proof.selfcheck import Closeness, closeness, self_check
 from edgecvx.quantize.plan import HOLDS, dump_plan
@@ -105,6 +106,7 @@ def export(
     batch: int = 1,
     input_kind: InputKind | str = InputKind.FLOAT,
     labels: str | Path | None = None,
+    platforms: str | Sequence[str] = (),
     out: str | Path = "",
     dump: str | Path | None = None,
     seed: int = 0,
@@ -129,6 +131,7 @@ def export(
         batch: Pictures per run.
         input_kind: Normalized floats, or the bytes of the picture.
         labels: A file of class names.
+        platforms: For target ``native``: where its file is to run (``edgecvx.native.platforms``); here by default.
         out: The folder for the artifacts.
         dump: A folder for the canonical graph, and each target's quantized one, for those who want to look.
         seed: For ``random`` weights.
@@ -151,6 +154,7 @@ def export(
         input_kind=_chosen("input", input_kind, InputKind),
         batch=batch,
         seed=seed,
+        platforms=tuple(dict.fromkeys([platforms] if isinstance(platforms, str) else platforms)),
         out=Path(out),
         dump=None if dump is None else Path(dump),
         plan=PlanRequest(
@@ -191,6 +195,7 @@ class _Request:
     input_kind: InputKind
     batch: int
     seed: int
+    platforms: tuple[str, ...]
     out: Path
     dump: Path | None
     plan: PlanRequest
@@ -202,10 +207,11 @@ class _Request:
 
     def check(self) -> None:
         """Refuses what no file can be, before any work is done."""
+        self._check_platforms()
         for target in self.targets:
             target.check_precision(self.precision)
             if target.format.check_request:
-                options = target.options(self.precision)
+                options = self.options(target)
                 load_attribute(target.format.check_request)(options, input_kind=self.input_kind, batch=self.batch)
         if self.batch < 1:
             raise UsageError(f"batch {self.batch} does not work: it must be at least 1")
@@ -219,6 +225,20 @@ class _Request:
         self.plan.check_applies_to(self.precision)
         if self.plan.engine == "nncf" and importlib.util.find_spec("nncf") is None:
             raise missing_package("NNCF", "nncf")
+
+    def _check_platforms(self) -> None:
+        """Refuses platforms there are none of, or that no target has, and what cannot be built for one here."""
+        having = [target for target in self.targets if target.has_platforms]
+        if self.platforms and not having:
+            names = " and ".join(target.name for target in self.targets)
+            none = "has none" if len(self.targets) == 1 else "have none"
+            raise UsageError(f"--platform {','.join(self.platforms)} is for target native: {names} {none}")
+        for target in having:
+            check_platforms(self.options(target).platforms)
+
+    def options(self, target: Target) -> Any:
+        """The options of a target's lowering."""
+        return target.options(self.precision, self.platforms)
 
     def stem(self, spec: ModelSpec) -> str:
         """``convnextv2_femto.demo-224-fp32``; what is unusual stands in it, so that no file hides another."""
@@ -366,7 +386,7 @@ def _write(asked: _Request, target: Target, network: _Network, sources: GraphSou
     source = sources.of(target.schemes.get(asked.precision))
     if asked.dump is not None and asked.precision.quantized:
         write_atomically(asked.dump / f"{network.stem}.{target.name}.quantized.onnx", serialized(source.graph))
-    lowered: Lowered = load_attribute(target.format.lower)(source.graph, target.options(asked.precision))
+    lowered: Lowered = load_attribute(target.format.lower)(source.graph, asked.options(target))
     steps.next(f"{target.name}: self-check and writing")
     name = network.stem + target.format.suffix
     with staged(asked.out, network.stem, lowered.files) as folder:

@@ -30,6 +30,10 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ["HF_HOME"] = tempfile.mkdtemp(prefix="edgecvx-tests-hub-")
 os.environ["HF_HUB_CACHE"] = os.path.join(os.environ["HF_HOME"], "hub")  # noqa: PTH118 (a string for the environment)
 atexit.register(shutil.rmtree, os.environ["HF_HOME"], ignore_errors=True)
+# What zig builds of a platform's C library takes seconds: once for all tests, also for those in other processes.
+if "ZIG_GLOBAL_CACHE_DIR" not in os.environ:
+    os.environ["ZIG_GLOBAL_CACHE_DIR"] = tempfile.mkdtemp(prefix="edgecvx-tests-zig-")
+    atexit.register(shutil.rmtree, os.environ["ZIG_GLOBAL_CACHE_DIR"], ignore_errors=True)
 
 pytest_plugins = ["small_classifier"]
 

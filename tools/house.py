@@ -28,6 +28,7 @@ ROOMS: Mapping[str, str] = {
     "board.runner": "the program that times files on a device",
     "manifest": "what a file is, where it came from, how it was proved",
     "files": "written whole or not at all, held to their hashes",
+    "native": "the engine's sources, and how they are built",
     "models": "checkpoints of four layouts into one torch module",
     "data": "pictures, labels, preprocessing, calibration sets",
     "graph": "folds, the canonical graph, and reading and writing it",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import sys
 from pathlib import Path
 
@@ -20,3 +21,13 @@ def cache_folder() -> Path:
         wanted = Path(os.environ.get("XDG_CACHE_HOME", ""))
         base = wanted if wanted.is_absolute() else Path.home() / ".cache"
     return base / "edgecvx"
+
+
+def read_trusted(path: Path) -> bytes | None:
+    """A file's bytes; None if it is somebody else's, or others may write it: what a cache keeps may be code."""
+    with path.open("rb") as stream:
+        if os.name == "posix":
+            facts = os.fstat(stream.fileno())  # of the very file that is read
+            if facts.st_uid not in (0, os.geteuid()) or facts.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+                return None
+        return stream.read()

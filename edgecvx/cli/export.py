@@ -41,6 +41,12 @@ def export(
         ),
     ],
     target: Annotated[str, typer.Option("--target", "-t", help="One target, or several with commas.")],
+    platform: Annotated[
+        str,
+        typer.Option(
+            metavar="NAMES", help="native: where the file is to run, one or several with commas (default: here)."
+        ),
+    ] = "",
     precision: Annotated[Precision | None, typer.Option(help="Precision of the files (default fp32).")] = None,
     fp16: Annotated[bool, typer.Option("--fp16", help="Short for --precision fp16.")] = False,
     int8: Annotated[bool, typer.Option("--int8", help="Short for --precision int8.")] = False,
@@ -83,7 +89,7 @@ def export(
     with show.progress() as on_step:
         result = run(
             model,
-            target=[name.strip() for name in target.split(",") if name.strip()],
+            target=_names(target),
             precision=chosen,
             weights=weights,
             task=task,
@@ -91,6 +97,7 @@ def export(
             batch=batch,
             input_kind=input_kind,
             labels=labels,
+            platforms=_names(platform),
             out=out,
             dump=dump,
             seed=seed,
@@ -122,6 +129,11 @@ def export(
     show.out.print(table)
     for note in dict.fromkeys(a.manifest.self_check.note for a in result.artifacts if a.manifest.self_check.note):
         show.out.print(escape(note), style="dim")
+
+
+def _names(text: str) -> list[str]:
+    """What was written with commas."""
+    return [name.strip() for name in text.split(",") if name.strip()]
 
 
 def _precision(precision: Precision | None, fp16: bool, int8: bool) -> Precision:

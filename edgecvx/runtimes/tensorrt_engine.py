@@ -26,9 +26,9 @@ from edgecvx.board.engines.tensorrt import (
     check_version,
     engines_folder,
     load_tensorrt,
-    read_trusted,
     short,
 )
+from edgecvx.board.places import read_trusted
 from edgecvx.errors import RuntimeFailedError, RuntimeUnavailableError, UsageError
 from edgecvx.files import file_sha256, read_artifact, write_atomically
 from edgecvx.runtimes import files

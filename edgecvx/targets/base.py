@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from types import MappingProxyType
 from typing import Any
 
@@ -11,6 +11,7 @@ from edgecvx.errors import UsageError
 from edgecvx.export.base import Format, check_schemes, load_attribute
 from edgecvx.export.formats import FORMATS, get_format
 from edgecvx.graph.scheme import Scheme
+from edgecvx.native.platforms import this_platform
 from edgecvx.spec import Precision, to_json
 
 
@@ -61,6 +62,19 @@ class Target:
             **{"threads": self.threads, "settings": to_json(self.settings), "note": self.note},
         }
 
-    def options(self, precision: Precision) -> Any:
-        """The options of its format's lowering."""
-        return load_attribute(self.format.options)(precision=precision, **self.settings)
+    @property
+    def has_platforms(self) -> bool:
+        """Whether its artifacts bring a library for each platform they are to run on."""
+        return "platforms" in (option.name for option in fields(load_attribute(self.format.options)))
+
+    def options(self, precision: Precision, platforms: Sequence[str] = ()) -> Any:
+        """The options of its format's lowering.
+
+        Args:
+            precision: Of the file.
+            platforms: Where it is to run, for a target that has platforms; its own by default, or this machine's.
+        """
+        settings = dict(self.settings)
+        if self.has_platforms:
+            settings["platforms"] = tuple(platforms or settings.get("platforms", ()) or (this_platform().name,))
+        return load_attribute(self.format.options)(precision=precision, **settings)

@@ -11,9 +11,7 @@ import functools
 import hashlib
 import importlib
 import math
-import os
 import re
-import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,7 +30,7 @@ from edgecvx.board.engines.base import (
     tensor,
 )
 from edgecvx.board.engines.nvidia import Device, Driver, Stream
-from edgecvx.board.places import cache_folder
+from edgecvx.board.places import cache_folder, read_trusted
 
 TITLE = "TensorRT"
 PACKAGE = "tensorrt"
@@ -72,16 +70,6 @@ class EngineKey:
 def engines_folder() -> Path:
     """Where engines lie, if nobody says otherwise. Not beside a file: what came with one is not to be run as code."""
     return cache_folder() / "engines"
-
-
-def read_trusted(path: Path) -> bytes | None:
-    """A file's bytes; None if it is somebody else's, or others may write it: an engine is code."""
-    with path.open("rb") as stream:
-        if os.name == "posix":
-            facts = os.fstat(stream.fileno())  # of the very file that is read
-            if facts.st_uid not in (0, os.geteuid()) or facts.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-                return None
-        return stream.read()
 
 
 def load_tensorrt() -> Any:

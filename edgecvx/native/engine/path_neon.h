@@ -63,8 +63,13 @@ INLINE void P(sixteen)(const int mr, const int nv, const int wide, VI acc[MR][NV
 INLINE void P(sums)(const int mr, const int nv, VI acc[MR][NV], const RA *a, int step, const RW *w, int count,
                     const uint8_t *wide) {
     for (int k = 0; k < count; k += 16, w += nv * V * 16, wide++) {
-        if (__builtin_expect(*wide, 0)) P(sixteen)(mr, nv, 1, acc, a + k, step, w);
-        else P(sixteen)(mr, nv, 0, acc, a + k, step, w);
+        if (*wide) {
+            __asm__ volatile("// two and two"); /* keeps the two ways apart, whose common parts would need all registers */
+            P(sixteen)(mr, nv, 1, acc, a + k, step, w);
+        } else {
+            __asm__ volatile("// four");
+            P(sixteen)(mr, nv, 0, acc, a + k, step, w);
+        }
     }
 }
 

@@ -1,0 +1,171 @@
+"""Where the engine runs, as data: each platform's name, its compiler flags, and what its files are called."""
+
+from __future__ import annotations
+
+import platform as machine_facts
+import sys
+import sysconfig
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Literal
+
+from edgecvx.errors import UsageError, one_of
+
+Kind = Literal["library", "source"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Platform:
+    """One kind of system and processor the engine is built for."""
+
+    name: str
+    """What a user types, and what stands in the names of its files."""
+    runs_on: str
+    """The systems and processors, in words."""
+    kind: Kind = "library"
+    """A library is loaded as it is; a source is one C file, and its header, to add to a project."""
+    endings: tuple[str, ...]
+    target: str = ""
+    """As zig names it, with the oldest version of the system; none for a source, whose project has a compiler."""
+    cpu: str = ""
+    """The least processor, as zig names it. Kernels for newer ones are in the library too, and chosen when it runs."""
+    flags: tuple[str, ...] = ()
+    """How its library is linked, and how a function is made visible in it."""
+
+    @property
+    def suffixes(self) -> tuple[str, ...]:
+        """Of its files, behind an artifact's stem: ``.x86_64-linux.so``."""
+        return tuple(f".{self.name}{ending}" for ending in self.endings)
+
+
+_VISIBLE = '-DECVX_API=__attribute__((visibility("default")))'
+_STRIPPED = ("-shared", "-s")
+_UNIX = (*_STRIPPED, "-fPIC", _VISIBLE)
+# No soname: the loader takes two libraries of one soname for the same, and two artifacts may bring two engines.
+# No build id: a linker may make one of where it ran. Both libraries are part of libc since glibc 2.34, and not before.
+_LINUX = (*_UNIX, "-Wl,--build-id=none", "-lm", "-lpthread")
+# The linker would write the place it wrote the file to.
+_MACOS = (*_UNIX, "-Wl,-install_name,@rpath/libedgecvx.dylib")
+_WINDOWS = (*_STRIPPED, "-DECVX_API=__declspec(dllexport)")
+# Exported is what ECVX_API marks, as elsewhere. What is not defined is an error of the linker: nothing is imported.
+_WASM = ("-s", _VISIBLE, "-DECVX_FREESTANDING", "-Wl,--no-entry", "-rdynamic")
+_SOURCE = (".c", ".h")
+
+_ALL = (
+    Platform(
+        name="x86_64-linux",
+        runs_on="Linux with glibc 2.17 or newer, x86-64",
+        endings=(".so",),
+        target="x86_64-linux-gnu.2.17",  # of 2012, the oldest that Python's own wheels are built for
+        cpu="x86_64",
+        flags=_LINUX,
+    ),
+    Platform(
+        name="aarch64-linux",
+        runs_on="Linux with glibc 2.17 or newer, 64-bit Arm: Raspberry Pi, Jetson",
+        endings=(".so",),
+        target="aarch64-linux-gnu.2.17",
+        cpu="generic",
+        flags=_LINUX,
+    ),
+    Platform(
+        name="x86_64-linux-musl",
+        runs_on="Linux with musl, x86-64: Alpine",
+        endings=(".so",),
+        target="x86_64-linux-musl",
+        cpu="x86_64",
+        flags=_LINUX,
+    ),
+    Platform(
+        name="aarch64-linux-musl",
+        runs_on="Linux with musl, 64-bit Arm: Alpine, OpenWrt",
+        endings=(".so",),
+        target="aarch64-linux-musl",
+        cpu="generic",
+        flags=_LINUX,
+    ),
+    Platform(
+        name="aarch64-macos",
+        runs_on="macOS 11 or newer, Apple silicon",
+        endings=(".dylib",),
+        target="aarch64-macos.11.0",
+        cpu="apple_m1",
+        flags=_MACOS,
+    ),
+    Platform(
+        name="x86_64-macos",
+        runs_on="macOS 10.15 or newer, Intel",
+        endings=(".dylib",),
+        target="x86_64-macos.10.15",
+        cpu="x86_64",
+        flags=_MACOS,
+    ),
+    Platform(
+        name="x86_64-windows",
+        runs_on="Windows 10 or newer, x86-64",
+        endings=(".dll",),
+        target="x86_64-windows-gnu",
+        cpu="x86_64",
+        flags=_WINDOWS,
+    ),
+    Platform(
+        name="wasm32",
+        runs_on="browsers, Node.js and WebAssembly runtimes with SIMD",
+        endings=(".wasm",),
+        target="wasm32-freestanding",
+        cpu="generic+simd128+bulk_memory",
+        flags=_WASM,
+    ),
+    Platform(name="aarch64-android", runs_on="Android, 64-bit Arm", kind="source", endings=_SOURCE),
+    Platform(name="x86_64-android", runs_on="Android's emulator on x86-64", kind="source", endings=_SOURCE),
+    Platform(name="aarch64-ios", runs_on="iPhone, iPad", kind="source", endings=_SOURCE),
+)
+
+PLATFORMS: Mapping[str, Platform] = MappingProxyType({platform.name: platform for platform in _ALL})
+"""In the order they are shown."""
+
+_SYSTEMS = {"linux": "linux", "darwin": "macos", "win32": "windows"}
+_PROCESSORS = {"x86_64": "x86_64", "amd64": "x86_64", "aarch64": "aarch64", "arm64": "aarch64"}
+
+
+def get_platform(name: str) -> Platform:
+    """The platform of this name.
+
+    Raises:
+        UsageError: There is none; the message names the nearest.
+    """
+    if name not in PLATFORMS:
+        raise one_of("platform", name, tuple(PLATFORMS))
+    return PLATFORMS[name]
+
+
+def this_platform() -> Platform:
+    """The platform of the running Python.
+
+    Raises:
+        UsageError: The engine is built for no such machine; the message names those it is built for.
+    """
+    musl = "musl" in str(sysconfig.get_config_var("HOST_GNU_TYPE"))
+    return platform_of(sys.platform, machine_facts.machine(), bits=sys.maxsize.bit_length() + 1, musl=musl)
+
+
+def platform_of(system: str, processor: str, *, bits: int = 64, musl: bool = False) -> Platform:
+    """The platform of a machine as Python describes it.
+
+    Args:
+        system: ``sys.platform``.
+        processor: ``platform.machine()``, which names the kernel's: a 32-bit program may run on it.
+        bits: Of the program that would load the library.
+        musl: Whether the system's C library is musl.
+
+    Raises:
+        UsageError: There is none; the message names those there are.
+    """
+    name = f"{_PROCESSORS.get(processor.lower())}-{_SYSTEMS.get(system)}" + ("-musl" if musl else "")
+    if bits != 64 or name not in PLATFORMS:
+        machine = f"{system}, {processor}, {bits} bits"
+        raise UsageError(
+            f"the native engine is not built for this machine ({machine}), only for {', '.join(PLATFORMS)}"
+        )
+    return PLATFORMS[name]
