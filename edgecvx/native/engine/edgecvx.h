@@ -71,6 +71,10 @@ ECVX_API int ecvx_preprocess(const ecvx_model *model, const uint8_t *rgb, int32_
 ECVX_API const char *ecvx_kernels(int32_t index);
 ECVX_API int32_t ecvx_version(void);
 
+/* The engine's own memory, for who calls it without one: JavaScript. */
+ECVX_API void *ecvx_alloc(size_t size);
+ECVX_API void ecvx_release(void *memory);
+
 #ifdef __cplusplus
 }
 #endif

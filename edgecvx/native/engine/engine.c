@@ -28,6 +28,8 @@ const char *ecvx_kernels(int32_t index) {
 }
 
 int32_t ecvx_version(void) { return ECVX_VERSION; }
+void *ecvx_alloc(size_t size) { return ecvx_zeros(size); }
+void ecvx_release(void *memory) { ecvx_free(memory); }
 
 static int same_text(const char *a, const char *b) {
     while (*a && *a == *b) a++, b++;

@@ -6,6 +6,8 @@
 #else
 #define UNROLL _Pragma("GCC unroll 64")
 #pragma GCC diagnostic ignored "-Wpsabi" /* vectors are arguments of functions that are inlined alone */
+#pragma GCC push_options
+#pragma GCC optimize("fp-contract=fast") /* what -ffp-contract=on means to clang */
 #endif
 #define NOINLINE __attribute__((noinline))
 
@@ -108,3 +110,6 @@ const Kernels *const ecvx_all_kernels[] = {
 #endif
     &kernels_portable,   NULL,
 };
+#if !defined(__clang__)
+#pragma GCC pop_options
+#endif

@@ -1,0 +1,55 @@
+/* WebAssembly with SIMD: integers of 16 bits, two products in each lane; a tile of 3 by 3, since engines spill larger ones. */
+#define P(name) name##_simd128
+#define NAME "simd128"
+#define V 4
+#define NV 3
+#define MR 3
+#define KG 2
+#define HV 1
+#define DW 7
+#define HALF 0
+#define RA int16_t
+#define RW int16_t
+#define LOWEST (-128)
+
+typedef float P(VF) __attribute__((vector_size(V * 4)));
+typedef int32_t P(VI) __attribute__((vector_size(V * 4)));
+#define VF P(VF)
+#define VI P(VI)
+
+static int P(runs)(void) { return 1; }
+
+INLINE VF P(least)(VF a, VF b) { return (VF)wasm_f32x4_pmin((v128_t)b, (v128_t)a); }
+INLINE VF P(most)(VF a, VF b) { return (VF)wasm_f32x4_pmax((v128_t)b, (v128_t)a); }
+INLINE int P(weight_at)(int lane, int k) { return lane * KG + k; }
+INLINE VI P(dot)(VI acc, VI a, VI w) { return acc + (VI)wasm_i32x4_dot_i16x8((v128_t)a, (v128_t)w); }
+
+/* The next integer below 2^22: a large number leaves no room for a fraction. */
+INLINE v128_t P(rounded)(VF x) {
+    const VF held = P(least)(P(most)(x, (VF){0} - 1e6f), (VF){0} + 1e6f);
+    return wasm_i32x4_sub((v128_t)(held + 12582912.0f), wasm_i32x4_splat(0x4b400000));
+}
+INLINE v128_t P(held)(v128_t v) {
+    return wasm_i16x8_max(wasm_i16x8_min(v, wasm_i16x8_splat(127)), wasm_i16x8_splat(-128));
+}
+INLINE void P(hide_group)(int16_t *to, const VF v[HV]) {
+    const v128_t whole = P(rounded)(v[0]);
+    wasm_v128_store64_lane(to, wasm_i16x8_narrow_i32x4(whole, whole), 0);
+}
+INLINE void P(round_group)(int16_t *to, const VF v[4]) {
+    wasm_v128_store(to, P(held)(wasm_i16x8_narrow_i32x4(P(rounded)(v[0]), P(rounded)(v[1]))));
+    wasm_v128_store(to + 8, P(held)(wasm_i16x8_narrow_i32x4(P(rounded)(v[2]), P(rounded)(v[3]))));
+}
+
+static void P(scale_hidden)(const void *hidden, const void *factor, int count, int zero, void *to) {
+    const int16_t *h = hidden, *f = factor;
+    const v128_t z = wasm_i16x8_splat((int16_t)zero);
+    int16_t *out = to;
+    for (int i = 0; i < count; i += 8) {
+        const v128_t product = wasm_i16x8_q15mulr_sat(wasm_v128_load(h + i), wasm_v128_load(f + i));
+        wasm_v128_store(out + i, P(held)(wasm_i16x8_add_sat(product, z)));
+    }
+}
+
+INLINE void P(pack_more)(Products *to, Arena *arena) { (void)to, (void)arena; }
+INLINE void P(look_at_packed)(Products *to) { (void)to; }
