@@ -28,6 +28,8 @@ BUILD = Path(__file__).parents[2] / "build" / "native-proof"
 SANITIZED = ("-O1", "-g", "-fno-omit-frame-pointer", "-fno-sanitize-recover=all", "-DSANITIZED")
 ADDRESS = (*SANITIZED, "-fsanitize=address,undefined")
 THREAD = (*SANITIZED, "-fsanitize=thread")
+SCARCE = ("-Dmalloc=scarce_malloc", "-Dcalloc=scarce_calloc", "-Dfree=scarce_free")
+"""Memory from functions of the program."""
 PLAIN = ("-ffreestanding", "-DECVX_FREESTANDING", "-U__x86_64__", "-U__aarch64__")
 """Only the portable kernels, one thread: compiled in a second, which is what most broken twins need."""
 
@@ -79,7 +81,13 @@ def _compiles(command: tuple[str, ...]) -> bool:
 
 
 def compiled(
-    source: Path, *options: str, compiler: Sequence[str] = (), folder: Path = ENGINE, ending: str = "", opt: str = "-O2"
+    source: Path,
+    *options: str,
+    compiler: Sequence[str] = (),
+    folder: Path = ENGINE,
+    beside: bool = False,
+    ending: str = "",
+    opt: str = "-O2",
 ) -> Path:
     """A source of ours, compiled with the engine's; one that was compiled from the same text serves again.
 
@@ -88,6 +96,7 @@ def compiled(
         options: Further flags, behind the engine's own.
         compiler: The command; this machine's by default.
         folder: Of the engine's sources.
+        beside: Whether the engine is a source of its own, of which the program sees the interface alone.
         ending: Of the file's name, for whom it says what is in it.
         opt: How much is optimized, in place of the engine's own -O3, which takes twice as long.
 
@@ -104,7 +113,8 @@ def compiled(
     BUILD.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=BUILD) as temporary:
         made = Path(temporary) / path.name
-        asked = [*command, *flags, f"-I{folder}", str(source), "-o", str(made)]
+        engine, linked = [str(folder / "all.c")] if beside else [], [o for o in options if o.startswith("-l")]
+        asked = [*command, *flags, f"-I{folder}", str(source), *engine, *linked, "-o", str(made)]
         done = subprocess.run(asked, capture_output=True, text=True, check=False)
         if done.returncode:
             raise CannotCompileError(done.stderr[-4000:])
@@ -177,7 +187,10 @@ class Machine:
             RuntimeError: It ended with something other than 0.
         """
         command = [*self.runner, str(program), *arguments]
-        done = subprocess.run(command, input=given, capture_output=True, check=False, timeout=timeout)
+        with tempfile.TemporaryFile() as stdin:  # a file, since node's WASI takes a pipe that is empty for its end
+            stdin.write(given)
+            stdin.seek(0)
+            done = subprocess.run(command, stdin=stdin, capture_output=True, check=False, timeout=timeout)
         if done.returncode:
             said = done.stderr.decode(errors="replace")[-2000:]
             raise RuntimeError(f"{program.name} ended with {done.returncode} on {self.name}: {said}")
