@@ -13,6 +13,13 @@ typedef VI P(unaligned_integers) __attribute__((aligned(4)));
 
 INLINE VF P(load)(const float *p) { return *(const P(unaligned_floats) *)p; }
 INLINE void P(put)(float *p, VF v) { *(P(unaligned_floats) *)p = v; }
+#ifndef OWN_LOAD_AND_GO
+INLINE VF P(load_and_go)(const float **p, ptrdiff_t step) {
+    const VF v = P(load)(*p);
+    *p += step;
+    return v;
+}
+#endif
 INLINE VF P(all)(float x) { return (VF){0} + x; }
 INLINE VF P(to_float)(VI v) { return __builtin_convertvector(v, VF); }
 
@@ -25,16 +32,23 @@ INLINE float P(sum)(VF v) {
 
 /* ---------------------------------------------------------------- packing */
 
+#ifndef OWN_SUMS
+/* Where the weight of output n and input k stands in a panel of `width` outputs: [k / KG][n][k % KG]. */
+INLINE size_t P(place)(int n, int k, int width) {
+    return (size_t)(k / KG) * (size_t)(width * KG) + (size_t)(n * KG + k % KG);
+}
+#endif
+
 static void P(pack_integers)(const Layer *l, int segments, int segment, int pitch, Products *to) {
     RW *weights = to->weights;
     for (int n = 0; n < l->n; n++) {
         const int panel = n / (NV * V) * NV * V, width = to->n - panel < NV * V ? to->n - panel : NV * V;
-        RW *row = weights + (size_t)panel * (size_t)to->k + (n - panel) / V * V * KG;
+        RW *row = weights + (size_t)panel * (size_t)to->k;
         int64_t total = 0;
         for (int s = 0; s < segments; s++)
             for (int i = 0; i < segment; i++) {
                 const int k = s * pitch + i, value = l->bytes[(size_t)n * (size_t)l->k + (size_t)(s * segment + i)];
-                row[(size_t)(k / KG) * (size_t)(width * KG) + (size_t)P(weight_at)(n % V, k % KG)] = (RW)value;
+                row[P(place)(n - panel, k, width)] = (RW)value;
                 total += value;
             }
         to->start[n] = (int32_t)(-total * (l->zero - (-128 - (int)LOWEST)));
@@ -127,8 +141,7 @@ INLINE VF P(sigmoid)(VF x) {
 
 /* A curve with each of its numbers in every lane, made once for a layer. */
 typedef struct {
-    VF coefficient[CURVE], half, one, minus_one, height;
-    const float *heights; /* of each channel, where they differ */
+    VF coefficient[CURVE], half, one, minus_one;
     int silu;
 #if HALF
     P(HalfSpread) narrow;
@@ -138,8 +151,6 @@ typedef struct {
 INLINE P(Spread) P(spread)(const Curve *c) {
     P(Spread) s = {.half = P(all)(c->half), .one = P(all)(1.0f), .minus_one = P(all)(-1.0f), .silu = c->silu};
     UNROLL for (int i = 0; i < CURVE; i++) s.coefficient[i] = P(all)(c->coefficient[i]);
-    s.height = P(all)(c->height);
-    s.heights = c->heights;
 #if HALF
     s.narrow = P(half_spread)(c);
 #endif
@@ -147,33 +158,42 @@ INLINE P(Spread) P(spread)(const Curve *c) {
 }
 
 INLINE VF P(activated)(VF x, const P(Spread) *s) {
-    if (s->silu) return x * P(sigmoid)(x) * s->height;
     const VF t = P(most)(P(least)(x, s->one), s->minus_one), u = t * t;
     VF q = s->coefficient[CURVE - 1];
     UNROLL for (int i = CURVE - 2; i >= 0; i--) q = q * u + s->coefficient[i];
     return x * (t * q + s->half);
 }
 
-INLINE void P(store_tile)(const int mr, const int nv, VF y[MR][NV], int n0, int p, const Sink *to) {
+/* Sums in their own units, plus the bias and what else is added, come out in the layer's. */
+INLINE void P(store_tile)(const int mr, const int nv, VF sums[MR][NV], const Products *l, int n0, int p, const Sink *to) {
+    const int residual = to->residual;
+    float *const map = to->map + n0;
+    VF scale[NV], bias[NV];
+    UNROLL for (int n = 0; n < nv; n++) scale[n] = P(load)(l->scale + n0 + n * V), bias[n] = P(load)(l->bias + n0 + n * V);
     UNROLL for (int m = 0; m < mr; m++) {
-        float *out = to->map + to->place[p + m] + n0;
-        UNROLL for (int n = 0; n < nv; n++)
-            P(put)(out + n * V, to->residual ? P(load)(out + n * V) + y[m][n] : y[m][n]);
+        float *out = map + to->place[p + m];
+        if (residual)
+            UNROLL for (int n = 0; n < nv; n++) P(put)(out + n * V, P(load)(out + n * V) + bias[n] + sums[m][n] * scale[n]);
+        else
+            UNROLL for (int n = 0; n < nv; n++) P(put)(out + n * V, bias[n] + sums[m][n] * scale[n]);
     }
 }
+
+INLINE VF P(scaled)(VF sum, const Products *l, int n) { return sum * P(load)(l->scale + n) + P(load)(l->bias + n); }
 
 INLINE void P(add_squares)(const int nv, const VF squares[NV], int n0, const Sink *to) {
     UNROLL for (int n = 0; n < nv; n++) P(put)(to->squares + n0 + n * V, P(load)(to->squares + n0 + n * V) + squares[n]);
 }
 
-INLINE void P(hide_floats_tile)(const int mr, const int nv, VF y[MR][NV], int n0, int p, const Sink *to,
-                                const P(Spread) *spread) {
+INLINE void P(hide_floats_tile)(const int mr, const int nv, VF sums[MR][NV], const Products *l, int n0, int p,
+                                const Sink *to, const P(Spread) *spread) {
     VF squares[NV];
     UNROLL for (int n = 0; n < nv; n++) squares[n] = P(all)(0.0f);
     UNROLL for (int m = 0; m < mr; m++) {
         float *out = (float *)to->hidden + (ptrdiff_t)(p + m) * to->pitch + n0;
         UNROLL for (int n = 0; n < nv; n++) {
-            const VF h = P(activated)(y[m][n], spread);
+            const VF x = P(scaled)(sums[m][n], l, n0 + n * V);
+            const VF h = spread->silu ? x * P(sigmoid)(x) : P(activated)(x, spread);
             squares[n] += h * h;
             P(put)(out + n * V, h);
         }
@@ -184,8 +204,8 @@ INLINE void P(hide_floats_tile)(const int mr, const int nv, VF y[MR][NV], int n0
 #if HALF
 #include "hide_half.h"
 #else
-INLINE void P(hide_tile)(const int mr, const int nv, VF y[MR][NV], int n0, int p, const Sink *to,
-                                const P(Spread) *spread) {
+INLINE void P(hide_tile)(const int mr, const int nv, VF sums[MR][NV], const Products *l, int n0, int p, const Sink *to,
+                         const P(Spread) *spread) {
     VF squares[NV];
     UNROLL for (int n = 0; n < nv; n++) squares[n] = P(all)(0.0f);
     UNROLL for (int m = 0; m < mr; m++) {
@@ -193,8 +213,7 @@ INLINE void P(hide_tile)(const int mr, const int nv, VF y[MR][NV], int n0, int p
         UNROLL for (int n = 0; n < nv; n += HV) {
             VF h[HV];
             UNROLL for (int i = 0; i < HV; i++) {
-                h[i] = P(activated)(y[m][n + i], spread);
-                if (spread->heights) h[i] *= P(load)(spread->heights + n0 + (n + i) * V);
+                h[i] = P(activated)(P(scaled)(sums[m][n + i], l, n0 + (n + i) * V), spread);
                 squares[n + i] += h[i] * h[i];
             }
             P(hide_group)(out + n * V, h);
@@ -215,7 +234,10 @@ INLINE void P(tile)(const int mr, const int nv, const int what, const int intege
         VI acc[MR][NV];
         UNROLL for (int n = 0; n < nv; n++) {
             const VI start = *(const P(unaligned_integers) *)(l->start + n0 + n * V);
-            UNROLL for (int m = 0; m < mr; m++) acc[m][n] = start;
+            UNROLL for (int m = 0; m < mr; m++) {
+                acc[m][n] = start;
+                OWN_REGISTER(acc[m][n]);
+            }
         }
         P(sums)(mr, nv, acc, (const RA *)a + (ptrdiff_t)row * l->k, l->k, (const RW *)l->weights + at, l->k,
                 l->wide ? l->wide + at / 256 : NULL);
@@ -224,13 +246,9 @@ INLINE void P(tile)(const int mr, const int nv, const int what, const int intege
         UNROLL for (int m = 0; m < mr; m++) UNROLL for (int n = 0; n < nv; n++) y[m][n] = P(all)(0.0f);
         P(float_sums)(mr, nv, y, (const float *)a + (ptrdiff_t)row * l->k, l->k, (const float *)l->weights + at, l->k);
     }
-    UNROLL for (int n = 0; n < nv; n++) {
-        const VF scale = P(load)(l->scale + n0 + n * V), bias = P(load)(l->bias + n0 + n * V);
-        UNROLL for (int m = 0; m < mr; m++) y[m][n] = y[m][n] * scale + bias;
-    }
-    if (what == P(STORE)) P(store_tile)(mr, nv, y, n0, p, to);
-    else if (what == P(HIDE)) P(hide_tile)(mr, nv, y, n0, p, to, spread);
-    else P(hide_floats_tile)(mr, nv, y, n0, p, to, spread);
+    if (what == P(STORE)) P(store_tile)(mr, nv, y, l, n0, p, to);
+    else if (what == P(HIDE)) P(hide_tile)(mr, nv, y, l, n0, p, to, spread);
+    else P(hide_floats_tile)(mr, nv, y, l, n0, p, to, spread);
 }
 
 /* A panel of weights stays in the first cache while all rows pass by. */
@@ -286,8 +304,9 @@ INLINE void P(depthwise_tile)(const int t, const int kernel, const float *in, pt
     for (int y = 0; y < kernel; y++, in += row, w += kernel * V) {
         VF weights[7];
         UNROLL for (int k = 0; k < kernel; k++) weights[k] = P(load)(w + k * V);
+        const float *pixel = in;
         UNROLL for (int i = 0; i < t + kernel - 1; i++) {
-            const VF x = P(load)(in + (ptrdiff_t)i * channels);
+            const VF x = P(load_and_go)(&pixel, channels);
             UNROLL for (int k = 0; k < kernel; k++) if (i - k >= 0 && i - k < t) acc[i - k] += x * weights[k];
         }
     }
@@ -327,26 +346,25 @@ static NOINLINE void P(depthwise)(const float *in, int width, int channels, int 
 /* Of `channels` floats, behind which there are zeros up to a whole group. */
 INLINE void P(moments)(const float *x, int channels, float epsilon, float *mean, float *inverse) {
     static const float inside[2 * GROUP] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
-    const int whole = channels / (2 * GROUP) * 2 * GROUP, width = padded(channels);
-    VF s[2 * VG], d[2 * VG];
-    UNROLL for (int i = 0; i < 2 * VG; i++) s[i] = d[i] = P(all)(0.0f);
-    for (int c = 0; c < whole; c += 2 * GROUP) UNROLL for (int i = 0; i < 2 * VG; i++) s[i] += P(load)(x + c + i * V);
-    for (int c = whole; c < width; c += V) s[0] += P(load)(x + c);
-    UNROLL for (int i = 1; i < 2 * VG; i++) s[0] += s[i];
-    const float m = P(sum)(s[0]) / (float)channels;
+    enum { CHUNK = 4 * V };
+    VF s[4], d[4];
+    int c = 0;
+    UNROLL for (int i = 0; i < 4; i++) s[i] = d[i] = P(all)(0.0f);
+    for (; c + CHUNK <= channels; c += CHUNK) UNROLL for (int i = 0; i < 4; i++) s[i] += P(load)(x + c + i * V);
+    for (; c < channels; c += V) s[0] += P(load)(x + c);
+    const float m = P(sum)((s[0] + s[1]) + (s[2] + s[3])) / (float)channels;
     const VF same = P(all)(m);
-    for (int c = 0; c < whole; c += 2 * GROUP) UNROLL for (int i = 0; i < 2 * VG; i++) {
+    for (c = 0; c + CHUNK <= channels; c += CHUNK) UNROLL for (int i = 0; i < 4; i++) {
             const VF v = P(load)(x + c + i * V) - same;
             d[i] += v * v;
         }
-    for (int c = whole; c < width; c += V) {
-        const int rest = channels - c < 0 ? 0 : channels - c < GROUP ? channels - c : GROUP;
+    for (; c < channels; c += V) {
+        const int rest = channels - c < V ? channels - c : V; /* behind the last channel a vector has none */
         const VF v = (P(load)(x + c) - same) * P(load)(inside + GROUP - rest);
         d[0] += v * v;
     }
-    UNROLL for (int i = 1; i < 2 * VG; i++) d[0] += d[i];
     *mean = m;
-    *inverse = 1.0f / __builtin_sqrtf(P(sum)(d[0]) / (float)channels + epsilon);
+    *inverse = 1.0f / __builtin_sqrtf(P(sum)((d[0] + d[1]) + (d[2] + d[3])) / (float)channels + epsilon);
 }
 
 static NOINLINE void P(normalize_rounded)(const float *x, ptrdiff_t step, int rows, const Normal *norm, void *to,

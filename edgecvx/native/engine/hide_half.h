@@ -4,24 +4,37 @@ INLINE float16x8_t P(half_of)(VF low, VF high) {
     return vcvt_high_f16_f32(vcvt_f16_f32((float32x4_t)low), (float32x4_t)high);
 }
 
-INLINE float16x8_t P(half_activated)(VF low, VF high, const P(Spread) *s) {
-    const P(HalfSpread) *c = &s->narrow;
-    if (s->silu) return P(half_least)(P(half_of)(P(activated)(low, s), P(activated)(high, s)), vdupq_n_f16((float16_t)96.0f));
-    const float16x8_t x = P(half_least)(P(half_of)(low, high), c->top), t = P(half_most)(P(half_least)(x, c->one), c->minus_one);
+INLINE float16x8_t P(half_curve)(float16x8_t sum, const P(HalfSpread) *c) {
+    const float16x8_t x = P(half_least)(sum, c->top), t = P(half_most)(P(half_least)(x, c->one), c->minus_one);
     const float16x8_t u = t * t;
     float16x8_t q = c->coefficient[CURVE - 1];
     UNROLL for (int i = CURVE - 2; i >= 0; i--) q = q * u + c->coefficient[i];
     return x * (t * q + c->half);
 }
 
-INLINE void P(hide_tile)(const int mr, const int nv, VF y[MR][NV], int n0, int p, const Sink *to, const P(Spread) *spread) {
+/* All sums become float16 first, which frees half of their registers; then two rows at a time, since all at once would need
+ * more of them than there are. */
+INLINE void P(hide_tile)(const int mr, const int nv, VF sums[MR][NV], const Products *l, int n0, int p, const Sink *to,
+                         const P(Spread) *spread) {
+    float16x8_t x[MR][NV / 2];
     UNROLL for (int n = 0; n < nv; n += 2) {
-        float *squares = to->squares + n0 + n * V;
-        float16x8_t sum = vdupq_n_f16((float16_t)0.0f);
+        const float *const scale = l->scale + n0 + n * V, *const bias = l->bias + n0 + n * V;
+        const VF low = P(load)(scale), high = P(load)(scale + V);
+        const float16x8_t add = P(half_of)(P(load)(bias), P(load)(bias + V));
         UNROLL for (int m = 0; m < mr; m++) {
-            const float16x8_t h = P(half_activated)(y[m][n], y[m][n + 1], spread);
+            x[m][n / 2] = P(half_of)(sums[m][n] * low, sums[m][n + 1] * high) + add;
+            __asm__ volatile("" : "+w"(x[m][n / 2]));
+        }
+    }
+    UNROLL for (int n = 0; n < nv; n += 2) {
+        float *const squares = to->squares + n0 + n * V;
+        float16_t *out = (float16_t *)to->hidden + (ptrdiff_t)p * to->pitch + n0 + n * V;
+        float16x8_t sum = vdupq_n_f16((float16_t)0.0f);
+        UNROLL for (int m = 0; m < mr; m++, out += to->pitch) {
+            const float16x8_t h = P(half_curve)(x[m][n / 2], &spread->narrow);
             sum = m ? sum + h * h : h * h;
-            vst1q_f16((float16_t *)to->hidden + (ptrdiff_t)(p + m) * to->pitch + n0 + n * V, h);
+            vst1q_f16(out, h);
+            if (m % 2) __asm__ volatile("" : "+w"(sum));
         }
         vst1q_f32(squares, vaddq_f32(vld1q_f32(squares), vcvt_f32_f16(vget_low_f16(sum))));
         vst1q_f32(squares + 4, vaddq_f32(vld1q_f32(squares + 4), vcvt_high_f32_f16(sum)));

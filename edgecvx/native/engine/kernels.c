@@ -11,6 +11,15 @@
 #endif
 #define NOINLINE __attribute__((noinline))
 
+/* A value that begins as a copy is a copy at once, and not anew each time a loop goes round. */
+#if defined(__aarch64__)
+#define OWN_REGISTER(value) __asm__("" : "+w"(value))
+#elif defined(__x86_64__)
+#define OWN_REGISTER(value) __asm__("" : "+v"(value))
+#else
+#define OWN_REGISTER(value) ((void)0)
+#endif
+
 #include "processor.h"
 
 #include "path_portable.h"

@@ -40,11 +40,11 @@ typedef struct {
     float *scale, *shift;           /* [padded], or NULL */
 } Normal;
 
-/* An activation function: x * (1/2 + an odd polynomial in t), t = x held to -1..1, x in units of `unit`; or SiLU. */
+/* An activation function: x * (1/2 + an odd polynomial in t), t = x held to -1..1, x in units of `unit`; or SiLU,
+ * whose results are hidden as floats. */
 typedef struct {
     float coefficient[CURVE], half, top; /* top: the largest x whose result the hidden numbers can hold */
     float height;                        /* hidden number for a result of 1 */
-    float *heights;                      /* [padded]: times that, where channels differ; or NULL */
     int silu;
 } Curve;
 

@@ -44,31 +44,29 @@ static float unit_of(int activation) { return activation == SILU ? 1.0f : curves
 
 /* Hidden numbers have room for twice what was seen when calibrating: in int16 that leaves 14 bits and a sign; float16
  * loses nothing, and squares of a tile of them fit into one. */
-static Curve curve(int activation, const Block *b, const Kernels *k) {
+static Curve curve(int activation, const Block *b, int float_hidden, const Kernels *k) {
     const float unit = unit_of(activation);
-    Curve c = {.silu = activation == SILU, .height = !b->fc2.integers ? 1.0f : k->half ? 32.0f / b->reach : 16383.0f / b->reach};
+    Curve c = {.silu = activation == SILU, .height = 1.0f};
+    if (!float_hidden) c.height = (k->half ? 32.0f : 16383.0f) / b->reach;
     c.top = 96.0f / c.height / unit;
     c.half = 0.5f * unit * c.height;
     if (c.silu) return c;
     float power = unit;
-    for (int i = 0; i < CURVE; i++, power *= unit * unit) c.coefficient[i] = curves[activation].coefficient[i] * power * unit * c.height;
+    for (int i = 0; i < CURVE; i++, power *= unit * unit)
+        c.coefficient[i] = curves[activation].coefficient[i] * power * unit * c.height;
     return c;
 }
 
-/* Where a channel's factor is so large that a 16-bit one cannot be, what it is multiplied with has to be larger instead:
- * a channel is never used beyond what fc2's grid holds of it. */
-static float *heights(const Block *b, int hidden, const PackedBlock *to, const Kernels *k, Arena *arena) {
-    float *values = ecvx_take(arena, (size_t)padded(hidden), sizeof(float));
-    if (!values) return NULL;
-    int needed = 0;
-    for (int c = 0; c < hidden; c++) {
+/* Whether hidden numbers have to be floats: before a layer of floats; for SiLU, whose exponential is not for 16 bits; and
+ * where a channel's factor would be so large that one int16 step of it is more than a small part of one of fc2's. */
+static int hides_floats(const Block *b, int hidden, int activation, const Kernels *k) {
+    if (!b->fc2.integers || activation == SILU) return 1;
+    for (int c = 0; !k->half && c < hidden; c++) {
         const float base = b->base ? b->base[c] : 1.0f, gamma = b->grn ? b->gamma[c] : 0.0f;
         const float usual = (base < 0 ? -base : base) + 2.0f * (gamma < 0 ? -gamma : gamma);
-        const float factor = usual * to->fc2.inverse / to->curve.height * 32768.0f;
-        values[c] = factor > 8192.0f ? factor / 4096.0f : 1.0f;
-        needed |= values[c] > 1.0f;
+        if (usual * b->reach / b->fc2.scale > 16383.0f / 4.0f) return 1;
     }
-    return needed && !k->half && b->fc2.integers ? values : NULL;
+    return 0;
 }
 
 static void pack_block(const Network *net, const Block *b, int channels, int kernel, PackedBlock *to, Arena *arena) {
@@ -80,12 +78,12 @@ static void pack_block(const Network *net, const Block *b, int channels, int ker
     k->pack(&b->fc1, 1, channels, width, unit_of(net->model.activation), &to->fc1, arena);
     k->pack(&b->fc2, 1, hidden, padded(hidden), 1.0f, &to->fc2, arena);
     to->norm = normal(&b->norm, channels, &to->fc1, arena);
-    to->curve = curve(net->model.activation, b, k);
+    to->float_hidden = hides_floats(b, hidden, net->model.activation, k);
+    to->curve = curve(net->model.activation, b, to->float_hidden, k);
     to->grn = b->grn;
     to->epsilon = b->epsilon;
     to->gamma = b->grn ? copied(b->gamma, hidden, padded(hidden), 0.0f, arena) : NULL;
     to->base = copied(b->base, hidden, padded(hidden), 1.0f, arena);
-    to->curve.heights = heights(b, hidden, to, k, arena);
 }
 
 static void pack_all(Network *net, Arena *arena) {

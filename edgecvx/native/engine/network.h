@@ -9,6 +9,7 @@ typedef struct {
     Normal norm;
     Products fc1, fc2;
     Curve curve;
+    int float_hidden; /* what lies between fc1 and fc2 is not rounded to 16 bits */
     int grn;
     float epsilon;
     float *gamma, *base; /* [padded 4 * channels] */

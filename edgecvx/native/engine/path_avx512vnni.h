@@ -21,7 +21,6 @@ static int P(runs)(void) { return ecvx_x86_has(X86_AVX512VNNI); }
 
 INLINE VF P(least)(VF a, VF b) { return (VF)_mm512_min_ps((__m512)a, (__m512)b); }
 INLINE VF P(most)(VF a, VF b) { return (VF)_mm512_max_ps((__m512)a, (__m512)b); }
-INLINE int P(weight_at)(int lane, int k) { return lane * KG + k; }
 INLINE VI P(dot)(VI acc, VI a, VI w) { return (VI)_mm512_dpbusd_epi32((__m512i)acc, (__m512i)a, (__m512i)w); }
 
 INLINE void P(hide_group)(int16_t *to, const VF v[HV]) {

@@ -21,7 +21,6 @@ static int P(runs)(void) { return ecvx_x86_has(X86_AVXVNNI); }
 
 INLINE VF P(least)(VF a, VF b) { return (VF)_mm256_min_ps((__m256)a, (__m256)b); }
 INLINE VF P(most)(VF a, VF b) { return (VF)_mm256_max_ps((__m256)a, (__m256)b); }
-INLINE int P(weight_at)(int lane, int k) { return lane * KG + k; }
 INLINE VI P(dot)(VI acc, VI a, VI w) { return (VI)_mm256_dpbusd_avx_epi32((__m256i)acc, (__m256i)a, (__m256i)w); }
 
 INLINE __m256i P(narrow)(const VF v[2]) {

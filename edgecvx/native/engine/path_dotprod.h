@@ -13,6 +13,7 @@
 #define RW int8_t
 #define LOWEST (-128)
 #define OWN_SUMS
+#define OWN_LOAD_AND_GO
 
 typedef float P(VF) __attribute__((vector_size(V * 4)));
 typedef int32_t P(VI) __attribute__((vector_size(V * 4)));
@@ -21,9 +22,17 @@ typedef int32_t P(VI) __attribute__((vector_size(V * 4)));
 
 static int P(runs)(void) { return ecvx_arm_has_dotprod(); }
 
+INLINE size_t P(place)(int n, int k, int width) { return (size_t)(k / KG * width * KG + n * KG + k % KG); }
+
+/* One instruction, which a compiler does not find. */
+INLINE VF P(load_and_go)(const float **p, ptrdiff_t step) {
+    float32x4_t v;
+    __asm__("ld1 {%0.4s}, [%1], %2" : "=w"(v), "+r"(*p) : "r"(step * 4), "m"(*(const float(*)[4]) * p));
+    return (VF)v;
+}
+
 INLINE VF P(least)(VF a, VF b) { return (VF)vminq_f32((float32x4_t)a, (float32x4_t)b); }
 INLINE VF P(most)(VF a, VF b) { return (VF)vmaxq_f32((float32x4_t)a, (float32x4_t)b); }
-INLINE int P(weight_at)(int lane, int k) { return lane * KG + k; }
 
 INLINE void P(sums)(const int mr, const int nv, VI acc[MR][NV], const RA *a, int step, const RW *w, int count,
                     const uint8_t *wide) {

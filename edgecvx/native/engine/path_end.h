@@ -14,3 +14,4 @@
 #undef VF
 #undef VI
 #undef OWN_SUMS
+#undef OWN_LOAD_AND_GO

@@ -13,6 +13,7 @@
 #define RW int8_t
 #define LOWEST (-128)
 #define OWN_SUMS
+#define OWN_LOAD_AND_GO
 
 typedef float P(VF) __attribute__((vector_size(V * 4)));
 typedef int32_t P(VI) __attribute__((vector_size(V * 4)));
@@ -21,12 +22,24 @@ typedef int32_t P(VI) __attribute__((vector_size(V * 4)));
 
 static int P(runs)(void) { return 1; }
 
+/* One instruction, which a compiler does not find. */
+INLINE VF P(load_and_go)(const float **p, ptrdiff_t step) {
+    float32x4_t v;
+    __asm__("ld1 {%0.4s}, [%1], %2" : "=w"(v), "+r"(*p) : "r"(step * 4), "m"(*(const float(*)[4]) * p));
+    return (VF)v;
+}
+
 INLINE VF P(least)(VF a, VF b) { return (VF)vminq_f32((float32x4_t)a, (float32x4_t)b); }
 INLINE VF P(most)(VF a, VF b) { return (VF)vmaxq_f32((float32x4_t)a, (float32x4_t)b); }
 
-/* Inputs 0 and 1 of all four lanes first, then 2 and 3. */
-INLINE int P(weight_at)(int lane, int k) { return k / 2 * 8 + lane * 2 + k % 2; }
+/* 16 outputs by 16 inputs in 256 bytes: of each half of the inputs and each four outputs, 4 inputs and the 4 others; of 4
+ * the first two of all four outputs, then the other two. */
+INLINE size_t P(place)(int n, int k, int width) {
+    (void)width;
+    return (size_t)(k / 16 * 256 + k % 16 / 8 * 128 + n / 4 * 32 + k % 8 / 4 * 16 + k % 4 / 2 * 8 + n % 4 * 2 + k % 2);
+}
 
+/* Sixteen sums of four products (or of two and two) of a row, added to the sums of four outputs. */
 INLINE VI P(four)(VI acc, int8x16_t w0, int8x16_t w1, int8x16_t x, int8x16_t y, int wide) {
     int16x8_t s = vmull_s8(vget_low_s8(w0), vget_low_s8(x));
     s = vmlal_high_s8(s, w0, x);
@@ -40,6 +53,57 @@ INLINE VI P(four)(VI acc, int8x16_t w0, int8x16_t w1, int8x16_t x, int8x16_t y, 
     return (VI)vpadalq_s16((int32x4_t)acc, s);
 }
 
+/* The same for three rows, as instructions: a compiler begins so much at once that its registers do not suffice. */
+INLINE void P(four_of_three)(VI *a0, VI *a1, VI *a2, int8x16_t w0, int8x16_t w1, const int8x16_t *x, const int8x16_t *y,
+                             int wide) {
+    int16x8_t s0, s1, s2;
+    if (wide)
+        __asm__ volatile(
+                "smull %[s0].8h, %[w0].8b, %[x0].8b\n\t"
+                "smull %[s1].8h, %[w0].8b, %[x1].8b\n\t"
+                "smull %[s2].8h, %[w0].8b, %[x2].8b\n\t"
+                "smlal2 %[s0].8h, %[w0].16b, %[x0].16b\n\t"
+                "smlal2 %[s1].8h, %[w0].16b, %[x1].16b\n\t"
+                "smlal2 %[s2].8h, %[w0].16b, %[x2].16b\n\t"
+                "sadalp %[a0].4s, %[s0].8h\n\t"
+                "sadalp %[a1].4s, %[s1].8h\n\t"
+                "sadalp %[a2].4s, %[s2].8h\n\t"
+                "smull %[s0].8h, %[w1].8b, %[y0].8b\n\t"
+                "smull %[s1].8h, %[w1].8b, %[y1].8b\n\t"
+                "smull %[s2].8h, %[w1].8b, %[y2].8b\n\t"
+                "smlal2 %[s0].8h, %[w1].16b, %[y0].16b\n\t"
+                "smlal2 %[s1].8h, %[w1].16b, %[y1].16b\n\t"
+                "smlal2 %[s2].8h, %[w1].16b, %[y2].16b\n\t"
+                "sadalp %[a0].4s, %[s0].8h\n\t"
+                "sadalp %[a1].4s, %[s1].8h\n\t"
+                "sadalp %[a2].4s, %[s2].8h\n\t"
+                : [a0] "+w"(*a0), [a1] "+w"(*a1), [a2] "+w"(*a2), [s0] "=&w"(s0), [s1] "=&w"(s1), [s2] "=&w"(s2)
+                : [w0] "w"(w0), [w1] "w"(w1), [x0] "w"(x[0]), [x1] "w"(x[1]), [x2] "w"(x[2]), [y0] "w"(y[0]),
+                  [y1] "w"(y[1]), [y2] "w"(y[2])
+                : "memory");
+    else
+        __asm__ volatile(
+                "smull %[s0].8h, %[w0].8b, %[x0].8b\n\t"
+                "smull %[s1].8h, %[w0].8b, %[x1].8b\n\t"
+                "smull %[s2].8h, %[w0].8b, %[x2].8b\n\t"
+                "smlal2 %[s0].8h, %[w0].16b, %[x0].16b\n\t"
+                "smlal2 %[s1].8h, %[w0].16b, %[x1].16b\n\t"
+                "smlal2 %[s2].8h, %[w0].16b, %[x2].16b\n\t"
+                "smlal %[s0].8h, %[w1].8b, %[y0].8b\n\t"
+                "smlal %[s1].8h, %[w1].8b, %[y1].8b\n\t"
+                "smlal %[s2].8h, %[w1].8b, %[y2].8b\n\t"
+                "smlal2 %[s0].8h, %[w1].16b, %[y0].16b\n\t"
+                "smlal2 %[s1].8h, %[w1].16b, %[y1].16b\n\t"
+                "smlal2 %[s2].8h, %[w1].16b, %[y2].16b\n\t"
+                "sadalp %[a0].4s, %[s0].8h\n\t"
+                "sadalp %[a1].4s, %[s1].8h\n\t"
+                "sadalp %[a2].4s, %[s2].8h\n\t"
+                : [a0] "+w"(*a0), [a1] "+w"(*a1), [a2] "+w"(*a2), [s0] "=&w"(s0), [s1] "=&w"(s1), [s2] "=&w"(s2)
+                : [w0] "w"(w0), [w1] "w"(w1), [x0] "w"(x[0]), [x1] "w"(x[1]), [x2] "w"(x[2]), [y0] "w"(y[0]),
+                  [y1] "w"(y[1]), [y2] "w"(y[2])
+                : "memory");
+}
+
 INLINE void P(sixteen)(const int mr, const int nv, const int wide, VI acc[MR][NV], const RA *a, int step, const RW *w) {
     static const uint8_t pairs[64] __attribute__((aligned(64))) = {
         0, 1, 0, 1, 0, 1, 0, 1, 2,  3,  2,  3,  2,  3,  2,  3,  4,  5,  4,  5,  4,  5,  4,  5,  6,  7,  6,  7,  6,  7,  6,  7,
@@ -47,6 +111,7 @@ INLINE void P(sixteen)(const int mr, const int nv, const int wide, VI acc[MR][NV
     int8x16_t inputs[MR];
     UNROLL for (int m = 0; m < mr; m++) inputs[m] = vld1q_s8(a + (ptrdiff_t)m * step);
     UNROLL for (int j = 0; j < 4; j += 2) {
+        UNROLL for (int m = 0; m < mr; m++) __asm__ volatile("" : "+w"(inputs[m])); /* not before the half before is done */
         const uint8x16_t first = vld1q_u8(pairs + 16 * j), second = vld1q_u8(pairs + 16 * j + 16);
         int8x16_t x[MR], y[MR];
         UNROLL for (int m = 0; m < mr; m++) {
@@ -54,8 +119,9 @@ INLINE void P(sixteen)(const int mr, const int nv, const int wide, VI acc[MR][NV
             y[m] = vqtbl1q_s8(inputs[m], second);
         }
         UNROLL for (int n = 0; n < nv; n++) {
-            const int8x16_t w0 = vld1q_s8(w + j * 64 + n * 16), w1 = vld1q_s8(w + j * 64 + 64 + n * 16);
-            UNROLL for (int m = 0; m < mr; m++) acc[m][n] = P(four)(acc[m][n], w0, w1, x[m], y[m], wide);
+            const int8x16_t w0 = vld1q_s8(w + j * 64 + n * 32), w1 = vld1q_s8(w + j * 64 + n * 32 + 16);
+            if (mr == 3) P(four_of_three)(&acc[0][n], &acc[1][n], &acc[2][n], w0, w1, x, y, wide);
+            else UNROLL for (int m = 0; m < mr; m++) acc[m][n] = P(four)(acc[m][n], w0, w1, x[m], y[m], wide);
         }
     }
 }
@@ -107,7 +173,7 @@ static void P(look_at_packed)(Products *to) {
                     int most = 0;
                     for (int i = 0; i < 4; i++) {
                         const int k = 8 * half + 2 * i + odd;
-                        const int value = w[k / 4 * 64 + lane / 4 * 16 + P(weight_at)(lane % 4, k % 4)];
+                        const int value = w[P(place)(lane, k, 16)];
                         most += value < 0 ? -value : value;
                     }
                     if (most > 255) to->wide[block] = 1; /* 255 * 128 fits into 16 bits */

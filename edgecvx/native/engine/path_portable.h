@@ -33,7 +33,6 @@ INLINE void P(narrow)(int16_t *to, VI v) {
     for (int i = 0; i < V; i++) to[i] = (int16_t)v[i];
 }
 
-INLINE int P(weight_at)(int lane, int k) { return lane * KG + k; }
 INLINE VI P(dot)(VI acc, VI a, VI w) {
     return acc + ((a << 16) >> 16) * ((w << 16) >> 16) + (a >> 16) * (w >> 16);
 }

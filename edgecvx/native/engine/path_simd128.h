@@ -21,7 +21,6 @@ static int P(runs)(void) { return 1; }
 
 INLINE VF P(least)(VF a, VF b) { return (VF)wasm_f32x4_pmin((v128_t)b, (v128_t)a); }
 INLINE VF P(most)(VF a, VF b) { return (VF)wasm_f32x4_pmax((v128_t)b, (v128_t)a); }
-INLINE int P(weight_at)(int lane, int k) { return lane * KG + k; }
 INLINE VI P(dot)(VI acc, VI a, VI w) { return acc + (VI)wasm_i32x4_dot_i16x8((v128_t)a, (v128_t)w); }
 
 /* The next integer below 2^22: a large number leaves no room for a fraction. */

@@ -92,7 +92,8 @@ static void reserve_stage(Run *r, int s, Arena *arena, size_t *hidden, size_t *s
         const size_t part = (size_t)pixels_in_band(r, out, t->size) * row_bytes(r, out), more = pixels * row_bytes(r, out);
         *band = *band > part ? *band : part;
         if (fits_whole(t->size)) *whole = *whole > more ? *whole : more;
-        const size_t values = pixels * (size_t)out->k * (out->integers ? 2 : 4);
+        *row = *row > (size_t)out->k ? *row : (size_t)out->k;
+        const size_t values = pixels * (size_t)out->k * (p->block[i].float_hidden ? 4 : 2);
         *hidden = *hidden > values ? *hidden : values;
         *squares = *squares > bands * (size_t)out->k ? *squares : bands * (size_t)out->k;
     }
@@ -346,17 +347,15 @@ static float from_half(uint16_t bits) {
     return sign ? -value : value;
 }
 
-static float height_of(const PackedBlock *b, int c) { return b->curve.height * (b->curve.heights ? b->curve.heights[c] : 1.0f); }
-
 static void tap_hidden(const Run *r, const PackedBlock *b, int stage, float *to) {
     const int hidden = 4 * stage_of(r, stage)->channels, pixels = stage_of(r, stage)->size * stage_of(r, stage)->size;
     for (int p = 0; to && p < pixels; p++)
         for (int c = 0; c < hidden; c++) {
             const size_t at = (size_t)p * (size_t)b->fc2.k + (size_t)c;
-            const float value = !b->fc2.integers     ? ((const float *)r->hidden)[at]
-                                : r->kernels->half   ? from_half(((const uint16_t *)r->hidden)[at])
-                                                     : (float)((const int16_t *)r->hidden)[at];
-            to[(size_t)p * (size_t)hidden + (size_t)c] = value / height_of(b, c);
+            const float value = b->float_hidden    ? ((const float *)r->hidden)[at]
+                                : r->kernels->half ? from_half(((const uint16_t *)r->hidden)[at])
+                                                   : (float)((const int16_t *)r->hidden)[at];
+            to[(size_t)p * (size_t)hidden + (size_t)c] = value / b->curve.height;
         }
 }
 
@@ -393,35 +392,38 @@ static void make_factors(void *what) {
     for (int c = 0; b->grn && c < hidden; c++) {
         float sum = response[c];
         for (int band = 1; band < r->bands; band++) sum += r->squares[(size_t)band * (size_t)width + (size_t)c];
-        response[c] = __builtin_sqrtf(sum / (float)(size * size)) / height_of(b, c);
+        response[c] = __builtin_sqrtf(sum / (float)(size * size)) / b->curve.height;
         mean += (double)response[c];
     }
     const float least = b->grn ? 1.0f / ((float)(mean / hidden) + b->epsilon) : 0.0f;
     for (int c = 0; c < hidden; c++) {
         const float grn = b->base[c] + (b->grn ? b->gamma[c] * response[c] * least : 0.0f);
-        const float factor = grn * b->fc2.inverse / height_of(b, c);
-        if (!b->fc2.integers) ((float *)r->factor)[c] = grn / height_of(b, c);
+        const float factor = grn * b->fc2.inverse / b->curve.height;
+        if (b->float_hidden) ((float *)r->factor)[c] = grn;
         else if (r->kernels->half) ((uint16_t *)r->factor)[c] = to_half(factor);
         else ((int16_t *)r->factor)[c] = to_int16(factor * 32768.0f);
     }
     for (int c = hidden; c < width; c++) {
-        if (b->fc2.integers) ((int16_t *)r->factor)[c] = 0;
-        else ((float *)r->factor)[c] = 0.0f;
+        if (b->float_hidden) ((float *)r->factor)[c] = 0.0f;
+        else ((int16_t *)r->factor)[c] = 0;
     }
     tap_hidden(r, b, r->stage, tapped(r, POINT_ACTIVATION, r->stage, r->block_number));
     begin_again(r);
 }
 
 /* The inputs of fc2 from some pixels' hidden numbers. */
-static void scale_pixels(const Run *r, const Products *l, int first, int end, unsigned char *to) {
+static void scale_pixels(const Run *r, const PackedBlock *b, int first, int end, const Own *own, unsigned char *to) {
+    const Products *l = &b->fc2;
     for (int p = first; p < end; p++, to += row_bytes(r, l)) {
-        if (l->integers) {
-            r->kernels->scale_hidden((const uint16_t *)r->hidden + (size_t)p * (size_t)l->k, r->factor, l->k, (int)l->zero, to);
+        const size_t at = (size_t)p * (size_t)l->k;
+        if (!b->float_hidden) {
+            r->kernels->scale_hidden((const uint16_t *)r->hidden + at, r->factor, l->k, (int)l->zero, to);
             continue;
         }
-        const float *hidden = (const float *)r->hidden + (size_t)p * (size_t)l->k, *factor = r->factor;
-        float *scaled = (float *)(void *)to;
+        const float *hidden = (const float *)r->hidden + at, *factor = r->factor;
+        float *scaled = l->integers ? own->row : (float *)(void *)to;
         for (int c = 0; c < l->k; c++) scaled[c] = hidden[c] * factor[c];
+        if (l->integers) r->kernels->round(scaled, l->k, l, to);
     }
 }
 
@@ -441,7 +443,7 @@ static void mix_row(const Run *r, const PackedBlock *b, int s, int y, const Own 
 static void hide(const Run *r, const PackedBlock *b, const void *a, int rows, int n0, int n1, int p0, float *squares) {
     const Sink sink = {.hidden = r->hidden, .pitch = b->fc2.k, .squares = squares, .curve = &b->curve};
     memset(squares + n0, 0, (size_t)(n1 - n0) * sizeof(float));
-    (b->fc2.integers ? r->kernels->hide : r->kernels->hide_floats)(&b->fc1, a, rows, n0, n1, p0, &sink);
+    (b->float_hidden ? r->kernels->hide_floats : r->kernels->hide)(&b->fc1, a, rows, n0, n1, p0, &sink);
 }
 
 static void block_in_panels(Run *r, const PackedBlock *b, int s, const Own *own) {
@@ -453,7 +455,7 @@ static void block_in_panels(Run *r, const PackedBlock *b, int s, const Own *own)
         hide(r, b, r->whole, pixels, i * panel, smaller(b->fc1.n, (i + 1) * panel), 0, r->squares);
     ecvx_team_meet(r->team, make_factors, r);
     for (int y; (y = take(r, size)) < size;)
-        scale_pixels(r, &b->fc2, y * size, (y + 1) * size, r->whole + (size_t)(y * size) * row_bytes(r, &b->fc2));
+        scale_pixels(r, b, y * size, (y + 1) * size, own, r->whole + (size_t)(y * size) * row_bytes(r, &b->fc2));
     meet(r);
     store_panels(r, &b->fc2, s, 1);
 }
@@ -471,7 +473,7 @@ static void block_in_bands(Run *r, const PackedBlock *b, int s, const Own *own) 
     const Sink sink = {.map = r->map[s], .place = r->place[s], .residual = 1};
     for (int i; (i = take(r, bands)) < bands;) {
         const int first = i * count, end = smaller(size * size, first + count);
-        scale_pixels(r, &b->fc2, first, end, own->rounded);
+        scale_pixels(r, b, first, end, own, own->rounded);
         r->kernels->store(&b->fc2, own->rounded, end - first, 0, b->fc2.n, first, &sink);
     }
 }
