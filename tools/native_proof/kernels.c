@@ -10,6 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "wasi.h"
+
 enum { PROBE_FACTS, PROBE_STORE, PROBE_HIDE, PROBE_DEPTHWISE, PROBE_NORMALIZE, PROBE_ROUND, PROBE_SCALE, PROBE_ADD };
 
 typedef struct {
@@ -119,7 +121,7 @@ static void probe_store(Probe *p) {
 static void probe_hide(Probe *p) {
     const int n = p->n[0], rows = p->n[5], pitch = p->n[6], activation = p->n[7], integers = p->n[8];
     const Block block = {.reach = p->f[2], .fc2 = {.integers = integers}};
-    const Curve shape = curve(activation, &block, p->kernels);
+    const Curve shape = curve(activation, &block, !integers, p->kernels);
     const Products l = probe_layer(p, pitch, unit_of(activation));
     const void *a = probe_inputs(p, &l, pitch);
     void *hidden = probe_room(p, (size_t)rows * (size_t)l.n * 4);

@@ -10,12 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from ecvx_networks import image_of, random_description
 from ecvx_reference import activation, answer, depthwise, norm, patches, product, response
-from native_engine import Engine
 from numpy.typing import NDArray
 
 from edgecvx.export.native.description import Block, Description, Point
@@ -44,6 +43,17 @@ WHOLE = 20.0
 """Decibels that a small network with integers keeps, whose roundings took other sides in many layers."""
 MANY = 32
 """Numbers below which a tensor says nothing of a whole network: one of them may be near 0."""
+
+
+class Answering(Protocol):
+    """An engine here, or elsewhere."""
+
+    @property
+    def kernels(self) -> tuple[str, ...]:
+        """What its processor can run, best first."""
+
+    def answer(self, model: bytes, images: Array, kernels: str | None = None, threads: int = 1) -> list[Array]:
+        """All outputs for some pictures."""
 
 
 def kept(near: Array, exact: Array) -> float:
@@ -102,12 +112,12 @@ def _block(
     yield Point.BLOCK, f"{name}, sum", kept(result - x, added)
 
 
-def faults(engine: Engine, seeds: Sequence[int], **choices: Any) -> list[str]:
+def faults(engine: Answering, seeds: Sequence[int], **choices: Any) -> list[str]:
     """Random networks on every set of kernels: what is not as it has to be, a sentence each."""
     return [fault for seed in seeds for kernels in engine.kernels for fault in _faults(engine, seed, kernels, choices)]
 
 
-def _faults(engine: Engine, seed: int, kernels: str, choices: Mapping[str, Any]) -> Iterator[str]:
+def _faults(engine: Answering, seed: int, kernels: str, choices: Mapping[str, Any]) -> Iterator[str]:
     described = tapped(random_description(seed, **choices))
     file, images, name = write(described), image_of(described, seed, pictures=3), f"network {seed} on {kernels}"
     outputs = engine.answer(file, images, kernels)
@@ -120,7 +130,7 @@ def _faults(engine: Engine, seed: int, kernels: str, choices: Mapping[str, Any])
             yield f"{name}, output {index} of the whole: {decibels:.1f} dB, at least {least:g}"
 
 
-def first_classes(engine: Engine, seeds: Sequence[int], **choices: Any) -> tuple[int, int]:
+def first_classes(engine: Answering, seeds: Sequence[int], **choices: Any) -> tuple[int, int]:
     """In how many pictures of all the first class is the reference's, on this processor's best kernels."""
     same = total = 0
     for seed in seeds:

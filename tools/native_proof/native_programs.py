@@ -105,7 +105,7 @@ def compiled(
     """
     command = list(compiler or here())
     flags = [*(opt if flag == "-O3" else flag for flag in FLAGS), *options]
-    texts = [path.read_bytes() for path in (source, *sorted(folder.iterdir())) if path.is_file()]
+    texts = [path.read_bytes() for path in (source, HERE / "wasi.h", *sorted(folder.iterdir())) if path.is_file()]
     facts = [*command, *flags, platform.node(), *(hashlib.sha256(text).hexdigest() for text in texts)]
     path = BUILD / f"{source.stem}-{hashlib.sha256(chr(0).join(facts).encode()).hexdigest()[:16]}{ending}"
     if path.exists():
@@ -174,11 +174,13 @@ class Machine:
             return "there is no C compiler"
         return ""
 
-    def program(self, source: Path, *options: str, folder: Path = ENGINE, opt: str = "-O2") -> Path:
+    def program(
+        self, source: Path, *options: str, folder: Path = ENGINE, beside: bool = False, opt: str = "-O2"
+    ) -> Path:
         """A source of ours, compiled for it."""
         compiler = (*zig(), *self.target) if self.target else here()
         linked = () if self.target else ("-lpthread", "-lm")
-        return compiled(source, *options, *linked, compiler=compiler, folder=folder, opt=opt)
+        return compiled(source, *options, *linked, compiler=compiler, folder=folder, beside=beside, opt=opt)
 
     def run(self, program: Path, *arguments: str, given: bytes = b"", timeout: float = 600.0) -> bytes:
         """What a program writes to stdout.
@@ -187,14 +189,19 @@ class Machine:
             RuntimeError: It ended with something other than 0.
         """
         command = [*self.runner, str(program), *arguments]
-        with tempfile.TemporaryFile() as stdin:  # a file, since node's WASI takes a pipe that is empty for its end
+        with tempfile.TemporaryFile() as stdin, tempfile.TemporaryFile() as stdout:
+            # Files, since node's WASI takes a pipe that is empty for its end, and loses what a full one does not take.
             stdin.write(given)
             stdin.seek(0)
-            done = subprocess.run(command, stdin=stdin, capture_output=True, check=False, timeout=timeout)
+            done = subprocess.run(
+                command, stdin=stdin, stdout=stdout, stderr=subprocess.PIPE, check=False, timeout=timeout
+            )
+            stdout.seek(0)
+            answer = stdout.read()
         if done.returncode:
             said = done.stderr.decode(errors="replace")[-2000:]
             raise RuntimeError(f"{program.name} ended with {done.returncode} on {self.name}: {said}")
-        return done.stdout
+        return answer
 
 
 THIS = Machine(name="this machine", kernels="")
