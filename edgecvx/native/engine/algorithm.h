@@ -23,12 +23,9 @@ INLINE VF P(load_and_go)(const float **p, ptrdiff_t step) {
 INLINE VF P(all)(float x) { return (VF){0} + x; }
 INLINE VF P(to_float)(VI v) { return __builtin_convertvector(v, VF); }
 
-INLINE float P(sum)(VF v) {
-    float s[V];
-    memcpy(s, &v, sizeof s);
-    for (int width = V / 2; width; width /= 2) UNROLL for (int i = 0; i < width; i++) s[i] += s[i + width];
-    return s[0];
-}
+#ifndef OWN_SUM
+INLINE float P(sum)(VF v) { return (v[0] + v[2]) + (v[1] + v[3]); }
+#endif
 
 /* ---------------------------------------------------------------- packing */
 
@@ -343,8 +340,8 @@ static NOINLINE void P(depthwise)(const float *in, int width, int channels, int 
 
 /* ---------------------------------------------------------------- norms */
 
-/* Of `channels` floats, behind which there are zeros up to a whole group. */
-INLINE void P(moments)(const float *x, int channels, float epsilon, float *mean, float *inverse) {
+/* Of `channels` floats, behind which there are zeros up to a whole group; part: 1 / channels. */
+INLINE void P(moments)(const float *x, int channels, float part, float epsilon, float *mean, float *inverse) {
     static const float inside[2 * GROUP] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
     enum { CHUNK = 4 * V };
     VF s[4], d[4];
@@ -352,28 +349,32 @@ INLINE void P(moments)(const float *x, int channels, float epsilon, float *mean,
     UNROLL for (int i = 0; i < 4; i++) s[i] = d[i] = P(all)(0.0f);
     for (; c + CHUNK <= channels; c += CHUNK) UNROLL for (int i = 0; i < 4; i++) s[i] += P(load)(x + c + i * V);
     for (; c < channels; c += V) s[0] += P(load)(x + c);
-    const float m = P(sum)((s[0] + s[1]) + (s[2] + s[3])) / (float)channels;
+    const float m = P(sum)((s[0] + s[1]) + (s[2] + s[3])) * part;
     const VF same = P(all)(m);
     for (c = 0; c + CHUNK <= channels; c += CHUNK) UNROLL for (int i = 0; i < 4; i++) {
             const VF v = P(load)(x + c + i * V) - same;
             d[i] += v * v;
         }
-    for (; c < channels; c += V) {
-        const int rest = channels - c < V ? channels - c : V; /* behind the last channel a vector has none */
-        const VF v = (P(load)(x + c) - same) * P(load)(inside + GROUP - rest);
+    for (; c + V <= channels; c += V) {
+        const VF v = P(load)(x + c) - same;
+        d[0] += v * v;
+    }
+    if (c < channels) { /* behind the last channel there is nothing to differ from the mean */
+        const VF v = (P(load)(x + c) - same) * P(load)(inside + GROUP - (channels - c));
         d[0] += v * v;
     }
     *mean = m;
-    *inverse = 1.0f / __builtin_sqrtf(P(sum)((d[0] + d[1]) + (d[2] + d[3])) / (float)channels + epsilon);
+    *inverse = 1.0f / __builtin_sqrtf(P(sum)((d[0] + d[1]) + (d[2] + d[3])) * part + epsilon);
 }
 
 static NOINLINE void P(normalize_rounded)(const float *x, ptrdiff_t step, int rows, const Normal *norm, void *to,
                                           ptrdiff_t to_step) {
     const int width = padded(norm->channels);
+    const float part = 1.0f / (float)norm->channels;
     RA *out = to;
     for (int r = 0; r < rows; r++, x += step, out += to_step) {
         float mean, inverse;
-        P(moments)(x, norm->channels, norm->epsilon, &mean, &inverse);
+        P(moments)(x, norm->channels, part, norm->epsilon, &mean, &inverse);
         if (!norm->scale) {
             const VF by = P(all)(inverse * norm->every_scale), plus = P(all)(norm->every_shift - mean * inverse * norm->every_scale);
             for (int c = 0; c < width; c += GROUP) {
@@ -395,9 +396,10 @@ static NOINLINE void P(normalize_rounded)(const float *x, ptrdiff_t step, int ro
 
 static void P(normalize)(const float *x, ptrdiff_t step, int rows, const Normal *norm, float *to, ptrdiff_t to_step) {
     const int width = padded(norm->channels);
+    const float part = 1.0f / (float)norm->channels;
     for (int r = 0; r < rows; r++, x += step, to += to_step) {
         float mean, inverse;
-        P(moments)(x, norm->channels, norm->epsilon, &mean, &inverse);
+        P(moments)(x, norm->channels, part, norm->epsilon, &mean, &inverse);
         const VF by = P(all)(inverse), plus = P(all)(-mean * inverse);
         for (int c = 0; c < width; c += V) {
             const VF scale = norm->scale ? P(load)(norm->scale + c) : P(all)(norm->every_scale);

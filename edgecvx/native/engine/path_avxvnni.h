@@ -11,6 +11,7 @@
 #define RA uint8_t
 #define RW int8_t
 #define LOWEST 0
+#define OWN_SUM
 
 typedef float P(VF) __attribute__((vector_size(V * 4)));
 typedef int32_t P(VI) __attribute__((vector_size(V * 4)));
@@ -18,6 +19,13 @@ typedef int32_t P(VI) __attribute__((vector_size(V * 4)));
 #define VI P(VI)
 
 static int P(runs)(void) { return ecvx_x86_has(X86_AVXVNNI); }
+
+INLINE float P(sum)(VF v) {
+    const __m256 half = (__m256)v;
+    __m128 s = _mm_add_ps(_mm256_castps256_ps128(half), _mm256_extractf128_ps(half, 1));
+    s = _mm_add_ps(s, _mm_movehl_ps(s, s));
+    return _mm_cvtss_f32(_mm_add_ss(s, _mm_movehdup_ps(s)));
+}
 
 INLINE VF P(least)(VF a, VF b) { return (VF)_mm256_min_ps((__m256)a, (__m256)b); }
 INLINE VF P(most)(VF a, VF b) { return (VF)_mm256_max_ps((__m256)a, (__m256)b); }

@@ -15,3 +15,4 @@
 #undef VI
 #undef OWN_SUMS
 #undef OWN_LOAD_AND_GO
+#undef OWN_SUM
