@@ -4,11 +4,7 @@
  */
 #include "edgecvx.h"
 
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include "wasi.h"
+#include "program.h"
 
 static void *read_bytes(size_t bytes) {
     void *to = malloc(bytes + 1);

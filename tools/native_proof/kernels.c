@@ -6,11 +6,7 @@
  */
 #include "all.c"
 
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include "wasi.h"
+#include "program.h"
 
 enum { PROBE_FACTS, PROBE_STORE, PROBE_HIDE, PROBE_DEPTHWISE, PROBE_NORMALIZE, PROBE_ROUND, PROBE_SCALE, PROBE_ADD };
 

@@ -395,6 +395,7 @@ def scaled(draw: np.random.Generator) -> Case:
     whole, factor = draw.integers(-32768, 32768, count), draw.integers(-32767, 32768, count)
     small = draw.random(count) < 0.6
     factor = np.where(small, factor // 256, factor)
+    whole[::4], factor[::4] = draw.integers(-100, 100, count // 4) * 2 + 1, 0x4000  # exactly between two numbers
     halves = (whole / 32768 * 40).astype(np.float16)
     half_factors = (factor / 32768 * 30).astype(np.float16)
     exact = np.clip(((whole * factor + 0x4000) >> 15) + zero, -128, 127)

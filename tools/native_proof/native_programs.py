@@ -87,7 +87,7 @@ def compiled(
     folder: Path = ENGINE,
     beside: bool = False,
     ending: str = "",
-    opt: str = "-O2",
+    opt: str = "-O1",
 ) -> Path:
     """A source of ours, compiled with the engine's; one that was compiled from the same text serves again.
 
@@ -98,14 +98,14 @@ def compiled(
         folder: Of the engine's sources.
         beside: Whether the engine is a source of its own, of which the program sees the interface alone.
         ending: Of the file's name, for whom it says what is in it.
-        opt: How much is optimized, in place of the engine's own -O3, which takes twice as long.
+        opt: How much is optimized, in place of the engine's own -O3, which takes three times as long.
 
     Raises:
         CannotCompileError: The compiler refuses it.
     """
     command = list(compiler or here())
     flags = [*(opt if flag == "-O3" else flag for flag in FLAGS), *options]
-    texts = [path.read_bytes() for path in (source, HERE / "wasi.h", *sorted(folder.iterdir())) if path.is_file()]
+    texts = [path.read_bytes() for path in (source, HERE / "program.h", *sorted(folder.iterdir())) if path.is_file()]
     facts = [*command, *flags, platform.node(), *(hashlib.sha256(text).hexdigest() for text in texts)]
     path = BUILD / f"{source.stem}-{hashlib.sha256(chr(0).join(facts).encode()).hexdigest()[:16]}{ending}"
     if path.exists():
@@ -122,7 +122,7 @@ def compiled(
     return path
 
 
-def library(*options: str, compiler: Sequence[str] = (), folder: Path = ENGINE, opt: str = "-O2") -> Path:
+def library(*options: str, compiler: Sequence[str] = (), folder: Path = ENGINE, opt: str = "-O1") -> Path:
     """The engine as a library of this machine."""
     threads = () if "-DECVX_FREESTANDING" in options else ("-lpthread", "-lm")
     flags = ("-shared", "-fPIC", '-DECVX_API=__attribute__((visibility("default")))', *options, *threads)
@@ -160,6 +160,8 @@ class Machine:
     """What runs a program of it, without the program."""
     target: tuple[str, ...] = ()
     """Flags of zig; none for this machine's own compiler."""
+    flags: tuple[str, ...] = ()
+    """Further ones."""
 
     def __str__(self) -> str:
         return self.name
@@ -175,12 +177,12 @@ class Machine:
         return ""
 
     def program(
-        self, source: Path, *options: str, folder: Path = ENGINE, beside: bool = False, opt: str = "-O2"
+        self, source: Path, *options: str, folder: Path = ENGINE, beside: bool = False, opt: str = "-O1"
     ) -> Path:
         """A source of ours, compiled for it."""
         compiler = (*zig(), *self.target) if self.target else here()
         linked = () if self.target else ("-lpthread", "-lm")
-        return compiled(source, *options, *linked, compiler=compiler, folder=folder, beside=beside, opt=opt)
+        return compiled(source, *self.flags, *options, *linked, compiler=compiler, folder=folder, beside=beside, opt=opt)
 
     def run(self, program: Path, *arguments: str, given: bytes = b"", timeout: float = 600.0) -> bytes:
         """What a program writes to stdout.
@@ -205,6 +207,13 @@ class Machine:
 
 
 THIS = Machine(name="this machine", kernels="")
+
+
+def portable() -> Machine:
+    """This machine without any kernels of its own, compiled in a second."""
+    return Machine(name="this machine, portable", kernels="portable", flags=PLAIN)
+
+
 _X86 = ("-target", "x86_64-linux-musl", "-mcpu=x86_64", "-static")
 _ARM = ("-target", "aarch64-linux-musl", "-mcpu=generic", "-static")
 _WASM = ("-target", "wasm32-wasi", "-mcpu=generic+simd128+bulk_memory", "-DECVX_FREESTANDING")
