@@ -62,7 +62,7 @@ typedef struct {
 typedef struct {
     const char *name;
     int (*runs)(void); /* whether this processor can */
-    int bytes, panel;  /* of a rounded activation; outputs that are computed side by side */
+    int bytes, panel, tile; /* of a rounded activation; outputs and rows that are computed side by side */
     int half;          /* hidden numbers are float16, not int16 */
     float lowest;      /* the rounded activation for int8's -128 */
     /* Rows of `segments` parts of `segment` inputs each lie `pitch` apart in the rounded inputs. */
