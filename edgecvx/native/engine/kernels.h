@@ -9,7 +9,7 @@
 
 #include "model.h"
 
-enum { GROUP = 16, CURVE = 7 };
+enum { GROUP = 16, CURVE = 7, HALF_CURVE = 6 }; /* a float16 does not show a seventh coefficient */
 
 /* Memory that is given out once and never back. With `base` NULL it only counts. */
 typedef struct {

@@ -80,7 +80,7 @@ static void P(scale_hidden)(const void *hidden, const void *factor, int count, i
     const float16_t *h = hidden, *f = factor;
     const int16x8_t z = vdupq_n_s16((int16_t)zero);
     int8_t *out = to;
-    for (int i = 0; i < count; i += 16) {
+    UNROLL_TWICE for (int i = 0; i < count; i += 16) {
         const int16x8_t a = vqaddq_s16(P(half_rounded)(vmulq_f16(vld1q_f16(h + i), vld1q_f16(f + i))), z);
         const int16x8_t b = vqaddq_s16(P(half_rounded)(vmulq_f16(vld1q_f16(h + i + 8), vld1q_f16(f + i + 8))), z);
         vst1q_s8(out + i, vqmovn_high_s16(vqmovn_s16(a), b));
@@ -89,12 +89,12 @@ static void P(scale_hidden)(const void *hidden, const void *factor, int count, i
 
 /* A curve in float16. */
 typedef struct {
-    float16x8_t coefficient[CURVE], half, one, minus_one, top;
+    float16x8_t coefficient[HALF_CURVE], half, one, minus_one, top;
 } P(HalfSpread);
 
 INLINE P(HalfSpread) P(half_spread)(const Curve *c) {
     P(HalfSpread) s = {.half = vdupq_n_f16((float16_t)c->half), .one = vdupq_n_f16((float16_t)1.0f)};
-    UNROLL for (int i = 0; i < CURVE; i++) s.coefficient[i] = vdupq_n_f16((float16_t)c->coefficient[i]);
+    UNROLL for (int i = 0; i < HALF_CURVE; i++) s.coefficient[i] = vdupq_n_f16((float16_t)c->coefficient[i]);
     s.minus_one = vdupq_n_f16((float16_t)-1.0f);
     s.top = vdupq_n_f16((float16_t)c->top);
     return s;

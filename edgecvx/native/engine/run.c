@@ -396,30 +396,32 @@ static uint16_t to_half(float x) {
     return (uint16_t)(sign | (bits + 0x0fff + (bits >> 13 & 1) - 0x38000000u) >> 13);
 }
 
+/* GRN's response of each channel, at the beginning of `squares`; returns 1 / (their mean + epsilon). */
+static float respond(const Run *r, const PackedBlock *b, int hidden, int pixels) {
+    float *response = r->squares;
+    const float part = 1.0f / (float)pixels, unit = 1.0f / b->curve.height;
+    double sum = 0;
+    for (int band = 1; band < r->bands; band++)
+        r->kernels->add(response, r->squares + (size_t)band * (size_t)b->fc2.k, b->fc2.k);
+    for (int c = 0; c < hidden; c++) response[c] = __builtin_sqrtf(response[c] * part) * unit;
+    for (int c = 0; c < hidden; c++) sum += (double)response[c];
+    return 1.0f / ((float)(sum / hidden) + b->epsilon);
+}
+
 /* What hidden numbers are multiplied with: GRN, the way to true numbers, and fc2's grid. Called when all squares are there. */
 static void make_factors(void *what) {
     Run *r = what;
     const PackedBlock *b = r->block;
-    const int hidden = 4 * stage_of(r, r->stage)->channels, width = b->fc2.k, size = stage_of(r, r->stage)->size;
-    float *response = r->squares;
-    double mean = 0;
-    for (int c = 0; b->grn && c < hidden; c++) {
-        float sum = response[c];
-        for (int band = 1; band < r->bands; band++) sum += r->squares[(size_t)band * (size_t)width + (size_t)c];
-        response[c] = __builtin_sqrtf(sum / (float)(size * size)) / b->curve.height;
-        mean += (double)response[c];
-    }
-    const float least = b->grn ? 1.0f / ((float)(mean / hidden) + b->epsilon) : 0.0f;
+    const Stage *t = stage_of(r, r->stage);
+    const int hidden = 4 * t->channels;
+    const float least = b->grn ? respond(r, b, hidden, t->size * t->size) : 0.0f;
+    const float unit = b->fc2.inverse / b->curve.height * (r->kernels->half ? 1.0f : 32768.0f);
+    memset(r->factor, 0, (size_t)b->fc2.k * sizeof(float)); /* behind the last channel too */
     for (int c = 0; c < hidden; c++) {
-        const float grn = b->base[c] + (b->grn ? b->gamma[c] * response[c] * least : 0.0f);
-        const float factor = grn * b->fc2.inverse / b->curve.height;
+        const float grn = b->base[c] + (b->grn ? b->gamma[c] * r->squares[c] * least : 0.0f);
         if (b->float_hidden) ((float *)r->factor)[c] = grn;
-        else if (r->kernels->half) ((uint16_t *)r->factor)[c] = to_half(factor);
-        else ((int16_t *)r->factor)[c] = to_int16(factor * 32768.0f);
-    }
-    for (int c = hidden; c < width; c++) {
-        if (b->float_hidden) ((float *)r->factor)[c] = 0.0f;
-        else ((int16_t *)r->factor)[c] = 0;
+        else if (r->kernels->half) ((uint16_t *)r->factor)[c] = to_half(grn * unit);
+        else ((int16_t *)r->factor)[c] = to_int16(grn * unit);
     }
     tap_hidden(r, b, r->stage, tapped(r, POINT_ACTIVATION, r->stage, r->block_number));
     begin_again(r);
