@@ -37,9 +37,14 @@ INLINE VF P(most)(VF a, VF b) { return (VF)vmaxq_f32((float32x4_t)a, (float32x4_
 INLINE void P(sums)(const int mr, const int nv, VI acc[MR][NV], const RA *a, int step, const RW *w, int count,
                     const uint8_t *wide) {
     (void)wide;
-    for (int k = 0; k < count; k += 16, w += nv * V * 16) {
+    const RA *row[MR];
+    UNROLL for (int m = 0; m < mr; m++) {
+        row[m] = a + (ptrdiff_t)m * step;
+        __asm__("" : "+r"(row[m])); /* each in a register, and not one from the other each time */
+    }
+    for (ptrdiff_t k = 0; k < count; k += 16, w += nv * V * 16) {
         int8x16_t x[MR];
-        UNROLL for (int m = 0; m < mr; m++) x[m] = vld1q_s8(a + (ptrdiff_t)m * step + k);
+        UNROLL for (int m = 0; m < mr; m++) x[m] = vld1q_s8(row[m] + k);
         UNROLL for (int n = 0; n < nv; n++) {
             const int8x16_t w0 = vld1q_s8(w + n * 16), w1 = vld1q_s8(w + (nv + n) * 16);
             const int8x16_t w2 = vld1q_s8(w + (2 * nv + n) * 16), w3 = vld1q_s8(w + (3 * nv + n) * 16);
