@@ -428,6 +428,7 @@ static const Kernels P(kernels) = {
     .runs = P(runs),
     .bytes = sizeof(RA),
     .panel = NV * V,
+    .tile = MR,
     .half = HALF,
     .lowest = LOWEST,
     .pack = P(pack),

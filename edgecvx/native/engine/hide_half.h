@@ -7,8 +7,8 @@ INLINE float16x8_t P(half_of)(VF low, VF high) {
 INLINE float16x8_t P(half_curve)(float16x8_t sum, const P(HalfSpread) *c) {
     const float16x8_t x = P(half_least)(sum, c->top), t = P(half_most)(P(half_least)(x, c->one), c->minus_one);
     const float16x8_t u = t * t;
-    float16x8_t q = c->coefficient[CURVE - 1];
-    UNROLL for (int i = CURVE - 2; i >= 0; i--) q = q * u + c->coefficient[i];
+    float16x8_t q = c->coefficient[HALF_CURVE - 1];
+    UNROLL for (int i = HALF_CURVE - 2; i >= 0; i--) q = q * u + c->coefficient[i];
     return x * (t * q + c->half);
 }
 
@@ -17,6 +17,9 @@ INLINE float16x8_t P(half_curve)(float16x8_t sum, const P(HalfSpread) *c) {
 INLINE void P(hide_tile)(const int mr, const int nv, VF sums[MR][NV], const Products *l, int n0, int p, const Sink *to,
                          const P(Spread) *spread) {
     float16x8_t x[MR][NV / 2];
+    const ptrdiff_t pitch = to->pitch;
+    float *const all_squares = to->squares + n0;
+    float16_t *const first = (float16_t *)to->hidden + p * pitch + n0;
     UNROLL for (int n = 0; n < nv; n += 2) {
         const float *const scale = l->scale + n0 + n * V, *const bias = l->bias + n0 + n * V;
         const VF low = P(load)(scale), high = P(load)(scale + V);
@@ -27,10 +30,10 @@ INLINE void P(hide_tile)(const int mr, const int nv, VF sums[MR][NV], const Prod
         }
     }
     UNROLL for (int n = 0; n < nv; n += 2) {
-        float *const squares = to->squares + n0 + n * V;
-        float16_t *out = (float16_t *)to->hidden + (ptrdiff_t)p * to->pitch + n0 + n * V;
+        float *const squares = all_squares + n * V;
+        float16_t *out = first + n * V;
         float16x8_t sum = vdupq_n_f16((float16_t)0.0f);
-        UNROLL for (int m = 0; m < mr; m++, out += to->pitch) {
+        UNROLL for (int m = 0; m < mr; m++, out += pitch) {
             const float16x8_t h = P(half_curve)(x[m][n / 2], &spread->narrow);
             sum = m ? sum + h * h : h * h;
             vst1q_f16(out, h);

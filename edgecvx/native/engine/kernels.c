@@ -3,8 +3,10 @@
 
 #if defined(__clang__)
 #define UNROLL _Pragma("clang loop unroll(full)")
+#define UNROLL_TWICE _Pragma("clang loop unroll_count(2)")
 #else
 #define UNROLL _Pragma("GCC unroll 64")
+#define UNROLL_TWICE _Pragma("GCC unroll 2")
 #pragma GCC diagnostic ignored "-Wpsabi" /* vectors are arguments of functions that are inlined alone */
 #pragma GCC push_options
 #pragma GCC optimize("fp-contract=fast") /* what -ffp-contract=on means to clang */

@@ -9,7 +9,7 @@
 
 #include "model.h"
 
-enum { GROUP = 16, CURVE = 7 };
+enum { GROUP = 16, CURVE = 7, HALF_CURVE = 6 }; /* a float16 does not show a seventh coefficient */
 
 /* Memory that is given out once and never back. With `base` NULL it only counts. */
 typedef struct {
@@ -62,7 +62,7 @@ typedef struct {
 typedef struct {
     const char *name;
     int (*runs)(void); /* whether this processor can */
-    int bytes, panel;  /* of a rounded activation; outputs that are computed side by side */
+    int bytes, panel, tile; /* of a rounded activation; outputs and rows that are computed side by side */
     int half;          /* hidden numbers are float16, not int16 */
     float lowest;      /* the rounded activation for int8's -128 */
     /* Rows of `segments` parts of `segment` inputs each lie `pitch` apart in the rounded inputs. */

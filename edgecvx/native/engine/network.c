@@ -29,23 +29,30 @@ static Normal normal(const Norm *n, int channels, const Products *layer, Arena *
     return to;
 }
 
-/* x * (1/2 + t * q(t²)), t = x held to -unit..unit, with q(unit²) * unit = 1/2: the best of its degree, at most 1.7e-4
- * from GELU and 1.5e-4 from its form by tanh anywhere. */
-static const struct {
+/* x * (1/2 + t * q(t²)), t = x held to -unit..unit, with q(unit²) * unit = 1/2: the best of its degree. Seven coefficients
+ * are at most 1.7e-4 from GELU and 1.5e-4 from its form by tanh anywhere, six for float16 5e-4. */
+typedef struct {
     float unit, coefficient[CURVE];
-} curves[] = {
-    {3.95f, {0.39798668026924133f, -0.06472273916006088f, 0.008842915296554565f, -0.0008290389087051153f,
-             4.9551894335309044e-05f, -1.6811503655844717e-06f, 2.4435738765760107e-08f}},
-    {3.85f, {0.39806312322616577f, -0.06511535495519638f, 0.009069147519767284f, -0.0008791224681772292f,
-             5.488349052029662e-05f, -1.955933385033859e-06f, 2.994342551687623e-08f}},
+} Polynomial;
+static const Polynomial curves[2][2] = {
+    {{3.95f, {0.39798668026924133f, -0.06472273916006088f, 0.008842915296554565f, -0.0008290389087051153f,
+              4.9551894335309044e-05f, -1.6811503655844717e-06f, 2.4435738765760107e-08f}},
+     {3.85f, {0.39806312322616577f, -0.06511535495519638f, 0.009069147519767284f, -0.0008791224681772292f,
+              5.488349052029662e-05f, -1.955933385033859e-06f, 2.994342551687623e-08f}}},
+    {{3.65f, {0.39653363823890686f, -0.06265812367200851f, 0.007875436916947365f, -0.0006218428607098758f,
+              2.7203657737118192e-05f, -4.983652388546034e-07f, 0.0f}},
+     {3.60f, {0.3966588079929352f, -0.06303569674491882f, 0.00805441290140152f, -0.0006530110258609056f,
+              2.952314207504969e-05f, -5.609076652035583e-07f, 0.0f}}},
 };
 
-static float unit_of(int activation) { return activation == SILU ? 1.0f : curves[activation].unit; }
+static const Polynomial *polynomial(int activation, const Kernels *k) { return &curves[k->half][activation]; }
+
+static float unit_of(int activation, const Kernels *k) { return activation == SILU ? 1.0f : polynomial(activation, k)->unit; }
 
 /* Hidden numbers have room for twice what was seen when calibrating: in int16 that leaves 14 bits and a sign; float16
  * loses nothing, and squares of a tile of them fit into one. */
 static Curve curve(int activation, const Block *b, int float_hidden, const Kernels *k) {
-    const float unit = unit_of(activation);
+    const float unit = unit_of(activation, k);
     Curve c = {.silu = activation == SILU, .height = 1.0f};
     if (!float_hidden) c.height = (k->half ? 32.0f : 16383.0f) / b->reach;
     c.top = 96.0f / c.height / unit;
@@ -53,7 +60,7 @@ static Curve curve(int activation, const Block *b, int float_hidden, const Kerne
     if (c.silu) return c;
     float power = unit;
     for (int i = 0; i < CURVE; i++, power *= unit * unit)
-        c.coefficient[i] = curves[activation].coefficient[i] * power * unit * c.height;
+        c.coefficient[i] = polynomial(activation, k)->coefficient[i] * power * unit * c.height;
     return c;
 }
 
@@ -75,7 +82,7 @@ static void pack_block(const Network *net, const Block *b, int channels, int ker
     to->weights = ecvx_take(arena, (size_t)(kernel * kernel) * (size_t)width, sizeof(float));
     if (arena->base) k->pack_depthwise(b->weights, kernel * kernel, channels, to->weights);
     to->bias = copied(b->bias, channels, width, 0.0f, arena);
-    k->pack(&b->fc1, 1, channels, width, unit_of(net->model.activation), &to->fc1, arena);
+    k->pack(&b->fc1, 1, channels, width, unit_of(net->model.activation, k), &to->fc1, arena);
     k->pack(&b->fc2, 1, hidden, padded(hidden), 1.0f, &to->fc2, arena);
     to->norm = normal(&b->norm, channels, &to->fc1, arena);
     to->float_hidden = hides_floats(b, hidden, net->model.activation, k);

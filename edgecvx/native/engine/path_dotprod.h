@@ -37,9 +37,14 @@ INLINE VF P(most)(VF a, VF b) { return (VF)vmaxq_f32((float32x4_t)a, (float32x4_
 INLINE void P(sums)(const int mr, const int nv, VI acc[MR][NV], const RA *a, int step, const RW *w, int count,
                     const uint8_t *wide) {
     (void)wide;
-    for (int k = 0; k < count; k += 16, w += nv * V * 16) {
+    const RA *row[MR];
+    UNROLL for (int m = 0; m < mr; m++) {
+        row[m] = a + (ptrdiff_t)m * step;
+        __asm__("" : "+r"(row[m])); /* each in a register, and not one from the other each time */
+    }
+    for (ptrdiff_t k = 0; k < count; k += 16, w += nv * V * 16) {
         int8x16_t x[MR];
-        UNROLL for (int m = 0; m < mr; m++) x[m] = vld1q_s8(a + (ptrdiff_t)m * step + k);
+        UNROLL for (int m = 0; m < mr; m++) x[m] = vld1q_s8(row[m] + k);
         UNROLL for (int n = 0; n < nv; n++) {
             const int8x16_t w0 = vld1q_s8(w + n * 16), w1 = vld1q_s8(w + (nv + n) * 16);
             const int8x16_t w2 = vld1q_s8(w + (2 * nv + n) * 16), w3 = vld1q_s8(w + (3 * nv + n) * 16);
@@ -80,7 +85,7 @@ static void P(scale_hidden)(const void *hidden, const void *factor, int count, i
     const float16_t *h = hidden, *f = factor;
     const int16x8_t z = vdupq_n_s16((int16_t)zero);
     int8_t *out = to;
-    for (int i = 0; i < count; i += 16) {
+    UNROLL_TWICE for (int i = 0; i < count; i += 16) {
         const int16x8_t a = vqaddq_s16(P(half_rounded)(vmulq_f16(vld1q_f16(h + i), vld1q_f16(f + i))), z);
         const int16x8_t b = vqaddq_s16(P(half_rounded)(vmulq_f16(vld1q_f16(h + i + 8), vld1q_f16(f + i + 8))), z);
         vst1q_s8(out + i, vqmovn_high_s16(vqmovn_s16(a), b));
@@ -89,12 +94,12 @@ static void P(scale_hidden)(const void *hidden, const void *factor, int count, i
 
 /* A curve in float16. */
 typedef struct {
-    float16x8_t coefficient[CURVE], half, one, minus_one, top;
+    float16x8_t coefficient[HALF_CURVE], half, one, minus_one, top;
 } P(HalfSpread);
 
 INLINE P(HalfSpread) P(half_spread)(const Curve *c) {
     P(HalfSpread) s = {.half = vdupq_n_f16((float16_t)c->half), .one = vdupq_n_f16((float16_t)1.0f)};
-    UNROLL for (int i = 0; i < CURVE; i++) s.coefficient[i] = vdupq_n_f16((float16_t)c->coefficient[i]);
+    UNROLL for (int i = 0; i < HALF_CURVE; i++) s.coefficient[i] = vdupq_n_f16((float16_t)c->coefficient[i]);
     s.minus_one = vdupq_n_f16((float16_t)-1.0f);
     s.top = vdupq_n_f16((float16_t)c->top);
     return s;

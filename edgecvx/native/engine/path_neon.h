@@ -152,7 +152,7 @@ static void P(scale_hidden)(const void *hidden, const void *factor, int count, i
     const int16_t *h = hidden, *f = factor;
     const int16x8_t z = vdupq_n_s16((int16_t)zero);
     int8_t *out = to;
-    for (int i = 0; i < count; i += 16) {
+    UNROLL_TWICE for (int i = 0; i < count; i += 16) {
         const int16x8_t a = vqaddq_s16(vqrdmulhq_s16(vld1q_s16(h + i), vld1q_s16(f + i)), z);
         const int16x8_t b = vqaddq_s16(vqrdmulhq_s16(vld1q_s16(h + i + 8), vld1q_s16(f + i + 8)), z);
         vst1q_s8(out + i, vqmovn_high_s16(vqmovn_s16(a), b));

@@ -238,13 +238,17 @@ typedef struct {
 } Member;
 
 struct ecvx_team {
+    /* What some look at all the time lies apart from what others write. */
+    _Alignas(64) _Atomic unsigned job_number; /* grows by one when there is a job */
+    _Atomic unsigned meeting;                 /* grows by one when all have met */
+    _Alignas(64) _Atomic int waiting;         /* for the others, in a meeting */
+    _Alignas(64) _Atomic int sleeping;        /* those that have looked long enough */
+    _Atomic int ending;
     int threads, started; /* the caller included; and those beside it */
-    Mutex mutex;
-    Condition woken;
-    _Atomic unsigned job_number, meeting; /* each grows by one when there is a job, or all have met */
-    _Atomic int waiting, ending;
     void (*job)(void *what, int thread);
     void *what;
+    Mutex mutex;
+    Condition woken;
     Thread thread[MOST_THREADS];
     Member member[MOST_THREADS];
 };
@@ -264,13 +268,16 @@ static void await_change(ecvx_team *team, _Atomic unsigned *counter, unsigned be
         relax();
     }
     mutex_take(&team->mutex);
-    while (atomic_load_explicit(counter, memory_order_acquire) == before) condition_wait(&team->woken, &team->mutex);
+    atomic_fetch_add(&team->sleeping, 1); /* before the last look: who changes the counter then sees a sleeper */
+    while (atomic_load(counter) == before) condition_wait(&team->woken, &team->mutex);
+    atomic_fetch_sub(&team->sleeping, 1);
     mutex_give(&team->mutex);
 }
 
 static void change(ecvx_team *team, _Atomic unsigned *counter) {
+    atomic_fetch_add(counter, 1);
+    if (!atomic_load(&team->sleeping)) return;
     mutex_take(&team->mutex);
-    atomic_fetch_add_explicit(counter, 1, memory_order_release);
     condition_wake(&team->woken);
     mutex_give(&team->mutex);
 }
@@ -290,16 +297,16 @@ THREAD_BODY(work, argument) {
 
 ecvx_team *ecvx_team_make(int threads) {
     if (threads < 1 || threads > MOST_THREADS) return NULL;
-    ecvx_team *team = calloc(1, sizeof *team);
+    ecvx_team *team = ecvx_zeros(sizeof *team);
     if (!team) return NULL;
     team->threads = threads;
     if (!mutex_make(&team->mutex)) {
-        free(team);
+        ecvx_free(team);
         return NULL;
     }
     if (!condition_make(&team->woken)) {
         mutex_drop(&team->mutex);
-        free(team);
+        ecvx_free(team);
         return NULL;
     }
     for (int i = 1; i < threads; i++) {
@@ -341,7 +348,7 @@ void ecvx_team_drop(ecvx_team *team) {
     for (int i = 1; i <= team->started; i++) thread_join(team->thread[i]);
     condition_drop(&team->woken);
     mutex_drop(&team->mutex);
-    free(team);
+    ecvx_free(team);
 }
 #endif
 

@@ -9,10 +9,12 @@
  */
 #include "run.h"
 
-enum { SMALL = 256, BAND_BYTES = 48 * 1024, PIXELS = 42, OUTPUTS = 4 }; /* 42 pixels: whole tiles of 2, 3, 6 and 7 */
+enum { SMALL = 256, BAND_BYTES = 48 * 1024, OUTPUTS = 4 };
 
 typedef struct {
-    float *row;             /* one row of a map: [width][channels], or the inputs of a pixel of the stem */
+    _Alignas(64) atomic_int taken; /* of its share of a step's parts */
+    int thread;
+    float *row;             /* one row of a map: [width][channels], or the inputs of a pixel */
     unsigned char *rounded; /* a band of inputs */
 } Own;
 
@@ -43,7 +45,6 @@ struct Run {
     int32_t pictures;
     float *const *all_outputs;
 
-    atomic_int next;           /* the part that is taken next */
     const PackedBlock *block;  /* what the threads work on */
     int stage, block_number, bands;
 };
@@ -63,15 +64,17 @@ static size_t row_bytes(const Run *r, const Products *l) {
     return (size_t)l->k * (l->integers ? (size_t)r->kernels->bytes : sizeof(float));
 }
 
-/* Rows of a map that make a band: three, or a multiple of it, so that they are whole tiles at the usual sizes. */
+/* Rows of a map that make a band: a fourteenth of it, which divides the usual sizes evenly, if it is not too large. */
 static int rows_in_band(const Run *r, const Products *l, int size) {
-    const size_t three = 3 * (size_t)size * row_bytes(r, l);
-    return smaller(size, 3 * larger(1, (int)(BAND_BYTES / 2 / three)));
+    const int most = larger(1, (int)(BAND_BYTES / ((size_t)size * row_bytes(r, l))));
+    return smaller(most, whole_parts(size, 14));
 }
 
-/* Pixels of a map that make a band. */
+/* Pixels of a map that make a band: whole tiles, and a number of bands that two or four threads can share. */
 static int pixels_in_band(const Run *r, const Products *l, int size) {
-    return smaller(size * size, PIXELS * larger(1, (int)(BAND_BYTES / (PIXELS * row_bytes(r, l)))));
+    const int tile = r->kernels->tile, pixels = size * size, most = larger(tile, (int)(BAND_BYTES / row_bytes(r, l)));
+    const int bands = whole_parts(whole_parts(pixels, most), 4) * 4;
+    return smaller(pixels, whole_parts(whole_parts(pixels, bands), tile) * tile);
 }
 
 static void reserve_stage(Run *r, int s, Arena *arena, size_t *hidden, size_t *squares, size_t *whole, size_t *row, size_t *band) {
@@ -134,7 +137,7 @@ static void reserve(Run *r, Arena *arena) {
     for (int i = 0; i < r->threads; i++) {
         float *own_row = ecvx_take(arena, row, sizeof(float));
         unsigned char *rounded = ecvx_take(arena, band, 1);
-        if (own) own[i] = (Own){own_row, rounded};
+        if (own) own[i] = (Own){.thread = i, .row = own_row, .rounded = rounded};
     }
     r->own = own;
 }
@@ -195,19 +198,30 @@ void ecvx_run_drop(Run *run) {
 
 /* ---------------------------------------------------------------- parts of a step */
 
-/* The number of a part that nobody has taken, or `parts`. */
-static int take(Run *r, int parts) { return smaller(parts, atomic_fetch_add_explicit(&r->next, 1, memory_order_relaxed)); }
+/* The number of a part that nobody has taken, or `parts`. Each thread has its share, the same in every step, so that it finds
+ * in its cache what it has written before; then it helps the others. */
+static int take(const Run *r, const Own *own, int parts) {
+    for (int i = 0; i < r->threads; i++) {
+        const int of = (own->thread + i) % r->threads, first = of * parts / r->threads, end = (of + 1) * parts / r->threads;
+        const int part = first + atomic_fetch_add_explicit(&r->own[of].taken, 1, memory_order_relaxed);
+        if (part < end) return part;
+    }
+    return parts;
+}
 
-static void begin_again(void *what) { atomic_store(&((Run *)what)->next, 0); }
+static void begin_again(void *what) {
+    Run *r = what;
+    for (int i = 0; i < r->threads; i++) atomic_store_explicit(&r->own[i].taken, 0, memory_order_relaxed);
+}
 static void meet(Run *r) { ecvx_team_meet(r->team, begin_again, r); }
 
 /* Panels of a layer that a thread takes at once: its outputs n0 to n1. */
 static int panels(const Run *r, const Products *l) { return whole_parts(l->n, r->kernels->panel); }
 
-static void store_panels(Run *r, const Products *l, int s, int residual) {
+static void store_panels(Run *r, const Products *l, int s, int residual, const Own *own) {
     const int pixels = stage_of(r, s)->size * stage_of(r, s)->size, panel = r->kernels->panel, parts = panels(r, l);
     const Sink sink = {.map = r->map[s], .place = r->place[s], .residual = residual};
-    for (int i; (i = take(r, parts)) < parts;)
+    for (int i; (i = take(r, own, parts)) < parts;)
         r->kernels->store(l, r->whole, pixels, i * panel, smaller(l->n, (i + 1) * panel), 0, &sink);
 }
 
@@ -271,7 +285,7 @@ static void stem(Run *r, int i, const Own *own) {
     const Products *l = &r->net->stem[i];
     const int rows = rows_in_band(r, l, size), parts = whole_parts(size, rows);
     const Sink sink = {.map = last ? r->map[0] : r->stem_map, .place = last ? r->place[0] : r->stem_place};
-    for (int part; (part = take(r, parts)) < parts;) {
+    for (int part; (part = take(r, own, parts)) < parts;) {
         const int first = part * rows * size, end = smaller(size, (part + 1) * rows) * size;
         for (int p = first; p < end; p++) stem_inputs(r, i, size, p, own, own->rounded + (size_t)(p - first) * row_bytes(r, l));
         r->kernels->store(l, own->rounded, end - first, 0, l->n, first, &sink);
@@ -301,7 +315,7 @@ static void downsample(Run *r, int s, const Own *own) {
     const int parts = whole_parts(size, rows);
     const Sink sink = {.map = r->map[s], .place = r->place[s]};
     const size_t row = (size_t)size * row_bytes(r, l);
-    for (int i; (i = take(r, parts)) < parts;) {
+    for (int i; (i = take(r, own, parts)) < parts;) {
         const int end = smaller(size, (i + 1) * rows), first = i * rows;
         unsigned char *to = whole ? r->whole + (size_t)first * row : own->rounded;
         for (int y = first; y < end; y++) downsample_inputs(r, s, y, to + (size_t)(y - first) * row);
@@ -309,7 +323,7 @@ static void downsample(Run *r, int s, const Own *own) {
     }
     if (!whole) return;
     meet(r);
-    store_panels(r, l, s, 0);
+    store_panels(r, l, s, 0, own);
 }
 
 /* ---------------------------------------------------------------- what is returned of inner tensors */
@@ -382,30 +396,32 @@ static uint16_t to_half(float x) {
     return (uint16_t)(sign | (bits + 0x0fff + (bits >> 13 & 1) - 0x38000000u) >> 13);
 }
 
+/* GRN's response of each channel, at the beginning of `squares`; returns 1 / (their mean + epsilon). */
+static float respond(const Run *r, const PackedBlock *b, int hidden, int pixels) {
+    float *response = r->squares;
+    const float part = 1.0f / (float)pixels, unit = 1.0f / b->curve.height;
+    double sum = 0;
+    for (int band = 1; band < r->bands; band++)
+        r->kernels->add(response, r->squares + (size_t)band * (size_t)b->fc2.k, b->fc2.k);
+    for (int c = 0; c < hidden; c++) response[c] = __builtin_sqrtf(response[c] * part) * unit;
+    for (int c = 0; c < hidden; c++) sum += (double)response[c];
+    return 1.0f / ((float)(sum / hidden) + b->epsilon);
+}
+
 /* What hidden numbers are multiplied with: GRN, the way to true numbers, and fc2's grid. Called when all squares are there. */
 static void make_factors(void *what) {
     Run *r = what;
     const PackedBlock *b = r->block;
-    const int hidden = 4 * stage_of(r, r->stage)->channels, width = b->fc2.k, size = stage_of(r, r->stage)->size;
-    float *response = r->squares;
-    double mean = 0;
-    for (int c = 0; b->grn && c < hidden; c++) {
-        float sum = response[c];
-        for (int band = 1; band < r->bands; band++) sum += r->squares[(size_t)band * (size_t)width + (size_t)c];
-        response[c] = __builtin_sqrtf(sum / (float)(size * size)) / b->curve.height;
-        mean += (double)response[c];
-    }
-    const float least = b->grn ? 1.0f / ((float)(mean / hidden) + b->epsilon) : 0.0f;
+    const Stage *t = stage_of(r, r->stage);
+    const int hidden = 4 * t->channels;
+    const float least = b->grn ? respond(r, b, hidden, t->size * t->size) : 0.0f;
+    const float unit = b->fc2.inverse / b->curve.height * (r->kernels->half ? 1.0f : 32768.0f);
+    memset(r->factor, 0, (size_t)b->fc2.k * sizeof(float)); /* behind the last channel too */
     for (int c = 0; c < hidden; c++) {
-        const float grn = b->base[c] + (b->grn ? b->gamma[c] * response[c] * least : 0.0f);
-        const float factor = grn * b->fc2.inverse / b->curve.height;
+        const float grn = b->base[c] + (b->grn ? b->gamma[c] * r->squares[c] * least : 0.0f);
         if (b->float_hidden) ((float *)r->factor)[c] = grn;
-        else if (r->kernels->half) ((uint16_t *)r->factor)[c] = to_half(factor);
-        else ((int16_t *)r->factor)[c] = to_int16(factor * 32768.0f);
-    }
-    for (int c = hidden; c < width; c++) {
-        if (b->float_hidden) ((float *)r->factor)[c] = 0.0f;
-        else ((int16_t *)r->factor)[c] = 0;
+        else if (r->kernels->half) ((uint16_t *)r->factor)[c] = to_half(grn * unit);
+        else ((int16_t *)r->factor)[c] = to_int16(grn * unit);
     }
     tap_hidden(r, b, r->stage, tapped(r, POINT_ACTIVATION, r->stage, r->block_number));
     begin_again(r);
@@ -449,20 +465,20 @@ static void hide(const Run *r, const PackedBlock *b, const void *a, int rows, in
 static void block_in_panels(Run *r, const PackedBlock *b, int s, const Own *own) {
     const int size = stage_of(r, s)->size, pixels = size * size, panel = r->kernels->panel, parts = panels(r, &b->fc1);
     const size_t row = (size_t)size * row_bytes(r, &b->fc1);
-    for (int y; (y = take(r, size)) < size;) mix_row(r, b, s, y, own, r->whole + (size_t)y * row);
+    for (int y; (y = take(r, own, size)) < size;) mix_row(r, b, s, y, own, r->whole + (size_t)y * row);
     meet(r);
-    for (int i; (i = take(r, parts)) < parts;)
+    for (int i; (i = take(r, own, parts)) < parts;)
         hide(r, b, r->whole, pixels, i * panel, smaller(b->fc1.n, (i + 1) * panel), 0, r->squares);
     ecvx_team_meet(r->team, make_factors, r);
-    for (int y; (y = take(r, size)) < size;)
+    for (int y; (y = take(r, own, size)) < size;)
         scale_pixels(r, b, y * size, (y + 1) * size, own, r->whole + (size_t)(y * size) * row_bytes(r, &b->fc2));
     meet(r);
-    store_panels(r, &b->fc2, s, 1);
+    store_panels(r, &b->fc2, s, 1, own);
 }
 
 static void block_in_bands(Run *r, const PackedBlock *b, int s, const Own *own) {
     const int size = stage_of(r, s)->size, rows = rows_in_band(r, &b->fc1, size), parts = whole_parts(size, rows);
-    for (int i; (i = take(r, parts)) < parts;) {
+    for (int i; (i = take(r, own, parts)) < parts;) {
         const int first = i * rows, end = smaller(size, first + rows);
         for (int y = first; y < end; y++)
             mix_row(r, b, s, y, own, own->rounded + (size_t)((y - first) * size) * row_bytes(r, &b->fc1));
@@ -471,7 +487,7 @@ static void block_in_bands(Run *r, const PackedBlock *b, int s, const Own *own) 
     ecvx_team_meet(r->team, make_factors, r);
     const int count = pixels_in_band(r, &b->fc2, size), bands = whole_parts(size * size, count);
     const Sink sink = {.map = r->map[s], .place = r->place[s], .residual = 1};
-    for (int i; (i = take(r, bands)) < bands;) {
+    for (int i; (i = take(r, own, bands)) < bands;) {
         const int first = i * count, end = smaller(size * size, first + count);
         scale_pixels(r, b, first, end, own, own->rounded);
         r->kernels->store(&b->fc2, own->rounded, end - first, 0, b->fc2.n, first, &sink);
