@@ -25,9 +25,11 @@ from edgecvx.native.sources import ENGINE
 HERE = Path(__file__).parent
 BUILD = Path(__file__).parents[2] / "build" / "native-proof"
 """Where what was compiled is kept, by the hash of all it was compiled from."""
-SANITIZED = ("-O1", "-g", "-fno-omit-frame-pointer", "-fno-sanitize-recover=all", "-DSANITIZED")
-ADDRESS = (*SANITIZED, "-fsanitize=address,undefined")
-THREAD = (*SANITIZED, "-fsanitize=thread")
+_SANITIZED = ("-g", "-fno-omit-frame-pointer", "-fno-sanitize-recover=all")
+ADDRESS = (*_SANITIZED, "-fsanitize=address,undefined")
+QUICKLY = ("-g0", "-fno-sanitize=null,object-size,pointer-overflow")
+"""Behind ``ADDRESS``: without what takes long to compile and shows as a crash, or as an address, all the same."""
+THREAD = (*_SANITIZED, "-fsanitize=thread")
 SCARCE = ("-Dmalloc=scarce_malloc", "-Dcalloc=scarce_calloc", "-Dfree=scarce_free")
 """Memory from functions of the program."""
 PLAIN = ("-ffreestanding", "-DECVX_FREESTANDING", "-U__x86_64__", "-U__aarch64__")
