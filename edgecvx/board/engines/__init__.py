@@ -19,7 +19,7 @@ from typing import Any
 
 from edgecvx.board.engines.base import Refused, UnknownOption
 
-NAMES = ("onnxruntime", "openvino", "tflite", "coreml", "tensorrt")
+NAMES = ("onnxruntime", "openvino", "tflite", "coreml", "tensorrt", "native")
 COMPILED = ("tensorrt",)
 """Runtimes that compile a file on the device; a process of its own does, for it takes memory and minutes."""
 COMPILING = 1500.0
