@@ -1,4 +1,4 @@
-"""The kinds of system and processor on which Python loads a library of the native engine, and what it is called there."""
+"""Where Python loads a library of the native engine: the systems and processors, and what it is called there."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Optional
+from typing import Any
 
 from edgecvx import __version__
 from edgecvx.board.engines.base import (
@@ -77,7 +77,7 @@ class Runtime:
     def __init__(self, options: Mapping[str, str]) -> None:
         self.version = version(options)
         self._kernels = options.get("kernels")
-        self.library: Optional[Path] = None  # noqa: UP045  # Python 3.9
+        self.library: Path | None = None
         """Another one than that beside the model."""
 
     def open(self, path: Path, threads: int | None, name: str = THE_FILE) -> NativeSession:
