@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +15,7 @@ from ecvx_networks import image_of, random_file
 from native_artifacts import copied
 from opening import open_native
 from PIL import Image
+from support import ROOT
 
 import edgecvx
 from edgecvx.board.engines import native as engine
@@ -26,6 +30,11 @@ if TYPE_CHECKING:
     from small_classifier import Exported
 
 PLATFORM = engine.this_platform()
+ABSENT = (
+    *("torch", "onnx", "onnx_ir", "onnxruntime", "openvino", "ai_edge_litert", "coremltools", "tensorflow", "ziglang"),
+    *("safetensors", "scipy", "jinja2"),
+)
+"""What is on no board."""
 
 
 @pytest.fixture
@@ -161,3 +170,19 @@ def test_it_is_here_wherever_there_is_a_library_for_the_machine(monkeypatch: pyt
     found = availability("native")
     assert found.version is None
     assert "not built for this machine (linux, riscv64, 64 bits)" in found.hint
+
+
+def test_the_core_package_is_all_it_takes(native_classifier: Exported, tmp_path: Path) -> None:
+    """As on a board: no framework, no compiler, and the manifest's hashes checked as everywhere."""
+    Image.fromarray(demo.picture(0, size=64)[0]).save(tmp_path / "picture.png")
+    code = (
+        f"import sys; sys.modules.update(dict.fromkeys({ABSENT!r})); import edgecvx; "
+        "opened = edgecvx.load(sys.argv[1], isolated=False); "
+        "print(opened.predict([sys.argv[2]], top=1)[0][0].label, opened.session.backend)"
+    )
+    words = [sys.executable, "-c", code, str(native_classifier.path), str(tmp_path / "picture.png")]
+    done = subprocess.run(
+        words, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split()[:-1] == named(native_classifier.path)[0].split()
