@@ -159,7 +159,7 @@ def _quantized_rows(found: Inspection, quantized: Quantized) -> dict[str, str]:
     """How an INT8 file was made, and what of it is INT8."""
     rows = {
         "int8": f"{found.integer_share:.1%} of the multiply-accumulates; weights and all else take "
-        f"{found.total_bytes / quantized.fp32_bytes:.2f} of the float32 weights' size",
+        f"{found.network_bytes / quantized.fp32_bytes:.2f} of the float32 weights' size",
         "scheme": "; ".join(f"{what}: {how}" for what, how in quantized.scheme.items()),
         **({} if found.pairs is None else {"pairs of weights": str(found.pairs)}),
         "scales by": quantized.engine,

@@ -13,6 +13,7 @@ from edgecvx.export.base import Format, OpInfo, load_attribute
 from edgecvx.files import read_artifact
 from edgecvx.graph.pairs import PairCheck, check_pairs
 from edgecvx.manifest import Manifest
+from edgecvx.native.platforms import is_for_platform
 from edgecvx.runtimes import open_session
 from edgecvx.targets import get_target
 
@@ -43,6 +44,11 @@ class Inspection:
     """What in the file breaks a rule of its runtime's compiler, in words; None where the target has no such rules."""
     pairs: PairCheck | None = None
     """Whether every processor can add what the weights are multiplied with; None where no kernel adds in int16."""
+
+    @property
+    def network_bytes(self) -> int:
+        """Without the engine, which is as large for every network."""
+        return sum(entry.bytes for entry in self.manifest.files if not is_for_platform(entry.path))
 
     @property
     def macs(self) -> int:

@@ -29,7 +29,7 @@ from edgecvx.inspection.artifact import inspect
 from edgecvx.latency.devices.base import PATIENCE
 from edgecvx.latency.devices.job import Job
 from edgecvx.manifest import Manifest
-from edgecvx.native.platforms import PLATFORMS
+from edgecvx.native.platforms import is_for_platform
 from edgecvx.results.accuracy import ArtifactIdentity
 from edgecvx.results.identity import distinct_names, identity_of
 from edgecvx.results.latency import Measured, Protocol
@@ -38,8 +38,6 @@ from edgecvx.runtimes.base import Array, check_runtime, translate_errors
 from edgecvx.runtimes.proof import limit_of, probes_for, remedy
 from edgecvx.spec import PreprocessSpec, Task, to_json
 
-_LIBRARIES = frozenset(suffix for platform in PLATFORMS.values() for suffix in platform.suffixes)
-"""What an artifact may bring beside the files of its format."""
 PICTURES = 8
 """Pictures of the end-to-end part: enough that no cache holds them all decoded, few enough to copy to a board."""
 _PHOTO = (640, 480)
@@ -110,7 +108,7 @@ class ArtifactFiles:
             suffix = file.removeprefix(stem)
             made_of[suffix] = None
             files["/".join((f"{folder}/model{suffix}", *inside))] = self.path.parent / entry.path
-        own = tuple(suffix for suffix in made_of if suffix not in _LIBRARIES)
+        own = tuple(suffix for suffix in made_of if not is_for_platform(suffix))
         if own != suffixes or len(files) != len(self.manifest.files):
             raise ArtifactError(f"{self.path.name} is made of other files than {', '.join(suffixes)}: export it again")
         return f"{folder}/model{suffixes[0]}", files

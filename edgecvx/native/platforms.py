@@ -124,6 +124,14 @@ PLATFORMS: Mapping[str, Platform] = MappingProxyType({platform.name: platform fo
 """In the order they are shown."""
 
 
+_SUFFIXES = tuple(suffix for platform in _ALL for suffix in platform.suffixes)
+
+
+def is_for_platform(name: str) -> bool:
+    """Whether a file of an artifact is the engine for a platform, by its name or what follows the artifact's stem."""
+    return name.endswith(_SUFFIXES)
+
+
 def get_platform(name: str) -> Platform:
     """The platform of this name.
 

@@ -58,6 +58,8 @@ def test_a_runtime_that_tells_what_it_holds_is_asked(native_classifier: Exported
     assert memory["inner tensors"] > 0
     assert found.integer_share == pytest.approx(found.manifest.quantized.int8_macs, abs=0.05)  # type: ignore[union-attr]
     assert held(inspect(exported["onnx"])) is None
+    model, library = found.manifest.files
+    assert (found.network_bytes, found.total_bytes) == (model.bytes, model.bytes + library.bytes)
 
 
 def test_where_a_file_cannot_be_opened_nothing_is_told_of_its_memory(
