@@ -95,27 +95,45 @@ install_packages() {
   DEBIAN_FRONTEND=noninteractive apt-get install --quiet --yes --no-install-recommends "${packages[@]}"
 }
 
+# Whether a runtime has to be installed: the native engine comes with its files.
+needs_runtime() {
+  local artifact
+  for artifact in "${artifacts[@]}"; do
+    [[ $artifact == *.ecvx ]] || return 0
+  done
+  ((${#artifacts[@]} == 0))
+}
+
 # From wheels beside the board's script where there are any, else from the checkout it lies in: out of a copy, because
 # building leaves folders behind, which would belong to root.
 install_python() {
-  local sources=() core live
+  local sources=() core live with="[$extra]"
+  needs_runtime || with=
   say "Python environment in $prefix/venv"
   # One that was left half made, or whose Python went with an update of the system, is made anew.
   "$prefix/venv/bin/python" -m pip --version >/dev/null 2>&1 || python3 -m venv --clear "${venv_options[@]}" "$prefix/venv"
   if compgen -G "$here/wheels/edgecvx-*.whl" >/dev/null; then
     core=$(printf '%s\n' "$here"/wheels/edgecvx-*.whl | sort --version-sort | tail -n 1)
     live=$(printf '%s\n' "$here"/wheels/edgecvx_live-*.whl | sort --version-sort | tail -n 1)
-    sources=("${core}[$extra]" "$live")
+    sources=("$core$with" "$live")
   else
     work=$(mktemp -d)
     mkdir "$work/edgecvx"
     cp -R "$apps/../pyproject.toml" "$apps/../README.md" "$apps/../LICENSE" "$apps/../NOTICE" "$apps/../edgecvx" "$work/edgecvx"
     cp -R "$apps" "$work/apps"
-    sources=("$work/edgecvx[$extra]" "$work/apps")
+    sources=("$work/edgecvx$with" "$work/apps")
   fi
-  say "edgecvx[$extra] and edgecvx-live, as wheels: nothing is compiled"
+  say "edgecvx$with and edgecvx-live, as wheels: nothing is compiled"
   "$prefix/venv/bin/python" -m pip install --quiet --disable-pip-version-check --upgrade --only-binary=numpy,pillow,psutil,ai-edge-litert "${sources[@]}"
   "$prefix/venv/bin/edgecvx-live" --version
+}
+
+# All that the manifest names: each is held to its hash there, whatever machine it is for.
+install_libraries() {
+  local library
+  for library in "$1".*.so "$1".*.dylib "$1".*.dll "$1".*.wasm "$1".*.c "$1".*.h; do
+    if [[ -f $library ]]; then install -m 644 "$library" "$prefix/artifacts"; fi
+  done
 }
 
 install_settings() {
@@ -124,8 +142,9 @@ install_settings() {
   for artifact in "${artifacts[@]}"; do
     say "artifact $(basename "$artifact")"
     install -m 644 "$artifact" "$artifact.edgecvx.json" "$prefix/artifacts" # a user's own may be for his eyes only
-    # OpenVINO keeps the weights in a second file
+    # OpenVINO keeps the weights in a second file, and the native engine comes as a library for each platform
     if [[ $artifact == *.xml && -f ${artifact%.xml}.bin ]]; then install -m 644 "${artifact%.xml}.bin" "$prefix/artifacts"; fi
+    if [[ $artifact == *.ecvx ]]; then install_libraries "${artifact%.ecvx}"; fi
     names+=("\"artifacts/$(basename "$artifact")\"")
   done
   list=$(IFS=, && printf '%s' "${names[*]}")

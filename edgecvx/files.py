@@ -103,6 +103,7 @@ def staged(folder: Path, stem: str, files: Mapping[str, bytes]) -> Iterator[Path
     with _temporary_in(folder) as temporary:
         for suffix, content in files.items():
             _write_flushed(temporary / (stem + suffix), content)
+            (temporary / (stem + suffix)).chmod(0o644)  # whatever the umask: it may be code, which others could write
         yield temporary
 
 

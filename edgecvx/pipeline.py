@@ -32,6 +32,7 @@ from edgecvx.files import entries_of, publish, staged, write_atomically
 from edgecvx.inspection.artifact import pairs_in
 from edgecvx.manifest import Manifest, Quantized, SelfCheck
 from edgecvx.native.build import check_platforms
+from edgecvx.native.platforms import this_platform
 from edgecvx.proof.metrics import max_error_of_range
 from edgecvx.proof.selfcheck import Closeness, closeness, self_check
 from edgecvx.quantize.plan import HOLDS, dump_plan
@@ -234,7 +235,8 @@ class _Request:
             none = "has none" if len(self.targets) == 1 else "have none"
             raise UsageError(f"--platform {','.join(self.platforms)} is for target native: {names} {none}")
         for target in having:
-            check_platforms(self.options(target).platforms)
+            # Also for this machine, where the file is proved.
+            check_platforms((*self.options(target).platforms, this_platform().name))
 
     def options(self, target: Target) -> Any:
         """The options of a target's lowering."""

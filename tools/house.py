@@ -32,7 +32,6 @@ ROOMS: Mapping[str, str] = {
     "models": "checkpoints of four layouts into one torch module",
     "data": "pictures, labels, preprocessing, calibration sets",
     "graph": "folds, the canonical graph, and reading and writing it",
-    "native": "the engine's sources, and how they are built",
     "export": "what all formats share, and the table of them",
     "export.onnx": "pixels as rows, INT8 products; or plain Q/DQ",
     "export.openvino": "IR from OpenVINO's own operations",

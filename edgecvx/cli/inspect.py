@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -79,6 +80,7 @@ def inspect(
 
 def _show_artifact(artifact: Path, gpu_delegate: bool, as_json: bool) -> None:
     """What is in a file."""
+    from edgecvx.inspection.artifact import held
     from edgecvx.inspection.artifact import inspect as look
     from edgecvx.inspection.gpu_delegate import gpu_opinion
 
@@ -86,6 +88,7 @@ def _show_artifact(artifact: Path, gpu_delegate: bool, as_json: bool) -> None:
     if gpu_delegate and found.manifest.format != "tflite":
         raise UsageError(f"{found.path.name} is no .tflite file: only those have a GPU delegate")
     opinion = gpu_opinion(found.path) if gpu_delegate else None
+    memory = held(found)
     if as_json:
         show.json_object(
             {
@@ -98,10 +101,11 @@ def _show_artifact(artifact: Path, gpu_delegate: bool, as_json: bool) -> None:
                 **({"gpu_delegate": to_json(opinion)} if opinion else {}),
                 **({} if found.rules_broken is None else {"rules_broken": list(found.rules_broken)}),
                 **({} if found.pairs is None else {"pairs": to_json(found.pairs)}),
+                **({} if memory is None else {"memory": dict(memory)}),
             }
         )
         return
-    show.out.print(_manifest_table(found))
+    show.out.print(_manifest_table(found, memory))
     show.out.print(_ops_table(found))
     for op, reason in found.manifest.kept_float.items():
         show.out.print(f"[bold]{escape(op)}[/] stays in higher precision: {escape(reason)}", highlight=False)
@@ -110,7 +114,7 @@ def _show_artifact(artifact: Path, gpu_delegate: bool, as_json: bool) -> None:
         show.out.print(f"[bold]GPU delegate[/] {escape(text)}, says TensorFlow's Analyzer; a phone may differ")
 
 
-def _manifest_table(found: Inspection) -> Table:
+def _manifest_table(found: Inspection, memory: Mapping[str, int] | None) -> Table:
     """The facts of a manifest."""
     m = found.manifest
     check, pre, processor = m.self_check, m.model.preprocess, m.proof.processor
@@ -134,6 +138,7 @@ def _manifest_table(found: Inspection) -> Table:
         "checked on": f"{processor.name or processor.machine} ({processor.kind or 'unknown class'})",
         **({} if found.rules_broken is None else {"rules": "; ".join(found.rules_broken) or "all kept"}),
         "files": f"{len(m.files)}, {megabytes(found.total_bytes)}, SHA-256 verified",
+        **({} if memory is None else {"memory": _memory(memory)}),
         **({} if m.quantized is None else _quantized_rows(found, m.quantized)),
         "written by": ", ".join(f"{name} {version}" for name, version in m.tools.items()),
     }
@@ -144,11 +149,17 @@ def _manifest_table(found: Inspection) -> Table:
     return table
 
 
+def _memory(memory: Mapping[str, int]) -> str:
+    """What a runtime holds, in words."""
+    parts = ", ".join(f"{what} {megabytes(size)}" for what, size in memory.items())
+    return f"{megabytes(sum(memory.values()))} with one thread: {parts}"
+
+
 def _quantized_rows(found: Inspection, quantized: Quantized) -> dict[str, str]:
     """How an INT8 file was made, and what of it is INT8."""
     rows = {
         "int8": f"{found.integer_share:.1%} of the multiply-accumulates; weights and all else take "
-        f"{found.total_bytes / quantized.fp32_bytes:.2f} of the float32 weights' size",
+        f"{found.network_bytes / quantized.fp32_bytes:.2f} of the float32 weights' size",
         "scheme": "; ".join(f"{what}: {how}" for what, how in quantized.scheme.items()),
         **({} if found.pairs is None else {"pairs of weights": str(found.pairs)}),
         "scales by": quantized.engine,

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import contextlib
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgecvx.errors import missing_package
+from edgecvx.board.engines import TELLING
+from edgecvx.errors import EdgecvxError, missing_package
 from edgecvx.export.base import Format, OpInfo, load_attribute
 from edgecvx.files import read_artifact
 from edgecvx.graph.pairs import PairCheck, check_pairs
 from edgecvx.manifest import Manifest
+from edgecvx.native.platforms import is_for_platform
+from edgecvx.runtimes import open_session
 from edgecvx.targets import get_target
 
 
@@ -42,6 +46,11 @@ class Inspection:
     """Whether every processor can add what the weights are multiplied with; None where no kernel adds in int16."""
 
     @property
+    def network_bytes(self) -> int:
+        """Without the engine, which is as large for every network."""
+        return sum(entry.bytes for entry in self.manifest.files if not is_for_platform(entry.path))
+
+    @property
     def macs(self) -> int:
         """Multiply-accumulates of one run."""
         return sum(group.macs for group in self.groups)
@@ -70,6 +79,22 @@ def inspect(path: Path) -> Inspection:
         rules_broken=load_attribute(format.broken_rules)(artifact) if format.broken_rules else None,
         pairs=pairs_in(format, artifact) if manifest.precision.quantized else None,
     )
+
+
+def held(found: Inspection) -> Mapping[str, int] | None:
+    """Bytes that its runtime holds to run a file in one thread, by what they are for.
+
+    None where the runtime does not tell, or cannot open the file here. To ask it is to open the file, which is done in
+    a process of its own.
+    """
+    if found.manifest.runtime not in TELLING:
+        return None
+    try:
+        with contextlib.closing(open_session(found.manifest.runtime, found.path, threads=1)) as session:
+            told: Mapping[str, int] | None = getattr(session, "memory", None)
+            return told
+    except EdgecvxError:
+        return None
 
 
 def pairs_in(format: Format, artifact: Path) -> PairCheck | None:

@@ -29,6 +29,7 @@ from edgecvx.inspection.artifact import inspect
 from edgecvx.latency.devices.base import PATIENCE
 from edgecvx.latency.devices.job import Job
 from edgecvx.manifest import Manifest
+from edgecvx.native.platforms import is_for_platform
 from edgecvx.results.accuracy import ArtifactIdentity
 from edgecvx.results.identity import distinct_names, identity_of
 from edgecvx.results.latency import Measured, Protocol
@@ -101,14 +102,16 @@ class ArtifactFiles:
     def files(self, folder: str) -> tuple[str, dict[str, Path | bytes]]:
         """The path a runtime opens and every file, below ``folder`` on the device, under names made up here."""
         suffixes = get_format(self.manifest.format).suffixes
-        opened, files = f"{folder}/model{suffixes[0]}", dict[str, Path | bytes]()
+        stem, files, made_of = self.path.name.removesuffix(suffixes[0]), dict[str, Path | bytes](), dict[str, None]()
         for entry in self.manifest.files:
             file, *inside = PurePosixPath(entry.path).parts  # more than one part: a package, which is a folder
-            files["/".join((f"{folder}/model{PurePosixPath(file).suffix}", *inside))] = self.path.parent / entry.path
-        made_of = tuple(dict.fromkeys(PurePosixPath(name[len(folder) + 1 :]).parts[0] for name in files))
-        if made_of != tuple(f"model{suffix}" for suffix in suffixes) or len(files) != len(self.manifest.files):
+            suffix = file.removeprefix(stem)
+            made_of[suffix] = None
+            files["/".join((f"{folder}/model{suffix}", *inside))] = self.path.parent / entry.path
+        own = tuple(suffix for suffix in made_of if not is_for_platform(suffix))
+        if own != suffixes or len(files) != len(self.manifest.files):
             raise ArtifactError(f"{self.path.name} is made of other files than {', '.join(suffixes)}: export it again")
-        return opened, files
+        return f"{folder}/model{suffixes[0]}", files
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,7 +22,7 @@ FLAGS = (
     "-fvisibility=hidden",  # what ECVX_API marks is the interface, and all there is to see
     "-fno-math-errno",  # a square root is one instruction, not a call that may set errno
     "-fno-trapping-math",  # nobody asks for the flags of floating point, so selections need no branches
-    "-ffp-contract=on",  # x * y + z in one expression is one operation where the processor has it, as the kernels mean it
+    "-ffp-contract=on",  # x * y + z in one expression is one operation where there is one, as the kernels mean it
     "-fno-stack-protector",  # a freestanding platform has nothing to call; every buffer's size stands beside it
 )
 """On every platform and for both compilers."""

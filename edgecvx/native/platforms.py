@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import platform as machine_facts
-import sys
-import sysconfig
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal
 
+from edgecvx.board.platforms import machine, name_of
 from edgecvx.errors import UsageError, one_of
 
 Kind = Literal["library", "source"]
@@ -125,8 +123,13 @@ _ALL = (
 PLATFORMS: Mapping[str, Platform] = MappingProxyType({platform.name: platform for platform in _ALL})
 """In the order they are shown."""
 
-_SYSTEMS = {"linux": "linux", "darwin": "macos", "win32": "windows"}
-_PROCESSORS = {"x86_64": "x86_64", "amd64": "x86_64", "aarch64": "aarch64", "arm64": "aarch64"}
+
+_SUFFIXES = tuple(suffix for platform in _ALL for suffix in platform.suffixes)
+
+
+def is_for_platform(name: str) -> bool:
+    """Whether a file of an artifact is the engine for a platform, by its name or what follows the artifact's stem."""
+    return name.endswith(_SUFFIXES)
 
 
 def get_platform(name: str) -> Platform:
@@ -146,26 +149,20 @@ def this_platform() -> Platform:
     Raises:
         UsageError: The engine is built for no such machine; the message names those it is built for.
     """
-    musl = "musl" in str(sysconfig.get_config_var("HOST_GNU_TYPE"))
-    return platform_of(sys.platform, machine_facts.machine(), bits=sys.maxsize.bit_length() + 1, musl=musl)
+    system, processor, bits, musl = machine()
+    return platform_of(system, processor, bits=bits, musl=musl)
 
 
 def platform_of(system: str, processor: str, *, bits: int = 64, musl: bool = False) -> Platform:
-    """The platform of a machine as Python describes it.
-
-    Args:
-        system: ``sys.platform``.
-        processor: ``platform.machine()``, which names the kernel's: a 32-bit program may run on it.
-        bits: Of the program that would load the library.
-        musl: Whether the system's C library is musl.
+    """The platform of a machine as Python describes it; see ``edgecvx.board.platforms``.
 
     Raises:
         UsageError: There is none; the message names those there are.
     """
-    name = f"{_PROCESSORS.get(processor.lower())}-{_SYSTEMS.get(system)}" + ("-musl" if musl else "")
-    if bits != 64 or name not in PLATFORMS:
-        machine = f"{system}, {processor}, {bits} bits"
+    name = name_of(system, processor, bits, musl)
+    if name is None:
+        described = f"{system}, {processor}, {bits} bits"
         raise UsageError(
-            f"the native engine is not built for this machine ({machine}), only for {', '.join(PLATFORMS)}"
+            f"the native engine is not built for this machine ({described}), only for {', '.join(PLATFORMS)}"
         )
     return PLATFORMS[name]

@@ -11,6 +11,8 @@ LIMIT_DB = 200.0
 """Figures end here on both sides: float32 itself ends at about 150, and below -200 there is nothing left to tell."""
 WEIGHTED = ("conv", "depthwise", "Gemm", "Grn", "scale", "shift")
 """How the kinds of layer begin that have constants of their own, which a lower precision rounds."""
+INT8 = ", int8"
+"""How the kinds end that are computed in int8."""
 STANDS_OUT_DB = 20.0
 """A layer is suspect where its local error is this far above the usual one of its kind: tenfold in amplitude. Layers of
 one kind lie within a few decibels of each other; a broken one is 50 and more away in FP32."""
@@ -28,7 +30,8 @@ def ranked(layers: Sequence[LayerError]) -> tuple[LayerError, ...]:
 def suspects(layers: Sequence[LayerError]) -> tuple[LayerError, ...]:
     """The layers whose local error is far above what is usual for their kind in this file, worst first.
 
-    Kinds with fewer than three layers are measured against all with constants of their own, or all without.
+    Kinds with fewer than three layers are measured against all with constants of their own, or all without; against
+    those with int8 in them where they have it.
     """
     by_kind: dict[str, list[float]] = {}
     for layer in layers:
@@ -43,7 +46,9 @@ def suspects(layers: Sequence[LayerError]) -> tuple[LayerError, ...]:
 
 
 def _family(layer: LayerError) -> str:
-    return "weights" if layer.kind.startswith(WEIGHTED) else "no weights"
+    return ("weights" if layer.kind.startswith(WEIGHTED) else "no weights") + (
+        INT8 if layer.kind.endswith(INT8) else ""
+    )
 
 
 def _comparable(layer: LayerError) -> float:

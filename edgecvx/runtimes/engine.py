@@ -43,6 +43,12 @@ def _find_engine(loaded: Any, path: Path, options: Mapping[str, str]) -> Path:
     return find_engine(loaded, path, options)
 
 
+def _with_library(loaded: Any, path: Path, options: Mapping[str, str]) -> Path:
+    from edgecvx.runtimes.native import with_library
+
+    return with_library(loaded, path, options)
+
+
 _PARTICULAR: Mapping[str, _Particular] = {
     "openvino": _Particular(prepare=files.check_ir),
     "tflite": _Particular(prepare=files.check_tflite, quiet=files.silence),
@@ -51,6 +57,7 @@ _PARTICULAR: Mapping[str, _Particular] = {
     ),
     # The folder of the engines, if not the user's cache, and whether one that is not there is built now.
     "tensorrt": _Particular(options={"engines": (), "build": ("no", "yes")}, prepare=_find_engine),
+    "native": _Particular(prepare=_with_library),
 }
 
 
@@ -100,6 +107,8 @@ class EngineSession:
         """What a user has to know of this session."""
         self.arithmetic: str | None = opened.arithmetic
         """What it computes in, where the runtime tells."""
+        self.memory: Mapping[str, int] | None = opened.memory
+        """Bytes it holds, by what they are for, where the runtime tells."""
         try:
             self.inputs = tuple(map(_spec, opened.inputs))
             self.outputs = tuple(map(_spec, opened.outputs))

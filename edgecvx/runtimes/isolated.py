@@ -56,6 +56,8 @@ class IsolatedSession:
             self.inputs = tuple(from_json(TensorSpec, t) for t in header["inputs"])
             self.outputs = tuple(from_json(TensorSpec, t) for t in header["outputs"])
             self.notes = tuple(str(note) for note in header.get("notes", ()))
+            memory = header.get("memory")
+            self.memory = None if memory is None else {str(name): int(size) for name, size in memory.items()}
         except BaseException:
             self.close()
             raise

@@ -37,8 +37,8 @@ def main() -> int:
     except EdgecvxError as error:
         send(answers, {"error": str(error), "kind": type(error).__name__}, ())
         return 0
-    notes = list(getattr(session, "notes", ()))
-    send(answers, {"inputs": to_json(session.inputs), "outputs": to_json(session.outputs), "notes": notes}, ())
+    told = {"notes": list(getattr(session, "notes", ())), "memory": getattr(session, "memory", None)}
+    send(answers, {"inputs": to_json(session.inputs), "outputs": to_json(session.outputs), **told}, ())
     while True:
         try:
             _, (batch,) = receive(requests)

@@ -114,6 +114,14 @@ def answered(small_classifier: Any, tmp_path_factory: pytest.TempPathFactory) ->
     return folder, truth
 
 
+def test_a_file_of_the_native_engine_is_validated_as_any_other(native_classifier: Any, tmp_path: Path) -> None:
+    (found,) = run(native_classifier, tmp_path).artifacts
+    assert found.error is None
+    assert (found.identity.runtime, found.identity.target) == ("native", "native")
+    assert found.outputs[0].sqnr_db is not None and found.outputs[0].sqnr_db > 12
+    assert found.answers is not None and found.answers.flips <= 6
+
+
 @pytest.mark.parametrize(
     ("every", "rule", "verdict"),
     [

@@ -99,6 +99,25 @@ def test_an_artifact_that_comes_later_is_named_where_none_was(stand_in: str, tmp
     assert read_settings(settings).artifacts == told.artifacts
 
 
+def test_the_native_engine_is_installed_with_its_file_and_nothing_else(stand_in: str, tmp_path: Path) -> None:
+    """The core package runs it: no runtime is asked of pip."""
+    prefix, artifact = tmp_path / "live", write_artifact(tmp_path / "my files", "model-int8.ecvx")
+    library = artifact.with_name("model-int8.aarch64-linux.so")
+    for name in (library.name, "model-int8.aarch64-ios.c", "other.aarch64-linux.so"):
+        artifact.with_name(name).write_bytes(b"code")
+    asked = ("--no-apt", "--no-service", "--prefix", prefix, artifact)
+    done = install("raspberry_pi", *asked, path=stand_in)
+    assert done.returncode == 0, done.stderr
+    placed = {path.name for path in (prefix / "artifacts").iterdir()}
+    manifest = f"{artifact.name}.edgecvx.json"
+    assert placed == {artifact.name, manifest, library.name, "model-int8.aarch64-ios.c"}
+    assert "edgecvx[" not in (tmp_path / "asked").read_text()
+
+    other = write_artifact(tmp_path / "files", "model-int8.tflite")
+    assert install("raspberry_pi", *asked, other, path=stand_in).returncode == 0
+    assert "edgecvx[tflite]" in (tmp_path / "asked").read_text()
+
+
 def test_what_is_installed_can_be_read_by_the_service(stand_in: str, tmp_path: Path) -> None:
     """Its user is not the one who installs, whose files may be for his own eyes only."""
     prefix, artifact = tmp_path / "live", write_artifact(tmp_path / "files", "model-int8.tflite")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from commands import CLASSES, fails
@@ -11,6 +12,9 @@ from commands import CLASSES, fails
 from edgecvx.board.device.processors import this_processor
 from edgecvx.cli import main as cli
 from edgecvx.manifest import manifest_path
+
+if TYPE_CHECKING:
+    from small_classifier import Exported
 
 
 def test_inspect_tells_what_is_in_the_file(exported: Path, capfd: pytest.CaptureFixture[str]) -> None:
@@ -22,6 +26,17 @@ def test_inspect_tells_what_is_in_the_file(exported: Path, capfd: pytest.Capture
     shown = capfd.readouterr().out
     assert "SHA-256 verified" in shown
     assert f"({this_processor().kind})" in shown  # where it was proved
+
+
+def test_inspect_tells_what_the_native_engine_holds(
+    native_classifier: Exported, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.run(["inspect", str(native_classifier.path), "--json"]) == 0
+    found = json.loads(capfd.readouterr().out)
+    assert set(found["memory"]) == {"weights", "inner tensors"}
+    assert found["int8_share"] > 0.7
+    assert cli.run(["inspect", str(native_classifier.path)]) == 0
+    assert "with one thread: weights " in capfd.readouterr().out
 
 
 def test_an_artifact_with_a_flipped_byte_is_refused(

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import support
 from safetensors.torch import save_file
 
 from edgecvx.errors import RuntimeUnavailableError
-from edgecvx.inspection.artifact import inspect
+from edgecvx.inspection.artifact import held, inspect
 from edgecvx.pipeline import export
 from edgecvx.spec import Precision
+
+if TYPE_CHECKING:
+    from small_classifier import Exported
 
 TARGETS = ("onnx", "openvino", "tflite", "coreml")
 
@@ -42,3 +47,25 @@ def test_what_reads_a_format_may_be_missing(exported: dict[str, Path], monkeypat
     monkeypatch.setitem(sys.modules, "onnx_ir", None)  # as on a board
     with pytest.raises(RuntimeUnavailableError, match=r"onnx_ir, which reads \.onnx files.*edgecvx\[onnx\]"):
         inspect(exported["onnx"])
+
+
+def test_a_runtime_that_tells_what_it_holds_is_asked(native_classifier: Exported, exported: dict[str, Path]) -> None:
+    found = inspect(native_classifier.path)
+    memory = held(found)
+    assert memory is not None
+    # Weights are laid out anew for the kernels, and filled up to their widths.
+    assert 0.5 < memory["weights"] / found.manifest.files[0].bytes < 3
+    assert memory["inner tensors"] > 0
+    assert found.integer_share == pytest.approx(found.manifest.quantized.int8_macs, abs=0.05)  # type: ignore[union-attr]
+    assert held(inspect(exported["onnx"])) is None
+    model, library = found.manifest.files
+    assert (found.network_bytes, found.total_bytes) == (model.bytes, model.bytes + library.bytes)
+
+
+def test_where_a_file_cannot_be_opened_nothing_is_told_of_its_memory(
+    native_classifier: Exported, tmp_path: Path
+) -> None:
+    """On a machine the engine is not built for, the rest can be looked at all the same."""
+    found = inspect(native_classifier.path)
+    gone = dataclasses.replace(found, path=tmp_path / "gone.ecvx")
+    assert held(gone) is None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from edgecvx.errors import UsageError
-from edgecvx.native.platforms import PLATFORMS, Platform, get_platform, platform_of, this_platform
+from edgecvx.native.platforms import PLATFORMS, Platform, get_platform, is_for_platform, platform_of, this_platform
 
 
 @pytest.mark.parametrize(
@@ -52,6 +52,7 @@ def test_no_two_platforms_write_files_of_one_name() -> None:
     suffixes = [suffix for platform in PLATFORMS.values() for suffix in platform.suffixes]
     assert len(set(suffixes)) == len(suffixes)
     assert PLATFORMS["x86_64-linux"].suffixes == (".x86_64-linux.so",)
+    assert is_for_platform("femto.demo-224-int8.x86_64-linux.so") and not is_for_platform("femto.so")
     assert PLATFORMS["aarch64-ios"].suffixes == (".aarch64-ios.c", ".aarch64-ios.h")
 
 

@@ -40,6 +40,7 @@ from edgecvx.graph.scheme import RETURNS_FLOATS
 from edgecvx.manifest import Manifest, locate, read_manifest
 from edgecvx.proof.selfcheck import channels_first
 from edgecvx.results.accuracy import LayerError, Validation
+from edgecvx.results.layers import INT8
 from edgecvx.runtimes import NO_OPTIONS, open_session
 from edgecvx.runtimes.base import Session
 from edgecvx.spec import Layout
@@ -104,7 +105,11 @@ def per_layer(
     reference = canonical_reference(manifest, checkpoints, threads=threads)
     inner: Mapping[str, str] = load_attribute(get_format(manifest.format).inner_tensors)(path)
     own = {canonical: name for canonical, name in inner.items() if not _rescaled(manifest, canonical)}
-    shown = [_marked_int8(tensor, manifest) for tensor in reference.tensors if tensor.name in own]
+    shown = [
+        _marked_int8(tensor, reference.hidden(tensor.name, own), manifest)
+        for tensor in reference.tensors
+        if tensor.name in own
+    ]
     if not shown:
         raise ArtifactError(f"{path.name} has no tensor that carries a canonical name: it was not written by edgecvx")
     scores = {tensor.name: Score() for tensor in shown}
@@ -142,14 +147,19 @@ def _rescaled(manifest: Manifest, name: str) -> bool:
     return planned and name.endswith(".mlp.grn")
 
 
-def _marked_int8(tensor: Tensor, manifest: Manifest) -> Tensor:
-    """A layer of its own kind where it is computed in int8, so that it is not measured against float ones."""
+def _marked_int8(tensor: Tensor, hidden: Sequence[Tensor], manifest: Manifest) -> Tensor:
+    """A tensor of a kind of its own where int8 is in its step, so that it is not measured against float ones."""
+    if any(_is_int8(layer, manifest) for layer in (tensor, *hidden)):
+        return dataclasses.replace(tensor, kind=f"{tensor.kind}{INT8}")
+    return tensor
+
+
+def _is_int8(tensor: Tensor, manifest: Manifest) -> bool:
+    """Whether a tensor is what a layer returns that is computed in int8."""
     scheme = get_target(manifest.target).schemes.get(manifest.precision)
     if scheme is None or not tensor.kind.startswith(LAYERS) or not scheme.quantizes(tensor.name):
-        return tensor
-    if not manifest.kept_float.get(tensor.name, RETURNS_FLOATS).startswith(RETURNS_FLOATS):
-        return tensor
-    return dataclasses.replace(tensor, kind=f"{tensor.kind}, int8")
+        return False
+    return manifest.kept_float.get(tensor.name, RETURNS_FLOATS).startswith(RETURNS_FLOATS)
 
 
 def with_layers(

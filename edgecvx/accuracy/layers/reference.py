@@ -13,7 +13,7 @@ in ONNX Runtime, without its optimizations. Two questions are asked of it:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -106,6 +106,18 @@ class CanonicalReference:
                 elif parent in producers:
                     waiting.append(parent)
         return [tensor.name for tensor in self.tensors if tensor.name in needed]
+
+    def hidden(self, name: str, shown: Collection[str]) -> list[Tensor]:
+        """The tensors that a step to this one passes on its way from the ``shown`` ones before it."""
+        producers = {tensor.name: tensor for tensor in self.tensors}
+        found: dict[str, Tensor] = {}
+        waiting = [name]
+        while waiting:
+            for parent in producers[waiting.pop()].parents:
+                if parent in producers and parent not in shown and parent not in found:
+                    found[parent] = producers[parent]
+                    waiting.append(parent)
+        return list(found.values())
 
     def _cut(self, names: Sequence[str], given: set[str]) -> onnx.ModelProto:
         import onnx

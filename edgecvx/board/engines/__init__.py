@@ -19,9 +19,11 @@ from typing import Any
 
 from edgecvx.board.engines.base import Refused, UnknownOption
 
-NAMES = ("onnxruntime", "openvino", "tflite", "coreml", "tensorrt")
+NAMES = ("onnxruntime", "openvino", "tflite", "coreml", "tensorrt", "native")
 COMPILED = ("tensorrt",)
 """Runtimes that compile a file on the device; a process of its own does, for it takes memory and minutes."""
+TELLING = ("native",)
+"""Runtimes whose sessions tell what memory they hold."""
 COMPILING = 1500.0
 """Seconds that this may take."""
 

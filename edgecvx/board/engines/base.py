@@ -7,7 +7,7 @@ import functools
 import importlib.util
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -85,6 +85,8 @@ class Session:
     """What it computes in, where the runtime tells."""
     notes: tuple[str, ...] = ()
     """What a user has to know of this session."""
+    memory: Mapping[str, int] | None = None
+    """Bytes it holds, by what they are for, where the runtime tells."""
 
     def __init__(self, read: Sequence[Any], written: Sequence[Any]) -> None:
         self._read, self._written = read, written

@@ -19,6 +19,7 @@ FORMAT = Format(
     runtime="native",
     options="edgecvx.export.native.lower:NativeOptions",
     extra="native",
+    tools=("ziglang",),
     floats=(),
     schemes={Precision.INT8: INT8},
     note="any processor with a C compiler; fastest on x86-64 and 64-bit Arm",

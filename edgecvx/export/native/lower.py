@@ -14,6 +14,7 @@ from edgecvx.export.native.writer import write
 from edgecvx.graph.qdq import is_quantized, weight_of
 from edgecvx.graph.scheme import Role, role_of
 from edgecvx.graph.values import LAYERS, check_taps, name_of
+from edgecvx.native.build import libraries
 from edgecvx.spec import Precision
 
 PASSES = ("channels-last", "fixed-structure")
@@ -36,14 +37,17 @@ class NativeOptions(Options):
     """How to write a file of the native engine."""
 
     precision: Precision = Precision.INT8
+    platforms: tuple[str, ...] = ()
+    """Where it is to run: its artifact brings a library for each (``edgecvx.native.platforms``)."""
 
 
 def lower(graph: ir.Model, options: NativeOptions) -> Lowered:
-    """Writes a quantized graph as an ``.ecvx`` file.
+    """Writes a quantized graph as an ``.ecvx`` file, and the libraries that run it.
 
     Raises:
         ExportError: The graph is not quantized, or holds what the engine does not have.
-        UsageError: A tap names no value of the graph, or none that the engine can return.
+        UsageError: A tap names no value of the graph, or none that the engine can return; or there is no such platform.
+        RuntimeUnavailableError: A library is asked for, and zig is not installed.
     """
     if options.precision is not Precision.INT8 or not is_quantized(graph):
         kind = "quantized" if is_quantized(graph) else "float"
@@ -56,7 +60,7 @@ def lower(graph: ir.Model, options: NativeOptions) -> Lowered:
             raise one_of("value of a file of the native engine", name, tuple(known))
     described = replace(described, taps=tuple(known[name] for name in taps))
     return Lowered(
-        files={".ecvx": write(described)},
+        files={".ecvx": write(described), **libraries(options.platforms)},
         inputs=(input_of(described),),
         outputs=outputs_of(described),
         passes=PASSES,

@@ -45,6 +45,7 @@ class ReferenceSession:
 
     backend = KIND
     notes = ()
+    memory = None
     arithmetic = None
 
     def __init__(self, path: Path, *, fp16: bool = False) -> None:

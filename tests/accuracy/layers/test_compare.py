@@ -8,11 +8,13 @@ import shutil
 import struct
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 import support
 import validation_sample as sample
+from native_artifacts import copied
 from PIL import Image
 
 from edgecvx.accuracy.layers import compare as perlayer
@@ -22,6 +24,9 @@ from edgecvx.manifest import manifest_path, read_manifest
 from edgecvx.results.accuracy import LayerError
 from edgecvx.results.layers import ranked, suspects
 from edgecvx.spec import from_json, to_json
+
+if TYPE_CHECKING:
+    from small_classifier import Exported
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("onnxruntime")
@@ -125,6 +130,35 @@ def test_fp16_is_spread_over_all_layers(exported: Exporter, checkpoint: Path, ta
     assert suspects(found.layers) == (), "rounding is not damage"
     # 11 bits of mantissa are 66 dB for one rounding; the network has some thirty in a row.
     assert 40 < (found.layers[-1].sqnr_db or 999) < 90
+
+
+def test_a_file_of_the_native_engine_is_looked_into(native_classifier: Exported) -> None:
+    """What it cannot show lies in the step to what it can: int8 is in most of them, and none of these is damaged."""
+    found = per_layer(native_classifier.path, checkpoint=native_classifier.checkpoint, pictures=3)
+    kinds = {layer.name: layer.kind for layer in found.layers}
+    assert kinds["stem.1"].endswith(", int8"), "the stem's convolution is in its step"
+    assert kinds["stages.0.blocks.0.conv_dw"] == "depthwise 7x7"
+    assert kinds["logits"] == "Gemm, int8"
+    assert suspects(found.layers) == ()
+    assert min(layer.local_sqnr_db or 999 for layer in found.layers) > 15
+
+
+def test_a_damaged_layer_of_the_native_engine_is_named(native_classifier: Exported, tmp_path: Path) -> None:
+    from edgecvx.export.native.description import Description
+    from edgecvx.export.native.parser import read
+    from edgecvx.export.native.writer import write
+
+    def damaged(described: Description) -> Description:
+        stage = described.stages[2]
+        block = dataclasses.replace(stage.blocks[1], bias=stage.blocks[1].bias + np.float32(4))
+        stage = dataclasses.replace(stage, blocks=(stage.blocks[0], block))
+        return dataclasses.replace(described, stages=(*described.stages[:2], stage, described.stages[3]))
+
+    artifact = copied(native_classifier.path, tmp_path / "broken")
+    artifact.write_bytes(write(damaged(read(artifact))))
+    found = per_layer(artifact, checkpoint=native_classifier.checkpoint, pictures=2)
+    assert [layer.name for layer in suspects(found.layers)] == ["stages.2.blocks.1.conv_dw"]
+    assert "SHA-256" in found.notes[0]
 
 
 def test_a_corrupted_bias_of_the_classifier_is_named(exported: Exporter, checkpoint: Path, tmp_path: Path) -> None:
