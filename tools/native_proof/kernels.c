@@ -118,7 +118,7 @@ static void probe_hide(Probe *p) {
     const int n = p->n[0], rows = p->n[5], pitch = p->n[6], activation = p->n[7], integers = p->n[8];
     const Block block = {.reach = p->f[2], .fc2 = {.integers = integers}};
     const Curve shape = curve(activation, &block, !integers, p->kernels);
-    const Products l = probe_layer(p, pitch, unit_of(activation));
+    const Products l = probe_layer(p, pitch, unit_of(activation, p->kernels));
     const void *a = probe_inputs(p, &l, pitch);
     void *hidden = probe_room(p, (size_t)rows * (size_t)l.n * 4);
     float *squares = probe_room(p, (size_t)l.n * 4), *out = probe_room(p, (size_t)(rows + 1) * (size_t)n * 4);
