@@ -1,0 +1,54 @@
+"""Each kernel alone against float64, on every set of kernels that this processor has; broken ones are noticed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import native_programs as programs
+import numpy as np
+import pytest
+from native_kernels import all_cases, extreme_sums, faults, kernels_of
+from native_programs import THIS
+
+
+@pytest.fixture(autouse=True)
+def compiler() -> None:
+    if not programs.here():
+        pytest.skip("there is no C compiler")
+
+
+def test_sums_of_integers_are_exact_and_everything_else_is_near_for_any_shape() -> None:
+    cases = all_cases(seed=1, count=40)
+    assert [fault for kernels in kernels_of(THIS) for fault in faults(THIS, kernels, cases)] == []
+
+
+def test_the_largest_sums_of_all_are_among_what_is_asked() -> None:
+    """255 times 128 in each of 4096 places, which is more than 16 bits hold after two."""
+    names = [case.name for case in extreme_sums(np.random.default_rng(0))]
+    assert len(names) == 24 and sum("x 1*4096 x" in name for name in names) == 8
+
+
+BROKEN = {
+    "a zero point": ("algorithm.h", "(-total * (l->zero", "(-total * (1 + l->zero", "sums"),
+    "a weight's place": ("algorithm.h", "const int k = s * pitch + i, value", "const int k = s * pitch + i / 2, value", "sums"),
+    "a bias": ("algorithm.h", "(out + n * V) + bias[n]", "(out + n * V) + bias[0]", "added"),
+    "the rounding of a scaled number": ("path_portable.h", "+ 0x4000) >> 15", "+ 0x3fff) >> 15", "hidden numbers scaled"),
+    "the largest int8": ("path_portable.h", "-128.0f, 127.0f", "-128.0f, 126.0f", "rounded"),
+    "a depthwise pixel": ("algorithm.h", "i - k >= 0 && i - k < t", "i - k > 0 && i - k < t", "depthwise"),
+    "GELU's last coefficient": ("network.c", "2.4435738765760107e-08f", "2.6e-08f", "gelu into"),
+    "a square": ("algorithm.h", "squares[n] += h * h;", "squares[n] += h;", "gelu into floats"),
+}  # fmt: skip
+"""File, what stands there, what shall, and the case in which it has to be noticed."""
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_kernel_with_one_thing_changed_is_noticed(tmp_path: Path, name: str) -> None:
+    source, right, wrong, case = BROKEN[name]
+    folder = programs.broken(tmp_path, source, right, wrong)
+    machine = programs.portable()
+    found = faults(machine, "portable", all_cases(seed=2, count=20), folder=folder)
+    assert any(case in fault for fault in found), found
+
+
+def test_the_same_kernels_unbroken_are_not() -> None:
+    assert faults(programs.portable(), "portable", all_cases(seed=2, count=20)) == []
