@@ -1,13 +1,14 @@
 """Our own engine: a C library without dependencies, and its file."""
 
 from edgecvx.export.base import Format
+from edgecvx.graph.pairs import PairOrder
 from edgecvx.graph.scheme import Role, Scheme
 from edgecvx.spec import Precision
 
 INT8 = Scheme(
     inputs=frozenset(Role) - {Role.DEPTHWISE},
     activation_reach=True,
-    pairs=(),  # products are widened before they are added, on every processor
+    pairs=(PairOrder.ROWS,),  # AVX2 multiplies bytes where they fit; elsewhere, and without, it is exact all the same
 )
 """A depthwise convolution has few products for each number it returns; rounding its input first would take as long."""
 

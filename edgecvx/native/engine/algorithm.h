@@ -1,7 +1,7 @@
 /* The kernels, once for each instruction set: included by kernels.c behind a path_*.h, which says what a vector is.
  *
  * A path gives: V (lanes of 32 bits), NV (vectors in a panel), MR (rows in a tile), KG (inputs multiplied by one 32-bit
- * lane), HV (vectors that are hidden at once), DW (pixels of a depthwise tile), RA and RW (types of a rounded activation and
+ * lane), HV (vectors that are hidden at once), DW (pixels of a depthwise tile), FITS (which models), RA and RW (types of a rounded activation and
  * of a packed weight), LOWEST; the types VF, VI; and P(least), P(most), P(dot) or its own P(sums), P(hide_group),
  * P(round_group), P(scale_hidden), P(weight_at).
  */
@@ -426,6 +426,7 @@ static void P(add)(float *sum, const float *x, int count) {
 static const Kernels P(kernels) = {
     .name = NAME,
     .runs = P(runs),
+    .fits = FITS,
     .bytes = sizeof(RA),
     .panel = NV * V,
     .tile = MR,

@@ -7,7 +7,7 @@ enum { TENSORS = 4 };
 typedef struct Shared {
     Network network;
     ecvx_mapping file;
-    int handles;
+    int handles, by_name; /* whether the kernels were named, not chosen */
     struct Shared *next;
 } Shared;
 
@@ -36,41 +36,49 @@ static int same_text(const char *a, const char *b) {
     return *a == *b;
 }
 
-static const Kernels *chosen(const char *name, char *error) {
+/* The best kernels of this processor whose sums are exact with a model's weights; or those of a name. */
+static const Kernels *chosen(const Model *model, const char *name, char *error) {
+    const Kernels *named = NULL;
     for (int i = 0; ecvx_all_kernels[i]; i++) {
         const Kernels *k = ecvx_all_kernels[i];
-        if (k->runs() && (!name || same_text(name, k->name))) return k;
+        if (!k->runs() || (name && !same_text(name, k->name))) continue;
+        named = k;
+        if (!k->fits || k->fits(model)) return k;
     }
-    ecvx_fail(error, "there are no kernels of this name for this processor", 0);
+    ecvx_fail(error, named ? "with these weights the sums of those kernels may not fit into 16 bits: leave the choice to the engine"
+                           : "there are no kernels of this name for this processor", 0);
     return NULL;
 }
 
 /* ---------------------------------------------------------------- what handles share */
 
-static int same_file(const Shared *s, ecvx_mapping file, const Kernels *kernels) {
-    return s->network.kernels == kernels && s->file.mapped && s->file.size == file.size &&
-           !memcmp(s->file.bytes, file.bytes, file.size);
+static int same_file(const Shared *s, ecvx_mapping file) {
+    return s->file.mapped && s->file.size == file.size && !memcmp(s->file.bytes, file.bytes, file.size);
 }
 
-static Shared *made(ecvx_mapping file, const Kernels *kernels, char *error) {
+static Shared *made(ecvx_mapping file, const char *name, char *error) {
     Model model;
     Shared *s = ecvx_zeros(sizeof *s);
     if (!s) return ecvx_fail(error, "there is not enough memory to open the model", 0), NULL;
-    if (ecvx_model_read(&model, file.bytes, file.size, error) || ecvx_pack(&s->network, &model, kernels, error)) {
-        ecvx_free(s);
-        return NULL;
+    if (!ecvx_model_read(&model, file.bytes, file.size, error)) {
+        const Kernels *kernels = chosen(&model, name, error);
+        if (!kernels) ecvx_model_drop(&model);
+        else if (!ecvx_pack(&s->network, &model, kernels, error)) return s;
     }
-    return s;
+    ecvx_free(s);
+    return NULL;
 }
 
 /* Takes the file, which is unmapped with the last handle, or at once where it cannot be had. */
-static Shared *shared(ecvx_mapping file, const Kernels *kernels, char *error) {
+static Shared *shared(ecvx_mapping file, const char *name, char *error) {
     ecvx_lock_shared();
     Shared *s = file.mapped ? all_shared : NULL;
-    while (s && !same_file(s, file, kernels)) s = s->next;
+    while (s && !(same_file(s, file) && s->by_name == (name != NULL) && (!name || same_text(name, s->network.kernels->name))))
+        s = s->next;
     if (s) {
         ecvx_unmap(file);
-    } else if ((s = made(file, kernels, error))) {
+    } else if ((s = made(file, name, error))) {
+        s->by_name = name != NULL;
         s->file = file.mapped ? file : (ecvx_mapping){0};
         s->next = all_shared;
         all_shared = s;
@@ -166,14 +174,12 @@ static int describe(ecvx_model *h, char *error) {
 
 static ecvx_model *opened(ecvx_mapping file, const ecvx_options *options, char *error) {
     const int threads = options && options->threads ? options->threads : 1;
-    const Kernels *kernels = chosen(options ? options->kernels : NULL, error);
-    ecvx_model *h = kernels ? ecvx_zeros(sizeof *h) : NULL;
+    ecvx_model *h = ecvx_zeros(sizeof *h);
     if (!h) {
-        if (kernels) ecvx_fail(error, "there is not enough memory to open the model", 0);
         ecvx_unmap(file);
-        return NULL;
+        return ecvx_fail(error, "there is not enough memory to open the model", 0), NULL;
     }
-    h->shared = shared(file, kernels, error);
+    h->shared = shared(file, options ? options->kernels : NULL, error);
     if (h->shared) h->run = ecvx_run_make(&h->shared->network, threads, error);
     if (h->run) h->lock = ecvx_lock_make();
     if (h->lock && !describe(h, error)) return h;

@@ -33,13 +33,52 @@
 #if defined(__x86_64__)
 #include <immintrin.h>
 
+/* Whether two neighbours of one sign reach 128 at most: 255 times that fits into the 16 bits in which AVX2 adds two products of
+ * bytes, and saturates. The rest of a segment stands alone. */
+static int fits_pairs_of(const Layer *l, int segment) {
+    for (int n = 0; l->integers && n < l->n; n++)
+        for (int s = 0; s < l->k; s += segment) {
+            const int8_t *w = l->bytes + (size_t)n * (size_t)l->k + s;
+            int worst = 0;
+            for (int i = 0; i + 1 < segment; i += 2) {
+                const int above = (w[i] > 0 ? w[i] : 0) + (w[i + 1] > 0 ? w[i + 1] : 0);
+                const int below = (w[i] < 0 ? w[i] : 0) + (w[i + 1] < 0 ? w[i + 1] : 0);
+                worst |= above > 128 || below < -128;
+            }
+            if (worst) return 0;
+        }
+    return 1;
+}
+
+static int fits_pairs(const Model *m) {
+    int fits = fits_pairs_of(&m->convolution[0].layer, m->convolution[0].layer.k);
+    if (m->stem == 2) fits &= fits_pairs_of(&m->convolution[1].layer, m->convolution[1].in);
+    for (int s = 0; s < 4 && fits; s++) {
+        const Stage *t = &m->stage[s];
+        if (s) fits &= fits_pairs_of(&t->down, t[-1].channels);
+        for (int b = 0; b < t->depth; b++)
+            fits &= fits_pairs_of(&t->block[b].fc1, t->channels) && fits_pairs_of(&t->block[b].fc2, 4 * t->channels);
+    }
+    return fits && (m->task != CLASSIFY || fits_pairs_of(&m->classifier, m->stage[3].channels));
+}
+
 #if defined(__clang__)
 #pragma clang attribute push(__attribute__((target("avx2,fma"))), apply_to = function)
 #else
 #pragma GCC push_options
 #pragma GCC target("avx2,fma")
 #endif
-#include "path_avx2.h"
+#define P(name) name##_avx2
+#define NAME "avx2"
+#define RUNS ecvx_x86_has(X86_AVX2)
+#define FITS fits_pairs
+#define DOT(acc, a, w) _mm256_add_epi32(acc, _mm256_madd_epi16(_mm256_maddubs_epi16(a, w), _mm256_set1_epi16(1)))
+#include "path_avx_bytes.h"
+
+#include "algorithm.h"
+
+#include "path_end.h"
+#include "path_avx2wide.h"
 
 #include "algorithm.h"
 
@@ -52,7 +91,12 @@
 #pragma GCC push_options
 #pragma GCC target("avx2,fma,avxvnni")
 #endif
-#include "path_avxvnni.h"
+#define P(name) name##_avxvnni
+#define NAME "avxvnni"
+#define RUNS ecvx_x86_has(X86_AVXVNNI)
+#define FITS NULL
+#define DOT(acc, a, w) _mm256_dpbusd_avx_epi32(acc, a, w)
+#include "path_avx_bytes.h"
 
 #include "algorithm.h"
 
@@ -113,7 +157,7 @@
 
 const Kernels *const ecvx_all_kernels[] = {
 #if defined(__x86_64__)
-    &kernels_avx512vnni, &kernels_avxvnni, &kernels_avx2,
+    &kernels_avx512vnni, &kernels_avxvnni, &kernels_avx2, &kernels_avx2wide,
 #elif defined(__aarch64__)
     &kernels_dotprod,    &kernels_neon,
 #elif defined(__wasm_simd128__)

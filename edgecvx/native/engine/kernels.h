@@ -61,7 +61,8 @@ typedef struct {
 
 typedef struct {
     const char *name;
-    int (*runs)(void); /* whether this processor can */
+    int (*runs)(void);               /* whether this processor can */
+    int (*fits)(const Model *model); /* whether sums are exact with these weights; NULL: with any */
     int bytes, panel, tile; /* of a rounded activation; outputs and rows that are computed side by side */
     int half;          /* hidden numbers are float16, not int16 */
     float lowest;      /* the rounded activation for int8's -128 */

@@ -16,3 +16,6 @@
 #undef OWN_SUMS
 #undef OWN_LOAD_AND_GO
 #undef OWN_SUM
+#undef FITS
+#undef RUNS
+#undef DOT

@@ -230,7 +230,7 @@ void ecvx_lock_drop(ecvx_lock *lock) {
 
 /* A few thousand looks, some tens of microseconds, before a thread goes to sleep: the others are never far behind
  * within a run, and a board that is busy with something else gets its processor back. */
-enum { LOOKS = 4000, MOST_THREADS = 64 };
+enum { LOOKS = 4000, MOST_THREADS = 256 };
 
 typedef struct {
     ecvx_team *team;

@@ -182,7 +182,7 @@ Run *ecvx_run_make(const Network *network, int threads, char *error) {
     if (r->stem_map) set_places(r->stem_place, r->stem_size, r->stem_size, 0, padded(network->model.convolution[0].out));
     r->team = ecvx_team_make(threads);
     if (r->team) return r;
-    ecvx_fail(error, "# threads cannot be started: there may be 1 to 64, and 1 alone in a build without threads", threads);
+    ecvx_fail(error, "# threads cannot be started: there may be 1 to 256, and 1 alone in a build without threads", threads);
     ecvx_run_drop(r);
     return NULL;
 }

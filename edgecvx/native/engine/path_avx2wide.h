@@ -1,16 +1,17 @@
-/* AVX-VNNI: bytes, four products in each lane; the activations are unsigned there, 128 above int8. */
-#define P(name) name##_avxvnni
-#define NAME "avxvnni"
+/* AVX2 with integers of 16 bits: exact for all of int8, where the sums of bytes would not fit (fits_pairs). */
+#define P(name) name##_avx2wide
+#define NAME "avx2wide"
 #define V 8
 #define NV 2
 #define MR 6
-#define KG 4
+#define KG 2
 #define HV 2
 #define DW 7
+#define FITS NULL
 #define HALF 0
-#define RA uint8_t
-#define RW int8_t
-#define LOWEST 0
+#define RA int16_t
+#define RW int16_t
+#define LOWEST (-128)
 #define OWN_SUM
 
 typedef float P(VF) __attribute__((vector_size(V * 4)));
@@ -18,7 +19,7 @@ typedef int32_t P(VI) __attribute__((vector_size(V * 4)));
 #define VF P(VF)
 #define VI P(VI)
 
-static int P(runs)(void) { return ecvx_x86_has(X86_AVXVNNI); }
+static int P(runs)(void) { return ecvx_x86_has(X86_AVX2); }
 
 INLINE float P(sum)(VF v) {
     const __m256 half = (__m256)v;
@@ -29,25 +30,26 @@ INLINE float P(sum)(VF v) {
 
 INLINE VF P(least)(VF a, VF b) { return (VF)_mm256_min_ps((__m256)a, (__m256)b); }
 INLINE VF P(most)(VF a, VF b) { return (VF)_mm256_max_ps((__m256)a, (__m256)b); }
-INLINE VI P(dot)(VI acc, VI a, VI w) { return (VI)_mm256_dpbusd_avx_epi32((__m256i)acc, (__m256i)a, (__m256i)w); }
+INLINE VI P(dot)(VI acc, VI a, VI w) { return acc + (VI)_mm256_madd_epi16((__m256i)a, (__m256i)w); }
 
 INLINE __m256i P(narrow)(const VF v[2]) {
     const __m256i low = _mm256_cvtps_epi32((__m256)v[0]), high = _mm256_cvtps_epi32((__m256)v[1]);
     return _mm256_permute4x64_epi64(_mm256_packs_epi32(low, high), 0xd8);
 }
-INLINE void P(put_bytes)(uint8_t *to, __m256i v) {
-    const __m128i bytes = _mm_packus_epi16(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
-    _mm_storeu_si128((__m128i *)(void *)to, bytes);
+INLINE __m256i P(held)(__m256i v) {
+    return _mm256_max_epi16(_mm256_min_epi16(v, _mm256_set1_epi16(127)), _mm256_set1_epi16(-128));
 }
 INLINE void P(hide_group)(int16_t *to, const VF v[HV]) { _mm256_storeu_si256((__m256i *)(void *)to, P(narrow)(v)); }
-INLINE void P(round_group)(uint8_t *to, const VF v[2]) { P(put_bytes)(to, P(narrow)(v)); }
+INLINE void P(round_group)(int16_t *to, const VF v[2]) {
+    _mm256_storeu_si256((__m256i *)(void *)to, P(held)(P(narrow)(v)));
+}
 
 static void P(scale_hidden)(const void *hidden, const void *factor, int count, int zero, void *to) {
     const __m256i *h = hidden, *f = factor, z = _mm256_set1_epi16((short)zero);
-    uint8_t *out = to;
+    __m256i *out = to;
     for (int i = 0; i < count / 16; i++) {
         const __m256i product = _mm256_mulhrs_epi16(_mm256_loadu_si256(h + i), _mm256_loadu_si256(f + i));
-        P(put_bytes)(out + 16 * i, _mm256_adds_epi16(product, z));
+        _mm256_storeu_si256(out + i, P(held)(_mm256_adds_epi16(product, z)));
     }
 }
 

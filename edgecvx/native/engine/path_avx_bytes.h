@@ -1,16 +1,15 @@
-/* AVX2: integers of 16 bits, so that a sum of two products fits into 32; exact for all of int8. */
-#define P(name) name##_avx2
-#define NAME "avx2"
+/* AVX2 with bytes: the activations are unsigned there, 128 above int8. How four products are added to a lane is said before:
+ * DOT(acc, a, w), beside P, NAME, RUNS and FITS. */
 #define V 8
 #define NV 2
 #define MR 6
-#define KG 2
+#define KG 4
 #define HV 2
 #define DW 7
 #define HALF 0
-#define RA int16_t
-#define RW int16_t
-#define LOWEST (-128)
+#define RA uint8_t
+#define RW int8_t
+#define LOWEST 0
 #define OWN_SUM
 
 typedef float P(VF) __attribute__((vector_size(V * 4)));
@@ -18,7 +17,7 @@ typedef int32_t P(VI) __attribute__((vector_size(V * 4)));
 #define VF P(VF)
 #define VI P(VI)
 
-static int P(runs)(void) { return ecvx_x86_has(X86_AVX2); }
+static int P(runs)(void) { return RUNS; }
 
 INLINE float P(sum)(VF v) {
     const __m256 half = (__m256)v;
@@ -29,26 +28,25 @@ INLINE float P(sum)(VF v) {
 
 INLINE VF P(least)(VF a, VF b) { return (VF)_mm256_min_ps((__m256)a, (__m256)b); }
 INLINE VF P(most)(VF a, VF b) { return (VF)_mm256_max_ps((__m256)a, (__m256)b); }
-INLINE VI P(dot)(VI acc, VI a, VI w) { return acc + (VI)_mm256_madd_epi16((__m256i)a, (__m256i)w); }
+INLINE VI P(dot)(VI acc, VI a, VI w) { return (VI)DOT((__m256i)acc, (__m256i)a, (__m256i)w); }
 
 INLINE __m256i P(narrow)(const VF v[2]) {
     const __m256i low = _mm256_cvtps_epi32((__m256)v[0]), high = _mm256_cvtps_epi32((__m256)v[1]);
     return _mm256_permute4x64_epi64(_mm256_packs_epi32(low, high), 0xd8);
 }
-INLINE __m256i P(held)(__m256i v) {
-    return _mm256_max_epi16(_mm256_min_epi16(v, _mm256_set1_epi16(127)), _mm256_set1_epi16(-128));
+INLINE void P(put_bytes)(uint8_t *to, __m256i v) {
+    const __m128i bytes = _mm_packus_epi16(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
+    _mm_storeu_si128((__m128i *)(void *)to, bytes);
 }
 INLINE void P(hide_group)(int16_t *to, const VF v[HV]) { _mm256_storeu_si256((__m256i *)(void *)to, P(narrow)(v)); }
-INLINE void P(round_group)(int16_t *to, const VF v[2]) {
-    _mm256_storeu_si256((__m256i *)(void *)to, P(held)(P(narrow)(v)));
-}
+INLINE void P(round_group)(uint8_t *to, const VF v[2]) { P(put_bytes)(to, P(narrow)(v)); }
 
 static void P(scale_hidden)(const void *hidden, const void *factor, int count, int zero, void *to) {
     const __m256i *h = hidden, *f = factor, z = _mm256_set1_epi16((short)zero);
-    __m256i *out = to;
+    uint8_t *out = to;
     for (int i = 0; i < count / 16; i++) {
         const __m256i product = _mm256_mulhrs_epi16(_mm256_loadu_si256(h + i), _mm256_loadu_si256(f + i));
-        _mm256_storeu_si256(out + i, P(held)(_mm256_adds_epi16(product, z)));
+        P(put_bytes)(out + 16 * i, _mm256_adds_epi16(product, z));
     }
 }
 
