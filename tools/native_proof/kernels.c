@@ -232,13 +232,13 @@ static void probe_one(Probe *p, int operation) {
 
 int main(int count, char **words) {
     Probe probe = {0};
-    char error[ECVX_ERROR];
     if (count == 1) { /* which there are */
         for (int i = 0; ecvx_kernels(i); i++) printf("%s\n", ecvx_kernels(i));
         return 0;
     }
-    probe.kernels = chosen(words[1], error);
-    if (!probe.kernels) return fprintf(stderr, "%s\n", error), 2;
+    for (int i = 0; ecvx_all_kernels[i]; i++) /* also where a model's weights have to fit: who asks sees to it */
+        if (ecvx_all_kernels[i]->runs() && same_text(words[1], ecvx_all_kernels[i]->name)) probe.kernels = ecvx_all_kernels[i];
+    if (!probe.kernels) return fprintf(stderr, "there are no such kernels here\n"), 2;
     for (ProbeRequest r; fread(&r, sizeof r, 1, stdin) == 1;) {
         memcpy(probe.n, r.n, sizeof r.n);
         memcpy(probe.f, r.f, sizeof r.f);

@@ -17,12 +17,14 @@ from ecvx_networks import image_of, random_description
 from ecvx_reference import activation, answer, depthwise, norm, patches, product, response
 from numpy.typing import NDArray
 
-from edgecvx.export.native.description import Block, Description, Point
+from edgecvx.export.native.description import Block, Description, Int8Linear, Linear, Point, Stage
 from edgecvx.export.native.points import inner_taps
 from edgecvx.export.native.writer import write
 from edgecvx.spec import Task
 
 Array = NDArray[Any]
+NARROW = ("avx2",)
+"""Kernels for models alone whose weights are such as ``narrowed`` makes them."""
 PERFECT = 200.0
 LEAST: Mapping[Point, float] = {
     Point.STEM: 65.0,
@@ -69,6 +71,25 @@ def kept(near: Array, exact: Array) -> float:
 def tapped(described: Description) -> Description:
     """The same network, every inner tensor of it returned."""
     return replace(described, taps=tuple(inner_taps(described).values()))
+
+
+def narrowed(described: Description) -> Description:
+    """The same network with INT8 weights that are half as large: no two of them reach more than 128 together."""
+
+    def half(linear: Linear) -> Linear:
+        return replace(linear, weights=(linear.weights // 2).astype(np.int8)) if isinstance(linear, Int8Linear) else linear
+
+    def stage_of(stage: Stage) -> Stage:
+        down = stage.downsample
+        blocks = tuple(replace(block, fc1=half(block.fc1), fc2=half(block.fc2)) for block in stage.blocks)
+        return replace(stage, downsample=None if down is None else replace(down, linear=half(down.linear)), blocks=blocks)
+
+    return replace(
+        described,
+        stem=tuple(replace(layer, linear=half(layer.linear)) for layer in described.stem),
+        stages=tuple(stage_of(stage) for stage in described.stages),
+        classifier=None if described.classifier is None else half(described.classifier),
+    )
 
 
 def steps(described: Description, images: Array, outputs: Sequence[Array]) -> Iterator[tuple[Point, str, float]]:
@@ -121,6 +142,8 @@ def faults(engine: Answering, seeds: Sequence[int], **choices: Any) -> list[str]
 
 def _faults(engine: Answering, seed: int, kernels: str, choices: Mapping[str, Any]) -> Iterator[str]:
     described = tapped(random_description(seed, **choices))
+    if kernels in NARROW:
+        described = narrowed(described)
     file, images, name = write(described), image_of(described, seed, pictures=3), f"network {seed} on {kernels}"
     outputs = engine.answer(file, images, kernels)
     for point, layer, decibels in steps(described, images, outputs):
