@@ -425,6 +425,7 @@ static void P(add)(float *sum, const float *x, int count) {
 
 static const Kernels P(kernels) = {
     .name = NAME,
+    .form = FORM,
     .runs = P(runs),
     .fits = FITS,
     .bytes = sizeof(RA),

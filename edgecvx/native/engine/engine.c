@@ -21,9 +21,16 @@ struct ecvx_model {
     ecvx_tensor *outputs; /* [info.outputs] */
 };
 
+static int same_text(const char *a, const char *b) {
+    while (*a && *a == *b) a++, b++;
+    return *a == *b;
+}
+
 const char *ecvx_kernels(int32_t index) {
-    for (int i = 0; index >= 0 && ecvx_all_kernels[i]; i++)
-        if (ecvx_all_kernels[i]->runs() && !index--) return ecvx_all_kernels[i]->name;
+    for (int i = 0; index >= 0 && ecvx_all_kernels[i]; i++) {
+        const Kernels *k = ecvx_all_kernels[i];
+        if (k->runs() && !same_text(k->name, i ? ecvx_all_kernels[i - 1]->name : "") && !index--) return k->name;
+    }
     return NULL;
 }
 
@@ -31,9 +38,9 @@ int32_t ecvx_version(void) { return ECVX_VERSION; }
 void *ecvx_alloc(size_t size) { return ecvx_zeros(size); }
 void ecvx_release(void *memory) { ecvx_free(memory); }
 
-static int same_text(const char *a, const char *b) {
-    while (*a && *a == *b) a++, b++;
-    return *a == *b;
+/* Whether kernels may be taken where these are asked for. */
+static int goes_by(const Kernels *k, const char *name) {
+    return !name || same_text(name, k->name) || same_text(name, k->form);
 }
 
 /* The best kernels of this processor whose sums are exact with a model's weights; or those of a name. */
@@ -41,7 +48,7 @@ static const Kernels *chosen(const Model *model, const char *name, char *error) 
     const Kernels *named = NULL;
     for (int i = 0; ecvx_all_kernels[i]; i++) {
         const Kernels *k = ecvx_all_kernels[i];
-        if (!k->runs() || (name && !same_text(name, k->name))) continue;
+        if (!k->runs() || !goes_by(k, name)) continue;
         named = k;
         if (!k->fits || k->fits(model)) return k;
     }
@@ -73,8 +80,7 @@ static Shared *made(ecvx_mapping file, const char *name, char *error) {
 static Shared *shared(ecvx_mapping file, const char *name, char *error) {
     ecvx_lock_shared();
     Shared *s = file.mapped ? all_shared : NULL;
-    while (s && !(same_file(s, file) && s->by_name == (name != NULL) && (!name || same_text(name, s->network.kernels->name))))
-        s = s->next;
+    while (s && !(s->by_name == (name != NULL) && goes_by(s->network.kernels, name) && same_file(s, file))) s = s->next;
     if (s) {
         ecvx_unmap(file);
     } else if ((s = made(file, name, error))) {
@@ -161,7 +167,7 @@ static int describe(ecvx_model *h, char *error) {
     info->input = (ecvx_tensor){"image", m->input, 4, {m->batch, m->image, m->image, 3}};
     info->name = m->name;
     info->license = m->license;
-    info->kernels = net->kernels->name;
+    info->kernels = net->kernels->form;
     info->labels = m->labels;
     info->label = m->label;
     info->weight_bytes = (int64_t)net->bytes;

@@ -70,6 +70,7 @@ static int fits_pairs(const Model *m) {
 #endif
 #define P(name) name##_avx2
 #define NAME "avx2"
+#define FORM NAME
 #define RUNS ecvx_x86_has(X86_AVX2)
 #define FITS fits_pairs
 #define DOT(acc, a, w) _mm256_add_epi32(acc, _mm256_madd_epi16(_mm256_maddubs_epi16(a, w), _mm256_set1_epi16(1)))
@@ -93,6 +94,7 @@ static int fits_pairs(const Model *m) {
 #endif
 #define P(name) name##_avxvnni
 #define NAME "avxvnni"
+#define FORM NAME
 #define RUNS ecvx_x86_has(X86_AVXVNNI)
 #define FITS NULL
 #define DOT(acc, a, w) _mm256_dpbusd_avx_epi32(acc, a, w)

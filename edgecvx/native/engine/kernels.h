@@ -60,7 +60,7 @@ typedef struct {
 } Sink;
 
 typedef struct {
-    const char *name;
+    const char *name, *form;         /* what it is asked for by, and which one it is of those of one name */
     int (*runs)(void);               /* whether this processor can */
     int (*fits)(const Model *model); /* whether sums are exact with these weights; NULL: with any */
     int bytes, panel, tile; /* of a rounded activation; outputs and rows that are computed side by side */

@@ -1,6 +1,7 @@
 /* AVX2 with integers of 16 bits: exact for all of int8, where the sums of bytes would not fit (fits_pairs). */
 #define P(name) name##_avx2wide
-#define NAME "avx2wide"
+#define NAME "avx2"
+#define FORM "avx2wide"
 #define V 8
 #define NV 2
 #define MR 6

@@ -7,6 +7,7 @@
 #define KG 4
 #define HV 1
 #define DW 14
+#define FORM NAME
 #define FITS NULL
 #define HALF 0
 #define RA uint8_t

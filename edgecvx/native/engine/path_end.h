@@ -19,3 +19,4 @@
 #undef FITS
 #undef RUNS
 #undef DOT
+#undef FORM

@@ -8,6 +8,7 @@
 #define KG 4
 #define HV 2
 #define DW 14
+#define FORM NAME
 #define FITS NULL
 #define HALF 0
 #define RA int8_t

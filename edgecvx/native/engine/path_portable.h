@@ -7,6 +7,7 @@
 #define KG 2
 #define HV 1
 #define DW 4
+#define FORM NAME
 #define FITS NULL
 #define HALF 0
 #define RA int16_t
