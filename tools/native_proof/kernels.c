@@ -233,11 +233,12 @@ static void probe_one(Probe *p, int operation) {
 int main(int count, char **words) {
     Probe probe = {0};
     if (count == 1) { /* which there are */
-        for (int i = 0; ecvx_kernels(i); i++) printf("%s\n", ecvx_kernels(i));
+        for (int i = 0; ecvx_all_kernels[i]; i++)
+            if (ecvx_all_kernels[i]->runs()) printf("%s\n", ecvx_all_kernels[i]->form);
         return 0;
     }
     for (int i = 0; ecvx_all_kernels[i]; i++) /* also where a model's weights have to fit: who asks sees to it */
-        if (ecvx_all_kernels[i]->runs() && same_text(words[1], ecvx_all_kernels[i]->name)) probe.kernels = ecvx_all_kernels[i];
+        if (ecvx_all_kernels[i]->runs() && same_text(words[1], ecvx_all_kernels[i]->form)) probe.kernels = ecvx_all_kernels[i];
     if (!probe.kernels) return fprintf(stderr, "there are no such kernels here\n"), 2;
     for (ProbeRequest r; fread(&r, sizeof r, 1, stdin) == 1;) {
         memcpy(probe.n, r.n, sizeof r.n);
