@@ -161,7 +161,9 @@ class _Layer:
             return True
         rows = self.weights.astype(np.int32).reshape(-1, self.segment)
         pairs = rows[:, : self.segment // 2 * 2].reshape(len(rows), -1, 2)
-        return bool((np.maximum(pairs, 0).sum(axis=2) <= 128).all() and (np.minimum(pairs, 0).sum(axis=2) >= -128).all())
+        return bool(
+            (np.maximum(pairs, 0).sum(axis=2) <= 128).all() and (np.minimum(pairs, 0).sum(axis=2) >= -128).all()
+        )
 
     def __str__(self) -> str:
         kind = "int8" if self.integers else "float"
@@ -174,7 +176,7 @@ class _Layer:
         return inputs @ weights.T, np.abs(inputs) @ np.abs(weights.T)
 
 
-def _shape(draw: np.random.Generator) -> dict[str, int]:
+def _shape(draw: np.random.Generator) -> dict[str, Any]:
     segments = int(draw.choice([1, 1, 1, 4, 9]))
     segment = int(np.exp(draw.uniform(0, np.log(4096 / segments))))
     aligned = (segment + 15) // 16 * 16
@@ -202,11 +204,11 @@ def _paired(draw: np.random.Generator, shape: Mapping[str, int]) -> Array:
     return rows.reshape(shape["n"], -1).astype(np.int8)
 
 
-def _integer_layer(draw: np.random.Generator, shape: Mapping[str, int], **more: Any) -> _Layer:
+def _integer_layer(draw: np.random.Generator, shape: Mapping[str, Any], **more: Any) -> _Layer:
     k = shape["segments"] * shape["segment"]
-    zero = int(draw.choice([-128, 127, 0, draw.integers(-128, 128)]))
+    zero = int(draw.choice([-128, 127, 0, int(draw.integers(-128, 128))]))
     weights = _paired(draw, shape) if draw.random() < 0.4 else _int8(draw, shape["n"], k)
-    values = {"weights": weights, "inputs": _int8(draw, shape["rows"], k), "zero": zero}
+    values: dict[str, Any] = {"weights": weights, "inputs": _int8(draw, shape["rows"], k), "zero": zero}
     return _Layer(**shape, **{**values, **more})
 
 
@@ -260,7 +262,7 @@ def floats(draw: np.random.Generator) -> Case:
     """A layer of floats."""
     shape = _shape(draw)
     k = shape["segments"] * shape["segment"]
-    values = {"weights": _floats(draw, shape["n"], k), "inputs": _floats(draw, shape["rows"], k)}
+    values: dict[str, Any] = {"weights": _floats(draw, shape["n"], k), "inputs": _floats(draw, shape["rows"], k)}
     return _stored(draw, _Layer(**shape, **values, bias=_floats(draw, shape["n"])), unit=1.0)
 
 
@@ -294,7 +296,9 @@ def _near(wanted: Array, room: Array | float) -> Callable[[bytes, Facts], str]:
     def judge(answer: bytes, _: Facts) -> str:
         near = np.frombuffer(answer, np.float32).reshape(wanted.shape).astype(np.float64)
         over = np.abs(near - wanted) - room
-        return "" if (over <= 0).all() else f"off by {np.abs(near - wanted).max():.3g}, {float(over.max()):.3g} too much"
+        return (
+            "" if (over <= 0).all() else f"off by {np.abs(near - wanted).max():.3g}, {float(over.max()):.3g} too much"
+        )
 
     return judge
 

@@ -77,12 +77,16 @@ def narrowed(described: Description) -> Description:
     """The same network with INT8 weights that are half as large: no two of them reach more than 128 together."""
 
     def half(linear: Linear) -> Linear:
-        return replace(linear, weights=(linear.weights // 2).astype(np.int8)) if isinstance(linear, Int8Linear) else linear
+        return (
+            replace(linear, weights=(linear.weights // 2).astype(np.int8)) if isinstance(linear, Int8Linear) else linear
+        )
 
     def stage_of(stage: Stage) -> Stage:
         down = stage.downsample
         blocks = tuple(replace(block, fc1=half(block.fc1), fc2=half(block.fc2)) for block in stage.blocks)
-        return replace(stage, downsample=None if down is None else replace(down, linear=half(down.linear)), blocks=blocks)
+        return replace(
+            stage, downsample=None if down is None else replace(down, linear=half(down.linear)), blocks=blocks
+        )
 
     return replace(
         described,

@@ -13,7 +13,6 @@ import os
 import platform
 import shutil
 import subprocess
-import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -200,7 +199,9 @@ class Machine:
         """A source of ours, compiled for it."""
         compiler = (*zig(), *self.target) if self.target else here()
         linked = () if self.target else ("-lpthread", "-lm")
-        return compiled(source, *self.flags, *options, *linked, compiler=compiler, folder=folder, beside=beside, opt=opt)
+        return compiled(
+            source, *self.flags, *options, *linked, compiler=compiler, folder=folder, beside=beside, opt=opt
+        )
 
     def run(self, program: Path, *arguments: str, given: bytes = b"", timeout: float = 600.0) -> bytes:
         """What a program writes to stdout.

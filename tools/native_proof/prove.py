@@ -39,7 +39,7 @@ from native_programs import MACHINES, THIS, Machine  # noqa: E402
 from numpy.typing import NDArray  # noqa: E402
 
 Array = NDArray[Any]
-SHIPPED = {"opt": "-O3"}
+SHIPPED: dict[str, Any] = {"opt": "-O3"}
 """As libraries are built."""
 HARD = ("all", "v1", "rescaled", "raised-s3-1000")
 """Members of the zoo that are asked on every processor."""
@@ -167,7 +167,9 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=1, help="of everything that is drawn")
     parser.add_argument("--shapes", type=int, default=300, help="of each kernel; a fifth of them on an emulator")
     parser.add_argument("--networks", type=int, default=200)
-    parser.add_argument("--files", type=int, default=100_000, help="changed ones; and a tenth as many sequences of calls")
+    parser.add_argument(
+        "--files", type=int, default=100_000, help="changed ones; and a tenth as many sequences of calls"
+    )
     parser.add_argument("--pictures", type=int, default=300, help="a twentieth of them on an emulator")
     asked = parser.parse_args(words)
     found: list[str] = []
