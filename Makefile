@@ -13,7 +13,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help setup test lint sizes format demo live native test-native board emulated clean
+.PHONY: help setup test lint sizes format demo live native test-native native-proof board emulated clean
 
 help:
 	@echo "make setup    the environment in $(VENV), with the pinned versions of constraints.txt"
@@ -25,6 +25,7 @@ help:
 	@echo "make live     the same femto, live on a page of this machine, FP32 beside INT8"
 	@echo "make native   the native engine for every platform, in build/native"
 	@echo "make test-native  that it is the same bytes from every folder, and fits the oldest system of each platform"
+	@echo "make native-proof  the engine proved at length: kernels, networks, hostile files, other processors; an hour"
 	@echo "make board    an Arm board in build/board, emulated, on which tests then run; on Debian, with qemu-user"
 	@echo "make emulated the demo files on every processor that can be emulated here: build/emulated/answers.md"
 	@echo "make clean    remove the environment, the caches and ./demo"
@@ -100,6 +101,10 @@ native: $(READY)
 # Every platform twice; `make test` tries those that need no time.
 test-native: $(READY)
 	$(BIN)/python -m pytest tests/native tests/native/every_platform.py
+
+# What `make test` does a little of; PARTS names some of it. The first time zig builds three C libraries.
+native-proof: $(READY)
+	$(BIN)/python tools/native_proof/prove.py $(PARTS)
 
 # Debian for arm64 and the runtimes' aarch64 wheels, for qemu-user: a minute or two, half a gigabyte, no root.
 board: $(READY)

@@ -52,7 +52,9 @@ def test_no_compiler_warns(name: str, options: tuple[str, ...]) -> None:
 def test_a_warning_would_be_one(tmp_path: Path) -> None:
     if not programs.here():
         pytest.skip("there is no C compiler")
-    folder = programs.broken(tmp_path, "engine.c", "int32_t ecvx_version(void) {", "int32_t ecvx_version(void) { int unused;")
+    folder = programs.broken(
+        tmp_path, "engine.c", "int32_t ecvx_version(void) {", "int32_t ecvx_version(void) { int unused;"
+    )
     assert "unused" in said([*programs.here(), *STRICT, str(folder / "all.c")])
 
 

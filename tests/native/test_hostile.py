@@ -67,7 +67,9 @@ def test_an_engine_that_forgets_one_thing_is_noticed(tmp_path: Path, corpus: lis
     if not programs.sanitizes(programs.ADDRESS):
         pytest.skip("there is no gcc with its sanitizers")
     folder = programs.broken(tmp_path, source, right, wrong)
-    code, said = hostile.run(hostile.hostile(*QUICK, f"-fno-sanitize={without}", folder=folder), [mode, "1", "1000", *corpus])
+    code, said = hostile.run(
+        hostile.hostile(*QUICK, f"-fno-sanitize={without}", folder=folder), [mode, "1", "1000", *corpus]
+    )
     assert code and re.search(finding, said), said
 
 

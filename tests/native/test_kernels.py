@@ -30,9 +30,9 @@ def test_the_largest_sums_of_all_are_among_what_is_asked() -> None:
 
 BROKEN = {
     "a zero point": ("algorithm.h", "(-total * (l->zero", "(-total * (1 + l->zero", "sums"),
-    "a weight's place": ("algorithm.h", "const int k = s * pitch + i, value", "const int k = s * pitch + i / 2, value", "sums"),
+    "a weight's place": ("algorithm.h", "k = s * pitch + i, value", "k = s * pitch + i / 2, value", "sums"),
     "a bias": ("algorithm.h", "(out + n * V) + bias[n]", "(out + n * V) + bias[0]", "added"),
-    "the rounding of a scaled number": ("path_portable.h", "+ 0x4000) >> 15", "+ 0x3fff) >> 15", "hidden numbers scaled"),
+    "the rounding of a product": ("path_portable.h", "+ 0x4000) >> 15", "+ 0x3fff) >> 15", "hidden numbers scaled"),
     "the largest int8": ("path_portable.h", "-128.0f, 127.0f", "-128.0f, 126.0f", "rounded"),
     "a depthwise pixel": ("algorithm.h", "i - k >= 0 && i - k < t", "i - k > 0 && i - k < t", "depthwise"),
     "GELU's last coefficient": ("network.c", "2.4435738765760107e-08f", "2.6e-08f", "gelu into"),

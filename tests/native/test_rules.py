@@ -25,7 +25,9 @@ _COMMENT = re.compile(r"/\*.*?\*/|//[^\n]*", re.DOTALL)
 
 
 def texts(folder: Path = ENGINE) -> dict[str, str]:
-    return {path.name: path.read_text(encoding="utf-8") for path in sorted(folder.iterdir()) if path.suffix in (".c", ".h")}
+    return {
+        path.name: path.read_text(encoding="utf-8") for path in sorted(folder.iterdir()) if path.suffix in (".c", ".h")
+    }
 
 
 def test_every_file_is_part_of_the_one_file() -> None:

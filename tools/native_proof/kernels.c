@@ -118,7 +118,7 @@ static void probe_hide(Probe *p) {
     const int n = p->n[0], rows = p->n[5], pitch = p->n[6], activation = p->n[7], integers = p->n[8];
     const Block block = {.reach = p->f[2], .fc2 = {.integers = integers}};
     const Curve shape = curve(activation, &block, !integers, p->kernels);
-    const Products l = probe_layer(p, pitch, unit_of(activation));
+    const Products l = probe_layer(p, pitch, unit_of(activation, p->kernels));
     const void *a = probe_inputs(p, &l, pitch);
     void *hidden = probe_room(p, (size_t)rows * (size_t)l.n * 4);
     float *squares = probe_room(p, (size_t)l.n * 4), *out = probe_room(p, (size_t)(rows + 1) * (size_t)n * 4);
@@ -232,13 +232,14 @@ static void probe_one(Probe *p, int operation) {
 
 int main(int count, char **words) {
     Probe probe = {0};
-    char error[ECVX_ERROR];
     if (count == 1) { /* which there are */
-        for (int i = 0; ecvx_kernels(i); i++) printf("%s\n", ecvx_kernels(i));
+        for (int i = 0; ecvx_all_kernels[i]; i++)
+            if (ecvx_all_kernels[i]->runs()) printf("%s\n", ecvx_all_kernels[i]->form);
         return 0;
     }
-    probe.kernels = chosen(words[1], error);
-    if (!probe.kernels) return fprintf(stderr, "%s\n", error), 2;
+    for (int i = 0; ecvx_all_kernels[i]; i++) /* also where a model's weights have to fit: who asks sees to it */
+        if (ecvx_all_kernels[i]->runs() && same_text(words[1], ecvx_all_kernels[i]->form)) probe.kernels = ecvx_all_kernels[i];
+    if (!probe.kernels) return fprintf(stderr, "there are no such kernels here\n"), 2;
     for (ProbeRequest r; fread(&r, sizeof r, 1, stdin) == 1;) {
         memcpy(probe.n, r.n, sizeof r.n);
         memcpy(probe.f, r.f, sizeof r.f);

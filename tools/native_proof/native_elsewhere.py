@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 Array = NDArray[Any]
 SOURCE = HERE / "answers.c"
 NEAR = 0.9999
-"""Cosine of two processors' logits: they differ in the last digits of a float, after which an int8 rounding may take the
+"""Cosine of two processors' logits: they differ in the last digits of a float, and then an int8 rounding may take the
 other side."""
 
 

@@ -78,7 +78,7 @@ class Engine:
 
     def __init__(self, path: Path) -> None:
         library = ctypes.CDLL(str(path))
-        opening = [ctypes.POINTER(Options), ctypes.c_char_p]
+        opening: list[Any] = [ctypes.POINTER(Options), ctypes.c_char_p]
         library.ecvx_open.argtypes = [ctypes.c_char_p, *opening]
         library.ecvx_open_memory.argtypes = [ctypes.c_char_p, ctypes.c_size_t, *opening]
         library.ecvx_open.restype = library.ecvx_open_memory.restype = ctypes.c_void_p

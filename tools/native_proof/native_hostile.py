@@ -31,17 +31,13 @@ def corpus(folder: Path, count: int) -> list[str]:
 def hostile(*options: str, folder: Path = ENGINE, opt: str = "-O0") -> Path:
     """``hostile.c`` with sanitizers of addresses and of what C leaves undefined."""
     flags = (*programs.ADDRESS, *programs.SCARCE, *options, "-lpthread")
-    return programs.compiled(
-        programs.HERE / "hostile.c", *flags, compiler=_gcc(), folder=folder, beside=True, opt=opt
-    )
+    return programs.compiled(programs.HERE / "hostile.c", *flags, compiler=_gcc(), folder=folder, beside=True, opt=opt)
 
 
 def threads(*options: str, folder: Path = ENGINE, opt: str = "-O0") -> Path:
     """``threads.c`` with a sanitizer of threads."""
     flags = (*programs.THREAD, *options, "-lpthread")
-    return programs.compiled(
-        programs.HERE / "threads.c", *flags, compiler=_gcc(), folder=folder, beside=True, opt=opt
-    )
+    return programs.compiled(programs.HERE / "threads.c", *flags, compiler=_gcc(), folder=folder, beside=True, opt=opt)
 
 
 def run(program: Path, words: Sequence[str], limit: float = 3000.0) -> tuple[int, str]:

@@ -13,7 +13,6 @@ import os
 import platform
 import shutil
 import subprocess
-import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,6 +24,8 @@ from edgecvx.native.sources import ENGINE
 HERE = Path(__file__).parent
 BUILD = Path(__file__).parents[2] / "build" / "native-proof"
 """Where what was compiled is kept, by the hash of all it was compiled from."""
+ZIG = BUILD / "zig"
+"""Where zig keeps the C libraries of other processors, each of which it builds in one or two minutes."""
 _SANITIZED = ("-g", "-fno-omit-frame-pointer", "-fno-sanitize-recover=all")
 ADDRESS = (*_SANITIZED, "-fsanitize=address,undefined")
 QUICKLY = ("-g0", "-fno-sanitize=null,object-size,pointer-overflow")
@@ -108,7 +109,7 @@ def compiled(
     command = list(compiler or here())
     flags = [*(opt if flag == "-O3" else flag for flag in FLAGS), *options]
     texts = [path.read_bytes() for path in (source, HERE / "program.h", *sorted(folder.iterdir())) if path.is_file()]
-    facts = [*command, *flags, platform.node(), *(hashlib.sha256(text).hexdigest() for text in texts)]
+    facts = [*command, *flags, platform.node(), str(ZIG), *(hashlib.sha256(text).hexdigest() for text in texts)]
     path = BUILD / f"{source.stem}-{hashlib.sha256(chr(0).join(facts).encode()).hexdigest()[:16]}{ending}"
     if path.exists():
         return path
@@ -117,7 +118,8 @@ def compiled(
         made = Path(temporary) / path.name
         engine, linked = [str(folder / "all.c")] if beside else [], [o for o in options if o.startswith("-l")]
         asked = [*command, *flags, f"-I{folder}", str(source), *engine, *linked, "-o", str(made)]
-        done = subprocess.run(asked, capture_output=True, text=True, check=False)
+        kept = {**os.environ, "ZIG_GLOBAL_CACHE_DIR": str(ZIG)}
+        done = subprocess.run(asked, capture_output=True, text=True, check=False, env=kept)
         if done.returncode:
             raise CannotCompileError(done.stderr[-4000:])
         made.replace(path)
@@ -176,7 +178,20 @@ class Machine:
             return f"{self.runner[0]} is not installed"
         if not self.target and not here():
             return "there is no C compiler"
+        if self.target and not self._ready.exists():
+            return "zig has not built its C library yet: make native-proof"
         return ""
+
+    @property
+    def _ready(self) -> Path:
+        return ZIG / f".{self.target[1]}"
+
+    def prepare(self) -> None:
+        """Has zig build the processor's C library."""
+        if self.target and zig() and not self._ready.exists():
+            self.program(HERE / "answers.c", beside=True)
+            ZIG.mkdir(parents=True, exist_ok=True)
+            self._ready.touch()
 
     def program(
         self, source: Path, *options: str, folder: Path = ENGINE, beside: bool = False, opt: str = "-O1"
@@ -184,7 +199,9 @@ class Machine:
         """A source of ours, compiled for it."""
         compiler = (*zig(), *self.target) if self.target else here()
         linked = () if self.target else ("-lpthread", "-lm")
-        return compiled(source, *self.flags, *options, *linked, compiler=compiler, folder=folder, beside=beside, opt=opt)
+        return compiled(
+            source, *self.flags, *options, *linked, compiler=compiler, folder=folder, beside=beside, opt=opt
+        )
 
     def run(self, program: Path, *arguments: str, given: bytes = b"", timeout: float = 600.0) -> bytes:
         """What a program writes to stdout.
