@@ -204,9 +204,10 @@ INLINE void P(hide_floats_tile)(const int mr, const int nv, VF sums[MR][NV], con
 INLINE void P(hide_tile)(const int mr, const int nv, VF sums[MR][NV], const Products *l, int n0, int p, const Sink *to,
                          const P(Spread) *spread) {
     VF squares[NV];
+    const ptrdiff_t pitch = to->pitch;
+    int16_t *out = (int16_t *)to->hidden + p * pitch + n0;
     UNROLL for (int n = 0; n < nv; n++) squares[n] = P(all)(0.0f);
-    UNROLL for (int m = 0; m < mr; m++) {
-        int16_t *out = (int16_t *)to->hidden + (ptrdiff_t)(p + m) * to->pitch + n0;
+    UNROLL for (int m = 0; m < mr; m++, out += pitch) {
         UNROLL for (int n = 0; n < nv; n += HV) {
             VF h[HV];
             UNROLL for (int i = 0; i < HV; i++) {
