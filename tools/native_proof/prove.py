@@ -112,7 +112,8 @@ def prove_processors(asked: argparse.Namespace) -> Iterator[str]:
 
 def _compared(name: str, there: Array, here: Array) -> Iterator[str]:
     near, same = cosines(there, here[: len(there)]), there.argmax(axis=1) == here[: len(there)].argmax(axis=1)
-    said = f"{name}: {int(same.sum())} of {len(same)} first classes the same, cosine {near.mean():.6f}, at least {near.min():.6f}"
+    cosine = f"cosine {near.mean():.6f}, at least {near.min():.6f}"
+    said = f"{name}: {int(same.sum())} of {len(same)} first classes the same, {cosine}"
     print(f"  {said}", flush=True)
     if near.min() < NEAR or near.mean() < NEAREST or same.mean() < 0.99:
         yield said
