@@ -410,12 +410,14 @@ static void P(normalize)(const float *x, ptrdiff_t step, int rows, const Normal 
     }
 }
 
+/* Numbers that may be anything: held to what rounding to 32 bits can take. */
 static void P(round)(const float *x, int count, const Products *l, void *to) {
     RA *out = to;
+    const VF most = P(all)(1e9f), least = P(all)(-1e9f);
     const VF by = P(all)(l->inverse), plus = P(all)(l->zero);
     for (int c = 0; c < count; c += GROUP) {
         VF v[VG];
-        UNROLL for (int i = 0; i < VG; i++) v[i] = P(load)(x + c + i * V) * by + plus;
+        UNROLL for (int i = 0; i < VG; i++) v[i] = P(most)(P(least)(P(load)(x + c + i * V) * by + plus, most), least);
         P(round_group)(out + c, v);
     }
 }

@@ -1,14 +1,14 @@
 /* Part of algorithm.h: an activation function on eight float16 at once. The squares of a tile's pixels are added in
- * float16, those of all pixels in float32. */
+ * float16, those of all pixels in float32. Below -1 the function is nothing, and so is x held there. */
 INLINE float16x8_t P(half_of)(VF low, VF high) {
     return vcvt_high_f16_f32(vcvt_f16_f32((float32x4_t)low), (float32x4_t)high);
 }
 
 INLINE float16x8_t P(half_curve)(float16x8_t sum, const P(HalfSpread) *c) {
-    const float16x8_t x = P(half_least)(sum, c->top), t = P(half_most)(P(half_least)(x, c->one), c->minus_one);
-    const float16x8_t u = t * t;
+    const float16x8_t x = P(half_most)(P(half_least)(sum, c->top), c->minus_one), t = P(half_least)(x, c->one);
+    const float16x8_t twice = t + t, v = twice * t + c->minus_one;
     float16x8_t q = c->coefficient[HALF_CURVE - 1];
-    UNROLL for (int i = HALF_CURVE - 2; i >= 0; i--) q = q * u + c->coefficient[i];
+    UNROLL for (int i = HALF_CURVE - 2; i >= 0; i--) q = q * v + c->coefficient[i];
     return x * (t * q + c->half);
 }
 

@@ -49,6 +49,17 @@ static const Polynomial *polynomial(int activation, const Kernels *k) { return &
 
 static float unit_of(int activation, const Kernels *k) { return activation == SILU ? 1.0f : polynomial(activation, k)->unit; }
 
+/* From a polynomial in u to the same in v = 2 u - 1: u = t² lies in 0..1, where the terms of the first are many times their sum,
+ * which float16 would show. */
+static void recentre(float *coefficient) {
+    double to[CURVE] = {0};
+    for (int i = CURVE - 1; i >= 0; i--) { /* to = to * (v + 1) / 2 + coefficient[i] */
+        for (int j = CURVE - 1; j > 0; j--) to[j] = (to[j] + to[j - 1]) / 2;
+        to[0] = to[0] / 2 + (double)coefficient[i];
+    }
+    for (int i = 0; i < CURVE; i++) coefficient[i] = (float)to[i];
+}
+
 /* Hidden numbers have room for twice what was seen when calibrating: in int16 that leaves 14 bits and a sign; float16
  * loses nothing, and squares of a tile of them fit into one. */
 static Curve curve(int activation, const Block *b, int float_hidden, const Kernels *k) {
@@ -61,6 +72,7 @@ static Curve curve(int activation, const Block *b, int float_hidden, const Kerne
     float power = unit;
     for (int i = 0; i < CURVE; i++, power *= unit * unit)
         c.coefficient[i] = polynomial(activation, k)->coefficient[i] * power * unit * c.height;
+    if (k->half) recentre(c.coefficient);
     return c;
 }
 
@@ -68,6 +80,7 @@ static Curve curve(int activation, const Block *b, int float_hidden, const Kerne
  * where a channel's factor would be so large that one int16 step of it is more than a small part of one of fc2's. */
 static int hides_floats(const Block *b, int hidden, int activation, const Kernels *k) {
     if (!b->fc2.integers || activation == SILU) return 1;
+    if (k->half && b->reach < 1.0f / 64.0f) return 1; /* so small a unit would leave float16 */
     for (int c = 0; !k->half && c < hidden; c++) {
         const float base = b->base ? b->base[c] : 1.0f, gamma = b->grn ? b->gamma[c] : 0.0f;
         const float usual = (base < 0 ? -base : base) + 2.0f * (gamma < 0 ? -gamma : gamma);

@@ -1,5 +1,6 @@
 /* Armv8.0: four products of bytes are added in 16 bits and then to the sum, 32 products in five instructions. Where
- * four weights are so large that 16 bits may not hold that (`wide`), two and two are. */
+ * four weights are so large that 16 bits may not hold that (`wide`), two and two are; where one is -128, which our files
+ * leave unused, each by itself. */
 #define P(name) name##_neon
 #define NAME "neon"
 #define V 4
@@ -44,14 +45,16 @@ INLINE size_t P(place)(int n, int k, int width) {
 /* Sixteen sums of four products (or of two and two) of a row, added to the sums of four outputs. */
 INLINE VI P(four)(VI acc, int8x16_t w0, int8x16_t w1, int8x16_t x, int8x16_t y, int wide) {
     int16x8_t s = vmull_s8(vget_low_s8(w0), vget_low_s8(x));
-    s = vmlal_high_s8(s, w0, x);
+    if (wide == 2) acc = (VI)vpadalq_s16((int32x4_t)acc, s);
+    s = wide == 2 ? vmull_high_s8(w0, x) : vmlal_high_s8(s, w0, x);
     if (wide) {
         acc = (VI)vpadalq_s16((int32x4_t)acc, s);
         s = vmull_s8(vget_low_s8(w1), vget_low_s8(y));
     } else {
         s = vmlal_s8(s, vget_low_s8(w1), vget_low_s8(y));
     }
-    s = vmlal_high_s8(s, w1, y);
+    if (wide == 2) acc = (VI)vpadalq_s16((int32x4_t)acc, s);
+    s = wide == 2 ? vmull_high_s8(w1, y) : vmlal_high_s8(s, w1, y);
     return (VI)vpadalq_s16((int32x4_t)acc, s);
 }
 
@@ -122,7 +125,7 @@ INLINE void P(sixteen)(const int mr, const int nv, const int wide, VI acc[MR][NV
         }
         UNROLL for (int n = 0; n < nv; n++) {
             const int8x16_t w0 = vld1q_s8(w + j * 64 + n * 32), w1 = vld1q_s8(w + j * 64 + n * 32 + 16);
-            if (mr == 3) P(four_of_three)(&acc[0][n], &acc[1][n], &acc[2][n], w0, w1, x, y, wide);
+            if (mr == 3 && wide < 2) P(four_of_three)(&acc[0][n], &acc[1][n], &acc[2][n], w0, w1, x, y, wide);
             else UNROLL for (int m = 0; m < mr; m++) acc[m][n] = P(four)(acc[m][n], w0, w1, x[m], y[m], wide);
         }
     }
@@ -131,7 +134,10 @@ INLINE void P(sixteen)(const int mr, const int nv, const int wide, VI acc[MR][NV
 INLINE void P(sums)(const int mr, const int nv, VI acc[MR][NV], const RA *a, int step, const RW *w, int count,
                     const uint8_t *wide) {
     for (int k = 0; k < count; k += 16, w += nv * V * 16, wide++) {
-        if (*wide) {
+        if (*wide == 2) {
+            __asm__ volatile("// one by one");
+            P(sixteen)(mr, nv, 2, acc, a + k, step, w);
+        } else if (*wide) {
             __asm__ volatile("// two and two"); /* keeps the two ways apart, whose common parts would need all registers */
             P(sixteen)(mr, nv, 1, acc, a + k, step, w);
         } else {
@@ -177,7 +183,8 @@ static void P(look_at_packed)(Products *to) {
                         const int k = 8 * half + 2 * i + odd;
                         const int value = w[P(place)(lane, k, 16)];
                         most += value < 0 ? -value : value;
+                        if (value == -128) to->wide[block] = 2; /* two times -128 * -128 do not */
                     }
-                    if (most > 255) to->wide[block] = 1; /* 255 * 128 fits into 16 bits */
+                    if (most > 255 && !to->wide[block]) to->wide[block] = 1; /* 255 * 128 fits into 16 bits */
                 }
 }

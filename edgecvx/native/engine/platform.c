@@ -24,24 +24,33 @@ int ecvx_fail(char *error, const char *text, int64_t number) {
 #if defined(ECVX_FREESTANDING)
 
 #ifdef __wasm__
-/* A heap for a page that opens a model and keeps it: what is freed last is used again, the rest when all is free. */
+/* A heap for a page that opens a model and keeps it: what is freed is used again when all behind it is free too. */
 extern unsigned char __heap_base;
-static size_t heap_top, heap_blocks; /* bytes in use behind __heap_base, and blocks that are not freed */
+static size_t heap_top, heap_last; /* bytes in use behind __heap_base; where the last block in use begins, or 0 */
+
+/* Before a block: what both were before it, and whether it is free again. */
+typedef struct {
+    size_t top, last, is_free;
+} HeapBlock;
 
 void *malloc(size_t size) {
     const size_t base = (size_t)&__heap_base, start = (base + heap_top + 79) / 64 * 64, end = start + size;
     if (end < start) return NULL;
     const size_t have = __builtin_wasm_memory_size(0) << 16;
     if (end > have && __builtin_wasm_memory_grow(0, (end - have + 65535) >> 16) == (size_t)-1) return NULL;
-    ((size_t *)start)[-1] = heap_top;
+    ((HeapBlock *)start)[-1] = (HeapBlock){heap_top, heap_last, 0};
     heap_top = end - base;
-    heap_blocks++;
+    heap_last = start;
     return (void *)start;
 }
 
 void free(void *memory) {
     if (!memory) return;
-    if (!--heap_blocks) heap_top = 0;
+    ((HeapBlock *)memory)[-1].is_free = 1;
+    while (heap_last && ((HeapBlock *)heap_last)[-1].is_free) {
+        heap_top = ((HeapBlock *)heap_last)[-1].top;
+        heap_last = ((HeapBlock *)heap_last)[-1].last;
+    }
 }
 
 void *memcpy(void *restrict to, const void *restrict from, size_t size) {
