@@ -39,7 +39,7 @@ sys.path.insert(0, str(HERE.parent / "tools"))
 
 from zoo import MEMBERS, plant, write
 
-FILES = (("int8", ("onnx", "openvino", "tflite", "coreml")), ("int8-dynamic", ("onnx", "tflite")))
+FILES = (("int8", ("onnx", "openvino", "tflite", "coreml", "native")), ("int8-dynamic", ("onnx", "tflite")))
 SLOW = ("coreml",)
 """Targets whose runtime is an executor here."""
 BATCH = 8
@@ -68,6 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--variants", nargs="+", default=("femto", "atto"), choices=("femto", "atto"))
     parser.add_argument("--members", nargs="+", default=tuple(MEMBERS), choices=tuple(MEMBERS))
+    parser.add_argument("--targets", nargs="+", default=FILES[0][1], choices=FILES[0][1])
     parser.add_argument("--pictures", type=int, default=1000)
     parser.add_argument("--executor-pictures", type=int, default=200, help="for Core ML's executor, which is slow")
     parser.add_argument("--rivals", action="store_true")
@@ -97,7 +98,9 @@ def measured(variant: str, member: str, options: argparse.Namespace, done: set[t
     drawn, labels = validation_pictures(options.pictures)
     reference = answers_of_torch(checkpoint, drawn)
     top1 = float((reference.argmax(axis=1) == labels).mean())
-    for target, tool, path, macs, error in candidates(variant, folder, checkpoint, done, rivals=options.rivals):
+    for target, tool, path, macs, error in candidates(
+        variant, folder, checkpoint, done, options.targets, rivals=options.rivals
+    ):
         logits = (
             np.zeros((0, 1), np.float32)
             if path is None
@@ -118,12 +121,18 @@ def measured(variant: str, member: str, options: argparse.Namespace, done: set[t
 
 
 def candidates(
-    variant: str, folder: Path, checkpoint: Path, done: set[tuple[str, str]], *, rivals: bool
+    variant: str,
+    folder: Path,
+    checkpoint: Path,
+    done: set[tuple[str, str]],
+    targets_asked: Sequence[str],
+    *,
+    rivals: bool,
 ) -> Iterator[tuple[str, str, Path | None, float | None, str]]:
     """Target, tool, file, the part of it that is INT8, and why there is none."""
     for precision, targets in FILES:
         tool = f"edgecvx, {precision}"
-        left = [target for target in targets if (target, tool) not in done]
+        left = [target for target in targets if target in targets_asked and (target, tool) not in done]
         plan: Path | None = None
         for target in left:
             began = time.perf_counter()
