@@ -72,7 +72,7 @@ static Curve curve(int activation, const Block *b, int float_hidden, const Kerne
     float power = unit;
     for (int i = 0; i < CURVE; i++, power *= unit * unit)
         c.coefficient[i] = polynomial(activation, k)->coefficient[i] * power * unit * c.height;
-    if (k->half) recentre(c.coefficient);
+    if (k->half && !float_hidden) recentre(c.coefficient);
     return c;
 }
 
