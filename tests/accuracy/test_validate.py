@@ -119,7 +119,7 @@ def test_a_file_of_the_native_engine_is_validated_as_any_other(native_classifier
     assert found.error is None
     assert (found.identity.runtime, found.identity.target) == ("native", "native")
     assert found.outputs[0].sqnr_db is not None and found.outputs[0].sqnr_db > 12
-    # Its body is not trained and its answers are near each other: some change in INT8, a broken file changes nearly all.
+    # Its body is not trained and its answers are near each other: some change in INT8, a broken file changes most.
     assert found.answers is not None and found.answers.flips < 16
 
 
