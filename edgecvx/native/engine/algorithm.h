@@ -29,6 +29,11 @@ INLINE float P(sum)(VF v) { return (v[0] + v[2]) + (v[1] + v[3]); }
 
 /* ---------------------------------------------------------------- packing */
 
+#ifndef OWN_PACKING
+INLINE void P(pack_more)(Products *to, Arena *arena) { (void)to, (void)arena; }
+INLINE void P(look_at_packed)(Products *to) { (void)to; }
+#endif
+
 #ifndef OWN_SUMS
 /* Where the weight of output n and input k stands in a panel of `width` outputs: [k / KG][n][k % KG]. */
 INLINE size_t P(place)(int n, int k, int width) {

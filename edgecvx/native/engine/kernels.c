@@ -1,10 +1,15 @@
 /* All sets of kernels that this kind of processor may run; which of them it can is asked when a model is opened. */
 #include "kernels.h"
 
+#define PRAGMA(text) _Pragma(#text)
 #if defined(__clang__)
 #define UNROLL _Pragma("clang loop unroll(full)")
 #define UNROLL_TWICE _Pragma("clang loop unroll_count(2)")
+#define BEGIN_TARGET(features) PRAGMA(clang attribute push(__attribute__((target(features))), apply_to = function))
+#define END_TARGET PRAGMA(clang attribute pop)
 #else
+#define BEGIN_TARGET(features) PRAGMA(GCC push_options) PRAGMA(GCC target(features))
+#define END_TARGET PRAGMA(GCC pop_options)
 #define UNROLL _Pragma("GCC unroll 64")
 #define UNROLL_TWICE _Pragma("GCC unroll 2")
 #pragma GCC diagnostic ignored "-Wpsabi" /* vectors are arguments of functions that are inlined alone */
@@ -62,12 +67,7 @@ static int fits_pairs(const Model *m) {
     return fits && (m->task != CLASSIFY || fits_pairs_of(&m->classifier, m->stage[3].channels));
 }
 
-#if defined(__clang__)
-#pragma clang attribute push(__attribute__((target("avx2,fma"))), apply_to = function)
-#else
-#pragma GCC push_options
-#pragma GCC target("avx2,fma")
-#endif
+BEGIN_TARGET("avx2,fma")
 #define P(name) name##_avx2
 #define NAME "avx2"
 #define FORM NAME
@@ -84,14 +84,8 @@ static int fits_pairs(const Model *m) {
 #include "algorithm.h"
 
 #include "path_end.h"
-#if defined(__clang__)
-#pragma clang attribute pop
-#pragma clang attribute push(__attribute__((target("avx2,fma,avxvnni"))), apply_to = function)
-#else
-#pragma GCC pop_options
-#pragma GCC push_options
-#pragma GCC target("avx2,fma,avxvnni")
-#endif
+END_TARGET
+BEGIN_TARGET("avx2,fma,avxvnni")
 #define P(name) name##_avxvnni
 #define NAME "avxvnni"
 #define FORM NAME
@@ -103,24 +97,14 @@ static int fits_pairs(const Model *m) {
 #include "algorithm.h"
 
 #include "path_end.h"
-#if defined(__clang__)
-#pragma clang attribute pop
-#pragma clang attribute push(__attribute__((target("avx2,fma,avx512f,avx512bw,avx512vl,avx512dq,avx512vnni"))), apply_to = function)
-#else
-#pragma GCC pop_options
-#pragma GCC push_options
-#pragma GCC target("avx2,fma,avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")
-#endif
+END_TARGET
+BEGIN_TARGET("avx2,fma,avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")
 #include "path_avx512vnni.h"
 
 #include "algorithm.h"
 
 #include "path_end.h"
-#if defined(__clang__)
-#pragma clang attribute pop
-#else
-#pragma GCC pop_options
-#endif
+END_TARGET
 
 #elif defined(__aarch64__)
 #include <arm_neon.h>
@@ -130,22 +114,13 @@ static int fits_pairs(const Model *m) {
 #include "algorithm.h"
 
 #include "path_end.h"
-#if defined(__clang__)
-#pragma clang attribute push(__attribute__((target("+dotprod+fp16"))), apply_to = function)
-#else
-#pragma GCC push_options
-#pragma GCC target("+dotprod+fp16")
-#endif
+BEGIN_TARGET("+dotprod+fp16")
 #include "path_dotprod.h"
 
 #include "algorithm.h"
 
 #include "path_end.h"
-#if defined(__clang__)
-#pragma clang attribute pop
-#else
-#pragma GCC pop_options
-#endif
+END_TARGET
 
 #elif defined(__wasm_simd128__)
 #include <wasm_simd128.h>

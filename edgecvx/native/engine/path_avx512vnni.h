@@ -15,19 +15,15 @@
 #define LOWEST 0
 #define OWN_SUM
 
-typedef float P(VF) __attribute__((vector_size(V * 4)));
-typedef int32_t P(VI) __attribute__((vector_size(V * 4)));
-#define VF P(VF)
-#define VI P(VI)
+#include "path_begin.h"
+#include "vectors_avx.h"
 
 static int P(runs)(void) { return ecvx_x86_has(X86_AVX512VNNI); }
 
 INLINE float P(sum)(VF v) {
     const __m256 high = _mm512_castps512_ps256(_mm512_shuffle_f32x4((__m512)v, (__m512)v, 0xee));
     const __m256 half = _mm256_add_ps(_mm512_castps512_ps256((__m512)v), high);
-    __m128 s = _mm_add_ps(_mm256_castps256_ps128(half), _mm256_extractf128_ps(half, 1));
-    s = _mm_add_ps(s, _mm_movehl_ps(s, s));
-    return _mm_cvtss_f32(_mm_add_ss(s, _mm_movehdup_ps(s)));
+    return P(sum_of_eight)(half);
 }
 
 INLINE VF P(least)(VF a, VF b) { return (VF)_mm512_min_ps((__m512)a, (__m512)b); }
@@ -60,6 +56,3 @@ static void P(scale_hidden)(const void *hidden, const void *factor, int count, i
         _mm_storeu_si128((__m128i *)(void *)(out + i), bytes);
     }
 }
-
-INLINE void P(pack_more)(Products *to, Arena *arena) { (void)to, (void)arena; }
-INLINE void P(look_at_packed)(Products *to) { (void)to; }

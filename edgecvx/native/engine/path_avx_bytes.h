@@ -12,33 +12,17 @@
 #define LOWEST 0
 #define OWN_SUM
 
-typedef float P(VF) __attribute__((vector_size(V * 4)));
-typedef int32_t P(VI) __attribute__((vector_size(V * 4)));
-#define VF P(VF)
-#define VI P(VI)
+#include "path_begin.h"
+#include "vectors_avx.h"
 
 static int P(runs)(void) { return RUNS; }
 
-INLINE float P(sum)(VF v) {
-    const __m256 half = (__m256)v;
-    __m128 s = _mm_add_ps(_mm256_castps256_ps128(half), _mm256_extractf128_ps(half, 1));
-    s = _mm_add_ps(s, _mm_movehl_ps(s, s));
-    return _mm_cvtss_f32(_mm_add_ss(s, _mm_movehdup_ps(s)));
-}
-
-INLINE VF P(least)(VF a, VF b) { return (VF)_mm256_min_ps((__m256)a, (__m256)b); }
-INLINE VF P(most)(VF a, VF b) { return (VF)_mm256_max_ps((__m256)a, (__m256)b); }
 INLINE VI P(dot)(VI acc, VI a, VI w) { return (VI)DOT((__m256i)acc, (__m256i)a, (__m256i)w); }
 
-INLINE __m256i P(narrow)(const VF v[2]) {
-    const __m256i low = _mm256_cvtps_epi32((__m256)v[0]), high = _mm256_cvtps_epi32((__m256)v[1]);
-    return _mm256_permute4x64_epi64(_mm256_packs_epi32(low, high), 0xd8);
-}
 INLINE void P(put_bytes)(uint8_t *to, __m256i v) {
     const __m128i bytes = _mm_packus_epi16(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
     _mm_storeu_si128((__m128i *)(void *)to, bytes);
 }
-INLINE void P(hide_group)(int16_t *to, const VF v[HV]) { _mm256_storeu_si256((__m256i *)(void *)to, P(narrow)(v)); }
 INLINE void P(round_group)(uint8_t *to, const VF v[2]) { P(put_bytes)(to, P(narrow)(v)); }
 
 static void P(scale_hidden)(const void *hidden, const void *factor, int count, int zero, void *to) {
@@ -49,6 +33,3 @@ static void P(scale_hidden)(const void *hidden, const void *factor, int count, i
         P(put_bytes)(out + 16 * i, _mm256_adds_epi16(product, z));
     }
 }
-
-INLINE void P(pack_more)(Products *to, Arena *arena) { (void)to, (void)arena; }
-INLINE void P(look_at_packed)(Products *to) { (void)to; }

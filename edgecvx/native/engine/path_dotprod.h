@@ -17,24 +17,12 @@
 #define OWN_SUMS
 #define OWN_LOAD_AND_GO
 
-typedef float P(VF) __attribute__((vector_size(V * 4)));
-typedef int32_t P(VI) __attribute__((vector_size(V * 4)));
-#define VF P(VF)
-#define VI P(VI)
+#include "path_begin.h"
+#include "vectors_neon.h"
 
 static int P(runs)(void) { return ecvx_arm_has_dotprod(); }
 
 INLINE size_t P(place)(int n, int k, int width) { return (size_t)(k / KG * width * KG + n * KG + k % KG); }
-
-/* One instruction, which a compiler does not find. */
-INLINE VF P(load_and_go)(const float **p, ptrdiff_t step) {
-    float32x4_t v;
-    __asm__("ld1 {%0.4s}, [%1], %2" : "=w"(v), "+r"(*p) : "r"(step * 4), "m"(*(const float(*)[4]) * p));
-    return (VF)v;
-}
-
-INLINE VF P(least)(VF a, VF b) { return (VF)vminq_f32((float32x4_t)a, (float32x4_t)b); }
-INLINE VF P(most)(VF a, VF b) { return (VF)vmaxq_f32((float32x4_t)a, (float32x4_t)b); }
 
 INLINE void P(sums)(const int mr, const int nv, VI acc[MR][NV], const RA *a, int step, const RW *w, int count,
                     const uint8_t *wide) {
@@ -75,13 +63,6 @@ INLINE int16x8_t P(half_rounded)(float16x8_t x) {
     return whole;
 }
 
-INLINE int16x8_t P(narrow)(const VF *v) {
-    const int32x4_t low = vcvtnq_s32_f32((float32x4_t)v[0]), high = vcvtnq_s32_f32((float32x4_t)v[1]);
-    return vqmovn_high_s32(vqmovn_s32(low), high);
-}
-INLINE void P(round_group)(int8_t *to, const VF v[4]) {
-    vst1q_s8(to, vqmovn_high_s16(vqmovn_s16(P(narrow)(v)), P(narrow)(v + 2)));
-}
 
 static void P(scale_hidden)(const void *hidden, const void *factor, int count, int zero, void *to) {
     const float16_t *h = hidden, *f = factor;
@@ -106,6 +87,3 @@ INLINE P(HalfSpread) P(half_spread)(const Curve *c) {
     s.top = vdupq_n_f16((float16_t)c->top);
     return s;
 }
-
-INLINE void P(pack_more)(Products *to, Arena *arena) { (void)to, (void)arena; }
-INLINE void P(look_at_packed)(Products *to) { (void)to; }

@@ -16,24 +16,13 @@
 #define RW int8_t
 #define LOWEST (-128)
 #define OWN_SUMS
+#define OWN_PACKING
 #define OWN_LOAD_AND_GO
 
-typedef float P(VF) __attribute__((vector_size(V * 4)));
-typedef int32_t P(VI) __attribute__((vector_size(V * 4)));
-#define VF P(VF)
-#define VI P(VI)
+#include "path_begin.h"
+#include "vectors_neon.h"
 
 static int P(runs)(void) { return 1; }
-
-/* One instruction, which a compiler does not find. */
-INLINE VF P(load_and_go)(const float **p, ptrdiff_t step) {
-    float32x4_t v;
-    __asm__("ld1 {%0.4s}, [%1], %2" : "=w"(v), "+r"(*p) : "r"(step * 4), "m"(*(const float(*)[4]) * p));
-    return (VF)v;
-}
-
-INLINE VF P(least)(VF a, VF b) { return (VF)vminq_f32((float32x4_t)a, (float32x4_t)b); }
-INLINE VF P(most)(VF a, VF b) { return (VF)vmaxq_f32((float32x4_t)a, (float32x4_t)b); }
 
 /* 16 outputs by 16 inputs in 256 bytes: of each half of the inputs and each four outputs, 4 inputs and the 4 others; of 4
  * the first two of all four outputs, then the other two. */
@@ -58,55 +47,44 @@ INLINE VI P(four)(VI acc, int8x16_t w0, int8x16_t w1, int8x16_t x, int8x16_t y, 
     return (VI)vpadalq_s16((int32x4_t)acc, s);
 }
 
-/* The same for three rows, as instructions: a compiler begins so much at once that its registers do not suffice. */
+/* The same for three rows, as instructions: a compiler begins so much at once that its registers do not suffice. `between`
+ * is what is done behind the first two products. */
+#define FOUR_OF_THREE(between) \
+    __asm__ volatile( \
+        "smull %[s0].8h, %[w0].8b, %[x0].8b\n\t" \
+        "smull %[s1].8h, %[w0].8b, %[x1].8b\n\t" \
+        "smull %[s2].8h, %[w0].8b, %[x2].8b\n\t" \
+        "smlal2 %[s0].8h, %[w0].16b, %[x0].16b\n\t" \
+        "smlal2 %[s1].8h, %[w0].16b, %[x1].16b\n\t" \
+        "smlal2 %[s2].8h, %[w0].16b, %[x2].16b\n\t" \
+        between \
+        "smlal2 %[s0].8h, %[w1].16b, %[y0].16b\n\t" \
+        "smlal2 %[s1].8h, %[w1].16b, %[y1].16b\n\t" \
+        "smlal2 %[s2].8h, %[w1].16b, %[y2].16b\n\t" \
+        "sadalp %[a0].4s, %[s0].8h\n\t" \
+        "sadalp %[a1].4s, %[s1].8h\n\t" \
+        "sadalp %[a2].4s, %[s2].8h\n\t" \
+        : [a0] "+w"(*a0), [a1] "+w"(*a1), [a2] "+w"(*a2), [s0] "=&w"(s0), [s1] "=&w"(s1), [s2] "=&w"(s2) \
+        : [w0] "w"(w0), [w1] "w"(w1), [x0] "w"(x[0]), [x1] "w"(x[1]), [x2] "w"(x[2]), [y0] "w"(y[0]), [y1] "w"(y[1]), \
+          [y2] "w"(y[2]) \
+        : "memory")
+#define GO_ON \
+    "smlal %[s0].8h, %[w1].8b, %[y0].8b\n\t" \
+    "smlal %[s1].8h, %[w1].8b, %[y1].8b\n\t" \
+    "smlal %[s2].8h, %[w1].8b, %[y2].8b\n\t"
+#define ADD_AND_BEGIN \
+    "sadalp %[a0].4s, %[s0].8h\n\t" \
+    "sadalp %[a1].4s, %[s1].8h\n\t" \
+    "sadalp %[a2].4s, %[s2].8h\n\t" \
+    "smull %[s0].8h, %[w1].8b, %[y0].8b\n\t" \
+    "smull %[s1].8h, %[w1].8b, %[y1].8b\n\t" \
+    "smull %[s2].8h, %[w1].8b, %[y2].8b\n\t"
+
 INLINE void P(four_of_three)(VI *a0, VI *a1, VI *a2, int8x16_t w0, int8x16_t w1, const int8x16_t *x, const int8x16_t *y,
                              int wide) {
     int16x8_t s0, s1, s2;
-    if (wide)
-        __asm__ volatile(
-                "smull %[s0].8h, %[w0].8b, %[x0].8b\n\t"
-                "smull %[s1].8h, %[w0].8b, %[x1].8b\n\t"
-                "smull %[s2].8h, %[w0].8b, %[x2].8b\n\t"
-                "smlal2 %[s0].8h, %[w0].16b, %[x0].16b\n\t"
-                "smlal2 %[s1].8h, %[w0].16b, %[x1].16b\n\t"
-                "smlal2 %[s2].8h, %[w0].16b, %[x2].16b\n\t"
-                "sadalp %[a0].4s, %[s0].8h\n\t"
-                "sadalp %[a1].4s, %[s1].8h\n\t"
-                "sadalp %[a2].4s, %[s2].8h\n\t"
-                "smull %[s0].8h, %[w1].8b, %[y0].8b\n\t"
-                "smull %[s1].8h, %[w1].8b, %[y1].8b\n\t"
-                "smull %[s2].8h, %[w1].8b, %[y2].8b\n\t"
-                "smlal2 %[s0].8h, %[w1].16b, %[y0].16b\n\t"
-                "smlal2 %[s1].8h, %[w1].16b, %[y1].16b\n\t"
-                "smlal2 %[s2].8h, %[w1].16b, %[y2].16b\n\t"
-                "sadalp %[a0].4s, %[s0].8h\n\t"
-                "sadalp %[a1].4s, %[s1].8h\n\t"
-                "sadalp %[a2].4s, %[s2].8h\n\t"
-                : [a0] "+w"(*a0), [a1] "+w"(*a1), [a2] "+w"(*a2), [s0] "=&w"(s0), [s1] "=&w"(s1), [s2] "=&w"(s2)
-                : [w0] "w"(w0), [w1] "w"(w1), [x0] "w"(x[0]), [x1] "w"(x[1]), [x2] "w"(x[2]), [y0] "w"(y[0]),
-                  [y1] "w"(y[1]), [y2] "w"(y[2])
-                : "memory");
-    else
-        __asm__ volatile(
-                "smull %[s0].8h, %[w0].8b, %[x0].8b\n\t"
-                "smull %[s1].8h, %[w0].8b, %[x1].8b\n\t"
-                "smull %[s2].8h, %[w0].8b, %[x2].8b\n\t"
-                "smlal2 %[s0].8h, %[w0].16b, %[x0].16b\n\t"
-                "smlal2 %[s1].8h, %[w0].16b, %[x1].16b\n\t"
-                "smlal2 %[s2].8h, %[w0].16b, %[x2].16b\n\t"
-                "smlal %[s0].8h, %[w1].8b, %[y0].8b\n\t"
-                "smlal %[s1].8h, %[w1].8b, %[y1].8b\n\t"
-                "smlal %[s2].8h, %[w1].8b, %[y2].8b\n\t"
-                "smlal2 %[s0].8h, %[w1].16b, %[y0].16b\n\t"
-                "smlal2 %[s1].8h, %[w1].16b, %[y1].16b\n\t"
-                "smlal2 %[s2].8h, %[w1].16b, %[y2].16b\n\t"
-                "sadalp %[a0].4s, %[s0].8h\n\t"
-                "sadalp %[a1].4s, %[s1].8h\n\t"
-                "sadalp %[a2].4s, %[s2].8h\n\t"
-                : [a0] "+w"(*a0), [a1] "+w"(*a1), [a2] "+w"(*a2), [s0] "=&w"(s0), [s1] "=&w"(s1), [s2] "=&w"(s2)
-                : [w0] "w"(w0), [w1] "w"(w1), [x0] "w"(x[0]), [x1] "w"(x[1]), [x2] "w"(x[2]), [y0] "w"(y[0]),
-                  [y1] "w"(y[1]), [y2] "w"(y[2])
-                : "memory");
+    if (wide) FOUR_OF_THREE(ADD_AND_BEGIN);
+    else FOUR_OF_THREE(GO_ON);
 }
 
 INLINE void P(sixteen)(const int mr, const int nv, const int wide, VI acc[MR][NV], const RA *a, int step, const RW *w) {
@@ -147,14 +125,7 @@ INLINE void P(sums)(const int mr, const int nv, VI acc[MR][NV], const RA *a, int
     }
 }
 
-INLINE int16x8_t P(narrow)(const VF *v) {
-    const int32x4_t low = vcvtnq_s32_f32((float32x4_t)v[0]), high = vcvtnq_s32_f32((float32x4_t)v[1]);
-    return vqmovn_high_s32(vqmovn_s32(low), high);
-}
 INLINE void P(hide_group)(int16_t *to, const VF v[HV]) { vst1q_s16(to, P(narrow)(v)); }
-INLINE void P(round_group)(int8_t *to, const VF v[4]) {
-    vst1q_s8(to, vqmovn_high_s16(vqmovn_s16(P(narrow)(v)), P(narrow)(v + 2)));
-}
 
 static void P(scale_hidden)(const void *hidden, const void *factor, int count, int zero, void *to) {
     const int16_t *h = hidden, *f = factor;

@@ -14,10 +14,7 @@
 #define RW int16_t
 #define LOWEST (-128)
 
-typedef float P(VF) __attribute__((vector_size(V * 4)));
-typedef int32_t P(VI) __attribute__((vector_size(V * 4)));
-#define VF P(VF)
-#define VI P(VI)
+#include "path_begin.h"
 
 static int P(runs)(void) { return 1; }
 
@@ -51,6 +48,3 @@ static void P(scale_hidden)(const void *hidden, const void *factor, int count, i
         out[i] = (int16_t)(q < -128 ? -128 : q > 127 ? 127 : q);
     }
 }
-
-INLINE void P(pack_more)(Products *to, Arena *arena) { (void)to, (void)arena; }
-INLINE void P(look_at_packed)(Products *to) { (void)to; }

@@ -14,10 +14,7 @@
 #define RW int16_t
 #define LOWEST (-128)
 
-typedef float P(VF) __attribute__((vector_size(V * 4)));
-typedef int32_t P(VI) __attribute__((vector_size(V * 4)));
-#define VF P(VF)
-#define VI P(VI)
+#include "path_begin.h"
 
 static int P(runs)(void) { return 1; }
 
@@ -51,6 +48,3 @@ static void P(scale_hidden)(const void *hidden, const void *factor, int count, i
         wasm_v128_store(out + i, P(held)(wasm_i16x8_add_sat(product, z)));
     }
 }
-
-INLINE void P(pack_more)(Products *to, Arena *arena) { (void)to, (void)arena; }
-INLINE void P(look_at_packed)(Products *to) { (void)to; }
