@@ -63,16 +63,16 @@ static volatile int32_t sink;
 typedef int16_t RA_avx2wide, RW_avx2wide;
 typedef uint8_t RA_avx2, RA_avxvnni, RA_avx512vnni;
 typedef int8_t RW_avx2, RW_avxvnni, RW_avx512vnni;
-#pragma clang attribute push(__attribute__((target("avx2,fma"))), apply_to = function)
+BEGIN_TARGET("avx2,fma")
 FLOOR(avx2, 8, 2, 6, 4, VI_avx2)
 FLOOR(avx2wide, 8, 2, 6, 2, VI_avx2wide)
-#pragma clang attribute pop
-#pragma clang attribute push(__attribute__((target("avx2,fma,avxvnni"))), apply_to = function)
+END_TARGET
+BEGIN_TARGET("avx2,fma,avxvnni")
 FLOOR(avxvnni, 8, 2, 6, 4, VI_avxvnni)
-#pragma clang attribute pop
-#pragma clang attribute push(__attribute__((target("avx2,fma,avx512f,avx512bw,avx512vl,avx512dq,avx512vnni"))), apply_to = function)
+END_TARGET
+BEGIN_TARGET("avx2,fma,avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")
 FLOOR(avx512vnni, 16, 3, 7, 4, VI_avx512vnni)
-#pragma clang attribute pop
+END_TARGET
 static const Floor floors[] = {{"avx512vnni", products_avx512vnni, peak_avx512vnni},
                                {"avxvnni", products_avxvnni, peak_avxvnni},
                                {"avx2", products_avx2, peak_avx2},

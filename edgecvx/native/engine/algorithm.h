@@ -34,7 +34,7 @@ INLINE void P(pack_more)(Products *to, Arena *arena) { (void)to, (void)arena; }
 INLINE void P(look_at_packed)(Products *to) { (void)to; }
 #endif
 
-#ifndef OWN_SUMS
+#ifndef OWN_PLACE
 /* Where the weight of output n and input k stands in a panel of `width` outputs: [k / KG][n][k % KG]. */
 INLINE size_t P(place)(int n, int k, int width) {
     return (size_t)(k / KG) * (size_t)(width * KG) + (size_t)(n * KG + k % KG);

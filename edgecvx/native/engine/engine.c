@@ -136,10 +136,9 @@ static void count(const Layer *l, double pixels, double *all, double *integers) 
 
 static double int8_part(const Model *m) {
     double all = 0, integers = 0;
-    for (int i = 0, size = m->image; i < m->stem; i++) {
+    for (int i = 0; i < m->stem; i++) {
         const Convolution *c = &m->convolution[i];
-        size = (size + 2 * c->pad - c->kernel) / c->stride + 1;
-        count(&c->layer, (double)size * size, &all, &integers);
+        count(&c->layer, (double)c->size * c->size, &all, &integers);
     }
     for (int s = 0; s < 4; s++) {
         const Stage *t = &m->stage[s];

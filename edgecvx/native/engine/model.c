@@ -151,7 +151,7 @@ static int read_stem(Reader *r, Model *m) {
         c->stride = read_number(r, 1, 8);
         c->pad = read_number(r, 0, c->kernel - 1);
         c->layer = read_layer(r, c->out, c->kernel * c->kernel * c->in);
-        side = (side + 2 * c->pad - c->kernel) / c->stride + 1;
+        side = c->size = (side + 2 * c->pad - c->kernel) / c->stride + 1;
         channels = c->out;
     }
     if (!r->failed && (channels != m->stage[0].channels || side != m->image / 4))

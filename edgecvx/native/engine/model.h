@@ -27,7 +27,7 @@ typedef struct {
 } Layer;
 
 typedef struct {
-    int out, in, kernel, stride, pad;
+    int out, in, kernel, stride, pad, size; /* of what it returns: size * size pixels */
     Layer layer;
 } Convolution;
 

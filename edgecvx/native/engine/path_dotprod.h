@@ -22,8 +22,6 @@
 
 static int P(runs)(void) { return ecvx_arm_has_dotprod(); }
 
-INLINE size_t P(place)(int n, int k, int width) { return (size_t)(k / KG * width * KG + n * KG + k % KG); }
-
 INLINE void P(sums)(const int mr, const int nv, VI acc[MR][NV], const RA *a, int step, const RW *w, int count,
                     const uint8_t *wide) {
     (void)wide;

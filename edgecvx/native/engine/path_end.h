@@ -14,6 +14,7 @@
 #undef VF
 #undef VI
 #undef OWN_SUMS
+#undef OWN_PLACE
 #undef OWN_PACKING
 #undef OWN_LOAD_AND_GO
 #undef OWN_SUM

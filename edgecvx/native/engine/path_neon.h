@@ -16,6 +16,7 @@
 #define RW int8_t
 #define LOWEST (-128)
 #define OWN_SUMS
+#define OWN_PLACE
 #define OWN_PACKING
 #define OWN_LOAD_AND_GO
 

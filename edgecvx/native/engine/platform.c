@@ -1,10 +1,12 @@
 /* The system, for Linux, macOS, Windows, and for none. */
 #include "platform.h"
 
+#include "edgecvx.h"
+
 int ecvx_fail(char *error, const char *text, int64_t number) {
     if (!error) return 1;
     size_t at = 0;
-    for (; *text && at + 1 < 256; text++) {
+    for (; *text && at + 1 < ECVX_ERROR; text++) {
         if (*text != '#') {
             error[at++] = *text;
             continue;
@@ -15,7 +17,7 @@ int ecvx_fail(char *error, const char *text, int64_t number) {
         do digits[count++] = (char)('0' + rest % 10);
         while (rest /= 10);
         if (number < 0) digits[count++] = '-';
-        while (count && at + 1 < 256) error[at++] = digits[--count];
+        while (count && at + 1 < ECVX_ERROR) error[at++] = digits[--count];
     }
     error[at] = 0;
     return 1;

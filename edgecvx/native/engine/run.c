@@ -27,7 +27,6 @@ struct Run {
     int32_t *place[4]; /* [size * size]: where each pixel begins in it */
     float *stem_map;   /* between two convolutions of the stem: [side][side][channels] */
     int32_t *stem_place;
-    int stem_size;
     void *hidden;         /* [size * size][hidden channels]: 16-bit numbers, or floats */
     float *squares;       /* [bands][hidden channels] */
     void *factor;         /* [hidden channels]: as hidden numbers are multiplied with */
@@ -42,7 +41,6 @@ struct Run {
     float *outputs[OUTPUTS];    /* of this picture: what the task returns */
     float **tapped;             /* [taps] */
     const unsigned char *inputs; /* of the whole call */
-    int32_t pictures;
     float *const *all_outputs;
 
     const PackedBlock *block;  /* what the threads work on */
@@ -110,15 +108,14 @@ static void reserve(Run *r, Arena *arena) {
         reserve_stage(r, s, arena, &hidden, &squares, &whole, &row, &band);
         widest = larger(widest, padded(4 * stage_of(r, s)->channels));
     }
-    for (int i = 0, size = m->image; i < m->stem; i++) {
+    for (int i = 0; i < m->stem; i++) {
         const Convolution *c = &m->convolution[i];
         const Products *l = &r->net->stem[i];
-        size = (size + 2 * c->pad - c->kernel) / c->stride + 1;
+        const int size = c->size;
         const size_t rows = (size_t)rows_in_band(r, l, size) * (size_t)size * row_bytes(r, l);
         band = band > rows ? band : rows;
         row = row > (size_t)l->k ? row : (size_t)l->k;
         if (i || m->stem == 1) continue;
-        r->stem_size = size;
         r->stem_map = ecvx_take(arena, (size_t)size * (size_t)size * (size_t)padded(c->out), sizeof(float));
         r->stem_place = ecvx_take(arena, (size_t)size * (size_t)size, sizeof(int32_t));
     }
@@ -179,7 +176,8 @@ Run *ecvx_run_make(const Network *network, int threads, char *error) {
         const Stage *t = stage_of(r, s);
         set_places(r->place[s], t->size, t->size + t->kernel - 1, t->kernel / 2, width_of(r, s));
     }
-    if (r->stem_map) set_places(r->stem_place, r->stem_size, r->stem_size, 0, padded(network->model.convolution[0].out));
+    const Convolution *first = &network->model.convolution[0];
+    if (r->stem_map) set_places(r->stem_place, first->size, first->size, 0, padded(first->out));
     r->team = ecvx_team_make(threads);
     if (r->team) return r;
     ecvx_fail(error, "# threads cannot be started: there may be 1 to 256, and 1 alone in a build without threads", threads);
@@ -260,7 +258,7 @@ static void gather_patch(const Run *r, const Convolution *c, int y, int x, float
 
 /* The same of a map: [kernel][kernel][width]. */
 static void gather_map(const Run *r, const Convolution *c, int y, int x, float *to) {
-    const int width = padded(c->in), size = r->stem_size;
+    const int width = padded(c->in), size = r->net->model.convolution[0].size;
     for (int ky = 0; ky < c->kernel; ky++)
         for (int kx = 0; kx < c->kernel; kx++, to += width) {
             const int py = y * c->stride - c->pad + ky, px = x * c->stride - c->pad + kx;
@@ -281,7 +279,7 @@ static void stem_inputs(const Run *r, int i, int size, int pixel, const Own *own
 }
 
 static void stem(Run *r, int i, const Own *own) {
-    const int last = i == r->net->model.stem - 1, size = last ? stage_of(r, 0)->size : r->stem_size, width = width_of(r, 0);
+    const int last = i == r->net->model.stem - 1, size = r->net->model.convolution[i].size, width = width_of(r, 0);
     const Products *l = &r->net->stem[i];
     const int rows = rows_in_band(r, l, size), parts = whole_parts(size, rows);
     const Sink sink = {.map = last ? r->map[0] : r->stem_map, .place = last ? r->place[0] : r->stem_place};
@@ -335,21 +333,15 @@ static float *tapped(const Run *r, int point, int stage, int block) {
     return NULL;
 }
 
-static void copy_pixels(const float *from, const int32_t *place, int pixels, int channels, float *to) {
-    for (int p = 0; to && p < pixels; p++) memcpy(to + (size_t)p * (size_t)channels, from + place[p], (size_t)channels * sizeof(float));
-}
-
+/* A map without its border and padding; nothing where `to` is NULL. */
 static void copy_map(const Run *r, int s, float *to) {
     const Stage *t = stage_of(r, s);
-    copy_pixels(r->map[s], r->place[s], t->size * t->size, t->channels, to);
+    const size_t channels = (size_t)t->channels;
+    for (int p = 0; to && p < t->size * t->size; p++)
+        memcpy(to + (size_t)p * channels, r->map[s] + r->place[s][p], channels * sizeof(float));
 }
 
-/* To every tap of this place: the same may be asked for twice. */
-static void tap_map(const Run *r, int point, int stage, int block) {
-    const Model *m = &r->net->model;
-    for (int i = 0; i < m->taps; i++)
-        if (m->tap[i].point == point && m->tap[i].stage == stage && m->tap[i].block == block) copy_map(r, stage, r->tapped[i]);
-}
+static void tap_map(const Run *r, int point, int stage, int block) { copy_map(r, stage, tapped(r, point, stage, block)); }
 
 static float from_half(uint16_t bits) {
     const uint32_t sign = (uint32_t)(bits & 0x8000) << 16, rest = (uint32_t)(bits & 0x7fff) << 13;
@@ -585,7 +577,6 @@ static void work_on_picture(void *what, int thread) { through(what, thread); }
 
 void ecvx_run_pictures(Run *run, const void *input, int32_t pictures, float *const *outputs) {
     run->inputs = input;
-    run->pictures = pictures;
     run->all_outputs = outputs;
     for (int32_t i = 0; i < pictures; i++) {
         aim(run, i);
