@@ -28,6 +28,16 @@ def read_trusted(path: Path) -> bytes | None:
     with path.open("rb") as stream:
         if os.name == "posix":
             facts = os.fstat(stream.fileno())  # of the very file that is read
-            if facts.st_uid not in (0, os.geteuid()) or facts.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+            if is_anothers(facts) or others_may_write(facts):
                 return None
         return stream.read()
+
+
+def is_anothers(facts: os.stat_result) -> bool:
+    """Whether a file belongs to another user than this one and root; where files have owners, on POSIX."""
+    return facts.st_uid not in (0, os.geteuid())
+
+
+def others_may_write(facts: os.stat_result) -> bool:
+    """Whether the file's group or everybody may write it."""
+    return bool(facts.st_mode & (stat.S_IWGRP | stat.S_IWOTH))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -11,6 +11,8 @@ from edgecvx.data import demo
 
 if TYPE_CHECKING:
     from small_classifier import Exported
+
+    from edgecvx import pipeline
 
 CALIBRATED_ON = 24
 
@@ -47,6 +49,23 @@ def native_classifier(
         out=folder,
     ).artifacts
     return Exported(path=written.path, checkpoint=small_classifier.checkpoint)
+
+
+def exported_again(classifier: Exported, out: Path, **changes: Any) -> pipeline.Exported:
+    """The classifier's file from the same plan, in another folder or for another platform."""
+    from edgecvx.pipeline import export
+
+    (artifact,) = export(
+        classifier.checkpoint,
+        target="native",
+        precision="int8",
+        image_size=64,
+        plan=next(classifier.path.parent.glob("*.plan.json")),
+        labels=classifier.path.with_name("labels.txt"),
+        out=out,
+        **changes,
+    ).artifacts
+    return artifact
 
 
 def copied(artifact: Path, folder: Path) -> Path:

@@ -11,41 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgecvx.board.engines.native import ERROR, Info, Options
+
 Array = NDArray[Any]
-ERROR = 256
-"""Bytes of a sentence."""
-
-
-class Options(ctypes.Structure):
-    """``ecvx_options``."""
-
-    _fields_ = (("threads", ctypes.c_int32), ("kernels", ctypes.c_char_p))
-
-
-class Tensor(ctypes.Structure):
-    """``ecvx_tensor``."""
-
-    _fields_ = (
-        ("name", ctypes.c_char_p),
-        ("type", ctypes.c_int32),
-        ("rank", ctypes.c_int32),
-        ("shape", ctypes.c_int32 * 4),
-    )
-
-
-class Info(ctypes.Structure):
-    """``ecvx_info``."""
-
-    _fields_ = (
-        *((name, ctypes.c_char_p) for name in ("name", "license", "kernels")),
-        ("input", Tensor),
-        ("outputs", ctypes.c_int32),
-        ("output", ctypes.POINTER(Tensor)),
-        ("labels", ctypes.c_int32),
-        ("label", ctypes.POINTER(ctypes.c_char_p)),
-        *((name, ctypes.c_int64) for name in ("weight_bytes", "arena_bytes")),
-        ("int8_macs", ctypes.c_double),
-    )
 
 
 class EngineError(RuntimeError):

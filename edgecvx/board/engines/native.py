@@ -10,7 +10,6 @@ from __future__ import annotations
 import ctypes
 import functools
 import os
-import stat
 import threading
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
@@ -29,6 +28,7 @@ from edgecvx.board.engines.base import (
     one_line,
     tensor,
 )
+from edgecvx.board.places import is_anothers, others_may_write
 from edgecvx.board.platforms import LIBRARIES, library_beside, machine, name_of
 
 TITLE = "the native engine"
@@ -38,7 +38,8 @@ OPTIONS: Mapping[str, Sequence[str]] = {"kernels": ()}
 INTERFACE = 1
 """``ECVX_VERSION`` of ``edgecvx.h``, which the structures here are those of."""
 
-_ERROR = 256
+ERROR = 256
+"""Bytes of the engine's sentences."""
 _TYPES = ("float32", "uint8")
 _Identity = tuple[int, int, int, int]
 _loaded: dict[Path, _Identity] = {}
@@ -95,13 +96,13 @@ class Runtime:
         return NativeSession(library, library.open(path, threads or 1, self._kernels, name), threads or 1)
 
 
-class _Options(ctypes.Structure):
+class Options(ctypes.Structure):
     """``ecvx_options``."""
 
     _fields_ = (("threads", ctypes.c_int32), ("kernels", ctypes.c_char_p))
 
 
-class _Tensor(ctypes.Structure):
+class TensorInfo(ctypes.Structure):
     """``ecvx_tensor``."""
 
     _fields_ = (
@@ -112,14 +113,14 @@ class _Tensor(ctypes.Structure):
     )
 
 
-class _Info(ctypes.Structure):
+class Info(ctypes.Structure):
     """``ecvx_info``."""
 
     _fields_ = (
         *((name, ctypes.c_char_p) for name in ("name", "license", "kernels")),
-        ("input", _Tensor),
+        ("input", TensorInfo),
         ("outputs", ctypes.c_int32),
-        ("output", ctypes.POINTER(_Tensor)),
+        ("output", ctypes.POINTER(TensorInfo)),
         ("labels", ctypes.c_int32),
         ("label", ctypes.POINTER(ctypes.c_char_p)),
         ("weight_bytes", ctypes.c_int64),
@@ -154,8 +155,8 @@ class Library:
                 "export the model again"
             )
         handle, text, number = ctypes.c_void_p, ctypes.c_char_p, ctypes.c_int32
-        self._open.restype, self._open.argtypes = handle, (text, ctypes.POINTER(_Options), text)
-        self.describe.restype, self.describe.argtypes = ctypes.POINTER(_Info), (handle,)
+        self._open.restype, self._open.argtypes = handle, (text, ctypes.POINTER(Options), text)
+        self.describe.restype, self.describe.argtypes = ctypes.POINTER(Info), (handle,)
         self.run.restype, self.run.argtypes = ctypes.c_int, (handle, handle, number, ctypes.POINTER(handle), text)
         self.close.restype, self.close.argtypes = None, (handle,)
         self._kernels.restype, self._kernels.argtypes = text, (number,)
@@ -169,8 +170,8 @@ class Library:
 
     def open(self, path: Path, threads: int, kernels: str | None, name: str) -> int:
         """A handle of a model."""
-        error = ctypes.create_string_buffer(_ERROR)
-        options = _Options(threads, None if kernels is None else kernels.encode())
+        error = ctypes.create_string_buffer(ERROR)
+        options = Options(threads, None if kernels is None else kernels.encode())
         handle = self._open(os.fsencode(path.absolute()), ctypes.byref(options), error)
         if not handle:
             raise Refused(f"the native engine refuses {name}: {error.value.decode(errors='replace')}")
@@ -204,7 +205,7 @@ class NativeSession(Session):
             raise Refused(f"the model takes {self._input[2]} {list(self._input[1])}, without gaps")
         answers = [np.empty(shape, np.float32) for _, shape, _ in self._written]
         places = (ctypes.c_void_p * len(answers))(*(array.ctypes.data for array in answers))
-        error = ctypes.create_string_buffer(_ERROR)
+        error = ctypes.create_string_buffer(ERROR)
         with self._lock:
             if not self._free.alive:
                 raise Refused("the model is closed; open it again to run it")
@@ -223,7 +224,7 @@ class NativeSession(Session):
         return tensor(name, shape, dtype, channels_last=True)
 
 
-def _copied(described: _Tensor) -> tuple[str, tuple[int, ...], str]:
+def _copied(described: TensorInfo) -> tuple[str, tuple[int, ...], str]:
     """A tensor's name, shape and type, which are the model's only as long as it is open."""
     return described.name.decode(), tuple(described.shape[: described.rank]), _TYPES[described.type]
 
@@ -232,9 +233,9 @@ def _check_trusted(path: Path) -> _Identity:
     """Refuses a library that another user could have written; which file it is."""
     facts = path.stat()
     if os.name == "posix":
-        if facts.st_uid not in (0, os.geteuid()):
+        if is_anothers(facts):
             raise Refused(f"{path.name} is another user's, and a library is code: make a copy of it and its model")
-        if facts.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        if others_may_write(facts):
             raise Refused(f"other users may write {path.name}, and a library is code: chmod go-w it, if you trust it")
     return facts.st_dev, facts.st_ino, facts.st_size, facts.st_mtime_ns
 

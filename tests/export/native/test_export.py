@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from native_artifacts import exported_again
 from PIL import Image
 
 import edgecvx
@@ -65,15 +66,7 @@ def test_nobody_else_may_write_what_will_be_loaded_as_code(native_classifier: Ex
     """Whatever the user's umask: a library that others could have written is not loaded again."""
     before = os.umask(0)
     try:
-        (artifact,) = export(
-            native_classifier.checkpoint,
-            target="native",
-            precision="int8",
-            image_size=64,
-            plan=next(native_classifier.path.parent.glob("*.plan.json")),
-            labels=native_classifier.path.with_name("labels.txt"),
-            out=tmp_path,
-        ).artifacts
+        artifact = exported_again(native_classifier, tmp_path)
     finally:
         os.umask(before)
     for entry in artifact.manifest.files:
@@ -82,16 +75,7 @@ def test_nobody_else_may_write_what_will_be_loaded_as_code(native_classifier: Ex
 
 
 def test_a_file_for_another_platform_is_proved_here_all_the_same(native_classifier: Exported, tmp_path: Path) -> None:
-    (artifact,) = export(
-        native_classifier.checkpoint,
-        target="native",
-        precision="int8",
-        image_size=64,
-        plan=next(native_classifier.path.parent.glob("*.plan.json")),
-        labels=native_classifier.path.with_name("labels.txt"),
-        platforms="aarch64-ios",
-        out=tmp_path,
-    ).artifacts
+    artifact = exported_again(native_classifier, tmp_path, platforms="aarch64-ios")
     stem = artifact.path.name.removesuffix(".ecvx")
     names = [entry.path for entry in artifact.manifest.files]
     assert names == [f"{stem}{ending}" for ending in (".ecvx", ".aarch64-ios.c", ".aarch64-ios.h")]

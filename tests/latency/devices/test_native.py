@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from loopback_ssh import SSHD, Board
-from native_artifacts import copied
+from native_artifacts import copied, exported_again
 
 import edgecvx
 from edgecvx.board.engines.native import this_platform
@@ -22,7 +22,6 @@ from edgecvx.latency.devices.base import Device
 from edgecvx.latency.devices.ssh import SshDevice
 from edgecvx.latency.request import ArtifactFiles
 from edgecvx.native.platforms import get_platform
-from edgecvx.pipeline import export
 
 if TYPE_CHECKING:
     from small_classifier import Exported
@@ -33,16 +32,7 @@ LIBRARY = get_platform(this_platform()).suffixes[0]
 @pytest.fixture
 def elsewhere(native_classifier: Exported, tmp_path: Path) -> Path:
     """The same network, exported for another machine than this."""
-    (artifact,) = export(
-        native_classifier.checkpoint,
-        target="native",
-        precision="int8",
-        image_size=64,
-        plan=next(native_classifier.path.parent.glob("*.plan.json")),
-        labels=native_classifier.path.with_name("labels.txt"),
-        platforms="aarch64-ios",
-        out=tmp_path / "elsewhere",
-    ).artifacts
+    artifact = exported_again(native_classifier, tmp_path / "elsewhere", platforms="aarch64-ios")
     return artifact.path
 
 
