@@ -45,7 +45,7 @@ def run(program: Path, words: Sequence[str], limit: float = 3000.0) -> tuple[int
     done = subprocess.run(
         [str(program), *words], capture_output=True, text=True, errors="replace", check=False, timeout=limit
     )
-    return done.returncode, done.stderr[-4000:] + done.stdout
+    return done.returncode, done.stderr + done.stdout
 
 
 def _gcc() -> tuple[str, ...]:
