@@ -41,7 +41,14 @@ class Browser:
     def __init__(self, folder: Path, flags: Sequence[str] = ()) -> None:
         self._profile = folder / "profile"
         log = (folder / "chromium.log").open("wb")
-        command = [str(BINARY), *FLAGS, *flags, "--remote-debugging-port=0", f"--user-data-dir={self._profile}", "about:blank"]
+        command = [
+            str(BINARY),
+            *FLAGS,
+            *flags,
+            "--remote-debugging-port=0",
+            f"--user-data-dir={self._profile}",
+            "about:blank",
+        ]
         self._process = subprocess.Popen(command, stdout=log, stderr=log)
         log.close()
         self._ending = ExitStack()

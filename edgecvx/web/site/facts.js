@@ -15,7 +15,6 @@ export class Facts {
   /** @type {number[]} */
   #answered = [];
   #count = 0;
-  #oldest = 0;
 
   constructor() {
     setInterval(() => this.#draw(), 500);
@@ -28,13 +27,9 @@ export class Facts {
    */
   add(times, arrived, taken) {
     const now = performance.now();
-    this.#history.add({ ...times, end: now - arrived });
+    this.#history.add({ ...times, end: now - arrived, age: (now - arrived) / (now - taken) });
     this.#answered = [...this.#answered.filter((at) => at > now - 2000), now];
-    this.#count += 1;
-    this.#oldest = Math.max(this.#oldest, (now - arrived) / (now - taken));
-    // For who watches the page for long: answers, and the oldest frame in inferences.
-    this.#place.dataset.answers = String(this.#count);
-    this.#place.dataset.oldest = this.#oldest.toFixed(2);
+    this.#place.dataset.answers = String((this.#count += 1)); // for who watches the page for long
   }
 
   /** What was measured was of another model. */
@@ -50,6 +45,8 @@ export class Facts {
       const series = { points: this.#history.buckets(step, now), usual: this.#history.recent(step, 2500) };
       drawChart(part(this.#place, `#fact-${step}`), [series]);
     }
+    const ages = this.#history.buckets("age", now).flatMap((point) => point?.high ?? []);
+    set(part(this.#place, "#age"), ages.length ? `${Math.max(...ages).toFixed(1)} inferences` : "–");
     const fps = this.#answered.filter((at) => at > now - 2000).length / 2;
     set(part(this.#place, "#fps"), fps ? fps.toFixed(fps < 10 ? 1 : 0) : "–");
   }

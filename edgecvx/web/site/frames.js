@@ -1,8 +1,11 @@
 // The newest frame wins: one is with the network at a time, and what comes meanwhile takes the place of what waits.
 
+const LOOKED_AT = 8;
+
 /**
- * A frame arrives while the network is busy with another one for at most the time that one takes, so none is answered
- * later than two inferences after it came.
+ * A frame that came while the network was busy has waited for at most one inference, and is taken at once; where it has
+ * waited for longer than one of the last few took, the next one is awaited. So none is answered later than two
+ * inferences after it came.
  */
 export class Frames {
   #video;
@@ -13,10 +16,12 @@ export class Frames {
   /** @type {number | null} */
   #newest = null;
   #shown = -1;
+  /** @type {number[]} What the last few took. */
+  #costs = [];
 
   /**
    * @param {HTMLVideoElement} video
-   * @param {(arrived: number) => Promise<void>} take Answers the frame that the video shows; never throws.
+   * @param {(arrived: number) => Promise<void>} take Answers the frame that the video shows; throws nothing.
    */
   constructor(video, take) {
     this.#video = video;
@@ -58,9 +63,12 @@ export class Frames {
     while (!this.#isBusy && this.#newest !== null) {
       const arrived = this.#newest;
       this.#newest = null;
+      const taken = performance.now();
+      if (taken - arrived > Math.min(...this.#costs)) return;
       this.#isBusy = true;
       await this.#take(arrived);
       this.#isBusy = false;
+      this.#costs = [...this.#costs, performance.now() - taken].slice(-LOOKED_AT);
     }
   }
 }

@@ -3,6 +3,7 @@
 import { load } from "./edgecvx.js";
 import { fetched, folderOf } from "./files.js";
 import { counted, showLoaded } from "./loaded.js";
+import { shortened } from "./names.js";
 import { showPills } from "./parts/pills.js";
 import { part, set } from "./parts/text.js";
 import { steps, threadsHere } from "./threads.js";
@@ -62,7 +63,6 @@ export class Network {
     part(document, "#loading").hidden = true;
     this.#showChoices();
     showLoaded(part(document, "#loaded"), model);
-    set(part(document, "#threads-used"), String(model.threads));
     const classes = counted(model.info.outputs[0].shape[1], "class", "classes");
     this.#listeners.onReady(`Point the camera at something, or choose a picture: the likeliest of ${classes} stand here.`);
   }
@@ -79,8 +79,9 @@ export class Network {
   #showChoices() {
     const models = part(document, "#models");
     models.hidden = this.#entries.length < 2;
-    const names = this.#entries.map(({ name }) => ({ value: name, name }));
-    showPills(part(models, ".pills"), "model", names, this.#wanted.model, (model) => this.#choose({ model }));
+    const names = this.#entries.map(({ name }) => name);
+    const choices = shortened(names).map((name, i) => ({ value: names[i], name, title: names[i] }));
+    showPills(part(models, ".pills"), "model", choices, this.#wanted.model, (model) => this.#choose({ model }));
 
     const entry = this.#entries.find(({ name }) => name === this.#wanted.model);
     const { most, reason } = threadsHere(Boolean(entry?.wasm_threads));

@@ -187,8 +187,10 @@ function showAnswer({ trouble, label, sentence }) {
   if (trouble) showNote("trouble", trouble);
   $("answer").classList.remove("past");
   $("hint").hidden = true;
-  stage.describe(label ? `${looksAt === "camera" ? "Live picture" : "Picture"}: ${label}` : "Picture");
-  speaker.seen(label, sentence);
+  const isLive = looksAt === "camera";
+  stage.describe(label ? `${isLive ? "Live picture" : "Picture"}: ${label}` : "Picture");
+  if (isLive) speaker.seen(label, sentence);
+  else if (sentence) speaker.say(sentence); // it will not change any more
 }
 
 // --- the network

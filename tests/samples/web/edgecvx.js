@@ -59,7 +59,7 @@ export class Model {
     const infer = this.entry.pretend.inferMs;
     await wait(infer);
     const winner = Math.floor(this.#frame++ / 20) % this.info.labels.length;
-    const logits = Float32Array.from(this.info.labels, (_, i) => 2 * this.#draw() + (i === winner ? 4 : 0));
+    const logits = Float32Array.from(this.info.labels, (_, i) => this.#draw() - i / 2 + (i === winner ? 4 + i / 2 : 0));
     if (this.entry.pretend.overflows) logits[0] = NaN;
     return { top: [], logits, times: { decode: 1.5, prepare: 2, infer }, width: 640, height: 480 };
   }
