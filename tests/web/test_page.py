@@ -229,7 +229,7 @@ def test_a_network_that_fails_its_proof_answers_nothing(browser: Browser) -> Non
     sentence = "femto gave other answers here than where it was made (0.31 of 0.012 allowed); export it again"
     with serve(pretended_site(model(refusal=sentence), model("good"))) as url, opened(browser, url) as tab:
         assert text(tab, ".veil-title") == REFUSED
-        assert text(tab, ".veil-text") == sentence[0].upper() + sentence[1:]
+        assert text(tab, ".veil-text") == sentence
         tab.run(give("drop"))
         assert not tab.run("document.querySelector('video').srcObject"), "the camera stays off"
         assert tab.run(f"[{ANSWERS}, document.querySelectorAll('.bars li').length]") == [0, 0]

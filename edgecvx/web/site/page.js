@@ -220,7 +220,7 @@ function onRefused(sentence) {
   looksAt = "nothing";
   answer.clear();
   $("hint").hidden = true;
-  cover({ title: "No answers here", sentence: capital(sentence) });
+  cover({ title: "No answers here", sentence });
 }
 
 // --- measuring
@@ -301,10 +301,5 @@ function nameOf(picture) {
 
 /** @param {unknown} error */
 function sentenceOf(error) {
-  return capital(error instanceof Error ? error.message : String(error));
-}
-
-/** @param {string} sentence */
-function capital(sentence) {
-  return sentence.charAt(0).toUpperCase() + sentence.slice(1);
+  return error instanceof Error ? error.message : String(error);
 }
