@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import base64
-import io
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
-from chromium import BINARY, CAMERA, Browser, Tab
+from chromium import BINARY, CAMERA, Browser
 from PIL import Image
 from pretended_site import LABELS, model, pretended_site
+from site_page import ANSWERS, NOBODY_ASKS, REFUSED, WINNER, give, opened, seen, text
 from site_server import serve
 from waiting import wait_until
 
@@ -22,20 +19,7 @@ pytestmark = pytest.mark.skipif(BINARY is None, reason="no chromium in the path"
 ELSEWHERE = "camera.test"
 """A name under which this machine is not this machine: a page from there has no secure context."""
 HOSTILE = "<img src=x onerror=\"console.error('run')\"><script>console.error('run')</script>"
-REFUSED = "No answers here"
-ANSWERS = "Number(document.querySelector('.facts').dataset.answers ?? 0)"
-WINNER = "document.querySelector('.winner b')?.innerText"
 SUM = "[...document.querySelector('#still').toDataURL()].reduce((a, b) => (a * 31 + b.charCodeAt(0)) % 1000003, 0)"
-NOBODY_ASKS = "navigator.permissions.query = () => Promise.reject(new TypeError());"
-"""The page begins as on a first visit: the camera is not started by itself."""
-
-
-def drawn() -> str:
-    """A script that makes a picture file."""
-    content = io.BytesIO()
-    Image.new("RGB", (60, 40), "tomato").save(content, "PNG")
-    coded = base64.b64encode(content.getvalue()).decode()
-    return f"new File([Uint8Array.from(atob('{coded}'), (c) => c.charCodeAt(0))], 'drawn.png', {{type: 'image/png'}})"
 
 
 def no_camera(error: str) -> str:
@@ -54,26 +38,6 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
 def url() -> Iterator[str]:
     with serve(pretended_site()) as url:
         yield url
-
-
-@contextmanager
-def opened(browser: Browser, url: str, **how: Any) -> Iterator[Tab]:
-    """The page; afterwards nothing may have been complained of."""
-    tab = browser.open(url, **how)
-    tab.wait(
-        f"!!document.querySelector('#loaded div') || document.querySelector('#state-text').innerText === '{REFUSED}'"
-    )
-    yield tab
-    assert tab.console == []
-    tab.close()
-
-
-def text(tab: Tab, selector: str) -> str:
-    return str(tab.run(f"document.querySelector({json.dumps(selector)})?.innerText"))
-
-
-def seen(tab: Tab, selector: str) -> bool:
-    return bool(tab.run(f"document.querySelector({json.dumps(selector)}).checkVisibility()"))
 
 
 # --- the camera --------------------------------------------------------------------------------------------------
@@ -166,18 +130,6 @@ def test_over_plain_http_a_picture_is_all_there_is(browser: Browser) -> None:
 
 
 # --- a picture ---------------------------------------------------------------------------------------------------
-
-
-def give(how: str, file: str | None = None) -> str:
-    """A script that hands a file to the page."""
-    ways = {
-        "choose": "const input = document.querySelector('#file'); input.files = data.files; "
-        "input.dispatchEvent(new Event('change'))",
-        "drop": "document.querySelector('.stage').dispatchEvent("
-        "new DragEvent('drop', {dataTransfer: data, bubbles: true, cancelable: true}))",
-        "paste": "document.body.dispatchEvent(new ClipboardEvent('paste', {clipboardData: data, bubbles: true}))",
-    }
-    return f"{{ const data = new DataTransfer(); data.items.add({file or drawn()}); {ways[how]} }}"
 
 
 @pytest.mark.parametrize("how", ["choose", "drop", "paste"])
