@@ -10,9 +10,11 @@ import pytest
 from chromium import BINARY, CAMERA, Browser
 from PIL import Image
 from pretended_site import LABELS, model, pretended_site
-from site_page import ANSWERS, NOBODY_ASKS, REFUSED, WINNER, give, opened, seen, text
+from site_page import ANSWERS, NOBODY_ASKS, REFUSED, WINNER, file_of, give, opened, seen, text
 from site_server import serve
 from waiting import wait_until
+
+from edgecvx_live.sources.demo import HOLD, frame
 
 pytestmark = pytest.mark.skipif(BINARY is None, reason="no chromium in the path")
 
@@ -98,6 +100,20 @@ def test_a_page_that_nobody_looks_at_gives_the_camera_back(browser: Browser, url
         tab.wait("document.querySelector('video').srcObject?.getVideoTracks()[0].readyState === 'live'")
         answers = tab.run(ANSWERS)
         tab.wait(f"{ANSWERS} > {answers}")
+
+
+def test_a_moving_camera_is_no_cut_and_a_new_scene_is(browser: Browser, url: str) -> None:
+    """As the live app has it, though a browser makes pictures small in a way of its own."""
+    numbers = [scene * HOLD + moved for scene in range(4) for moved in (20, 25)]
+    frames = [file_of(Image.fromarray(frame(number)).resize((96, 96)), "") for number in numbers]
+    script = f"""(async () => {{
+      const {{ CutDetector }} = await import("./smoothing.js");
+      const detector = new CutDetector(), cuts = [];
+      for (const file of [{",".join(frames)}]) cuts.push(detector.cut(await createImageBitmap(file)));
+      return cuts;
+    }})()"""
+    with opened(browser, url, before=NOBODY_ASKS) as tab:
+        assert tab.run(script) == [False, False, True, False, True, False, True, False]
 
 
 @pytest.mark.parametrize(
@@ -288,6 +304,17 @@ def test_by_day_and_by_night(browser: Browser, url: str, tmp_path: Path) -> None
             paper = image.convert("L").getpixel((5, 5))
         assert isinstance(paper, int)
         assert paper < 40 if dark else paper > 230
+
+
+def test_the_camera_rests_while_the_device_is_measured(browser: Browser) -> None:
+    panel = b"export function panel(place, site) { place.replaceChildren(`measures ${site}`); }"
+    with serve({**pretended_site(), "bench.js": panel}) as url, opened(browser, url) as tab:
+        tab.wait(f"{ANSWERS} > 0")
+        assert not any(asked.endswith("bench.js") for asked in tab.urls)
+        tab.click("#measure-open")
+        tab.wait(f"document.querySelector('#measure-panel').innerText === {json.dumps('measures ' + url)}")
+        assert not tab.run("document.querySelector('video').srcObject")
+        assert text(tab, "#state-text") == "Paused"
 
 
 def test_opened_by_a_measurement_it_does_nothing_else(browser: Browser) -> None:
