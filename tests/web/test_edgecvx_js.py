@@ -18,7 +18,7 @@ from native_engine import Engine
 from numpy.typing import NDArray
 from PIL import Image
 from site_server import POLICY, serve
-from web_sites import entry_of, sealed
+from web_sites import KERNELS, entry_of, sealed
 from web_sites import site as site_with
 
 from edgecvx.board.device.processors import Processor
@@ -201,7 +201,7 @@ def test_a_proof_of_something_else_is_refused_in_a_sentence(browser: Browser, si
         assert run(tab, "return model.proof;", "{ prove: false }") is None
     entry, kind = entry_of(site), manifest["proof"]["processor"]["kind"]
     assert sentence.startswith(
-        f"{entry['name']} computes something else in this browser (simd128) than where it was proved ({kind}): "
+        f"{entry['name']} computes something else in this browser ({KERNELS}) than where it was proved ({kind}): "
         "output 'logits' is off by "
     )
     assert sentence.endswith(f"; {entry['remedy']}")
@@ -209,11 +209,11 @@ def test_a_proof_of_something_else_is_refused_in_a_sentence(browser: Browser, si
 
 def test_an_engine_that_loses_a_bit_is_refused(browser: Browser, site: dict[str, bytes], tmp_path: Path) -> None:
     pytest.importorskip("ziglang")
-    folder = programs.broken(tmp_path, "path_simd128.h", "wasm_i16x8_splat(127)", "wasm_i16x8_splat(63)")
+    folder = programs.broken(tmp_path, f"path_{KERNELS}.h", "splat(0x4b400000)", "splat(0x4b400010)")
     entry = entry_of(site)
     wrong = build(PLATFORMS["wasm32"], folder=folder, options=("-O1",))
     with page(browser, sealed({**site, entry["wasm"]: wrong}, entry)) as tab:
-        assert "computes something else in this browser (simd128)" in run(tab, "")
+        assert f"computes something else in this browser ({KERNELS})" in run(tab, "")
 
 
 def test_what_is_not_there_is_named(browser: Browser, site: dict[str, bytes]) -> None:
