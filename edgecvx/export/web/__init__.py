@@ -1,0 +1,1 @@
+"""The native engine's file as a site takes it."""
