@@ -169,7 +169,7 @@ async def _welcome(send: Send, cookie: str) -> None:
     Not by a 303: a browser does not send a strict cookie along a redirect when the link was opened from another site,
     as from web mail. A page that moves on by itself is of this site, and takes the place of the link in the history.
     """
-    head = '<!doctype html><html lang="en"><title>edgecvx live</title><link rel="icon" href="/static/icon.svg">'
+    head = '<!doctype html><html lang="en"><title>edgecvx live</title><link rel="icon" href="/static/parts/icon.svg">'
     body = f'{head}<p><a href="/">Go on to the live page</a></p>'.encode()
     headers = {
         "content-type": "text/html; charset=utf-8",

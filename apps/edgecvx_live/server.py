@@ -1,7 +1,8 @@
 """The live page and what feeds it: a few files, one WebSocket, the newest picture.
 
 ======================  ================================================================================
-``GET /``               the page; its script, style and icon lie under ``/static/``
+``GET /``               the page; its scripts lie under ``/static/``, what it shares with the target ``web``
+                        under ``/static/parts/``
 ``GET /api/status``     status and newest result, as JSON
 ``GET /picture.jpg``    the newest picture
 ``GET /snapshot``       the picture of the newest result, to be saved; what was seen is its JPEG comment
@@ -153,7 +154,7 @@ def create_app(
     live = Live(engine, viewers=viewers, on_failure=on_failure)
     routes = [
         Route("/", live.file),
-        Route("/static/{name}", live.file),
+        Route("/static/{name:path}", live.file),
         Route("/api/status", live.status),
         Route("/picture.jpg", live.picture),
         Route("/snapshot", live.snapshot),
@@ -164,14 +165,19 @@ def create_app(
 
 
 def page_files() -> dict[str, PageFile]:
-    """The page's files by name."""
+    """The page's files by name; those under ``parts/`` are the package's, for its own page looks the same."""
+    folders = {
+        "": resources.files("edgecvx_live").joinpath("page"),
+        "parts/": resources.files("edgecvx").joinpath("web/site/parts"),
+    }
     files = {}
-    for entry in resources.files("edgecvx_live").joinpath("page").iterdir():
-        media_type = _TYPES.get(entry.name[entry.name.rfind(".") :])
-        if media_type is not None:
-            content = entry.read_bytes()
-            tag = f'"{hashlib.sha256(content).hexdigest()[:20]}"'
-            files[entry.name] = PageFile(content=content, media_type=media_type, tag=tag)
+    for prefix, folder in folders.items():
+        for entry in folder.iterdir():
+            media_type = _TYPES.get(entry.name[entry.name.rfind(".") :])
+            if media_type is not None:
+                content = entry.read_bytes()
+                tag = f'"{hashlib.sha256(content).hexdigest()[:20]}"'
+                files[prefix + entry.name] = PageFile(content=content, media_type=media_type, tag=tag)
     return files
 
 

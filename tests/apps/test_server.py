@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
+from importlib import resources
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -99,6 +100,16 @@ def test_the_page_and_its_files(server: Server) -> None:
         assert answer.headers["x-content-type-options"] == "nosniff"
         assert "unsafe" not in answer.headers["content-security-policy"]
         assert visitor.get(path, headers={"if-none-match": answer.headers["etag"]}).status_code == 304
+
+
+def test_what_both_pages_share_lies_in_the_package_alone() -> None:
+    """The live page and the page of the target `web` have one look."""
+    parts = resources.files("edgecvx").joinpath("web/site/parts")
+    shared = {entry.name: entry.read_bytes() for entry in parts.iterdir()}
+    assert {"look.css", "chart.js", "readings.js", "icon.svg"} <= set(shared)
+    for name, content in shared.items():
+        assert page_files()[f"parts/{name}"].content == content
+        assert name not in page_files()
 
 
 def test_the_page_is_as_its_policy_wants_it() -> None:

@@ -1,11 +1,12 @@
 // The live page: a connection, and what is drawn when something arrives. Text from files is only ever textContent.
 
 import { Connection } from "./connection.js";
-import { History } from "./history.js";
-import { drawChart } from "./chart.js";
-import { showReadings } from "./readings.js";
 import { showChooser } from "./chooser.js";
-import { Speaker } from "./speaker.js";
+import { drawChart } from "./parts/chart.js";
+import { History } from "./parts/history.js";
+import { showReadings } from "./parts/readings.js";
+import { Speaker } from "./parts/speaker.js";
+import { ms, percent, set } from "./parts/text.js";
 
 const $ = (id) => document.getElementById(id);
 const canvas = $("picture");
@@ -29,7 +30,7 @@ const connection = new Connection({
     if (bitmap) drawPicture(bitmap); // only now the answer: both are of the same frame
     status = view.status;
     if (view.result !== null && (result === null || view.result.frame !== result.frame)) {
-      history.add(view.result);
+      remember(view.result);
       answered = performance.now();
     }
     result = view.result;
@@ -90,13 +91,24 @@ function showStatus() {
   speaker.notice("source", source.state === "running" ? "" : source.sentence || source.state);
 }
 
+function remember({ end_to_end_ms, capture_ms, readings }) {
+  const values = { end: end_to_end_ms, capture: capture_ms };
+  const winners = {};
+  for (const reading of readings) {
+    values[`prepare ${reading.model}`] = reading.prepare_ms;
+    values[`infer ${reading.model}`] = reading.infer_ms;
+    winners[reading.model] = reading.top[0]?.index;
+  }
+  history.add(values, winners);
+}
+
 function chooser(again) {
   showChooser($("chooser"), status, (ids) => connection.send({ select: ids }), again);
 }
 
 function showResult() {
   showPast();
-  showReadings($("readings"), result, status.models, still.matches);
+  showReadings($("readings"), result?.readings ?? [], status.models, still.matches);
   set($("fps"), result ? result.fps.toFixed(result.fps < 10 ? 1 : 0) : "–");
   const both = result !== null && result.readings.length === 2;
   $("verdict").hidden = !both;
@@ -176,10 +188,6 @@ function say(state, text) {
   set($("state-text"), text);
 }
 
-function set(element, text) {
-  if (element.textContent !== text) element.textContent = text;
-}
-
 function nameOf(reading) {
   const model = status.models.find((each) => each.id === reading.model);
   const same = status.models.filter((each) => each.precision === reading.precision).length > 1;
@@ -189,12 +197,4 @@ function nameOf(reading) {
 function duration(seconds) {
   if (seconds < 120) return `${seconds.toFixed(0)} s`;
   return seconds < 7200 ? `${(seconds / 60).toFixed(0)} min` : `${(seconds / 3600).toFixed(0)} h`;
-}
-
-function percent(share) {
-  return `${Math.round(100 * (share ?? 0))} %`;
-}
-
-function ms(time) {
-  return `${time < 10 ? time.toFixed(1) : time.toFixed(0)} ms`;
 }

@@ -2,32 +2,41 @@
 
 const BUCKET = 500; // milliseconds; a chart has as many points as it has pixels for
 
+/** @typedef {{x: number, low: number, mean: number, high: number}} Point */
+/** @typedef {Object<string, number | null | undefined>} Values */
+/** @typedef {{n: number, total: number, low: number, high: number}} Sum */
+
 export class History {
   #keep;
+  /** @type {{at: number, values: Values, winners: Object<string, number | undefined>}[]} */
   #results = [];
 
+  /** @param {number} keep Milliseconds that are kept. */
   constructor(keep) {
     this.#keep = keep;
   }
 
-  add(result) {
-    const values = { end: result.end_to_end_ms, capture: result.capture_ms };
-    const winners = {};
-    for (const reading of result.readings) {
-      values[`prepare ${reading.model}`] = reading.prepare_ms;
-      values[`infer ${reading.model}`] = reading.infer_ms;
-      winners[reading.model] = reading.top[0]?.index;
-    }
+  /**
+   * @param {Values} values What was measured, by name.
+   * @param {Object<string, number | undefined>} [winners] The class that each model named.
+   */
+  add(values, winners = {}) {
     const now = performance.now();
     this.#results.push({ at: now, values, winners });
     const old = this.#results.findIndex((each) => each.at > now - this.#keep);
     if (old > 50) this.#results.splice(0, old); // in batches: moving the array for every frame would cost more
   }
 
-  // [{x: 0 … 1, low, mean, high}], oldest first; a bucket without results is null, which breaks the line.
+  /**
+   * Oldest first, x from 0 to 1; a bucket without results is null, which breaks the line.
+   * @param {string} name
+   * @param {number} now
+   * @returns {(Point | null)[]}
+   */
   buckets(name, now) {
     const count = this.#keep / BUCKET;
     const end = Math.ceil(now / BUCKET);
+    /** @type {(Sum | null)[]} */
     const sums = Array.from({ length: count }, () => null);
     for (const { at, values } of this.#results) {
       const value = values[name];
@@ -42,7 +51,12 @@ export class History {
     return sums.map((sum, i) => sum && { x: (i + 0.5) / count, low: sum.low, mean: sum.total / sum.n, high: sum.high });
   }
 
-  // The median of the last while, of five results at least: a number that can be read while it changes.
+  /**
+   * The median of the last while, of five results at least: a number that can be read while it changes.
+   * @param {string} name
+   * @param {number} span
+   * @returns {number | undefined}
+   */
   recent(name, span) {
     const since = performance.now() - span;
     const times = [];
@@ -53,7 +67,11 @@ export class History {
     return times.sort((a, b) => a - b)[Math.floor(times.length / 2)];
   }
 
-  // On how many frames two models named the same class.
+  /**
+   * On how many frames two models named the same class.
+   * @param {[string, string]} models
+   * @returns {{same: number, of: number}}
+   */
   agreement([a, b]) {
     const both = this.#results.filter(({ winners }) => winners[a] !== undefined && winners[b] !== undefined);
     return { same: both.filter(({ winners }) => winners[a] === winners[b]).length, of: both.length };
