@@ -15,7 +15,7 @@ LIFELINE = 60.0
 """Seconds without a sign of a page after which it is given up."""
 _DAY = 1440
 _NOWHERE = ("192.0.2.1", 9)
-"""An address of no machine (RFC 5737). A datagram socket that is told of it sends nothing, and knows its own address."""
+"""An address of no machine (RFC 5737): a datagram socket that is told of it sends nothing, and knows its own."""
 
 
 def say_nothing(_: str) -> None:
