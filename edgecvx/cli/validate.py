@@ -36,6 +36,11 @@ def validate(
     exclude: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Calibration pictures, left out of the evaluation by content.")
     ] = None,
+    device: Annotated[
+        str, typer.Option(metavar="local|browser", help="Where the artifacts answer: here, or in a browser.")
+    ] = "local",
+    host: show.HostOption = None,
+    wait: show.WaitOption = 10,
     seed: Annotated[int, typer.Option(metavar="N", help="Of the choice and order of pictures.")] = 0,
     json_file: Annotated[
         Path | None, typer.Option("--json", metavar="FILE", help="Write the figures as JSON; - for standard output.")
@@ -70,6 +75,8 @@ def validate(
             threads=threads,
             checkpoints=checkpoint or (),
             exclude=exclude or (),
+            device=device,
+            invitation=show.invitation(host, wait) if device == "browser" else None,
             on_progress=on_progress,
         )
     if per_layer:

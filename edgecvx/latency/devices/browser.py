@@ -7,34 +7,26 @@ to this side). A page that is reloaded goes on as a board does whose connection 
 from __future__ import annotations
 
 import contextlib
-import functools
 import re
 import threading
-import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from edgecvx.errors import DeviceError, EdgecvxError, RuntimeUnavailableError, UsageError
+from edgecvx.errors import DeviceError, EdgecvxError, UsageError
 from edgecvx.latency.devices.base import longest_line, longest_silence, read_event
 from edgecvx.latency.devices.browser_events import Interpreter
 from edgecvx.latency.devices.collect import Collector
 from edgecvx.latency.devices.job import Job
-from edgecvx.native.build import build
-from edgecvx.native.platforms import PLATFORMS
+from edgecvx.web.visits.engines import MORE_THREADS, ONE_THREAD, ONLY, RUNTIME, built, engine_name
 from edgecvx.web.visits.invitation import Invitation
+from edgecvx.web.visits.patience import AGAIN, Patience
 from edgecvx.web.visits.places import Place, Visit, wait_for_visit
 from edgecvx.web.visits.server import opened
 
 KIND = "browser"
-RUNTIME = "native"
-"""The one runtime whose files a browser opens."""
-ONLY = "a browser runs files of the native engine alone (.ecvx): export it with --target web"
-ONE_THREAD, MORE_THREADS = "wasm32", "wasm32-threads"
 _MOST = 64
 """Browsers of one benchmark."""
-_FRUITLESS = 5
-"""Reloads within one round after which a page is given up."""
 _LINES = 4
 """Events that a page may send at once, as long as the longest of them is."""
 
@@ -124,7 +116,7 @@ class BrowserDevice:
             left = _rest(job, collector)
             if left is not None:
                 fruitless = fruitless + 1 if left.order["first_round"] == began else 0
-                if fruitless >= _FRUITLESS:
+                if fruitless >= AGAIN:
                     raise DeviceError(f"{self.name}: its page was opened anew {fruitless} times within one round")
             place.changed.clear()
             visit = place.visit or visit
@@ -133,45 +125,19 @@ class BrowserDevice:
         """Gives every event of a visit to the collector; False where another visit has its place now."""
         visit.longest, visit.files = _LINES * longest_line(job), job.files
         visit.ask({"do": "bench", "order": job.order})
-        interpreter, patience = Interpreter(visit.browser, visit.kept), _Patience(self._link.invitation, self.name, job)
+        interpreter = Interpreter(visit.browser, visit.kept)
+        patience = Patience(self._link.invitation, self.name, longest_silence(job))
         while not (stop.is_set() or visit.left.is_set()):
             body = visit.read()
             if visit.broken is not None:
                 raise DeviceError(f"{self.name}: {visit.broken}")
-            patience.check(visit, collector, heard=bool(body))
+            patience.check(visit, heard=bool(body), progress=collector.progress)
             for line in (body or b"").splitlines():
                 event = interpreter.event(read_event(line, self.name), self.name)
                 collector.add(event)
                 if event["event"] == "done":
                     return True
         return False
-
-
-class _Patience:
-    """How long a page may be silent: longer where it says that nobody looks at it."""
-
-    def __init__(self, invitation: Invitation, name: str, job: Job) -> None:
-        self._invitation, self._name = invitation, name
-        self._silence = longest_silence(job)
-        self._event = time.monotonic()
-        self._hidden = False
-
-    def check(self, visit: Visit, collector: Collector, *, heard: bool) -> None:
-        hidden = visit.state == "hidden"
-        if hidden is not self._hidden:
-            self._hidden = hidden
-            how = "is hidden: it waits until it is shown" if hidden else "is shown again, and goes on"
-            self._invitation.tell(f"{self._name}: its page {how}")
-        if heard or hidden:
-            self._event = time.monotonic()
-        allowed = self._invitation.wait_seconds if hidden else self._invitation.lifeline_seconds
-        if visit.silent > allowed:
-            raise DeviceError(
-                f"{self._name}: its page fell silent for {allowed:g} s {collector.progress}: it was closed, the device "
-                "was locked, or lost its connection"
-            )
-        if time.monotonic() - self._event > self._silence:
-            raise DeviceError(f"{self._name}: its page measured nothing for {self._silence:.0f} s {collector.progress}")
 
 
 def _for_browsers(job: Job, collector: Collector) -> Job:
@@ -209,26 +175,8 @@ def _with_engine(artifact: Mapping[str, Any], files: dict[str, Path | bytes]) ->
     """
     if artifact["runtime"] != RUNTIME:
         raise DeviceError(ONLY)
-    names = {}
-    for platform in (ONE_THREAD, MORE_THREADS):
-        names[platform] = f"{artifact['path'].removesuffix('.ecvx')}.{platform}.wasm"
-        needed = platform == ONE_THREAD or (artifact["threads"] or 1) > 1
-        if names[platform] not in files and needed:
-            files[names[platform]] = engine_for_browsers(platform)
-    return {**artifact, "wasm": names[ONE_THREAD], "wasm_threads": names[MORE_THREADS]}
-
-
-@functools.cache
-def engine_for_browsers(platform: str) -> bytes:
-    """The engine as WebAssembly, for a file that brings none.
-
-    Raises:
-        RuntimeUnavailableError: It cannot be built here.
-    """
-    try:
-        return build(PLATFORMS[platform])
-    except RuntimeUnavailableError as error:
-        raise RuntimeUnavailableError(
-            "it has no engine for browsers beside it, and none can be built here: export it with --target web, or "
-            "pip install 'edgecvx[native]'"
-        ) from error
+    platform = MORE_THREADS if (artifact["threads"] or 1) > 1 else ONE_THREAD
+    name = engine_name(artifact["path"], platform)
+    if name not in files:
+        files[name] = built(platform)
+    return {**artifact, "wasm": name}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from edgecvx import __version__
@@ -25,8 +26,15 @@ WASM = ("wasm32", "wasm32-threads")
 class Interpreter:
     """Of one browser."""
 
-    def __init__(self, browser: Browser, kept: str | None) -> None:
-        self._browser, self._kept = browser, kept
+    def __init__(self, browser: Browser, kept: str | None, facts: Mapping[str, str] = MappingProxyType({})) -> None:
+        """Knows the browser.
+
+        Args:
+            browser: What it told of itself.
+            kept: The word by which it is known again.
+            facts: What else is to be said of it as a device.
+        """
+        self._browser, self._kept, self._facts = browser, kept, facts
 
     def event(self, told: Mapping[str, Any], device: str) -> Mapping[str, Any]:
         """The runner's event for what a page told.
@@ -46,7 +54,8 @@ class Interpreter:
         return changed
 
     def _of_fingerprint(self, _: Mapping[str, Any]) -> Mapping[str, Any]:
-        return {"event": "fingerprint", "fingerprint": fingerprint_of(self._browser, self._kept)}
+        found = fingerprint_of(self._browser, self._kept)
+        return {"event": "fingerprint", "fingerprint": {**found, "facts": {**found["facts"], **self._facts}}}
 
     def _of_before(self, told: Mapping[str, Any]) -> Mapping[str, Any]:
         at = from_json(str, told["at"], where="at")

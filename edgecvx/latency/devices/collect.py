@@ -96,7 +96,8 @@ class Collector:
         self._before: Conditions | None = None
         self._after: Conditions | None = None
         self._error: str | None = None
-        self._done = False
+        self.done = False
+        """Whether the device said that this was all."""
         self._rounds_over = int(job.order["first_round"])
         self.interruptions = 0
         """How often ``rest`` had something left."""
@@ -139,7 +140,7 @@ class Collector:
         order, found = self._job.order, self._gathered
         alive = [dict(a) for a in order["artifacts"] if found[a["id"]].measured.error is None]
         sustained = [a["id"] for a in alive if order["sustained_minutes"] and not found[a["id"]].sustained_over]
-        if self._done or not alive or (self._rounds_over >= order["rounds"] and not sustained):
+        if self.done or not alive or (self._rounds_over >= order["rounds"] and not sustained):
             return None
         self.interruptions += 1
         skip: dict[str, list[str]] = {}
@@ -313,7 +314,7 @@ class Collector:
             self._of(event).take(error=sentence)
 
     def _on_done(self, _: Mapping[str, Any]) -> None:
-        self._done = True
+        self.done = True
         self._say("done")
 
     # What they share.

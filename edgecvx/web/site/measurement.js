@@ -8,8 +8,7 @@ import { Timed } from "./questions.js";
  * @property {number | null} threads
  * @property {Record<string, string>} options
  * @property {string} path
- * @property {string} wasm
- * @property {string} wasm_threads
+ * @property {string} wasm  the engine for so many threads
  * @property {string | null} array
  * @property {{exif: string, mean: number[], std: number[]}} preprocess
  * @property {string | null} logits
@@ -109,7 +108,7 @@ export class Measurement {
   async #opening(artifact, threads) {
     const get = async (/** @type {string} */ name) => (await this.host.fetch(name)).arrayBuffer();
     const [wasm, file, probes, input] = await Promise.all([
-      get(threads > 1 ? artifact.wasm_threads : artifact.wasm),
+      get(artifact.wasm),
       get(artifact.path),
       get(artifact.proved.probes),
       artifact.array === null ? null : get(artifact.array),

@@ -52,7 +52,8 @@ const tasks = {
     const first = timed(() => model.run(input, batch(model)));
     opened = { model, opening, input };
     for (let i = 0; i < 20; i++) yardstick(); // until the browser has compiled it
-    return { load_ns: ns(load), first_ns: first, kernels: model.info.kernels, threads: opening.threads, proof_error: proved(opened, probes) };
+    const { kernels, outputs } = model.info;
+    return { load_ns: ns(load), first_ns: first, kernels, outputs, threads: opening.threads, proof_error: proved(opened, probes) };
   },
 
   async warm({ window, tolerance, max_runs, max_seconds }) {

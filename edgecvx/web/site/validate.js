@@ -44,12 +44,12 @@ export class Answers {
     if (lie) throw new Error(lie);
     if (threads > 1 && !globalThis.crossOriginIsolated) throw new Error("more than one thread needs https or localhost: take --threads 1");
     const get = async (/** @type {string} */ name) => (await this.#conversation.file(name)).arrayBuffer();
-    const [wasm, file, probes] = await Promise.all([threads > 1 ? artifact.wasm_threads : artifact.wasm, artifact.path, artifact.probes].map(get));
+    const [wasm, file, probes] = await Promise.all([artifact.wasm, artifact.path, artifact.probes].map(get));
     const { preprocess, proof, limit, remedy } = artifact;
     const opening = { wasm, file, threads, preprocess, proof, limit, remedy, logits: null, raw: false, input: null, probes: arrayOf(probes) };
     this.#worker = new Timed();
-    const { proof_error, kernels } = await this.#worker.ask("open", opening, { patience: PATIENCE });
-    await this.#reply(task, { error: null, proof_error, kernels });
+    const { proof_error, outputs } = await this.#worker.ask("open", opening, { patience: PATIENCE });
+    await this.#reply(task, { error: null, proof_error, outputs });
   }
 
   /** @param {Record<string, any>} asked  pictures, by the names of their files */

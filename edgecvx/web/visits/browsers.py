@@ -10,6 +10,7 @@ import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from edgecvx.errors import EdgecvxError
 from edgecvx.results.untrusted import check_json
@@ -125,7 +126,7 @@ def read_browser(data: object) -> Browser:
     return Browser(name=name, version=version, system=_system(told), told=told)
 
 
-def fingerprint_of(browser: Browser, kept: str | None) -> Mapping[str, object]:
+def fingerprint_of(browser: Browser, kept: str | None) -> Mapping[str, Any]:
     """The values of ``latency.Fingerprint`` but for the name.
 
     Args:
