@@ -48,6 +48,9 @@ _MACOS = (*_UNIX, "-Wl,-install_name,@rpath/libedgecvx.dylib")
 _WINDOWS = (*_STRIPPED, "-DECVX_API=__declspec(dllexport)")
 # Exported is what ECVX_API marks, as elsewhere. What is not defined is an error of the linker: nothing is imported.
 _WASM = ("-s", _VISIBLE, "-DECVX_FREESTANDING", "-Wl,--no-entry", "-rdynamic")
+# Memory is the caller's, who shares it with the threads it lends: as much as an engine may ever ask for is told here,
+# and how much a browser shall keep free for it by who makes it.
+_SHARED = ("-Wl,--import-memory", "-Wl,--shared-memory", "-Wl,--max-memory=4294901760")
 _SOURCE = (".c", ".h")
 
 _ALL = (
@@ -114,6 +117,14 @@ _ALL = (
         target="wasm32-freestanding",
         cpu="generic+simd128+bulk_memory",
         flags=_WASM,
+    ),
+    Platform(
+        name="wasm32-threads",
+        runs_on="browsers that isolate the page and Node.js, with threads that JavaScript lends",
+        endings=(".wasm",),
+        target="wasm32-freestanding",
+        cpu="generic+simd128+bulk_memory+atomics",
+        flags=(*_WASM, *_SHARED),
     ),
     Platform(name="aarch64-android", runs_on="Android, 64-bit Arm", kind="source", endings=_SOURCE),
     Platform(name="x86_64-android", runs_on="Android's emulator on x86-64", kind="source", endings=_SOURCE),

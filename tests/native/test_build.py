@@ -24,6 +24,7 @@ from edgecvx.native.platforms import PLATFORMS, Platform, this_platform
 from edgecvx.native.sources import amalgamation, public_header
 
 WASM = PLATFORMS["wasm32"]
+WASM_THREADS = PLATFORMS["wasm32-threads"]
 pytestmark = pytest.mark.usefixtures("own_cache")
 
 
@@ -50,7 +51,7 @@ def test_so_does_the_one_of_the_systems_compiler(engine: Path, tmp_path: Path) -
     assert answer(build(this_platform(), folder=engine, compiler="cc", options=WARNINGS), tmp_path) == 23
 
 
-@pytest.mark.parametrize("platform", [this_platform(), WASM], ids=["here", "wasm32"])
+@pytest.mark.parametrize("platform", [this_platform(), WASM, WASM_THREADS], ids=["here", "wasm32", "wasm32-threads"])
 def test_the_same_sources_in_another_folder_on_another_day_are_the_same_bytes(
     engine: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, platform: Platform
 ) -> None:
@@ -128,6 +129,16 @@ def test_webassembly_shows_what_is_marked_and_asks_for_nothing(engine: Path) -> 
     module = build(WASM, folder=engine, options=WARNINGS)
     assert exported_functions(module) == {"ecvx_version", "ecvx_answer"}
     assert 2 not in sections(module)  # the imports
+
+
+def test_webassembly_with_threads_asks_for_their_memory_alone(engine: Path) -> None:
+    """And says how large it may become, as shared memory has to; whoever makes it may grant less."""
+    module = build(WASM_THREADS, folder=engine, options=WARNINGS)
+    assert exported_functions(module) == {"ecvx_version", "ecvx_answer"}
+    imports, memory = sections(module)[2], b"\1\3env\6memory\2\3"  # one import: a memory, with a limit, shared
+    assert imports.startswith(memory)
+    _, at = numbers(imports, len(memory))
+    assert numbers(imports, at) == (65535, len(imports))
 
 
 def test_a_function_nobody_has_is_noticed_before_a_browser_asks_for_it(engine: Path) -> None:

@@ -19,6 +19,7 @@ STATE = {
     "heap_top",  # of WebAssembly, which has no other memory
     "heap_blocks",
     "heap_last",
+    "lent_threads",  # of WebAssembly: who may be given work
 }
 """All that is kept between calls outside of handles."""
 _COMMENT = re.compile(r"/\*.*?\*/|//[^\n]*", re.DOTALL)

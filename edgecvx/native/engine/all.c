@@ -9,3 +9,4 @@
 #include "run.c"
 #include "preprocess.c"
 #include "platform.c"
+#include "lent_threads.c"

@@ -94,6 +94,7 @@ void ecvx_lock_drop(ecvx_lock *lock) { free(lock); }
 void ecvx_lock_shared(void) {}
 void ecvx_unlock_shared(void) {}
 
+#ifndef __wasm_atomics__ /* else see lent_threads.c */
 struct ecvx_team {
     int unused;
 };
@@ -107,6 +108,7 @@ void ecvx_team_meet(ecvx_team *team, void (*serial)(void *what), void *what) {
     if (serial) serial(what);
 }
 void ecvx_team_drop(ecvx_team *team) { free(team); }
+#endif
 
 #else
 

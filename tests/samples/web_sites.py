@@ -1,0 +1,66 @@
+"""A site as a browser meets it, from an artifact of the native engine: what an export writes, without its checks."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from edgecvx.data.probe import probe_pictures
+from edgecvx.manifest import read_manifest
+from edgecvx.native.build import build
+from edgecvx.native.platforms import PLATFORMS
+from edgecvx.runtimes.proof import limit_of, remedy
+
+SITE = Path(__file__).parents[2] / "edgecvx" / "web" / "site"
+"""The static files."""
+
+
+def engine(threads: bool = False) -> bytes:
+    """The engine as WebAssembly."""
+    return build(PLATFORMS["wasm32-threads" if threads else "wasm32"])
+
+
+def site_of(artifact: Path) -> dict[str, bytes]:
+    """All files of a site with one model; a test may damage them."""
+    files = {path.name: path.read_bytes() for path in SITE.iterdir() if path.is_file()}
+    manifest = read_manifest(artifact)
+    stem, size = artifact.stem, manifest.model.preprocess.size
+    names: dict[str, Any] = {
+        "file": artifact.name,
+        "manifest": f"{artifact.name}.edgecvx.json",
+        "wasm": f"{stem}.wasm32.wasm",
+        "wasm_threads": f"{stem}.wasm32-threads.wasm",
+        "probes": f"probes-{size}.bin",
+    }
+    files |= {
+        names["file"]: artifact.read_bytes(),
+        names["manifest"]: artifact.with_name(names["manifest"]).read_bytes(),
+        names["wasm"]: engine(),
+        names["wasm_threads"]: engine(threads=True),
+        names["probes"]: probe_pictures(size).tobytes(),
+    }
+    entry = {
+        "name": stem,
+        **names,
+        "limit": limit_of(manifest, manifest.proof.engine, {}),
+        "remedy": remedy(manifest),
+        "bytes": len(files[names["file"]]),
+    }
+    files["index.html"] = b"<!doctype html><meta charset=utf-8><title>site</title>"
+    return sealed(files, entry)
+
+
+def sealed(files: dict[str, bytes], entry: dict[str, Any]) -> dict[str, bytes]:
+    """The files with the hashes of what they hold now: what a damaged twin needs, to get as far as being run."""
+    named = [entry[key] for key in ("file", "manifest", "wasm", "wasm_threads", "probes")]
+    hashes = {name: hashlib.sha256(files[name]).hexdigest() for name in named}
+    listed = {"schema_version": 1, "edgecvx": "0.1.0", "models": [{**entry, "sha256": hashes}]}
+    return {**files, "models.json": json.dumps(listed).encode()}
+
+
+def entry_of(files: dict[str, bytes]) -> dict[str, Any]:
+    """The model of a site's list."""
+    entry: dict[str, Any] = json.loads(files["models.json"])["models"][0]
+    return entry
