@@ -4,7 +4,7 @@ import { Attention } from "./attention.js";
 import { describe } from "./describe.js";
 import { Measurement } from "./measurement.js";
 import { LENGTHS, drawnPicture, fetched, listed, ordered } from "./plan.js";
-import { make, ms, set } from "./parts/text.js";
+import { make, set } from "./parts/text.js";
 
 /** @typedef {Record<string, any>} Event */
 
@@ -20,6 +20,7 @@ export function panel(element, site = document.baseURI) {
 }
 
 class Panel {
+  #element;
   #site;
   #length = make("select");
   #start = make("button", "", "Measure");
@@ -37,6 +38,7 @@ class Panel {
 
   /** @param {HTMLElement} element @param {string} site */
   constructor(element, site) {
+    this.#element = element;
     this.#site = site;
     const sheet = make("link");
     sheet.rel = "stylesheet";
@@ -63,6 +65,7 @@ class Panel {
   }
 
   async #run() {
+    this.#tell(true);
     this.#save.hidden = true;
     set(this.#start, "Stop");
     try {
@@ -83,7 +86,13 @@ class Panel {
       this.#bar.hidden = true;
       set(this.#start, "Measure");
       await this.#attention.keepAwake(false);
+      this.#tell(false);
     }
+  }
+
+  /** Tells the page around it, whose camera rests meanwhile. @param {boolean} measuring */
+  #tell(measuring) {
+    this.#element.dispatchEvent(new CustomEvent("measuring", { bubbles: true, detail: measuring }));
   }
 
   #stop() {
@@ -178,7 +187,13 @@ function figures(events, id) {
     return turns.flatMap(({ turn }) => turn.samples_ns).sort((a, b) => a - b);
   };
   const [model, whole] = [of("model"), of("end_to_end")];
-  const middle = (/** @type {number[]} */ sorted) => (sorted.length ? ms(sorted[Math.floor((sorted.length - 1) / 2)] / 1e6) : "–");
+  const middle = (/** @type {number[]} */ sorted) => (sorted.length ? ms(sorted[Math.floor((sorted.length - 1) / 2)]) : "–");
   if (!model.length) return ["–", "–", "–", "0"];
-  return [middle(model), `${ms(model[0] / 1e6)} to ${ms(model[model.length - 1] / 1e6)}`, middle(whole), String(model.length)];
+  return [middle(model), `${ms(model[0])} to ${ms(model[model.length - 1])}`, middle(whole), String(model.length)];
+}
+
+/** @param {number} ns */
+function ms(ns) {
+  const time = ns / 1e6;
+  return `${time.toFixed(time < 1 ? 2 : time < 100 ? 1 : 0)} ms`;
 }

@@ -16,7 +16,7 @@ export class Timed {
       if (error === undefined) waiting?.resolve(answer);
       else waiting?.reject(new Error(error));
     });
-    this.#worker.addEventListener("error", ({ message }) => this.end(`its worker ended: ${message || "no reason was given"}`));
+    this.#worker.addEventListener("error", ({ message }) => this.end(message ? `its worker ended: ${message}` : "its worker could not be started: a file of this page is missing"));
   }
 
   /**

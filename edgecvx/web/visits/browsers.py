@@ -19,6 +19,8 @@ from edgecvx.spec import from_json
 UNNAMED = "an unknown browser"
 BROWSER_FACT = "browser"
 """The name under which a fingerprint's facts hold which browser it was."""
+TIMER_FACT = "timer"
+"""The name under which they hold how coarse its clock is."""
 MACHINE = "wasm32"
 """What the engine is compiled for there, whatever processor is below it."""
 _MOST_CORES = 1024
@@ -159,7 +161,7 @@ def _facts(browser: Browser) -> Mapping[str, str]:
     told = browser.told
     known = {
         BROWSER_FACT: f"{browser.name} {browser.version}" if browser.version else browser.name,
-        "timer": None if told.timer_ns is None else f"steps of {step(told.timer_ns)}",
+        TIMER_FACT: None if told.timer_ns is None else f"steps of {step(told.timer_ns)}",
         "isolated": "yes: threads can be had" if told.isolated else "no: one thread, and a coarser clock",
         "memory class": None if told.memory_gb is None else f"{told.memory_gb:g} GB, as browsers round it",
         "architecture": told.architecture or None,
