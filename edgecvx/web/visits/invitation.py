@@ -14,8 +14,6 @@ LOOPBACK = "127.0.0.1"
 LIFELINE = 60.0
 """Seconds without a sign of a page after which it is given up."""
 _DAY = 1440
-_NOWHERE = ("192.0.2.1", 9)
-"""An address of no machine (RFC 5737): a datagram socket that is told of it sends nothing, and knows its own."""
 
 
 def say_nothing(_: str) -> None:
@@ -75,9 +73,8 @@ def _check_host(host: str) -> None:
 
 def _example() -> str:
     """This machine's address in its network, where it has one."""
-    try:
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asked:
-            asked.connect(_NOWHERE)
-            return f"such as {asked.getsockname()[0]}"
-    except OSError:
-        return "such as 192.168.1.20"
+    import psutil
+
+    found = (address for addresses in psutil.net_if_addrs().values() for address in addresses)
+    inner = (a.address for a in found if a.family == socket.AF_INET and not a.address.startswith("127."))
+    return f"such as {next(inner, '192.168.1.20')}"

@@ -22,7 +22,9 @@ State = Literal["shown", "hidden", "leaving"]
 STATES: tuple[State, ...] = ("shown", "hidden", "leaving")
 _WAITING = 16
 """Bodies that may wait to be read; a page that says more waits itself."""
-_POLL = 0.2
+_POLL = 0.1
+_FULL = 10.0
+"""Seconds that a page waits where whoever reads it is behind."""
 _LITTLE = 1 << 16
 """Bytes of a body, until whoever holds the place says how much it expects."""
 
@@ -51,6 +53,7 @@ class Visit:
         """Why nothing more is taken from it."""
         self.left = threading.Event()
         """Set when another visit, or nobody, has the place."""
+        self._polled = False
         self._clock = clock
         self._heard = clock()
         self._asked: queue.Queue[Mapping[str, Any]] = queue.Queue()
@@ -64,6 +67,7 @@ class Visit:
     def asked(self, patience: float) -> Mapping[str, Any] | None:
         """What the page is to do next; None where nothing came up in so many seconds."""
         self.hear(None)
+        self._polled = True
         try:
             document = self._asked.get(timeout=patience)
         except queue.Empty:
@@ -85,15 +89,16 @@ class Visit:
             if number != self._number + 1:
                 raise Refused(f"message {number} does not follow message {self._number}")
             try:
-                self._said.put(body, timeout=_POLL * 50)
+                self._said.put(body, timeout=_FULL)
             except queue.Full:
                 raise Refused("too much was said at once: say it again", status=503) from None
             self._number = number
 
     def hear(self, state: State | None) -> None:
-        """Notes a sign of life."""
+        """Notes a sign of life. A page that is closed says that it leaves, and then that it is hidden."""
         self._heard = self._clock()
-        self.state = state or self.state
+        if state is not None and (self.state, state) != ("leaving", "hidden"):
+            self.state = state
 
     # The side of whoever holds the place.
 
@@ -118,9 +123,10 @@ class Visit:
         self.left.set()
         self.ask({"do": "end", "sentence": sentence})
 
-    def knows_its_end(self, patience: float) -> bool:
-        """Waits until the page has heard that it is over."""
-        return self._ended.wait(patience)
+    def wait_for_end(self, patience: float) -> None:
+        """Waits until the page has heard that it is over, if it ever asked."""
+        if self._polled:
+            self._ended.wait(patience)
 
 
 @dataclass(slots=True)

@@ -127,7 +127,7 @@ def opened(invitation: Invitation, names: list[str], purpose: str) -> Iterator[t
             place.close("This has ended at the computer.")
         for place in desk.places.all:  # whoever is gone hears nothing
             if place.visit is not None and place.visit.silent < POLL + _GOODBYE:
-                place.visit.knows_its_end(_GOODBYE)
+                place.visit.wait_for_end(_GOODBYE)
         server.shutdown()
         server.server_close()
         thread.join()
