@@ -14,7 +14,7 @@ import shutil
 import signal
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 
 from edgecvx.errors import ArtifactError, UsageError
@@ -125,6 +125,26 @@ def publish(temporary: Path, folder: Path, manifest: Manifest, artifact_name: st
             (temporary / top).replace(final)
     _flush_folder(folder)
     return folder / artifact_name
+
+
+def publish_together(folder: Path, describe: Callable[[], Mapping[str, bytes]]) -> None:
+    """Writes files that describe a whole folder, one after the other in their order, each whole or not at all.
+
+    Two that do so take turns: what the second writes describes what the first one left.
+
+    Args:
+        folder: Where they go.
+        describe: Looks at the folder; name relative to it -> content.
+    """
+    with _temporary_in(folder) as temporary, _locked(folder):
+        files = describe()
+        for name, content in files.items():
+            _write_flushed(temporary / name, content)
+        with _uninterrupted():
+            for name in files:
+                (folder / name).parent.mkdir(exist_ok=True)
+                (temporary / name).replace(folder / name)
+    _flush_folder(folder)
 
 
 def write_atomically(path: Path, content: bytes) -> None:

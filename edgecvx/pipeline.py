@@ -86,6 +86,8 @@ class Exported:
     manifest: Manifest
     seconds: float
     """For this target alone: lowering, self-check and writing."""
+    notes: tuple[str, ...] = ()
+    """What a user should know of what lies beside it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,7 +134,8 @@ def export(
         batch: Pictures per run.
         input_kind: Normalized floats, or the bytes of the picture.
         labels: A file of class names.
-        platforms: For target ``native``: where its file is to run (``edgecvx.native.platforms``); here by default.
+        platforms: For targets ``native`` and ``web``: where their files are to run (``edgecvx.native.platforms``); by
+            default here, and in browsers.
         out: The folder for the artifacts.
         dump: A folder for the canonical graph, and each target's quantized one, for those who want to look.
         seed: For ``random`` weights.
@@ -223,6 +226,8 @@ class _Request:
                 raise UsageError(f"{folder} is a file: the files of an export need a folder")
             if folder is not None and not _is_writable(folder):
                 raise UsageError(f"nothing can be written into {folder}: choose another folder, or change its rights")
+        for check in filter(None, (target.format.check_folder for target in self.targets)):
+            load_attribute(check)(self.out)
         self.plan.check_applies_to(self.precision)
         if self.plan.engine == "nncf" and importlib.util.find_spec("nncf") is None:
             raise missing_package("NNCF", "nncf")
@@ -233,7 +238,7 @@ class _Request:
         if self.platforms and not having:
             names = " and ".join(target.name for target in self.targets)
             none = "has none" if len(self.targets) == 1 else "have none"
-            raise UsageError(f"--platform {','.join(self.platforms)} is for target native: {names} {none}")
+            raise UsageError(f"--platform {','.join(self.platforms)} is for targets native and web: {names} {none}")
         for target in having:
             # Also for this machine, where the file is proved.
             check_platforms((*self.options(target).platforms, this_platform().name))
@@ -397,7 +402,9 @@ def _write(asked: _Request, target: Target, network: _Network, sources: GraphSou
         quantized = _quantized(asked, target, network, source, checked.close)
         manifest = _manifest(asked, target, network, lowered, checked, quantized, source.floats.reasons)
         path = publish(folder, asked.out, manifest, name)
-    return Exported(target=target.name, path=path, manifest=manifest, seconds=time.perf_counter() - began)
+    notes = load_attribute(target.format.beside)(asked.out) if target.format.beside else ()
+    seconds = time.perf_counter() - began
+    return Exported(target=target.name, path=path, manifest=manifest, seconds=seconds, notes=notes)
 
 
 def _check_pairs(asked: _Request, target: Target, path: Path) -> None:
@@ -453,7 +460,7 @@ def _note(target: Target) -> str:
     """What a reader of the check's figures has to know about where it was run."""
     if target.format.proved_in:
         return f"{target.title}'s file, checked in {target.format.proved_in}; not run in {target.format.runtime}"
-    return check_note(target.format.runtime)
+    return target.format.check_note or check_note(target.format.runtime)
 
 
 def _quantized(

@@ -35,7 +35,7 @@ if "ZIG_GLOBAL_CACHE_DIR" not in os.environ:
     os.environ["ZIG_GLOBAL_CACHE_DIR"] = tempfile.mkdtemp(prefix="edgecvx-tests-zig-")
     atexit.register(shutil.rmtree, os.environ["ZIG_GLOBAL_CACHE_DIR"], ignore_errors=True)
 
-pytest_plugins = ["small_classifier", "native_artifacts"]
+pytest_plugins = ["small_classifier", "native_artifacts", "sites"]
 
 import support  # noqa: E402 (after the environment is set)
 import waiting  # noqa: E402

@@ -108,8 +108,8 @@ def test_an_unknown_platform_is_refused_before_any_file_is_written(tmp_path: Pat
 
 
 def test_platforms_for_targets_that_have_none_are_refused(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(UsageError, match="--platform wasm32 is for target native: onnx and openvino have none"):
+    with pytest.raises(UsageError, match="--platform wasm32 is for targets native and web: onnx and openv"):
         export(tmp_path / "out", target=["onnx", "openvino"], platforms=["wasm32"])
     words = ["export", "atto", "--weights", "random", "-t", "tflite", "--platform", "wasm32"]
-    assert "is for target native: tflite has none" in fails([*words, "--out", str(tmp_path / "out")], capfd)
+    assert "is for targets native and web: tflite has none" in fails([*words, "--out", str(tmp_path / "out")], capfd)
     assert not (tmp_path / "out").exists()

@@ -44,7 +44,8 @@ def export(
     platform: Annotated[
         str,
         typer.Option(
-            metavar="NAMES", help="native: where the file is to run, one or several with commas (default: here)."
+            metavar="NAMES",
+            help="native, web: where the file is to run, one or several with commas (default: here; in browsers).",
         ),
     ] = "",
     precision: Annotated[Precision | None, typer.Option(help="Precision of the files (default fp32).")] = None,
@@ -111,7 +112,10 @@ def export(
     show.warnings(result.warnings)
     if as_json:
         artifacts = [
-            {"target": a.target, "path": str(a.path), "seconds": round(a.seconds, 3), "manifest": to_json(a.manifest)}
+            {
+                **{"target": a.target, "path": str(a.path), "seconds": round(a.seconds, 3)},
+                **{"notes": list(a.notes), "manifest": to_json(a.manifest)},
+            }
             for a in result.artifacts
         ]
         show.json_object({"artifacts": artifacts, "warnings": list(result.warnings)})
@@ -127,7 +131,8 @@ def export(
             a.target, escape(a.path.name), size, f"{check.max_error:.1e}", f"{check.cosine:.6f}", f"{a.seconds:.1f} s"
         )
     show.out.print(table)
-    for note in dict.fromkeys(a.manifest.self_check.note for a in result.artifacts if a.manifest.self_check.note):
+    notes = (note for a in result.artifacts for note in (a.manifest.self_check.note, *a.notes))
+    for note in dict.fromkeys(filter(None, notes)):
         show.out.print(escape(note), style="dim")
 
 

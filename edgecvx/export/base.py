@@ -29,10 +29,17 @@ class Format:
     proved_in: str = ""
     """The runtime its files are checked in where they are written, if that is not their own: a file that is compiled on
     its device runs in no other place."""
+    check_note: str = ""
+    """What a reader of a self-check's figures has to know about where that was."""
     options: str = "edgecvx.export.base:Options"
     """The class of the lowering's options."""
     check_request: str = ""
     """Refuses what no file of this format can be, before any work is done."""
+    check_folder: str = ""
+    """``(folder) -> None``: refuses a folder in which what lies ``beside`` would replace what is somebody else's."""
+    beside: str = ""
+    """``(folder) -> tuple[str, ...]``: writes what lies beside the artifacts of a folder, anew after each export;
+    sentences for the user."""
     read_products: str = ""
     """``(path) -> tuple[Product, ...]``: the layers whose integer weights the runtime's kernels read in pairs; none
     where products are exact for any weights."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 from edgecvx.errors import one_of
 from edgecvx.export.base import Format, load_attribute
 
-FORMATS = ("onnx", "openvino", "tflite", "coreml", "tensorrt", "native")
+FORMATS = ("onnx", "openvino", "tflite", "coreml", "tensorrt", "native", "web")
 """In the order they are shown."""
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -74,7 +74,7 @@ class Target:
             precision: Of the file.
             platforms: Where it is to run, for a target that has platforms; its own by default, or this machine's.
         """
-        settings = dict(self.settings)
-        if self.has_platforms:
-            settings["platforms"] = tuple(platforms or settings.get("platforms", ()) or (this_platform().name,))
-        return load_attribute(self.format.options)(precision=precision, **settings)
+        options = load_attribute(self.format.options)(precision=precision, **self.settings)
+        if not self.has_platforms:
+            return options
+        return replace(options, platforms=tuple(platforms or options.platforms or (this_platform().name,)))

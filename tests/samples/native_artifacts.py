@@ -51,13 +51,13 @@ def native_classifier(
     return Exported(path=written.path, checkpoint=small_classifier.checkpoint)
 
 
-def exported_again(classifier: Exported, out: Path, **changes: Any) -> pipeline.Exported:
+def exported_again(classifier: Exported, out: Path, *, target: str = "native", **changes: Any) -> pipeline.Exported:
     """The classifier's file from the same plan, in another folder or for another platform."""
     from edgecvx.pipeline import export
 
     (artifact,) = export(
         classifier.checkpoint,
-        target="native",
+        target=target,
         precision="int8",
         image_size=64,
         plan=next(classifier.path.parent.glob("*.plan.json")),

@@ -6,6 +6,7 @@ import base64
 import json
 import shutil
 import subprocess
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -30,13 +31,24 @@ FLAGS = (
 )
 
 
+CAMERA = ("--use-fake-device-for-media-stream=device-count=2,fps=20", "--use-fake-ui-for-media-stream")
+"""Two cameras that a page gets without asking anybody; what they show moves."""
+
+
 class Browser:
     """One browser process; a context manager."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, flags: Sequence[str] = ()) -> None:
         self._profile = folder / "profile"
         log = (folder / "chromium.log").open("wb")
-        command = [str(BINARY), *FLAGS, "--remote-debugging-port=0", f"--user-data-dir={self._profile}", "about:blank"]
+        command = [
+            str(BINARY),
+            *FLAGS,
+            *flags,
+            "--remote-debugging-port=0",
+            f"--user-data-dir={self._profile}",
+            "about:blank",
+        ]
         self._process = subprocess.Popen(command, stdout=log, stderr=log)
         log.close()
         self._ending = ExitStack()
@@ -53,8 +65,28 @@ class Browser:
         self._serial = 0
         self._tabs: dict[str, Tab] = {}
 
-    def open(self, url: str, *, width: int = 1280, height: int = 900, dark: bool = False, motion: bool = True) -> Tab:
-        """A page in a context of its own: no cookie or cache of another test."""
+    def open(
+        self,
+        url: str,
+        *,
+        width: int = 1280,
+        height: int = 900,
+        dark: bool = False,
+        motion: bool = True,
+        forced: bool = False,
+        before: str = "",
+    ) -> Tab:
+        """A page in a context of its own: no cookie or cache of another test.
+
+        Args:
+            url: Its address.
+            width: Of the window; under 600 pixels it is a phone.
+            height: Of the window.
+            dark: Whether whoever looks wants it dark.
+            motion: Whether things may move.
+            forced: Whether the system's few colours take the place of the page's.
+            before: A script that runs before any of the page's.
+        """
         context = self.call("Target.createBrowserContext")["browserContextId"]
         target = self.call("Target.createTarget", url="about:blank", browserContextId=context)["targetId"]
         session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
@@ -66,7 +98,10 @@ class Browser:
         features = [
             {"name": "prefers-color-scheme", "value": "dark" if dark else "light"},
             {"name": "prefers-reduced-motion", "value": "no-preference" if motion else "reduce"},
+            {"name": "forced-colors", "value": "active" if forced else "none"},
         ]
+        if before:
+            tab.call("Page.addScriptToEvaluateOnNewDocument", source=before)
         tab.call("Emulation.setEmulatedMedia", features=features)
         tab.call("Page.navigate", url=url)
         return tab

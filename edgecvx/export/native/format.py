@@ -19,6 +19,7 @@ FORMAT = Format(
     suffixes=(".ecvx",),
     runtime="native",
     options="edgecvx.export.native.lower:NativeOptions",
+    beside="edgecvx.web.folder:renew",  # a site there may hold a model whose file this one replaces
     extra="native",
     tools=("ziglang",),
     floats=(),

@@ -11,7 +11,8 @@ import { difference, probeInput, refusal } from "./proof.js";
 /** @typedef {import("./files.js").Manifest} Manifest */
 /** @typedef {{index: number, label: string, probability: number}} Class */
 /** @typedef {{decode: number, prepare: number, infer: number}} Times  milliseconds */
-/** @typedef {{model?: string, threads?: number, prove?: boolean, signal?: AbortSignal}} LoadOptions */
+/** @typedef {import("./files.js").OnProgress} OnProgress  told of the file's bytes as they come */
+/** @typedef {{model?: string, threads?: number, prove?: boolean, signal?: AbortSignal, onProgress?: OnProgress}} LoadOptions */
 /** @typedef {{error: number, limit: number, ms: number}} Proved */
 
 /**
@@ -20,12 +21,12 @@ import { difference, probeInput, refusal } from "./proof.js";
  *   isolated
  * @returns {Promise<Model>}
  */
-export async function load(site, { model: name, threads = 1, prove = true, signal } = {}) {
+export async function load(site, { model: name, threads = 1, prove = true, signal, onProgress } = {}) {
   const began = performance.now();
   const folder = folderOf(site);
   const entry = chosen(await (await fetched(folder, "models.json", signal)).json(), name);
   const isolated = globalThis.crossOriginIsolated && threads > 1;
-  const files = await filesOf(folder, entry, { isolated, prove, signal });
+  const files = await filesOf(folder, entry, { isolated, prove, signal, onProgress });
   const worker = new Channel();
   const abort = () => worker.end(sentenceOf(signal?.reason));
   signal?.addEventListener("abort", abort);
@@ -120,10 +121,9 @@ export class Model {
   /** @param {string} task @param {Source} source */
   async #asked(task, source) {
     const began = performance.now();
-    const options = { upright: this.manifest.model.preprocess.exif !== "ignore" };
-    const moved = await portable(source, options);
+    const moved = await portable(source);
     const here = performance.now() - began;
-    const answer = await this.#worker.ask(task, { source: moved.source, options }, moved.transfer);
+    const answer = await this.#worker.ask(task, { source: moved.source }, moved.transfer);
     if (answer.times) answer.times.decode += here;
     return answer;
   }

@@ -18,6 +18,8 @@
 /** @typedef {{proof: Proof, model: {preprocess: Preprocess}} & Record<string, unknown>} Manifest */
 /** @typedef {{mean: number[], std: number[], exif: string} & Record<string, unknown>} Preprocess  of a manifest */
 
+/** @typedef {(progress: {loaded: number, total: number}) => void} OnProgress */
+
 /** @param {string | URL} site */
 export function folderOf(site) {
   const folder = new URL(site, globalThis.document?.baseURI ?? location.href);
@@ -42,13 +44,13 @@ export function chosen(list, name) {
  * All that a model consists of, each file held to its SHA-256 where the browser can.
  * @param {URL} folder
  * @param {Entry} entry
- * @param {{isolated: boolean, prove: boolean, signal?: AbortSignal}} how
+ * @param {{isolated: boolean, prove: boolean, signal?: AbortSignal, onProgress?: OnProgress}} how
  */
-export async function filesOf(folder, entry, { isolated, prove, signal }) {
+export async function filesOf(folder, entry, { isolated, prove, signal, onProgress }) {
   const get = (/** @type {string} */ name) => checkedBytes(folder, name, entry, signal);
   const [wasm, file, manifest, probes] = await Promise.all([
     compiled(folder, isolated ? entry.wasm_threads : entry.wasm, entry, signal),
-    get(entry.file),
+    checkedBytes(folder, entry.file, entry, signal, onProgress),
     get(entry.manifest),
     prove ? get(entry.probes) : null,
   ]);
@@ -82,10 +84,26 @@ async function compiled(folder, name, entry, signal) {
  * @param {string} name
  * @param {Entry} entry
  * @param {AbortSignal} [signal]
+ * @param {OnProgress} [onProgress]
  */
-async function checkedBytes(folder, name, entry, signal) {
-  const bytes = new Uint8Array(await (await fetched(folder, name, signal)).arrayBuffer());
+async function checkedBytes(folder, name, entry, signal, onProgress) {
+  const response = await fetched(folder, name, signal);
+  const bytes = new Uint8Array(await (onProgress ? received(response, entry.bytes, onProgress) : response.arrayBuffer()));
   return { bytes, checked: await check(name, bytes, entry) };
+}
+
+/** The body, told of as it comes. @param {Response} response @param {number} total @param {OnProgress} onProgress */
+async function received(response, total, onProgress) {
+  if (!response.body) return response.arrayBuffer();
+  const reader = response.body.getReader();
+  const parts = [];
+  let loaded = 0;
+  for (let { done, value } = await reader.read(); !done && value; { done, value } = await reader.read()) {
+    parts.push(value);
+    loaded += value.length;
+    onProgress({ loaded, total });
+  }
+  return new Blob(parts).arrayBuffer();
 }
 
 /**
