@@ -6,6 +6,7 @@ WORKERS ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+MODULES := node_modules/.ready
 UNFINISHED := $(VENV)/.unfinished
 
 # A line of a recipe stops at its first failing command, also inside a pipe or a loop.
@@ -13,12 +14,14 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help setup test lint sizes format demo live native test-native native-proof board emulated clean
+.PHONY: help setup test lint lint-js npm sizes format demo live native test-native native-proof board emulated clean
 
 help:
 	@echo "make setup    the environment in $(VENV), with the pinned versions of constraints.txt"
 	@echo "make test     lint, then the tests"
 	@echo "make lint     ruff and mypy, and that no room of the house is too large, changing nothing"
+	@echo "make lint-js  ESLint and TypeScript over the pages' JavaScript; needs node and npm, and fetches both into node_modules"
+	@echo "make npm      the JavaScript package in build/npm, for projects of one's own; needs the same"
 	@echo "make sizes    lines per room, file and function; the picture of the rooms is drawn by tools/house.py"
 	@echo "make format   let ruff format and fix what it can"
 	@echo "make demo     femto in FP32 and INT8: exported, asked, validated and timed on drawn pictures: demo/report.html"
@@ -54,6 +57,17 @@ lint: $(READY)
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/python tools/sizes.py --check
+
+# The pages themselves need none of it: node_modules are the tools alone, as package-lock.json names them.
+$(MODULES): package.json package-lock.json
+	npm ci --ignore-scripts --no-audit --no-fund
+	@touch $@
+
+lint-js: $(MODULES)
+	npm run --silent lint
+
+npm: $(MODULES)
+	$(PYTHON) tools/npm.py --out build/npm
 
 sizes:
 	@$(PYTHON) tools/sizes.py
@@ -118,5 +132,5 @@ emulated: $(READY)
 	$(BIN)/python tools/processors/compare.py --pictures $(PICTURES) --slow-pictures $(SLOW)
 
 clean:
-	rm -rf $(VENV) $(DEMO) build dist *.egg-info apps/*.egg-info apps/build .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(DEMO) node_modules build dist *.egg-info apps/*.egg-info apps/build .mypy_cache .pytest_cache .ruff_cache
 	find edgecvx apps tests -name __pycache__ -type d -prune -exec rm -rf {} +
