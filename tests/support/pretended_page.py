@@ -70,7 +70,7 @@ class Page:
 
     def __init__(self, link: str) -> None:
         address = urlsplit(link)
-        self.host, self.port = str(address.hostname), address.port
+        self.host, self.port = str(address.hostname), int(address.port or 0)
         self.token = address.fragment.removeprefix("device=")
         self.cookie = ""
         self.visit, self.place = "", ""

@@ -10,7 +10,7 @@ import { Timed } from "./questions.js";
  * @property {string} path
  * @property {string} wasm  the engine for so many threads
  * @property {string | null} array
- * @property {{exif: string, mean: number[], std: number[]}} preprocess
+ * @property {{mean: number[], std: number[]}} preprocess
  * @property {string | null} logits
  * @property {{proof: import("./proof.js").Proof, probes: string, limit: number, remedy: string}} proved
  */

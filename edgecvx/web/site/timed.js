@@ -20,7 +20,7 @@ import { difference, probeInput, refusal } from "./proof.js";
  * @property {import("./proof.js").Proof} proof
  * @property {number} limit
  * @property {string} remedy
- * @property {{mean: number[], std: number[], exif: string}} preprocess
+ * @property {{mean: number[], std: number[]}} preprocess
  * @property {string | null} logits  the output whose largest values are the answer
  */
 
@@ -100,8 +100,8 @@ const tasks = {
 
   /** The outputs for a picture file, one behind the other. @param {{picture: Blob}} asked */
   async answer({ picture }) {
-    const { model, opening } = file();
-    const { rgb, width, height } = await pixels(picture, { upright: opening.preprocess.exif !== "ignore" });
+    const { model } = file();
+    const { rgb, width, height } = await pixels(picture);
     const input = model.preprocess(rgb, width, height);
     return model.run(input, 1);
   },
@@ -147,14 +147,14 @@ function proved({ model, opening: { proof, limit, remedy } }, probes) {
 
 /** From the bytes of picture files to the likeliest classes, each part timed. @param {Record<string, number[]>} parts */
 async function wholeWay(parts) {
-  const { model, opening } = file();
+  const { model } = file();
   const inputs = [];
   let decode = 0;
   let prepare = 0;
   const started = performance.now();
   let now = started;
   for (let i = 0; i < batch(model); i++) {
-    const { rgb, width, height } = await pixels(pictures[next++ % pictures.length], { upright: opening.preprocess.exif !== "ignore" });
+    const { rgb, width, height } = await pixels(pictures[next++ % pictures.length]);
     const decoded = performance.now();
     inputs.push(model.preprocess(rgb, width, height));
     const cropped = performance.now();

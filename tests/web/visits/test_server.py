@@ -9,6 +9,7 @@ import pytest
 from pretended_page import Answer, Host, Page
 
 from edgecvx.errors import UsageError
+from edgecvx.web.files import site_files
 from edgecvx.web.visits import server
 from edgecvx.web.visits.invitation import Invitation, link_to
 from edgecvx.web.visits.places import Place
@@ -31,7 +32,7 @@ def refused(status: int, sentence: str) -> pytest.RaisesExc[Answer]:
 
 def test_the_page_is_public_and_its_headers_give_it_threads(host: Host, places: object) -> None:
     connection = Page(host.link)
-    assert connection.fetch("GET", "/device.js")[:2] == (200, server.site_files()["device.js"])
+    assert connection.fetch("GET", "/device.js")[:2] == (200, site_files()["device.js"])
     assert connection.fetch("GET", "/../../pyproject.toml")[0] == 404
     assert server.HEADERS["Cross-Origin-Embedder-Policy"] == "require-corp"
 
