@@ -9,6 +9,7 @@ import typer
 
 from edgecvx.cli import show
 from edgecvx.cli.outputs import check_outputs, deliver
+from edgecvx.errors import UsageError
 
 
 def validate(
@@ -60,6 +61,8 @@ def validate(
     from edgecvx.report.join import join
     from edgecvx.results.accuracy import as_json
 
+    if host is not None and device != "browser":
+        raise UsageError(f"--host {host} goes with --device browser, and there is none")
     places = {"json": json_file, "html": html, "markdown": markdown}
     check_outputs(places)
     with show.counting() as on_progress:

@@ -75,6 +75,8 @@ class Page:
         self.cookie = ""
         self.visit, self.place = "", ""
         self.number = 0
+        self.headers: Mapping[str, str] = {}
+        """Of the last answer."""
 
     def join(self, **changes: Any) -> None:
         """Tells what it is, and takes a place."""
@@ -119,6 +121,7 @@ class Page:
         try:
             connection.request(method, path, body, dict(headers))
             answer = connection.getresponse()
+            self.headers = dict(answer.getheaders())
             return answer.status, answer.read(), (answer.getheader("Set-Cookie") or "").partition(";")[0]
         finally:
             connection.close()

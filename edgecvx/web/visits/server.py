@@ -29,10 +29,10 @@ from edgecvx.web.visits.browsers import read_browser
 from edgecvx.web.visits.invitation import Invitation, link_to
 from edgecvx.web.visits.places import STATES, Place, Places, Refused, State, Visit
 
+ISOLATION = {"Cross-Origin-Opener-Policy": "same-origin", "Cross-Origin-Embedder-Policy": "require-corp"}
+"""With these two a browser lets a page share memory between threads, and gives it a finer clock; over plain http beyond
+loopback it heeds neither, and complains."""
 HEADERS = {
-    # With these two a browser lets a page share memory between threads, and gives it a finer clock.
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Cross-Origin-Embedder-Policy": "require-corp",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Content-Security-Policy": "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; img-src 'self' blob: data:; "
     "media-src 'self' blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; object-src 'none'",
@@ -298,7 +298,8 @@ class _Handler(BaseHTTPRequestHandler):
     def _send(self, status: int, content: bytes, suffix: str, more: Mapping[str, str] | None = None) -> None:
         self.send_response(status)
         kind = TYPES.get(suffix, "application/octet-stream")
-        for name, value in {"Content-Type": kind, **HEADERS, **(more or {})}.items():
+        isolation = ISOLATION if self.server.desk.invitation.is_secure else {}
+        for name, value in {"Content-Type": kind, **HEADERS, **isolation, **(more or {})}.items():
             self.send_header(name, value)
         if self.close_connection:
             self.send_header("Connection", "close")

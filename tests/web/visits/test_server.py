@@ -34,7 +34,8 @@ def test_the_page_is_public_and_its_headers_give_it_threads(host: Host, places: 
     connection = Page(host.link)
     assert connection.fetch("GET", "/device.js")[:2] == (200, site_files()["device.js"])
     assert connection.fetch("GET", "/../../pyproject.toml")[0] == 404
-    assert server.HEADERS["Cross-Origin-Embedder-Policy"] == "require-corp"
+    assert connection.headers["Cross-Origin-Embedder-Policy"] == "require-corp"
+    assert "script-src 'self' 'wasm-unsafe-eval'" in connection.headers["Content-Security-Policy"]
 
 
 @pytest.mark.usefixtures("places")
@@ -153,6 +154,11 @@ def test_the_page_hears_of_the_end(host: Host) -> None:
     assert host.link.startswith("http://127.0.0.1:")
     with pytest.raises(OSError, match="refused"):
         page.alive()
+
+
+@pytest.mark.parametrize(("host", "secure"), [("127.0.0.1", True), ("localhost", True), ("192.0.2.7", False)])
+def test_a_browser_trusts_this_machine_alone(host: str, secure: bool) -> None:
+    assert Invitation(host=host).is_secure is secure
 
 
 def test_a_link_to_an_address_of_either_kind() -> None:
