@@ -20,10 +20,10 @@ def model(name: str = "femto-224-int8", *, labels: Sequence[str] = LABELS, **pre
     Args:
         name: Its name.
         labels: Of its classes.
-        pretended: ``loadMs``, ``inferMs``; ``refusal``, the sentence with which it is not opened; ``overflows``,
-            whether its answers are no numbers.
+        pretended: ``inferMs``; ``holds``, whether it goes on loading at each ``goOn()``; ``refusal``, the sentence with
+            which it is not opened; ``overflows``, whether its answers are no numbers.
     """
-    how = {"seed": 7, "size": 224, "loadMs": 8, "inferMs": 10, "refusal": None, "overflows": False, **pretended}
+    how = {"seed": 7, "size": 224, "inferMs": 10, "holds": False, "refusal": None, "overflows": False, **pretended}
     return {
         "name": name,
         "file": f"{name}.ecvx",

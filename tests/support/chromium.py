@@ -147,6 +147,8 @@ class Tab:
         """What the page, or the browser about the page, complained of."""
         self.urls: list[str] = []
         """What was asked for over HTTP, in order."""
+        self.workers: list[str] = []
+        """Sessions of its workers, once ``Target.setAutoAttach`` asks for them."""
 
     def call(self, method: str, **params: Any) -> dict[str, Any]:
         """A command to this page."""
@@ -162,6 +164,10 @@ class Tab:
             self.console.append(" ".join(str(argument.get("value")) for argument in params["args"]))
         elif event["method"] == "Log.entryAdded" and params["entry"]["level"] in ("error", "warning"):
             self.console.append(f"{params['entry']['text']} {params['entry'].get('url', '')}")
+        elif event["method"] == "Target.attachedToTarget":
+            self.workers.append(params["sessionId"])
+        elif event["method"] == "Target.detachedFromTarget":
+            self.workers.remove(params["sessionId"])
         elif event["method"] == "Network.requestWillBeSent":
             self.urls.append(params["request"]["url"])
 

@@ -51,6 +51,6 @@ def test_a_line_that_would_be_dangerous_is_noticed(tmp_path: Path, line: str, ru
 
 def test_a_value_that_may_be_missing_is_noticed(tmp_path: Path) -> None:
     (tmp_path / "page.js").write_text('document.querySelector("p").textContent = "x";\n')
-    (tmp_path / "tsconfig.json").write_text(f'{{"extends": "{ROOT}/tsconfig.json", "include": ["page.js"], "exclude": []}}')
+    (tmp_path / "tsconfig.json").write_text(f'{{"extends": "{ROOT}/tsconfig.json", "include": ["page.js"]}}')
     done = run("tsc", "--project", ".", folder=tmp_path)
-    assert done.returncode != 0 and "Object is possibly 'null'" in done.stdout
+    assert done.returncode != 0 and "is possibly 'null'" in done.stdout

@@ -17,6 +17,7 @@ from edgecvx.errors import UsageError
 from edgecvx.files import file_sha256
 from edgecvx.runtimes.proof import limit_of, remedy
 from edgecvx.web import folder as sites
+from edgecvx.web.comments import without_comments
 from edgecvx.web.files import site_files
 from edgecvx.web.folder import MARK, check, complete, compressed
 from edgecvx.web.models import models_in
@@ -50,9 +51,9 @@ def renamed(folder: Path, stem: str, name: str) -> None:
 
 
 def test_every_static_file_is_in_a_site_as_it_ships(site: Exported) -> None:
-    """But the service worker, which knows the site's files by their hashes."""
+    """Without its comments; and the service worker knows the site's files by their hashes."""
     for name, content in site_files().items():
-        assert name == "sw.js" or (site.path.parent / name).read_bytes() == content, name
+        assert name == "sw.js" or (site.path.parent / name).read_bytes() == without_comments(name, content), name
 
 
 def test_the_list_says_of_a_model_what_a_page_needs_to_open_and_to_prove_it(site: Exported) -> None:

@@ -2,45 +2,26 @@
 
 from __future__ import annotations
 
-import base64
-import io
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
-from chromium import BINARY, CAMERA, Browser, Tab
+from chromium import BINARY, CAMERA, Browser
 from PIL import Image
 from pretended_site import LABELS, model, pretended_site
+from site_page import ANSWERS, NOBODY_ASKS, REFUSED, WINNER, file_of, give, opened, seen, text
 from site_server import serve
 from waiting import wait_until
+
+from edgecvx_live.sources.demo import HOLD, frame
 
 pytestmark = pytest.mark.skipif(BINARY is None, reason="no chromium in the path")
 
 ELSEWHERE = "camera.test"
 """A name under which this machine is not this machine: a page from there has no secure context."""
 HOSTILE = "<img src=x onerror=\"console.error('run')\"><script>console.error('run')</script>"
-REFUSED = "No answers here"
-ANSWERS = "Number(document.querySelector('.facts').dataset.answers ?? 0)"
-WINNER = "document.querySelector('.winner b')?.innerText"
 SUM = "[...document.querySelector('#still').toDataURL()].reduce((a, b) => (a * 31 + b.charCodeAt(0)) % 1000003, 0)"
-NOBODY_ASKS = "navigator.permissions.query = () => Promise.reject(new TypeError());"
-"""The page begins as on a first visit: the camera is not started by itself."""
-
-
-def drawn() -> str:
-    """A script that makes a picture file."""
-    content = io.BytesIO()
-    Image.new("RGB", (60, 40), "tomato").save(content, "PNG")
-    coded = base64.b64encode(content.getvalue()).decode()
-    return f"new File([Uint8Array.from(atob('{coded}'), (c) => c.charCodeAt(0))], 'drawn.png', {{type: 'image/png'}})"
-
-
-def no_camera(error: str) -> str:
-    """A browser that has no camera to give, for this reason."""
-    return f"{NOBODY_ASKS} navigator.mediaDevices.getUserMedia = () => Promise.reject(new DOMException('', '{error}'));"
 
 
 @pytest.fixture(scope="module")
@@ -54,26 +35,6 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
 def url() -> Iterator[str]:
     with serve(pretended_site()) as url:
         yield url
-
-
-@contextmanager
-def opened(browser: Browser, url: str, **how: Any) -> Iterator[Tab]:
-    """The page; afterwards nothing may have been complained of."""
-    tab = browser.open(url, **how)
-    tab.wait(
-        f"!!document.querySelector('#loaded div') || document.querySelector('#state-text').innerText === '{REFUSED}'"
-    )
-    yield tab
-    assert tab.console == []
-    tab.close()
-
-
-def text(tab: Tab, selector: str) -> str:
-    return str(tab.run(f"document.querySelector({json.dumps(selector)})?.innerText"))
-
-
-def seen(tab: Tab, selector: str) -> bool:
-    return bool(tab.run(f"document.querySelector({json.dumps(selector)}).checkVisibility()"))
 
 
 # --- the camera --------------------------------------------------------------------------------------------------
@@ -136,22 +97,41 @@ def test_a_page_that_nobody_looks_at_gives_the_camera_back(browser: Browser, url
         tab.wait(f"{ANSWERS} > {answers}")
 
 
-@pytest.mark.parametrize(
-    ("error", "title", "says"),
-    [
-        ("NotAllowedError", "The camera was refused", "Allow it for this page"),
-        ("NotFoundError", "No camera here", "Plug one in"),
-        ("NotReadableError", "The camera is busy", "Another app or page"),
-    ],
-)
-def test_why_there_is_no_camera(browser: Browser, url: str, error: str, title: str, says: str) -> None:
-    with opened(browser, url, before=no_camera(error)) as tab:
-        tab.click("[data-offer=start]")
-        tab.wait(f"document.querySelector('.veil-title').innerText === {json.dumps(title)}")
-        assert says in text(tab, ".veil-text")
-        assert text(tab, "#state-text") == title
-        assert title in text(tab, "#spoken")
-        assert seen(tab, "[data-offer=retry]") and seen(tab, "[data-offer=choose]")
+def test_a_moving_camera_is_no_cut_and_a_new_scene_is(browser: Browser, url: str) -> None:
+    """As the live app has it, though a browser makes pictures small in a way of its own."""
+    numbers = [scene * HOLD + moved for scene in range(4) for moved in (20, 25)]
+    frames = [file_of(Image.fromarray(frame(number)).resize((96, 96)), "") for number in numbers]
+    script = f"""(async () => {{
+      const {{ CutDetector }} = await import("./smoothing.js");
+      const detector = new CutDetector(), cuts = [];
+      for (const file of [{",".join(frames)}]) cuts.push(detector.cut(await createImageBitmap(file)));
+      return cuts;
+    }})()"""
+    with opened(browser, url, before=NOBODY_ASKS) as tab:
+        assert tab.run(script) == [False, False, True, False, True, False, True, False]
+
+
+def test_why_there_is_no_camera(browser: Browser, url: str) -> None:
+    reasons = {
+        "NotAllowedError": ("The camera was refused", "Allow it for this page"),
+        "NotFoundError": ("No camera here", "Plug one in"),
+        "NotReadableError": ("The camera is busy", "Another app or page"),
+    }
+    with opened(browser, url, before=NOBODY_ASKS) as tab:
+        offer = "start"
+        for error, (title, says) in reasons.items():
+            refuse = f"() => Promise.reject(new DOMException('', '{error}'))"
+            tab.run(f"navigator.mediaDevices.getUserMedia = {refuse}; 0")
+            tab.click(f"[data-offer={offer}]")
+            tab.wait(f"document.querySelector('.veil-title').innerText === {json.dumps(title)}")
+            assert says in text(tab, ".veil-text")
+            assert text(tab, "#state-text") == title
+            assert title in text(tab, "#spoken")
+            assert seen(tab, "[data-offer=choose]")
+            offer = "retry"
+        tab.run("delete navigator.mediaDevices.getUserMedia; 0")  # it is there now
+        tab.click("[data-offer=retry]")
+        tab.wait(f"{ANSWERS} > 0")
 
 
 def test_over_plain_http_a_picture_is_all_there_is(browser: Browser) -> None:
@@ -168,34 +148,22 @@ def test_over_plain_http_a_picture_is_all_there_is(browser: Browser) -> None:
 # --- a picture ---------------------------------------------------------------------------------------------------
 
 
-def give(how: str, file: str | None = None) -> str:
-    """A script that hands a file to the page."""
-    ways = {
-        "choose": "const input = document.querySelector('#file'); input.files = data.files; "
-        "input.dispatchEvent(new Event('change'))",
-        "drop": "document.querySelector('.stage').dispatchEvent("
-        "new DragEvent('drop', {dataTransfer: data, bubbles: true, cancelable: true}))",
-        "paste": "document.body.dispatchEvent(new ClipboardEvent('paste', {clipboardData: data, bubbles: true}))",
-    }
-    return f"{{ const data = new DataTransfer(); data.items.add({file or drawn()}); {ways[how]} }}"
-
-
-@pytest.mark.parametrize("how", ["choose", "drop", "paste"])
-def test_a_picture_is_answered_once(browser: Browser, url: str, how: str) -> None:
+def test_a_picture_is_answered_once_however_it_comes(browser: Browser, url: str) -> None:
     with opened(browser, url, before=NOBODY_ASKS) as tab:
-        tab.run(give(how))
-        tab.wait(f"{ANSWERS} === 1 && !!{WINNER}")
+        for count, how in enumerate(("choose", "drop", "paste"), 1):
+            tab.run(give(how))
+            tab.wait(f"{ANSWERS} === {count} && !!{WINNER}")
         assert text(tab, "#state-text") == "drawn.png"
         assert seen(tab, "#still") and not seen(tab, "#pause")
         tab.click("#camera")
-        tab.wait(f"{ANSWERS} > 1 && document.querySelector('#pause').checkVisibility()")
+        tab.wait(f"{ANSWERS} > 3 && document.querySelector('#pause').checkVisibility()")
 
 
 def test_what_is_no_picture_is_said_and_the_camera_goes_on(browser: Browser, url: str) -> None:
     with opened(browser, url) as tab:
         tab.wait(f"{ANSWERS} > 0")
         tab.run(give("drop", "new File(['no'], 'letter.txt')"))
-        wait_until(lambda: "letter.txt is no picture" in text(tab, "#spoken"), "it is said")
+        wait_until(lambda: "letter.txt is no picture" in text(tab, "#trouble"), "it is said")
         answers = tab.run(ANSWERS)
         tab.wait(f"{ANSWERS} > {answers}")
 
@@ -216,10 +184,13 @@ def test_other_networks_take_turns(browser: Browser) -> None:
 
 
 def test_loading_is_told_in_bytes(browser: Browser) -> None:
-    with serve(pretended_site(model(loadMs=400))) as url:
+    with serve(pretended_site(model(holds=True))) as url:
         tab = browser.open(url, before=NOBODY_ASKS)
-        tab.wait("document.querySelector('#loading-text').innerText.endsWith('1.3 of 5.2 MB')")
-        assert tab.run("document.querySelector('#progress').value") == 0.25
+        for part, loaded in enumerate(("1.3 of 5.2 MB", "2.6 of 5.2 MB", "3.9 of 5.2 MB", "five pictures…"), 1):
+            tab.wait(f"document.querySelector('#loading-text').innerText.endsWith('{loaded}')")
+            assert tab.run("document.querySelector('#progress').position") == (part / 4 if part < 4 else -1)
+            tab.wait("!!window.goOn")
+            tab.run("goOn(); window.goOn = null; 0")
         tab.wait("!document.querySelector('#loading').checkVisibility()")
         assert "the likeliest of 7 classes" in text(tab, "#hint")
         tab.close()
@@ -315,7 +286,7 @@ def hostile() -> Iterator[str]:
     [(1280, 800, {}), (844, 390, {"dark": True}), (390, 844, {"forced": True}), (320, 568, {"motion": False})],
 )
 def test_nothing_sticks_out_and_hostile_text_is_text(
-    browser: Browser, hostile: str, width: int, height: int, how: dict[str, bool]
+    browser: Browser, hostile: str, tmp_path: Path, width: int, height: int, how: dict[str, bool]
 ) -> None:
     with opened(browser, hostile, width=width, height=height, **how) as tab:
         tab.wait(f"{ANSWERS} > 0")
@@ -326,16 +297,23 @@ def test_nothing_sticks_out_and_hostile_text_is_text(
         assert tab.run(f"Math.min(...{small})") >= 36, "for a thumb"
         moving = tab.run("getComputedStyle(document.querySelector('.track i')).transitionDuration")
         assert (moving == "0s") is (how.get("motion") is False)
+        tab.run("scrollTo(0, 0)")
+        tab.screenshot(tmp_path / "shot.png")
+    with Image.open(tmp_path / "shot.png") as image:
+        paper = image.convert("L").getpixel((3, 3))
+    assert isinstance(paper, int)
+    assert how.get("forced") or (paper < 40 if how.get("dark") else paper > 230)
 
 
-def test_by_day_and_by_night(browser: Browser, url: str, tmp_path: Path) -> None:
-    for dark in (False, True):
-        with opened(browser, url, dark=dark, before=NOBODY_ASKS) as tab:
-            tab.screenshot(tmp_path / "shot.png")
-        with Image.open(tmp_path / "shot.png") as image:
-            paper = image.convert("L").getpixel((5, 5))
-        assert isinstance(paper, int)
-        assert paper < 40 if dark else paper > 230
+def test_the_camera_rests_while_the_device_is_measured(browser: Browser) -> None:
+    panel = b"export function panel(place, site) { place.replaceChildren(`measures ${site}`); }"
+    with serve({**pretended_site(), "bench.js": panel}) as url, opened(browser, url) as tab:
+        tab.wait(f"{ANSWERS} > 0")
+        assert not any(asked.endswith("bench.js") for asked in tab.urls)
+        tab.click("#measure-open")
+        tab.wait(f"document.querySelector('#measure-panel').innerText === {json.dumps('measures ' + url)}")
+        assert not tab.run("document.querySelector('video').srcObject")
+        assert text(tab, "#state-text") == "Paused"
 
 
 def test_opened_by_a_measurement_it_does_nothing_else(browser: Browser) -> None:

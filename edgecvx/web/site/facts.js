@@ -45,8 +45,9 @@ export class Facts {
       const series = { points: this.#history.buckets(step, now), usual: this.#history.recent(step, 2500) };
       drawChart(part(this.#place, `#fact-${step}`), [series]);
     }
-    const ages = this.#history.buckets("age", now).flatMap((point) => point?.high ?? []);
-    set(part(this.#place, "#age"), ages.length ? `${Math.max(...ages).toFixed(1)} inferences` : "–");
+    const oldest = Math.max(...this.#history.buckets("age", now).map((point) => point?.high ?? 0));
+    set(part(this.#place, "#age"), oldest ? `${oldest.toFixed(1)} inferences` : "–");
+    this.#place.dataset.oldest = oldest.toFixed(2);
     const fps = this.#answered.filter((at) => at > now - 2000).length / 2;
     set(part(this.#place, "#fps"), fps ? fps.toFixed(fps < 10 ? 1 : 0) : "–");
   }

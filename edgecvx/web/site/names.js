@@ -6,6 +6,7 @@
  * @returns {string[]}
  */
 export function shortened(names) {
+  if (names.length < 2) return names;
   const words = names.map((name) => name.split(/([-._])/));
   const first = shared(words, 0, 1);
   const last = shared(words, -1, -1);

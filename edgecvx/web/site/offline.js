@@ -30,10 +30,27 @@ async function register() {
   if (!isSecureContext) return "Not kept for use without a network: browsers do that over https alone.";
   if (!("serviceWorker" in navigator)) return "Not kept for use without a network: this browser does not do that here.";
   try {
-    await navigator.serviceWorker.register("sw.js");
-    await navigator.serviceWorker.ready;
-    return "Kept on this device: works without a network.";
+    const { installing, waiting, active } = await navigator.serviceWorker.register("sw.js");
+    const isKept = await settled(installing ?? waiting ?? active);
+    if (isKept) return "Kept on this device: works without a network.";
+    return "Not kept for use without a network: a file of this site is not the one that was exported.";
   } catch {
     return "Not kept for use without a network: the browser refused to.";
   }
+}
+
+/**
+ * Whether it has everything and works; not, where something was missing or wrong.
+ * @param {ServiceWorker | null} worker
+ * @returns {Promise<boolean>}
+ */
+function settled(worker) {
+  return new Promise((resolve) => {
+    const look = () => {
+      if (worker?.state === "activated") resolve(true);
+      if (!worker || worker.state === "redundant") resolve(false);
+    };
+    worker?.addEventListener("statechange", look);
+    look();
+  });
 }

@@ -15,6 +15,8 @@ import { Stage } from "./stage.js";
 
 /** @typedef {import("./camera.js").Trouble} Trouble */
 
+const LONG_ENOUGH = 8000; // milliseconds, to read a sentence
+
 /** @param {string} id */
 const $ = (id) => part(document, `#${id}`);
 
@@ -31,6 +33,8 @@ let looksAt = "nothing";
 /** @type {Blob | null} The picture that was given last. */
 let given = null;
 let isPaused = false;
+/** Until when a note about a picture that could not be read stands beside the camera's answers. */
+let noteStays = 0;
 /** What stands in the picture's place, if anything. @type {Trouble | null} */
 let covered = null;
 
@@ -127,6 +131,7 @@ async function showGiven(picture) {
   if (network.refusal) return;
   const bitmap = await createImageBitmap(picture).catch(() => null);
   if (bitmap === null) {
+    noteStays = performance.now() + LONG_ENOUGH;
     showNote("trouble", `${nameOf(picture)} is no picture that this browser can read: take a JPEG, PNG or WebP`);
     return;
   }
@@ -159,7 +164,7 @@ async function answerFrame(arrived) {
     const { logits, times } = await asking;
     if (asked !== network.model || looksAt !== "camera" || isPaused) return;
     facts.add(times, arrived, taken);
-    showNote("trouble", null);
+    if (performance.now() > noteStays) showNote("trouble", null);
     showAnswer(answer.ofFrame(logits, arrived / 1000, isCut));
   } catch (error) {
     if (asked === network.model && looksAt === "camera" && camera.isOn) showNote("trouble", sentenceOf(error));

@@ -1,5 +1,7 @@
 // How many threads may be asked for, and why not more.
 
+const wasKept = Boolean(navigator.serviceWorker?.controller); // sw.js adds what isolates a page, from its second load on
+
 /** @typedef {{most: number, reason: string}} Threads */
 
 /**
@@ -10,8 +12,7 @@ export function threadsHere(isBuilt) {
   if (!isBuilt) return { most: 1, reason: "One: this site has the engine without threads." };
   if (!isSecureContext) return { most: 1, reason: "One: a browser gives a page more over https alone." };
   if (!crossOriginIsolated) {
-    const isKept = navigator.serviceWorker?.controller !== null;
-    return { most: 1, reason: `One: ${isKept ? "the server does not isolate this page" : "load the page again for more"}.` };
+    return { most: 1, reason: `One: ${wasKept ? "this browser does not isolate pages" : "load the page again for more"}.` };
   }
   const cores = navigator.hardwareConcurrency || 1;
   return { most: cores, reason: cores === 1 ? "One: this device has one processor core." : "" };

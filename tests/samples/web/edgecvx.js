@@ -22,7 +22,8 @@ export async function load(site, { model: name, threads = 1, signal, onProgress 
   const { pretend } = entry;
   for (let part = 1; part <= 4; part++) {
     onProgress({ loaded: (entry.bytes * part) / 4, total: entry.bytes });
-    await wait(pretend.loadMs / 4, signal);
+    await wait(0, signal);
+    if (pretend.holds) await new Promise((resolve) => (globalThis.goOn = resolve));
   }
   if (pretend.refusal) throw new Error(pretend.refusal);
   return new Model(entry, globalThis.crossOriginIsolated ? threads : 1, performance.now() - began);
