@@ -37,7 +37,7 @@ from paths import HERE, written
 from web_files import PROBES, Entrant, Served, entrants, served
 from web_table import CLOCKS, FOOT, HEAD, Raced, facts, size_table, sizes, table
 
-sys.path.insert(0, str(HERE.parent / "tests" / "support"))
+sys.path.append(str(HERE.parent / "tests" / "support"))
 
 from chromium import Browser, Tab
 from site_server import TYPES, serve
