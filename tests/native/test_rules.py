@@ -16,10 +16,8 @@ LONGEST = 60
 STATE = {
     "all_shared",  # files that are open, so that handles of one share its packed weights
     "shared_lock",  # around it; once for Windows and once for the others
-    "heap_top",  # of WebAssembly, which has no other memory
-    "heap_blocks",
-    "heap_last",
-    "lent_threads",  # of WebAssembly: who may be given work
+    "heap_bytes",  # of WebAssembly, which has no other memory
+    "lent_threads",  # and of its threads: who may be given work
 }
 """All that is kept between calls outside of handles."""
 _COMMENT = re.compile(r"/\*.*?\*/|//[^\n]*", re.DOTALL)

@@ -23,33 +23,28 @@ def engine(threads: bool = False) -> bytes:
 
 
 def site_of(artifact: Path) -> dict[str, bytes]:
-    """All files of a site with one model; a test may damage them."""
-    files = {path.name: path.read_bytes() for path in SITE.iterdir() if path.is_file()}
+    """All files of a site with one model, an artifact of the native engine."""
     manifest = read_manifest(artifact)
-    stem, size = artifact.stem, manifest.model.preprocess.size
-    names: dict[str, Any] = {
-        "file": artifact.name,
-        "manifest": f"{artifact.name}.edgecvx.json",
+    written = artifact.with_name(f"{artifact.name}.edgecvx.json").read_bytes()
+    limit = limit_of(manifest, manifest.proof.engine, {})
+    return site(artifact.stem, artifact.read_bytes(), written, manifest.model.preprocess.size, limit, remedy(manifest))
+
+
+def site(stem: str, model: bytes, manifest: bytes, size: int, limit: float, remedy: str) -> dict[str, bytes]:
+    """The same of a model that nobody exported; a test may damage the files."""
+    files = {path.name: path.read_bytes() for path in SITE.iterdir() if path.is_file()}
+    names = {
+        "file": f"{stem}.ecvx",
+        "manifest": f"{stem}.ecvx.edgecvx.json",
         "wasm": f"{stem}.wasm32.wasm",
         "wasm_threads": f"{stem}.wasm32-threads.wasm",
         "probes": f"probes-{size}.bin",
     }
-    files |= {
-        names["file"]: artifact.read_bytes(),
-        names["manifest"]: artifact.with_name(names["manifest"]).read_bytes(),
-        names["wasm"]: engine(),
-        names["wasm_threads"]: engine(threads=True),
-        names["probes"]: probe_pictures(size).tobytes(),
-    }
-    entry = {
-        "name": stem,
-        **names,
-        "limit": limit_of(manifest, manifest.proof.engine, {}),
-        "remedy": remedy(manifest),
-        "bytes": len(files[names["file"]]),
-    }
+    contents = (model, manifest, engine(), engine(threads=True), probe_pictures(size).tobytes())
+    files |= dict(zip(names.values(), contents, strict=True))
     files["index.html"] = b"<!doctype html><meta charset=utf-8><title>site</title>"
-    return sealed(files, entry)
+    files["favicon.ico"] = b""
+    return sealed(files, {"name": stem, **names, "limit": limit, "remedy": remedy, "bytes": len(model)})
 
 
 def sealed(files: dict[str, bytes], entry: dict[str, Any]) -> dict[str, bytes]:

@@ -26,33 +26,47 @@ int ecvx_fail(char *error, const char *text, int64_t number) {
 #if defined(ECVX_FREESTANDING)
 
 #ifdef __wasm__
-/* A heap for a page that opens a model and keeps it: what is freed is used again when all behind it is free too. */
+/* A heap for a page that opens a model and keeps it: few blocks, one behind the other; a new one is put where it fits first. */
 extern unsigned char __heap_base;
-static size_t heap_top, heap_last; /* bytes in use behind __heap_base; where the last block in use begins, or 0 */
+static size_t heap_bytes; /* of all blocks */
 
-/* Before a block: what both were before it, and whether it is free again. */
+/* At the beginning of a block: its bytes, these included, and whether it is free. */
 typedef struct {
-    size_t top, last, is_free;
+    _Alignas(16) size_t bytes;
+    size_t is_free;
 } HeapBlock;
 
+/* The first free block with room; or where one can be put behind the last. Free ones side by side become one. */
+static HeapBlock *heap_find(size_t bytes, HeapBlock *first) {
+    HeapBlock *block = first, *end = (HeapBlock *)((size_t)first + heap_bytes), *next;
+    for (; block != end; block = next) {
+        next = (HeapBlock *)((size_t)block + block->bytes);
+        if (!block->is_free) continue;
+        for (; next != end && next->is_free; next = (HeapBlock *)((size_t)block + block->bytes)) block->bytes += next->bytes;
+        if (block->bytes >= bytes || next == end) break;
+    }
+    return block;
+}
+
 void *malloc(size_t size) {
-    const size_t base = (size_t)&__heap_base, start = (base + heap_top + 79) / 64 * 64, end = start + size;
-    if (end < start) return NULL;
-    const size_t have = __builtin_wasm_memory_size(0) << 16;
-    if (end > have && __builtin_wasm_memory_grow(0, (end - have + 65535) >> 16) == (size_t)-1) return NULL;
-    ((HeapBlock *)start)[-1] = (HeapBlock){heap_top, heap_last, 0};
-    heap_top = end - base;
-    heap_last = start;
-    return (void *)start;
+    HeapBlock *first = (HeapBlock *)(((size_t)&__heap_base + 15) / 16 * 16);
+    const size_t bytes = (size + sizeof(HeapBlock) + 15) / 16 * 16;
+    HeapBlock *block = heap_find(bytes, first);
+    const size_t before = (size_t)block - (size_t)first, end = (size_t)block + bytes;
+    if (bytes < size || end < bytes) return NULL;
+    if (before < heap_bytes && block->bytes >= bytes) { /* what is left of it is the next one's */
+        if (block->bytes > bytes) *(HeapBlock *)end = (HeapBlock){block->bytes - bytes, 1};
+    } else {
+        const size_t have = __builtin_wasm_memory_size(0) << 16;
+        if (end > have && __builtin_wasm_memory_grow(0, (end - have + 65535) >> 16) == (size_t)-1) return NULL;
+        heap_bytes = before + bytes;
+    }
+    *block = (HeapBlock){bytes, 0};
+    return block + 1;
 }
 
 void free(void *memory) {
-    if (!memory) return;
-    ((HeapBlock *)memory)[-1].is_free = 1;
-    while (heap_last && ((HeapBlock *)heap_last)[-1].is_free) {
-        heap_top = ((HeapBlock *)heap_last)[-1].top;
-        heap_last = ((HeapBlock *)heap_last)[-1].last;
-    }
+    if (memory) ((HeapBlock *)memory)[-1].is_free = 1;
 }
 
 void *memcpy(void *restrict to, const void *restrict from, size_t size) {

@@ -120,10 +120,9 @@ export class Model {
   /** @param {string} task @param {Source} source */
   async #asked(task, source) {
     const began = performance.now();
-    const options = { upright: this.manifest.model.preprocess.exif !== "ignore" };
-    const moved = await portable(source, options);
+    const moved = await portable(source);
     const here = performance.now() - began;
-    const answer = await this.#worker.ask(task, { source: moved.source, options }, moved.transfer);
+    const answer = await this.#worker.ask(task, { source: moved.source }, moved.transfer);
     if (answer.times) answer.times.decode += here;
     return answer;
   }

@@ -202,6 +202,7 @@ export class EngineModel {
   /** @param {Uint8Array | Uint8ClampedArray} rgb @param {number} width @param {number} height */
   #prepare(rgb, width, height) {
     this.#check();
+    if (!(width > 0 && height > 0)) throw new Error(`a picture of ${width} x ${height} pixels is none`);
     const size = width * height * 3;
     if (rgb.length !== size || !Number.isInteger(size)) {
       throw new Error(`a picture of ${width} x ${height} pixels has ${size} bytes of RGB, not ${rgb.length}`);

@@ -3,7 +3,6 @@
 /** @typedef {HTMLImageElement | HTMLVideoElement | HTMLCanvasElement | OffscreenCanvas} Drawable */
 /** @typedef {Blob | ImageBitmap | ImageData | VideoFrame | Drawable} Source */
 /** @typedef {{rgb: Uint8Array, width: number, height: number}} Picture */
-/** @typedef {{upright?: boolean}} Options  whether a photo is turned the way its EXIF says; yes, if nothing is said */
 
 export const MAX_PIXELS = 89_478_485; // 256 MiB of RGB, as everywhere in edgecvx
 const WIDEST = 4096; // of a tile: there are canvases and textures that are no larger
@@ -11,12 +10,11 @@ const TILE = 1 << 22; // pixels
 
 /**
  * @param {Source} source
- * @param {Options} [options]
  * @returns {Promise<Picture>}
  */
-export async function pixels(source, options) {
+export async function pixels(source) {
   if (source instanceof ImageData) return fromData(source);
-  const bitmap = await bitmapOf(source, options);
+  const bitmap = await bitmapOf(source);
   try {
     return await fromBitmap(bitmap);
   } finally {
@@ -27,13 +25,12 @@ export async function pixels(source, options) {
 /**
  * What a worker can be handed of a picture, so that it makes the pixels; what is the caller's stays the caller's.
  * @param {Source} source
- * @param {Options} [options]
  * @returns {Promise<{source: Blob | ImageBitmap | ImageData, transfer: Transferable[]}>}
  */
-export async function portable(source, options) {
+export async function portable(source) {
   if (source instanceof Blob || source instanceof ImageData) return { source, transfer: [] };
   if (source instanceof ImageBitmap) return { source, transfer: [] }; // cloned: its owner may go on with it
-  const bitmap = await bitmapOf(source, options);
+  const bitmap = await bitmapOf(source);
   return { source: bitmap, transfer: [bitmap] };
 }
 
@@ -61,21 +58,20 @@ export async function falsified() {
 
 /**
  * @param {Exclude<Source, ImageData>} source
- * @param {Options} [options]
  */
-async function bitmapOf(source, { upright = true } = {}) {
-  const bitmap = source instanceof ImageBitmap ? source : await decoded(source, upright);
+async function bitmapOf(source) {
+  const bitmap = source instanceof ImageBitmap ? source : await decoded(source);
   const { width, height } = bitmap;
   if (width * height <= MAX_PIXELS) return bitmap;
   if (bitmap !== source) bitmap.close();
   throw new Error(`${nameOf(source)} has ${width} x ${height} pixels: at most ${MAX_PIXELS} are read`);
 }
 
-/** @param {Exclude<Source, ImageData | ImageBitmap>} source @param {boolean} upright */
-async function decoded(source, upright) {
+/** @param {Exclude<Source, ImageData | ImageBitmap>} source */
+async function decoded(source) {
   try {
     return await createImageBitmap(source, {
-      imageOrientation: upright ? "from-image" : /** @type {ImageOrientation} */ ("none"),
+      imageOrientation: "from-image",
       colorSpaceConversion: "none",
       premultiplyAlpha: "none",
     });

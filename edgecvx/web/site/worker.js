@@ -5,16 +5,15 @@ import { pixels } from "./pictures.js";
 
 /** @typedef {import("./engine.js").Info} Info */
 /** @typedef {import("./pictures.js").Source} Source */
-/** @typedef {import("./pictures.js").Options} Options */
 /** @typedef {{rgb: Uint8Array, width: number, height: number}} Picture */
 
 /**
  * What is asked for, by `task`, and what is answered.
  * @typedef {object} Tasks
  * @property {(asked: {wasm: WebAssembly.Module, bytes: Uint8Array, threads: number}) => Promise<Info>} open
- * @property {(asked: {source: Source | Picture, options?: Options}) => Promise<Classified>} classify
+ * @property {(asked: {source: Source | Picture}) => Promise<Classified>} classify
  * @property {(asked: {input: Float32Array | Uint8Array, pictures: number}) => Promise<Float32Array[]>} run
- * @property {(asked: {source: Source | Picture, options?: Options}) => Promise<Prepared>} preprocess
+ * @property {(asked: {source: Source | Picture}) => Promise<Prepared>} preprocess
  * @property {() => Promise<null>} close
  */
 /** @typedef {{decode: number, prepare: number, infer: number}} Times  milliseconds */
@@ -34,9 +33,9 @@ const tasks = {
     return model.info;
   },
 
-  async classify({ source, options }) {
+  async classify({ source }) {
     const began = performance.now();
-    const { rgb, width, height } = await picture(source, options);
+    const { rgb, width, height } = await picture(source);
     const decode = performance.now() - began;
     const { outputs, prepareMs, inferMs } = opened().classify(rgb, width, height);
     return { outputs, width, height, times: { decode, prepare: prepareMs, infer: inferMs } };
@@ -46,8 +45,8 @@ const tasks = {
     return opened().run(input, pictures);
   },
 
-  async preprocess({ source, options }) {
-    const { rgb, width, height } = await picture(source, options);
+  async preprocess({ source }) {
+    const { rgb, width, height } = await picture(source);
     return { input: opened().preprocess(rgb, width, height), width, height };
   },
 
@@ -71,9 +70,9 @@ function opened() {
   return model;
 }
 
-/** @param {Source | Picture} source @param {Options} [options] */
-async function picture(source, options) {
-  return "rgb" in source ? source : pixels(source, options);
+/** @param {Source | Picture} source */
+async function picture(source) {
+  return "rgb" in source ? source : pixels(source);
 }
 
 /** @param {import("./engine.js").Lent} lent */
