@@ -120,7 +120,7 @@ def picture_row(tab: Tab, name: str, native: Artifact) -> str:
 HEAD = """\
 # The engine in a browser against the engine here
 
-`python benchmarks/web_answers.py`; there {browser}, here Pillow and the kernels for {here}.
+`python benchmarks/web_answers.py`; there {browser}, here Pillow and the engine on a processor of class {here}.
 """
 ANSWERS = (
     "| file | kernels there | pictures | same first class | least cosine | largest difference, of the logits' range |",
