@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import platform
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from edgecvx.runtimes.proof import limit_of, remedy
 
 SITE = Path(__file__).parents[2] / "edgecvx" / "web" / "site"
 """The static files."""
+KERNELS = "simd128bytes" if platform.machine() in ("aarch64", "arm64") else "simd128"
+"""Those that are chosen in a browser on this machine."""
 
 
 def engine(threads: bool = False) -> bytes:

@@ -6,7 +6,6 @@ import io
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import native_programs as programs
@@ -18,7 +17,7 @@ from native_engine import Engine
 from numpy.typing import NDArray
 from PIL import Image
 from site_server import POLICY, serve
-from web_sites import entry_of, sealed
+from web_sites import KERNELS, entry_of, sealed
 from web_sites import site as site_with
 
 from edgecvx.board.device.processors import Processor
@@ -26,8 +25,6 @@ from edgecvx.board.pictures import normalize, resize_and_crop
 from edgecvx.board.proof import Proof, expected
 from edgecvx.data.probe import probe_pictures
 from edgecvx.export.native.writer import write
-from edgecvx.native.build import build
-from edgecvx.native.platforms import PLATFORMS
 from edgecvx.spec import InputKind, Task, to_json
 
 NETWORK = random_description(
@@ -201,19 +198,19 @@ def test_a_proof_of_something_else_is_refused_in_a_sentence(browser: Browser, si
         assert run(tab, "return model.proof;", "{ prove: false }") is None
     entry, kind = entry_of(site), manifest["proof"]["processor"]["kind"]
     assert sentence.startswith(
-        f"{entry['name']} computes something else in this browser (simd128) than where it was proved ({kind}): "
+        f"{entry['name']} computes something else in this browser ({KERNELS}) than where it was proved ({kind}): "
         "output 'logits' is off by "
     )
     assert sentence.endswith(f"; {entry['remedy']}")
 
 
-def test_an_engine_that_loses_a_bit_is_refused(browser: Browser, site: dict[str, bytes], tmp_path: Path) -> None:
-    pytest.importorskip("ziglang")
-    folder = programs.broken(tmp_path, "path_simd128.h", "wasm_i16x8_splat(127)", "wasm_i16x8_splat(63)")
+def test_an_engine_that_rounds_wrongly_is_refused(browser: Browser, site: dict[str, bytes]) -> None:
+    """What is rounded is held to 10, and not to a million, in every lane of a vector."""
     entry = entry_of(site)
-    wrong = build(PLATFORMS["wasm32"], folder=folder, options=("-O1",))
+    wrong = site[entry["wasm"]].replace(np.full(4, 1e6, "<f4").tobytes(), np.full(4, 10, "<f4").tobytes())
+    assert wrong != site[entry["wasm"]]
     with page(browser, sealed({**site, entry["wasm"]: wrong}, entry)) as tab:
-        assert "computes something else in this browser (simd128)" in run(tab, "")
+        assert f"computes something else in this browser ({KERNELS})" in run(tab, "")
 
 
 def test_what_is_not_there_is_named(browser: Browser, site: dict[str, bytes]) -> None:

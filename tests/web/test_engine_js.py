@@ -12,6 +12,7 @@ from ecvx_networks import image_of, random_description
 from native_engine import Engine
 from node import NODE, run_node
 from PIL import Image
+from web_sites import KERNELS
 from web_sites import engine as wasm
 
 from edgecvx.board import pictures
@@ -61,7 +62,8 @@ def test_it_answers_what_the_engine_answers_elsewhere(folder: Path, tmp_path: Pa
     images = image_of(CLASSIFIER, 5, pictures=3)
     (portable,) = Engine(programs.library(*programs.PLAIN)).answer(write(CLASSIFIER), images)
     assert answered(folder, options='{ kernels: "portable" }').tobytes() == portable.tobytes()
-    assert cosine(answered(folder), portable) > NEAR
+    for kernels in ("simd128", "simd128bytes"):
+        assert cosine(answered(folder, options=f'{{ kernels: "{kernels}" }}'), portable) > NEAR
     wrong = programs.broken(tmp_path, "path_portable.h", "+ (a >> 16) *", "+ (a >> 17) *")
     (broken,) = Engine(programs.library(*programs.PLAIN, folder=wrong)).answer(write(CLASSIFIER), images)
     assert cosine(answered(folder), broken) < NEAR
@@ -70,8 +72,8 @@ def test_it_answers_what_the_engine_answers_elsewhere(folder: Path, tmp_path: Pa
 def test_a_model_says_what_it_is(folder: Path) -> None:
     found = run_node(RUN.replace("WASM", '"wasm32"').replace("OPTIONS", "{}"), folder)
     info = found["info"]
-    assert (found["version"], found["kernels"]) == (1, ["simd128", "portable"])
-    assert (info["name"], info["license"], info["kernels"]) == (CLASSIFIER.name, "Apache-2.0", "simd128")
+    assert (found["version"], found["kernels"]) == (1, ["simd128", "simd128bytes", "portable"])
+    assert (info["name"], info["license"], info["kernels"]) == (CLASSIFIER.name, "Apache-2.0", KERNELS)
     assert info["input"] == {"name": "image", "type": "float32", "shape": [1, 64, 64, 3]}
     assert info["outputs"] == [{"name": "logits", "shape": [1, 37]}]
     assert info["labels"] == list(CLASSIFIER.labels)

@@ -130,6 +130,11 @@ END_TARGET
 #include "algorithm.h"
 
 #include "path_end.h"
+#include "path_simd128bytes.h"
+
+#include "algorithm.h"
+
+#include "path_end.h"
 #endif
 
 const Kernels *const ecvx_all_kernels[] = {
@@ -138,7 +143,7 @@ const Kernels *const ecvx_all_kernels[] = {
 #elif defined(__aarch64__)
     &kernels_dotprod,    &kernels_neon,
 #elif defined(__wasm_simd128__)
-    &kernels_simd128,
+    &kernels_simd128,    &kernels_simd128bytes,
 #endif
     &kernels_portable,   NULL,
 };

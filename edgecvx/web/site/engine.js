@@ -2,6 +2,7 @@
 
 import { describe } from "./info.js";
 import { Memory, sharedMemory } from "./memory.js";
+import { isArm } from "./processor.js";
 
 /** @typedef {import("./info.js").Info} Info */
 /** @typedef {import("./memory.js").Exports} Exports */
@@ -10,6 +11,7 @@ import { Memory, sharedMemory } from "./memory.js";
 /** @typedef {{outputs: Float32Array[], prepareMs: number, inferMs: number}} Answer */
 
 const VERSION = 1; // of edgecvx.h, whose structures are read here
+const FOR_ARM = "simd128bytes"; // half the instructions there, and twice as many elsewhere
 
 export class Engine {
   #exports;
@@ -74,7 +76,7 @@ export class Engine {
    * @param {{threads?: number, kernels?: string}} [options]
    * @returns {EngineModel}
    */
-  open(bytes, { threads = this.#threads, kernels } = {}) {
+  open(bytes, { threads = this.#threads, kernels = this.#preferred() } = {}) {
     if (threads > this.#threads)
       throw new Error(`this engine was made for ${this.#threads} threads, not for ${threads}`);
     const memory = this.#memory;
@@ -92,6 +94,11 @@ export class Engine {
     } finally {
       for (const place of places.reverse()) memory.release(place);
     }
+  }
+
+  /** The kernels to take where none are asked for; undefined leaves it to the engine. */
+  #preferred() {
+    return isArm() && this.kernels().includes(FOR_ARM) ? FOR_ARM : undefined;
   }
 
   /** Closes its models, and lets its threads end. */

@@ -1,0 +1,16 @@
+// What kind of processor this is, which no browser says.
+
+// (func (export "f") (param f32) (result i32) (i32.reinterpret_f32 (f32.sub (local.get 0) (local.get 0))))
+const DIFFERENCE = [
+  [0x00, 0x61, 0x73, 0x6d, 0x01, 0x00, 0x00, 0x00],
+  [0x01, 0x06, 0x01, 0x60, 0x01, 0x7d, 0x01, 0x7f],
+  [0x03, 0x02, 0x01, 0x00],
+  [0x07, 0x05, 0x01, 0x01, 0x66, 0x00, 0x00],
+  [0x0a, 0x0a, 0x01, 0x08, 0x00, 0x20, 0x00, 0x20, 0x00, 0x93, 0xbc, 0x0b],
+].flat();
+
+/** Whether it is an Arm: infinity minus infinity is a positive NaN there, and a negative one on Intel's and AMD's. */
+export function isArm() {
+  const { exports } = new WebAssembly.Instance(new WebAssembly.Module(Uint8Array.from(DIFFERENCE)));
+  return /** @type {(x: number) => number} */ (exports.f)(Infinity) > 0;
+}
