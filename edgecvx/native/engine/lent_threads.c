@@ -8,8 +8,9 @@
 #include "edgecvx.h"
 #include "platform.h"
 
-/* A few tens of microseconds of looking, before a thread sleeps. */
-enum { LOOKS = 20000, MOST_THREADS = 256, STACK = 64 * 1024 };
+/* Some tenths of a millisecond of looking, before a thread sleeps: one that slept is put where it was woken from when no
+ * processor is idle, behind the thread that waits for it. */
+enum { LOOKS = 200000, MOST_THREADS = 256, STACK = 64 * 1024 };
 
 /* Where a lent thread is given work. */
 typedef struct LentThread {
