@@ -36,7 +36,7 @@ from edgecvx.web.visits.browsers import MACHINE
 from edgecvx.web.visits.engines import MORE_THREADS, ONE_THREAD, ONLY, RUNTIME, engine_of
 from edgecvx.web.visits.invitation import Invitation
 from edgecvx.web.visits.patience import AGAIN, Patience
-from edgecvx.web.visits.places import Place, Visit, wait_for_visit
+from edgecvx.web.visits.places import DONE, Place, Visit, wait_for_visit
 from edgecvx.web.visits.server import opened
 
 Array = NDArray[Any]
@@ -64,7 +64,7 @@ def visited(invitation: Invitation) -> Iterator[VisitingBrowser]:
         if visit is None:
             raise DeviceError(f"{NAME}: it was stopped")
         yield VisitingBrowser(place, visit, invitation)
-        place.close("Done: the figures are at the computer. This page can be closed.")
+        place.close(DONE)
 
 
 class VisitingBrowser:

@@ -21,7 +21,7 @@ from edgecvx.latency.devices.job import Job
 from edgecvx.web.visits.engines import MORE_THREADS, ONE_THREAD, ONLY, RUNTIME, built, engine_name
 from edgecvx.web.visits.invitation import Invitation
 from edgecvx.web.visits.patience import AGAIN, Patience
-from edgecvx.web.visits.places import Place, Visit, wait_for_visit
+from edgecvx.web.visits.places import DONE, ENDED, Place, Visit, wait_for_visit
 from edgecvx.web.visits.server import opened
 
 KIND = "browser"
@@ -101,7 +101,7 @@ class BrowserDevice:
         except DeviceError as error:
             place.close(str(error))
             raise
-        place.close("Done: the figures are at the computer. This page can be closed.")
+        place.close(ENDED if stop.is_set() else DONE)
 
     def _carry_out(self, place: Place, visit: Visit, job: Job, collector: Collector, stop: threading.Event) -> None:
         """One visit after the other, until everything is measured."""

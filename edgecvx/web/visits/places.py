@@ -20,6 +20,9 @@ from edgecvx.web.visits.browsers import Browser
 
 State = Literal["shown", "hidden", "leaving"]
 STATES: tuple[State, ...] = ("shown", "hidden", "leaving")
+DONE = "Done: the figures are at the computer. This page can be closed."
+ENDED = "This was ended at the computer."
+"""What a page is told in the end."""
 _WAITING = 16
 """Bodies that may wait to be read; a page that says more waits itself."""
 _POLL = 0.1

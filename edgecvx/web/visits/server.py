@@ -27,7 +27,7 @@ from edgecvx.results.untrusted import plain
 from edgecvx.web.files import site_files
 from edgecvx.web.visits.browsers import read_browser
 from edgecvx.web.visits.invitation import Invitation, link_to
-from edgecvx.web.visits.places import STATES, Place, Places, Refused, State, Visit
+from edgecvx.web.visits.places import ENDED, STATES, Place, Places, Refused, State, Visit
 
 ISOLATION = {"Cross-Origin-Opener-Policy": "same-origin", "Cross-Origin-Embedder-Policy": "require-corp"}
 """With these two a browser lets a page share memory between threads, and gives it a finer clock; over plain http beyond
@@ -124,7 +124,7 @@ def opened(invitation: Invitation, names: list[str], purpose: str) -> Iterator[t
         yield desk.places.all
     finally:
         for place in desk.places.all:
-            place.close("This has ended at the computer.")
+            place.close(ENDED)
         for place in desk.places.all:  # whoever is gone hears nothing
             if place.visit is not None and place.visit.silent < POLL + _GOODBYE:
                 place.visit.wait_for_end(_GOODBYE)

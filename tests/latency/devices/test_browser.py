@@ -113,7 +113,7 @@ def test_a_page_gets_the_order_with_the_engine_and_the_files_of_it() -> None:
     (artifact,) = order_of(page)["artifacts"]
     assert page.ask("GET", "file", name=artifact["wasm"]) == b"\0asm"
     measuring.stop.set()
-    assert page.asked()["do"] == "end"
+    assert page.asked() == {"do": "end", "sentence": "This was ended at the computer."}
     assert measuring.results[0].error is None
 
 
