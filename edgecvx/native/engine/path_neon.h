@@ -7,11 +7,9 @@
 #define NV 4
 #define MR 3
 #define KG 4
-#define HV 2
 #define DW 14
 #define FORM NAME
 #define FITS NULL
-#define HALF 0
 #define RA int8_t
 #define RW int8_t
 #define LOWEST (-128)
@@ -140,19 +138,6 @@ INLINE void P(sums)(const int mr, const int nv, VI acc[MR][NV], const RA *a, int
             else P(sixteen_of_one)(acc[0], a, w, 0);
             a += 16;
         }
-    }
-}
-
-INLINE void P(hide_group)(int16_t *to, const VF v[HV]) { vst1q_s16(to, P(narrow)(v)); }
-
-static void P(scale_hidden)(const void *hidden, const void *factor, int count, int zero, void *to) {
-    const int16_t *h = hidden, *f = factor;
-    const int16x8_t z = vdupq_n_s16((int16_t)zero);
-    int8_t *out = to;
-    UNROLL_TWICE for (int i = 0; i < count; i += 16) {
-        const int16x8_t a = vqaddq_s16(vqrdmulhq_s16(vld1q_s16(h + i), vld1q_s16(f + i)), z);
-        const int16x8_t b = vqaddq_s16(vqrdmulhq_s16(vld1q_s16(h + i + 8), vld1q_s16(f + i + 8)), z);
-        vst1q_s8(out + i, vqmovn_high_s16(vqmovn_s16(a), b));
     }
 }
 

@@ -5,11 +5,9 @@
 #define NV 3
 #define MR 3
 #define KG 2
-#define HV 1
 #define DW 7
 #define FORM NAME
 #define FITS NULL
-#define HALF 0
 #define RA int16_t
 #define RW int16_t
 #define LOWEST (-128)
@@ -30,9 +28,22 @@ INLINE v128_t P(rounded)(VF x) {
 INLINE v128_t P(held)(v128_t v) {
     return wasm_i16x8_max(wasm_i16x8_min(v, wasm_i16x8_splat(127)), wasm_i16x8_splat(-128));
 }
-INLINE void P(hide_group)(int16_t *to, const VF v[HV]) {
-    const v128_t whole = P(rounded)(v[0]);
-    wasm_v128_store64_lane(to, wasm_i16x8_narrow_i32x4(whole, whole), 0);
+INLINE VS P(join)(VF low, VF high) { return (VS)wasm_i16x8_narrow_i32x4(P(rounded)(low), P(rounded)(high)); }
+INLINE void P(put_low)(int16_t *to, VS h) { wasm_v128_store64_lane(to, (v128_t)h, 0); }
+INLINE void P(put_two)(int16_t *low, int16_t *high, VS h) {
+    wasm_v128_store64_lane(low, (v128_t)h, 0);
+    wasm_v128_store64_lane(high, (v128_t)h, 1);
+}
+INLINE VS P(times)(VS a, VS b) { return (VS)wasm_i16x8_q15mulr_sat((v128_t)a, (v128_t)b); }
+INLINE VS P(size)(VS x) { return (VS)wasm_i16x8_abs((v128_t)x); }
+INLINE VS P(size_to)(VS size, VS most) { return (VS)wasm_u16x8_min((v128_t)size, (v128_t)most); }
+#include "stretch.h"
+INLINE VS P(above_0)(VS x) { return (VS)wasm_i16x8_max((v128_t)x, wasm_i16x8_splat(0)); }
+INLINE VI P(squares_low)(VI sum, VS g) { return sum + (VI)wasm_i32x4_extmul_low_i16x8((v128_t)g, (v128_t)g); }
+INLINE VI P(squares_high)(VI sum, VS g) { return sum + (VI)wasm_i32x4_extmul_high_i16x8((v128_t)g, (v128_t)g); }
+INLINE VI P(squares_of_both)(VI sum, VS g) {
+    const v128_t pairs = wasm_i16x8_shuffle((v128_t)g, (v128_t)g, 0, 4, 1, 5, 2, 6, 3, 7);
+    return sum + (VI)wasm_i32x4_dot_i16x8(pairs, pairs);
 }
 INLINE void P(round_group)(int16_t *to, const VF v[4]) {
     wasm_v128_store(to, P(held)(wasm_i16x8_narrow_i32x4(P(rounded)(v[0]), P(rounded)(v[1]))));
