@@ -32,7 +32,7 @@ BROKEN = {
     "a zero point": ("algorithm.h", "(-total * (l->zero", "(-total * (1 + l->zero", "sums"),
     "a weight's place": ("algorithm.h", "k = s * pitch + i, value", "k = s * pitch + i / 2, value", "sums"),
     "a bias": ("algorithm.h", "(out + n * V) + bias[n]", "(out + n * V) + bias[0]", "added"),
-    "the rounding of a product": ("path_portable.h", "+ 0x4000) >> 15) + zero", "+ 0x3fff) >> 15) + zero", "hidden numbers scaled"),
+    "the rounding of a product": ("path_portable.h", "4000) >> 15) + z", "3fff) >> 15) + z", "hidden numbers scaled"),
     "the largest int8": ("path_portable.h", "-128.0f, 127.0f", "-128.0f, 126.0f", "rounded"),
     "a depthwise pixel": ("algorithm.h", "i - k >= 0 && i - k < t", "i - k > 0 && i - k < t", "depthwise"),
     "GELU's last coefficient": ("network.c", "2.4435738765760107e-08f", "2.6e-08f", "gelu into floats"),

@@ -33,12 +33,12 @@ CURVE = 2.0e-4
 HIDDEN_CURVE = 2.6e-4
 """The one of 16-bit numbers within 1.8e-4; the rest are its own roundings."""
 HIDDEN_STEPS = 1.1
-"""And what goes in and what comes out are each rounded by half a step; GELU is at most 1.13 times as steep as its input."""
+"""And what goes in and what comes out are each rounded by half a step; GELU is at most 1.13 times as steep."""
 ENDS = {"gelu": 4.1, "gelu_tanh": 4.0}
-"""How far from 0 an activation function is told from its ends, which is where int16 ends too, doubled as often as it takes
-for twice what it reaches."""
+"""How far from 0 an activation function is told from its ends, which is where int16 ends too, doubled as often as it
+takes for twice what it reaches."""
 SQUARED = 32768 / 6907
-"""How much smaller hidden numbers are when they are squared, for the 44 pixels at once that the program says there are."""
+"""How much smaller hidden numbers are when they are squared, for the 44 pixels at once that the program speaks of."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

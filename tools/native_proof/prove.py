@@ -9,7 +9,7 @@ kernels      each kernel against float64, thousands of shapes, here and on every
 networks     random networks, each layer and the whole, on every set of kernels of this processor
 threads      gcc's sanitizer of threads
 hostile      100,000 changed files, 10,000 sequences of calls, 10,000 times opened and closed, under gcc's sanitizers
-processors   the demo networks at 224, the same bits on every processor; the hard weights of tools/zoo.py, the same classes
+processors   the demo networks at 224: the same bits everywhere; the hard weights of tools/zoo.py: the same classes
 ===========  =======================================================================================================
 """
 
@@ -118,7 +118,7 @@ def _compared(name: str, there: Array, here: Array, exactly: bool) -> Iterator[s
     cosine = f"cosine {near.mean():.6f}, at least {near.min():.6f}"
     said = f"{name}: {int(same.sum())} of {len(same)} first classes the same, {equal} answers to the bit, {cosine}"
     print(f"  {said}", flush=True)
-    if exactly and equal < len(same) or near.min() < NEAR or near.mean() < NEAREST or same.mean() < 0.99:
+    if (exactly and equal < len(same)) or near.min() < NEAR or near.mean() < NEAREST or same.mean() < 0.99:
         yield said
 
 
@@ -135,7 +135,7 @@ def _machines() -> list[Machine]:
 
 
 def _models(asked: argparse.Namespace) -> Iterator[tuple[str, bytes, Array, bool]]:
-    """The demo networks and the hard ones, as exported, with drawn pictures; and whether all products are of integers."""
+    """The demo networks and the hard ones, exported, with drawn pictures; whether all products are of integers."""
     import zoo
 
     from edgecvx.data.demo import picture

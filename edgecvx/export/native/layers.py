@@ -133,7 +133,8 @@ def brief(values: Floats) -> Floats:
     So a processor that multiplies and adds in one operation answers what one does that needs two for it.
     """
     bits = np.ascontiguousarray(values, np.float32).view(np.uint32)
-    return ((bits + np.uint32(0x800)) & np.uint32(0xFFFFF000)).view(np.float32)
+    rounded: Floats = ((bits + np.uint32(0x800)) & np.uint32(0xFFFFF000)).view(np.float32)
+    return rounded
 
 
 def window_of(node: ir.Node) -> tuple[int, int, int]:
