@@ -251,6 +251,7 @@ static void gather_patch(const Run *r, const Convolution *c, int y, int x, float
         const size_t at = ((size_t)(y * c->stride + ky) * size + (size_t)(x * c->stride)) * 3;
         if (r->net->model.input == ECVX_UINT8)
             for (size_t i = 0; i < run; i++) to[i] = (float)r->input[at + i];
+        else if (run == 12) memcpy(to, r->input + at * sizeof(float), 12 * sizeof(float)); /* what is usual, without a call */
         else memcpy(to, r->input + at * sizeof(float), run * sizeof(float));
     }
 }
