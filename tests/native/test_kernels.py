@@ -32,11 +32,13 @@ BROKEN = {
     "a zero point": ("algorithm.h", "(-total * (l->zero", "(-total * (1 + l->zero", "sums"),
     "a weight's place": ("algorithm.h", "k = s * pitch + i, value", "k = s * pitch + i / 2, value", "sums"),
     "a bias": ("algorithm.h", "(out + n * V) + bias[n]", "(out + n * V) + bias[0]", "added"),
-    "the rounding of a product": ("path_portable.h", "+ 0x4000) >> 15", "+ 0x3fff) >> 15", "hidden numbers scaled"),
+    "the rounding of a product": ("path_portable.h", "4000) >> 15) + z", "3fff) >> 15) + z", "hidden numbers scaled"),
     "the largest int8": ("path_portable.h", "-128.0f, 127.0f", "-128.0f, 126.0f", "rounded"),
     "a depthwise pixel": ("algorithm.h", "i - k >= 0 && i - k < t", "i - k > 0 && i - k < t", "depthwise"),
-    "GELU's last coefficient": ("network.c", "2.4435738765760107e-08f", "2.6e-08f", "gelu into"),
+    "GELU's last coefficient": ("network.c", "2.4435738765760107e-08f", "2.6e-08f", "gelu into floats"),
+    "GELU's last coefficient in 16 bits": ("network.c", "-22110, 11854", "-22110, 12454", "gelu into integers"),
     "a square": ("algorithm.h", "squares[n] += h * h;", "squares[n] += h;", "gelu into floats"),
+    "a square in 16 bits": ("path_portable.h", "(int32_t)g[i] * g[i]", "(int32_t)g[i] * g[0]", "gelu into integers"),
 }  # fmt: skip
 """File, what stands there, what shall, and the case in which it has to be noticed."""
 

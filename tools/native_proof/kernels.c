@@ -10,6 +10,8 @@
 
 enum { PROBE_FACTS, PROBE_STORE, PROBE_HIDE, PROBE_DEPTHWISE, PROBE_NORMALIZE, PROBE_ROUND, PROBE_SCALE, PROBE_ADD };
 
+enum { PROBE_SIZE = 22 }; /* of a map that goes in bands of 44 pixels, which is more than a request has */
+
 typedef struct {
     int32_t operation, n[12];
     float f[4];
@@ -113,26 +115,26 @@ static void probe_store(Probe *p) {
     probe_answer(out, (size_t)rows * (size_t)n * 4);
 }
 
-/* Answers [rows][n] hidden numbers and [n] sums of squares, both in units of the activation function. */
+/* Answers [rows][n] hidden numbers and [n] sums of squares, both as true numbers. */
 static void probe_hide(Probe *p) {
     const int n = p->n[0], rows = p->n[5], pitch = p->n[6], activation = p->n[7], integers = p->n[8];
     const Block block = {.reach = p->f[2], .fc2 = {.integers = integers}};
-    const Curve shape = curve(activation, &block, !integers, p->kernels);
-    const Products l = probe_layer(p, pitch, unit_of(activation, p->kernels));
+    const Curve shape = curve(activation, &block, !integers, PROBE_SIZE);
+    const Products l = probe_layer(p, pitch, unit_of(activation, &shape, !integers));
     const void *a = probe_inputs(p, &l, pitch);
     void *hidden = probe_room(p, (size_t)rows * (size_t)l.n * 4);
-    float *squares = probe_room(p, (size_t)l.n * 4), *out = probe_room(p, (size_t)(rows + 1) * (size_t)n * 4);
+    void *squares = probe_room(p, (size_t)l.n * 4);
+    float *out = probe_room(p, (size_t)(rows + 1) * (size_t)n * 4);
     const Sink sink = {.hidden = hidden, .pitch = l.n, .squares = squares, .curve = &shape};
     (integers ? p->kernels->hide : p->kernels->hide_floats)(&l, a, rows, 0, l.n, 0, &sink);
     for (int r = 0; r < rows; r++)
         for (int i = 0; i < n; i++) {
             const size_t at = (size_t)r * (size_t)l.n + (size_t)i;
-            const float value = !integers           ? ((float *)hidden)[at]
-                                : p->kernels->half ? from_half(((uint16_t *)hidden)[at])
-                                                   : (float)((int16_t *)hidden)[at];
-            out[r * n + i] = value / shape.height;
+            out[r * n + i] = (integers ? (float)((int16_t *)hidden)[at] : ((float *)hidden)[at]) / shape.height;
         }
-    for (int i = 0; i < n; i++) out[rows * n + i] = squares[i] / shape.height / shape.height;
+    const float unit = integers ? shape.height * (float)shape.squared / 32768.0f : 1.0f;
+    for (int i = 0; i < n; i++)
+        out[rows * n + i] = (integers ? (float)((int32_t *)squares)[i] : ((float *)squares)[i]) / unit / unit;
     probe_answer(out, (size_t)(rows + 1) * (size_t)n * 4);
 }
 
@@ -200,9 +202,7 @@ static void probe_round(Probe *p) {
 static void probe_scale(Probe *p) {
     const int count = p->n[0];
     const Products grid = probe_grid(p, 16, 1);
-    const void *integers = probe_array(p), *integer_factor = probe_array(p);
-    const void *halves = probe_array(p), *half_factor = probe_array(p);
-    const void *hidden = p->kernels->half ? halves : integers, *factor = p->kernels->half ? half_factor : integer_factor;
+    const void *hidden = probe_array(p), *factor = probe_array(p);
     void *to = probe_room(p, (size_t)count * 4);
     int32_t *out = probe_room(p, (size_t)count * 4);
     p->kernels->scale_hidden(hidden, factor, count, (int)grid.zero, to);
@@ -219,7 +219,7 @@ static void probe_add(Probe *p) {
 
 static void probe_facts(Probe *p) {
     const Kernels *k = p->kernels;
-    const int32_t facts[] = {k->bytes, k->panel, k->half, (int32_t)k->lowest};
+    const int32_t facts[] = {k->bytes, k->panel, (int32_t)k->lowest};
     probe_answer(facts, sizeof facts);
 }
 

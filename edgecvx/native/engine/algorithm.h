@@ -1,9 +1,13 @@
 /* The kernels, once for each instruction set: included by kernels.c behind a path_*.h, which says what a vector is.
  *
  * A path gives: V (lanes of 32 bits), NV (vectors in a panel), MR (rows in a tile), KG (inputs multiplied by one 32-bit
- * lane), HV (vectors that are hidden at once), DW (pixels of a depthwise tile), FITS (which models), RA and RW (types of a rounded activation and
- * of a packed weight), LOWEST; the types VF, VI; and P(least), P(most), P(dot) or its own P(sums), P(hide_group),
- * P(round_group), P(scale_hidden), P(weight_at).
+ * lane), DW (pixels of a depthwise tile), FITS (which models), RA and RW (types of a rounded activation and of a packed weight),
+ * LOWEST; the types VF, VI, and VS, twice as many integers of 16 bits; and P(least), P(most), P(dot) or its own P(sums),
+ * P(round_group), P(scale_hidden); of hidden numbers P(join), P(put_low), P(put_two), P(times), P(size), P(stretched), P(above_0),
+ * P(squares_low), P(squares_high), P(squares_of_both).
+ *
+ * What is rounded behind a sum of floats has to be the same on every processor: such sums are taken in one order, and a product
+ * is rounded before it is added to something, P(alone), unless it is exact.
  */
 
 #define VG (GROUP / V) /* vectors in a group of channels */
@@ -21,6 +25,10 @@ INLINE VF P(load_and_go)(const float **p, ptrdiff_t step) {
 }
 #endif
 INLINE VF P(all)(float x) { return (VF){0} + x; }
+INLINE VF P(alone)(VF product) {
+    OWN_REGISTER(product);
+    return product;
+}
 INLINE VF P(to_float)(VI v) { return __builtin_convertvector(v, VF); }
 
 #ifndef OWN_SUM
@@ -86,7 +94,7 @@ static void P(pack)(const Layer *l, int segments, int segment, int pitch, float 
         return;
     }
     to->inverse = 1.0f / l->scale;
-    to->zero = (float)(l->zero + 128) + LOWEST;
+    to->zero = (float)l->zero;
     P(pack_integers)(l, segments, segment, pitch, to);
     P(look_at_packed)(to);
 }
@@ -144,18 +152,18 @@ INLINE VF P(sigmoid)(VF x) {
 /* A curve with each of its numbers in every lane, made once for a layer. */
 typedef struct {
     VF coefficient[CURVE], half, one, minus_one;
+    VS bump[BUMP], squared;
+    P(Stretch) stretch;
     int silu;
-#if HALF
-    P(HalfSpread) narrow;
-#endif
 } P(Spread);
 
 INLINE P(Spread) P(spread)(const Curve *c) {
+    const VS none = {0};
     P(Spread) s = {.half = P(all)(c->half), .one = P(all)(1.0f), .minus_one = P(all)(-1.0f), .silu = c->silu};
     UNROLL for (int i = 0; i < CURVE; i++) s.coefficient[i] = P(all)(c->coefficient[i]);
-#if HALF
-    s.narrow = P(half_spread)(c);
-#endif
+    UNROLL for (int i = 0; i < BUMP; i++) s.bump[i] = none + c->bump[i];
+    s.stretch = P(stretch)(c->doublings);
+    s.squared = none + c->squared;
     return s;
 }
 
@@ -166,25 +174,35 @@ INLINE VF P(activated)(VF x, const P(Spread) *s) {
     return x * (t * q + s->half);
 }
 
+/* The activation function of 16-bit numbers. */
+INLINE VS P(hidden)(VS x, const P(Spread) *s) {
+    const VS a = P(size)(x), t = P(stretched)(a, s->stretch);
+    VS p = s->bump[BUMP - 1];
+    UNROLL for (int i = BUMP - 2; i >= 0; i--) p = s->bump[i] + P(times)(p, t);
+    UNROLL for (int i = 0; i < 3; i++) p = P(times)(p, p);
+    return P(above_0)(x) - P(times)(a, p);
+}
+
+INLINE VF P(in_brief)(VF x, VI more, VI kept) { return (VF)(((VI)x + more) & kept); }
+
 /* Sums in their own units, plus the bias and what else is added, come out in the layer's. */
 INLINE void P(store_tile)(const int mr, const int nv, VF sums[MR][NV], const Products *l, int n0, int p, const Sink *to) {
     const int residual = to->residual;
+    const VI more = (VI){0} + (to->brief ? 0x800 : 0), kept = (VI){0} + (to->brief ? ~0xfff : ~0);
     float *const map = to->map + n0;
     VF scale[NV], bias[NV];
     UNROLL for (int n = 0; n < nv; n++) scale[n] = P(load)(l->scale + n0 + n * V), bias[n] = P(load)(l->bias + n0 + n * V);
     UNROLL for (int m = 0; m < mr; m++) {
         float *out = map + to->place[p + m];
-        if (residual)
-            UNROLL for (int n = 0; n < nv; n++) P(put)(out + n * V, P(load)(out + n * V) + bias[n] + sums[m][n] * scale[n]);
-        else
-            UNROLL for (int n = 0; n < nv; n++) P(put)(out + n * V, bias[n] + sums[m][n] * scale[n]);
+        UNROLL for (int n = 0; n < nv; n++) {
+            const VF sum = P(alone)(sums[m][n] * scale[n]), before = residual ? P(load)(out + n * V) + bias[n] : bias[n];
+            P(put)(out + n * V, P(in_brief)(before + sum, more, kept));
+        }
     }
 }
 
-INLINE VF P(scaled)(VF sum, const Products *l, int n) { return sum * P(load)(l->scale + n) + P(load)(l->bias + n); }
-
-INLINE void P(add_squares)(const int nv, const VF squares[NV], int n0, const Sink *to) {
-    UNROLL for (int n = 0; n < nv; n++) P(put)(to->squares + n0 + n * V, P(load)(to->squares + n0 + n * V) + squares[n]);
+INLINE VF P(scaled)(VF sum, const Products *l, int n) {
+    return P(alone)(sum * P(load)(l->scale + n)) + P(load)(l->bias + n);
 }
 
 INLINE void P(hide_floats_tile)(const int mr, const int nv, VF sums[MR][NV], const Products *l, int n0, int p,
@@ -200,31 +218,62 @@ INLINE void P(hide_floats_tile)(const int mr, const int nv, VF sums[MR][NV], con
             P(put)(out + n * V, h);
         }
     }
-    P(add_squares)(nv, squares, n0, to);
+    float *all = (float *)to->squares + n0;
+    UNROLL for (int n = 0; n < nv; n++) P(put)(all + n * V, P(load)(all + n * V) + squares[n]);
 }
 
-#if HALF
-#include "hide_half.h"
-#else
-INLINE void P(hide_tile)(const int mr, const int nv, VF sums[MR][NV], const Products *l, int n0, int p, const Sink *to,
+/* Sums in units of hidden numbers become these, two vectors in one: of two rows, and where rows or vectors are left over, of one
+ * and its next outputs. */
+INLINE void P(join_tile)(const int mr, const int nv, const int pairs, const VF sums[MR][NV], const Products *l, int n0, VS x[MR][NV]) {
+    UNROLL for (int n = 0; n < nv; n++)
+        UNROLL for (int m = 0; m < 2 * pairs; m += 2)
+            x[m][n] = P(join)(P(scaled)(sums[m][n], l, n0 + n * V), P(scaled)(sums[m + 1][n], l, n0 + n * V));
+    UNROLL for (int n = 0; n < nv; n += 2)
+        UNROLL for (int m = 2 * pairs; m < mr; m++) {
+            const VF next = n + 1 < nv ? P(scaled)(sums[m][n + 1], l, n0 + (n + 1) * V) : P(all)(0.0f);
+            x[m][n] = P(join)(P(scaled)(sums[m][n], l, n0 + n * V), next);
+        }
+}
+
+/* Both halves of x, which may be of the same outputs. */
+INLINE void P(hide_two)(VS x, int16_t *low, int16_t *high, VI *squares, VI *more_squares, const P(Spread) *spread) {
+    const VS h = P(hidden)(x, spread);
+    const VS g = P(times)(h, spread->squared);
+    P(put_two)(low, high, h);
+    if (squares == more_squares) {
+        *squares = P(squares_of_both)(*squares, g);
+    } else {
+        *squares = P(squares_low)(*squares, g);
+        *more_squares = P(squares_high)(*more_squares, g);
+    }
+}
+
+INLINE void P(hide_one)(VS x, int16_t *to, VI *squares, const P(Spread) *spread) {
+    const VS h = P(hidden)(x, spread);
+    P(put_low)(to, h);
+    *squares = P(squares_low)(*squares, P(times)(h, spread->squared));
+}
+
+INLINE void P(hide_tile)(const int mr, const int nv, const VF sums[MR][NV], const Products *l, int n0, int p, const Sink *to,
                          const P(Spread) *spread) {
-    VF squares[NV];
+    const int pairs = V == 4 && nv % 2 == 0 ? 0 : mr / 2; /* of rows */
     const ptrdiff_t pitch = to->pitch;
     int16_t *out = (int16_t *)to->hidden + p * pitch + n0;
-    UNROLL for (int n = 0; n < nv; n++) squares[n] = P(all)(0.0f);
-    UNROLL for (int m = 0; m < mr; m++, out += pitch) {
-        UNROLL for (int n = 0; n < nv; n += HV) {
-            VF h[HV];
-            UNROLL for (int i = 0; i < HV; i++) {
-                h[i] = P(activated)(P(scaled)(sums[m][n + i], l, n0 + (n + i) * V), spread);
-                squares[n + i] += h[i] * h[i];
-            }
-            P(hide_group)(out + n * V, h);
-        }
+    int32_t *const all = (int32_t *)to->squares + n0;
+    VS x[MR][NV];
+    VI squares[NV];
+    P(join_tile)(mr, nv, pairs, sums, l, n0, x);
+    UNROLL for (int n = 0; n < nv; n++) squares[n] = *(const P(unaligned_integers) *)(all + n * V);
+    UNROLL for (int m = 0; m < 2 * pairs; m += 2, out += 2 * pitch)
+        UNROLL for (int n = 0; n < nv; n++)
+            P(hide_two)(x[m][n], out + n * V, out + pitch + n * V, &squares[n], &squares[n], spread);
+    UNROLL for (int m = 2 * pairs; m < mr; m++, out += pitch) {
+        UNROLL for (int n = 0; n + 1 < nv; n += 2)
+            P(hide_two)(x[m][n], out + n * V, out + (n + 1) * V, &squares[n], &squares[n + 1], spread);
+        if (nv % 2) P(hide_one)(x[m][nv - 1], out + (nv - 1) * V, &squares[nv - 1], spread);
     }
-    P(add_squares)(nv, squares, n0, to);
+    UNROLL for (int n = 0; n < nv; n++) *(P(unaligned_integers) *)(all + n * V) = squares[n];
 }
-#endif
 
 enum { P(STORE), P(HIDE), P(HIDE_FLOATS) };
 
@@ -250,7 +299,7 @@ INLINE void P(tile)(const int mr, const int nv, const int what, const int intege
         P(float_sums)(mr, nv, y, (const float *)a + (ptrdiff_t)row * l->k, l->k, (const float *)l->weights + at, l->k);
     }
     if (what == P(STORE)) P(store_tile)(mr, nv, y, l, n0, p, to);
-    else if (what == P(HIDE)) P(hide_tile)(mr, nv, y, l, n0, p, to, spread);
+    else if (what == P(HIDE)) P(hide_tile)(mr, nv, (const VF(*)[NV])y, l, n0, p, to, spread);
     else P(hide_floats_tile)(mr, nv, y, l, n0, p, to, spread);
 }
 
@@ -346,32 +395,45 @@ static NOINLINE void P(depthwise)(const float *in, int width, int channels, int 
 
 /* ---------------------------------------------------------------- norms */
 
+/* Sums of 32 lanes, of channels c % 32, become one, in the same order whatever a vector is. */
+INLINE float P(sum_of_lanes)(VF s[LANES / V]) {
+    UNROLL for (int half = LANES / V / 2; half; half /= 2) UNROLL for (int i = 0; i < half; i++) s[i] += s[i + half];
+    return P(sum)(s[0]);
+}
+
+/* The squares of a group's differences from a number; of `left` channels alone where fewer are left. */
+INLINE void P(add_differences)(VF d[VG], const float *x, VF from, int left) {
+    static const float inside[2 * GROUP] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
+    UNROLL for (int i = 0; i < VG; i++) {
+        VF v = P(load)(x + i * V) - from;
+        if (left < GROUP) v *= P(load)(inside + GROUP + i * V - left);
+        d[i] += P(alone)(v * v);
+    }
+}
+
 /* Of `channels` floats, behind which there are zeros up to a whole group; part: 1 / channels. */
 INLINE void P(moments)(const float *x, int channels, float part, float epsilon, float *mean, float *inverse) {
-    static const float inside[2 * GROUP] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
-    enum { CHUNK = 4 * V };
-    VF s[4], d[4];
-    int c = 0;
-    UNROLL for (int i = 0; i < 4; i++) s[i] = d[i] = P(all)(0.0f);
-    for (; c + CHUNK <= channels; c += CHUNK) UNROLL for (int i = 0; i < 4; i++) s[i] += P(load)(x + c + i * V);
-    for (; c < channels; c += V) s[0] += P(load)(x + c);
-    const float m = P(sum)((s[0] + s[1]) + (s[2] + s[3])) * part;
+    const int whole = channels / GROUP, even = whole / 2 * 2;
+    VF s[2 * VG], d[2 * VG];
+    UNROLL for (int i = 0; i < 2 * VG; i++) s[i] = d[i] = P(all)(0.0f);
+    const float *at = x, *const end = x + even * GROUP;
+    for (; at < end; at += LANES) UNROLL for (int i = 0; i < 2 * VG; i++) s[i] += P(load)(at + i * V);
+    if (whole > even) UNROLL for (int i = 0; i < VG; i++) s[i] += P(load)(at + i * V);
+    if (whole * GROUP < channels) UNROLL for (int i = 0; i < VG; i++) s[VG + i] += P(load)(x + whole * GROUP + i * V);
+    const float m = P(sum_of_lanes)(s) * part;
     const VF same = P(all)(m);
-    for (c = 0; c + CHUNK <= channels; c += CHUNK) UNROLL for (int i = 0; i < 4; i++) {
-            const VF v = P(load)(x + c + i * V) - same;
-            d[i] += v * v;
-        }
-    for (; c + V <= channels; c += V) {
-        const VF v = P(load)(x + c) - same;
-        d[0] += v * v;
+    for (at = x; at < end; at += LANES) {
+        P(add_differences)(d, at, same, GROUP);
+        P(add_differences)(d + VG, at + GROUP, same, GROUP);
     }
-    if (c < channels) { /* behind the last channel there is nothing to differ from the mean */
-        const VF v = (P(load)(x + c) - same) * P(load)(inside + GROUP - (channels - c));
-        d[0] += v * v;
-    }
+    if (whole > even) P(add_differences)(d, at, same, GROUP);
+    if (whole * GROUP < channels) P(add_differences)(d + VG, x + whole * GROUP, same, channels - whole * GROUP);
     *mean = m;
-    *inverse = 1.0f / __builtin_sqrtf(P(sum)((d[0] + d[1]) + (d[2] + d[3])) * part + epsilon);
+    *inverse = 1.0f / __builtin_sqrtf(alone(P(sum_of_lanes)(d) * part) + epsilon);
 }
+
+/* x * by + plus */
+INLINE VF P(moved)(VF x, VF by, VF plus) { return P(alone)(x * by) + plus; }
 
 static NOINLINE void P(normalize_rounded)(const float *x, ptrdiff_t step, int rows, const Normal *norm, void *to,
                                           ptrdiff_t to_step) {
@@ -382,10 +444,11 @@ static NOINLINE void P(normalize_rounded)(const float *x, ptrdiff_t step, int ro
         float mean, inverse;
         P(moments)(x, norm->channels, part, norm->epsilon, &mean, &inverse);
         if (!norm->scale) {
-            const VF by = P(all)(inverse * norm->every_scale), plus = P(all)(norm->every_shift - mean * inverse * norm->every_scale);
+            const float times = inverse * norm->every_scale;
+            const VF by = P(all)(times), plus = P(all)(norm->every_shift - alone(mean * times));
             for (int c = 0; c < width; c += GROUP) {
                 VF v[VG];
-                UNROLL for (int i = 0; i < VG; i++) v[i] = P(load)(x + c + i * V) * by + plus;
+                UNROLL for (int i = 0; i < VG; i++) v[i] = P(moved)(P(load)(x + c + i * V), by, plus);
                 P(round_group)(out + c, v);
             }
             continue;
@@ -393,8 +456,10 @@ static NOINLINE void P(normalize_rounded)(const float *x, ptrdiff_t step, int ro
         const VF by = P(all)(inverse), plus = P(all)(-mean * inverse);
         for (int c = 0; c < width; c += GROUP) {
             VF v[VG];
-            UNROLL for (int i = 0; i < VG; i++)
-                v[i] = (P(load)(x + c + i * V) * by + plus) * P(load)(norm->scale + c + i * V) + P(load)(norm->shift + c + i * V);
+            UNROLL for (int i = 0; i < VG; i++) {
+                const VF scale = P(load)(norm->scale + c + i * V), shift = P(load)(norm->shift + c + i * V);
+                v[i] = P(moved)(P(moved)(P(load)(x + c + i * V), by, plus), scale, shift);
+            }
             P(round_group)(out + c, v);
         }
     }
@@ -410,7 +475,7 @@ static void P(normalize)(const float *x, ptrdiff_t step, int rows, const Normal 
         for (int c = 0; c < width; c += V) {
             const VF scale = norm->scale ? P(load)(norm->scale + c) : P(all)(norm->every_scale);
             const VF shift = norm->shift ? P(load)(norm->shift + c) : P(all)(norm->every_shift);
-            P(put)(to + c, (P(load)(x + c) * by + plus) * scale + shift);
+            P(put)(to + c, P(moved)(P(moved)(P(load)(x + c), by, plus), scale, shift));
         }
     }
 }
@@ -422,7 +487,7 @@ static void P(round)(const float *x, int count, const Products *l, void *to) {
     const VF by = P(all)(l->inverse), plus = P(all)(l->zero);
     for (int c = 0; c < count; c += GROUP) {
         VF v[VG];
-        UNROLL for (int i = 0; i < VG; i++) v[i] = P(most)(P(least)(P(load)(x + c + i * V) * by + plus, most), least);
+        UNROLL for (int i = 0; i < VG; i++) v[i] = P(most)(P(least)(P(moved)(P(load)(x + c + i * V), by, plus), most), least);
         P(round_group)(out + c, v);
     }
 }
@@ -439,7 +504,6 @@ static const Kernels P(kernels) = {
     .bytes = sizeof(RA),
     .panel = NV * V,
     .tile = MR,
-    .half = HALF,
     .lowest = LOWEST,
     .pack = P(pack),
     .pack_depthwise = P(pack_depthwise),

@@ -9,7 +9,7 @@
 
 #include "model.h"
 
-enum { GROUP = 16, CURVE = 7, HALF_CURVE = 6 }; /* a float16 does not show a seventh coefficient */
+enum { GROUP = 16, LANES = 32, CURVE = 7, BUMP = 4, SMALL = 256, BAND_PIXELS = 511 };
 
 /* Memory that is given out once and never back. With `base` NULL it only counts. */
 typedef struct {
@@ -28,7 +28,7 @@ typedef struct {
     void *weights;
     int32_t *start;      /* [n]: what a sum of integers begins with, so that the zero point is gone from it */
     float *scale, *bias; /* [n]: of a sum */
-    float inverse, zero; /* an input becomes round(x * inverse + zero) */
+    float inverse, zero; /* an input becomes round(x * inverse + zero), and what is more in a path that begins at 0 */
     uint8_t *wide;       /* where four products of these weights may not fit into 16 bits; see path_neon.h */
 } Products;
 
@@ -40,12 +40,15 @@ typedef struct {
     float *scale, *shift;           /* [padded], or NULL */
 } Normal;
 
-/* An activation function: x * (1/2 + an odd polynomial in t), t = x held to -1..1, x in units of `unit`; or SiLU,
- * whose results are hidden as floats. */
+/* An activation function. On floats: x * (1/2 + an odd polynomial in t), t = x held to -1..1, x in units of `unit`; or SiLU. On
+ * hidden numbers x of 16 bits: what is above 0 of x, less |x| * p(t)^8, t = |x| times 2 to the `doublings`, held below 1, in
+ * 32768ths; there p(1)^8 is nothing. */
 typedef struct {
-    float coefficient[CURVE], half, top; /* top: the largest x whose result the hidden numbers can hold */
-    float height;                        /* hidden number for a result of 1 */
+    float coefficient[CURVE], half;
+    float height; /* hidden number for 1 */
     int silu;
+    int16_t bump[BUMP], doublings; /* of p, in 32768ths */
+    int16_t squared; /* hidden numbers times this / 32768 are squared: the squares of a band's pixels are an int32 */
 } Curve;
 
 /* Where the outputs of a layer go. Pixel p of a map begins at map + place[p]. */
@@ -53,18 +56,23 @@ typedef struct {
     float *map;
     const int32_t *place;
     int residual; /* added to what is there */
+    int brief;    /* numbers of a map are rounded to 12 bits; see Network */
     void *hidden; /* [pixels][pitch]: 16-bit numbers, or floats */
     int pitch;
-    float *squares; /* [pitch]: sums of squares of hidden numbers are added here */
+    void *squares; /* [pitch]: to which sums of squares are added, of hidden numbers times `squared`: integers; or of floats */
     const Curve *curve;
 } Sink;
+
+/* A map of `size` is small, and goes through a layer whole; or what there is at most of it at once. */
+INLINE int fits_whole(int size) { return size * size <= SMALL; }
+INLINE int rows_at_once(int size) { return (size + 13) / 14 * size <= BAND_PIXELS ? (size + 13) / 14 : 1; }
+INLINE int pixels_at_once(int size) { return (fits_whole(size) ? size : rows_at_once(size)) * size; }
 
 typedef struct {
     const char *name, *form;         /* what it is asked for by, and which one it is of those of one name */
     int (*runs)(void);               /* whether this processor can */
     int (*fits)(const Model *model); /* whether sums are exact with these weights; NULL: with any */
     int bytes, panel, tile; /* of a rounded activation; outputs and rows that are computed side by side */
-    int half;          /* hidden numbers are float16, not int16 */
     float lowest;      /* the rounded activation for int8's -128 */
     /* Rows of `segments` parts of `segment` inputs each lie `pitch` apart in the rounded inputs. */
     void (*pack)(const Layer *layer, int segments, int segment, int pitch, float unit, Products *to, Arena *arena);

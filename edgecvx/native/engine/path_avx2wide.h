@@ -6,10 +6,8 @@
 #define NV 2
 #define MR 6
 #define KG 2
-#define HV 2
 #define DW 7
 #define FITS NULL
-#define HALF 0
 #define RA int16_t
 #define RW int16_t
 #define LOWEST (-128)

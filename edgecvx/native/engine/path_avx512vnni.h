@@ -5,11 +5,9 @@
 #define NV 3
 #define MR 7
 #define KG 4
-#define HV 1
 #define DW 14
 #define FORM NAME
 #define FITS NULL
-#define HALF 0
 #define RA uint8_t
 #define RW int8_t
 #define LOWEST 0
@@ -30,17 +28,44 @@ INLINE VF P(least)(VF a, VF b) { return (VF)_mm512_min_ps((__m512)a, (__m512)b);
 INLINE VF P(most)(VF a, VF b) { return (VF)_mm512_max_ps((__m512)a, (__m512)b); }
 INLINE VI P(dot)(VI acc, VI a, VI w) { return (VI)_mm512_dpbusd_epi32((__m512i)acc, (__m512i)a, (__m512i)w); }
 
-INLINE void P(hide_group)(int16_t *to, const VF v[HV]) {
-    _mm256_storeu_si256((__m256i *)(void *)to, _mm512_cvtsepi32_epi16(_mm512_cvtps_epi32((__m512)v[0])));
+/* Hidden numbers: in each fourth of a vector four of the one and four of the other. */
+INLINE VS P(join)(VF low, VF high) {
+    return (VS)_mm512_packs_epi32(_mm512_cvtps_epi32((__m512)low), _mm512_cvtps_epi32((__m512)high));
+}
+INLINE __m512i P(apart)(VS h) {
+    return _mm512_permutexvar_epi64(_mm512_setr_epi64(0, 2, 4, 6, 1, 3, 5, 7), (__m512i)h);
+}
+INLINE void P(put_low)(int16_t *to, VS h) {
+    _mm256_storeu_si256((__m256i *)(void *)to, _mm512_castsi512_si256(P(apart)(h)));
+}
+INLINE void P(put_two)(int16_t *low, int16_t *high, VS h) {
+    const __m512i apart = P(apart)(h);
+    _mm256_storeu_si256((__m256i *)(void *)low, _mm512_castsi512_si256(apart));
+    _mm256_storeu_si256((__m256i *)(void *)high, _mm512_extracti64x4_epi64(apart, 1));
+}
+INLINE VS P(times)(VS a, VS b) { return (VS)_mm512_mulhrs_epi16((__m512i)a, (__m512i)b); }
+INLINE VS P(size)(VS x) { return (VS)_mm512_abs_epi16((__m512i)x); }
+INLINE VS P(size_to)(VS size, VS most) { return (VS)_mm512_min_epu16((__m512i)size, (__m512i)most); }
+#include "stretch.h"
+INLINE VS P(above_0)(VS x) { return (VS)_mm512_max_epi16((__m512i)x, _mm512_setzero_si512()); }
+INLINE VI P(add_pairs)(VI sum, __m512i pairs) { return (VI)_mm512_dpwssd_epi32((__m512i)sum, pairs, pairs); }
+INLINE VI P(squares_low)(VI sum, VS g) {
+    return P(add_pairs)(sum, _mm512_unpacklo_epi16((__m512i)g, _mm512_setzero_si512()));
+}
+INLINE VI P(squares_high)(VI sum, VS g) {
+    return P(add_pairs)(sum, _mm512_unpackhi_epi16((__m512i)g, _mm512_setzero_si512()));
+}
+INLINE VI P(squares_of_both)(VI sum, VS g) {
+    return P(add_pairs)(sum, _mm512_unpacklo_epi16((__m512i)g, _mm512_bsrli_epi128((__m512i)g, 8)));
 }
 INLINE void P(round_group)(uint8_t *to, const VF v[1]) {
-    const __m512i whole = _mm512_max_epi32(_mm512_cvtps_epi32((__m512)v[0]), _mm512_setzero_si512());
-    _mm_storeu_si128((__m128i *)(void *)to, _mm512_cvtusepi32_epi8(whole));
+    const __m128i bytes = _mm512_cvtsepi32_epi8(_mm512_cvtps_epi32((__m512)v[0]));
+    _mm_storeu_si128((__m128i *)(void *)to, _mm_xor_si128(bytes, _mm_set1_epi8(-128))); /* 128 more */
 }
 
 static void P(scale_hidden)(const void *hidden, const void *factor, int count, int zero, void *to) {
     const int16_t *h = hidden, *f = factor;
-    const __m512i z = _mm512_set1_epi16((short)zero), none = _mm512_setzero_si512();
+    const __m512i z = _mm512_set1_epi16((short)(zero + 128)), none = _mm512_setzero_si512();
     uint8_t *out = to;
     int i = 0;
     for (; i + 32 <= count; i += 32) {

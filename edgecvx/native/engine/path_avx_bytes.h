@@ -4,9 +4,7 @@
 #define NV 2
 #define MR 6
 #define KG 4
-#define HV 2
 #define DW 7
-#define HALF 0
 #define RA uint8_t
 #define RW int8_t
 #define LOWEST 0
@@ -19,9 +17,10 @@ static int P(runs)(void) { return RUNS; }
 
 INLINE VI P(dot)(VI acc, VI a, VI w) { return (VI)DOT((__m256i)acc, (__m256i)a, (__m256i)w); }
 
+/* int8, and 128 more. */
 INLINE void P(put_bytes)(uint8_t *to, __m256i v) {
-    const __m128i bytes = _mm_packus_epi16(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
-    _mm_storeu_si128((__m128i *)(void *)to, bytes);
+    const __m128i bytes = _mm_packs_epi16(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
+    _mm_storeu_si128((__m128i *)(void *)to, _mm_xor_si128(bytes, _mm_set1_epi8(-128)));
 }
 INLINE void P(round_group)(uint8_t *to, const VF v[2]) { P(put_bytes)(to, P(narrow)(v)); }
 

@@ -5,14 +5,13 @@
 #undef NV
 #undef MR
 #undef KG
-#undef HV
 #undef DW
-#undef HALF
 #undef RA
 #undef RW
 #undef LOWEST
 #undef VF
 #undef VI
+#undef VS
 #undef OWN_SUMS
 #undef OWN_PLACE
 #undef OWN_PACKING

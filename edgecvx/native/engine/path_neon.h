@@ -7,11 +7,9 @@
 #define NV 4
 #define MR 3
 #define KG 4
-#define HV 2
 #define DW 14
 #define FORM NAME
 #define FITS NULL
-#define HALF 0
 #define RA int8_t
 #define RW int8_t
 #define LOWEST (-128)
@@ -32,110 +30,114 @@ INLINE size_t P(place)(int n, int k, int width) {
     return (size_t)(k / 16 * 256 + k % 16 / 8 * 128 + n / 4 * 32 + k % 8 / 4 * 16 + k % 4 / 2 * 8 + n % 4 * 2 + k % 2);
 }
 
-/* Sixteen sums of four products (or of two and two) of a row, added to the sums of four outputs. */
-INLINE VI P(four)(VI acc, int8x16_t w0, int8x16_t w1, int8x16_t x, int8x16_t y, int wide) {
-    int16x8_t s = vmull_s8(vget_low_s8(w0), vget_low_s8(x));
+/* Sixteen sums of four products (or of two and two) of a row, added to the sums of four outputs. Each of x is two inputs,
+ * again and again. */
+INLINE VI P(four)(VI acc, int8x16_t w0, int8x16_t w1, const int8x16_t x[4], int wide) {
+    int16x8_t s = vmull_s8(vget_low_s8(w0), vget_low_s8(x[0]));
     if (wide == 2) acc = (VI)vpadalq_s16((int32x4_t)acc, s);
-    s = wide == 2 ? vmull_high_s8(w0, x) : vmlal_high_s8(s, w0, x);
+    s = wide == 2 ? vmull_high_s8(w0, x[1]) : vmlal_high_s8(s, w0, x[1]);
     if (wide) {
         acc = (VI)vpadalq_s16((int32x4_t)acc, s);
-        s = vmull_s8(vget_low_s8(w1), vget_low_s8(y));
+        s = vmull_s8(vget_low_s8(w1), vget_low_s8(x[2]));
     } else {
-        s = vmlal_s8(s, vget_low_s8(w1), vget_low_s8(y));
+        s = vmlal_s8(s, vget_low_s8(w1), vget_low_s8(x[2]));
     }
     if (wide == 2) acc = (VI)vpadalq_s16((int32x4_t)acc, s);
-    s = wide == 2 ? vmull_high_s8(w1, y) : vmlal_high_s8(s, w1, y);
+    s = wide == 2 ? vmull_high_s8(w1, x[3]) : vmlal_high_s8(s, w1, x[3]);
     return (VI)vpadalq_s16((int32x4_t)acc, s);
 }
 
-/* The same for three rows, as instructions: a compiler begins so much at once that its registers do not suffice. `between`
- * is what is done behind the first two products. */
-#define FOUR_OF_THREE(between) \
+/* The same for three rows and four fours of outputs, as instructions: a compiler begins so much at once that its registers do not
+ * suffice. v16 to v19, v20 to v23 and v24 to v27 are eight inputs of each row, two of them in each vector, again and again: one
+ * instruction, where picking them from a vector that was loaded takes three. `between` is what is done behind two products. */
+#define FOUR_OUTPUTS(at, a0, a1, a2, between) \
+    "ldp q28, q29, [%[w], #" #at "]\n\t" \
+    "smull v30.8h, v28.8b, v16.8b\n\t" \
+    "smull v31.8h, v28.8b, v20.8b\n\t" \
+    "smull v15.8h, v28.8b, v24.8b\n\t" \
+    "smlal2 v30.8h, v28.16b, v17.16b\n\t" \
+    "smlal2 v31.8h, v28.16b, v21.16b\n\t" \
+    "smlal2 v15.8h, v28.16b, v25.16b\n\t" \
+    between(a0, a1, a2) \
+    "smlal2 v30.8h, v29.16b, v19.16b\n\t" \
+    "smlal2 v31.8h, v29.16b, v23.16b\n\t" \
+    "smlal2 v15.8h, v29.16b, v27.16b\n\t" \
+    ADD_ALL(a0, a1, a2)
+#define ADD_ALL(a0, a1, a2) \
+    "sadalp %[" #a0 "].4s, v30.8h\n\t" \
+    "sadalp %[" #a1 "].4s, v31.8h\n\t" \
+    "sadalp %[" #a2 "].4s, v15.8h\n\t"
+#define GO_ON(a0, a1, a2) \
+    "smlal v30.8h, v29.8b, v18.8b\n\t" \
+    "smlal v31.8h, v29.8b, v22.8b\n\t" \
+    "smlal v15.8h, v29.8b, v26.8b\n\t"
+#define ADD_AND_BEGIN(a0, a1, a2) \
+    ADD_ALL(a0, a1, a2) \
+    "smull v30.8h, v29.8b, v18.8b\n\t" \
+    "smull v31.8h, v29.8b, v22.8b\n\t" \
+    "smull v15.8h, v29.8b, v26.8b\n\t"
+#define EIGHT_INPUTS(at0, at1, at2, at3, between) \
     __asm__ volatile( \
-        "smull %[s0].8h, %[w0].8b, %[x0].8b\n\t" \
-        "smull %[s1].8h, %[w0].8b, %[x1].8b\n\t" \
-        "smull %[s2].8h, %[w0].8b, %[x2].8b\n\t" \
-        "smlal2 %[s0].8h, %[w0].16b, %[x0].16b\n\t" \
-        "smlal2 %[s1].8h, %[w0].16b, %[x1].16b\n\t" \
-        "smlal2 %[s2].8h, %[w0].16b, %[x2].16b\n\t" \
-        between \
-        "smlal2 %[s0].8h, %[w1].16b, %[y0].16b\n\t" \
-        "smlal2 %[s1].8h, %[w1].16b, %[y1].16b\n\t" \
-        "smlal2 %[s2].8h, %[w1].16b, %[y2].16b\n\t" \
-        "sadalp %[a0].4s, %[s0].8h\n\t" \
-        "sadalp %[a1].4s, %[s1].8h\n\t" \
-        "sadalp %[a2].4s, %[s2].8h\n\t" \
-        : [a0] "+w"(*a0), [a1] "+w"(*a1), [a2] "+w"(*a2), [s0] "=&w"(s0), [s1] "=&w"(s1), [s2] "=&w"(s2) \
-        : [w0] "w"(w0), [w1] "w"(w1), [x0] "w"(x[0]), [x1] "w"(x[1]), [x2] "w"(x[2]), [y0] "w"(y[0]), [y1] "w"(y[1]), \
-          [y2] "w"(y[2]) \
-        : "memory")
-#define GO_ON \
-    "smlal %[s0].8h, %[w1].8b, %[y0].8b\n\t" \
-    "smlal %[s1].8h, %[w1].8b, %[y1].8b\n\t" \
-    "smlal %[s2].8h, %[w1].8b, %[y2].8b\n\t"
-#define ADD_AND_BEGIN \
-    "sadalp %[a0].4s, %[s0].8h\n\t" \
-    "sadalp %[a1].4s, %[s1].8h\n\t" \
-    "sadalp %[a2].4s, %[s2].8h\n\t" \
-    "smull %[s0].8h, %[w1].8b, %[y0].8b\n\t" \
-    "smull %[s1].8h, %[w1].8b, %[y1].8b\n\t" \
-    "smull %[s2].8h, %[w1].8b, %[y2].8b\n\t"
+        "ld4r {v16.8h, v17.8h, v18.8h, v19.8h}, [%[a]], %[step]\n\t" \
+        "ld4r {v20.8h, v21.8h, v22.8h, v23.8h}, [%[a]], %[step]\n\t" \
+        "ld4r {v24.8h, v25.8h, v26.8h, v27.8h}, [%[a]], %[back]\n\t" \
+        FOUR_OUTPUTS(at0, a00, a10, a20, between) \
+        FOUR_OUTPUTS(at1, a01, a11, a21, between) \
+        FOUR_OUTPUTS(at2, a02, a12, a22, between) \
+        FOUR_OUTPUTS(at3, a03, a13, a23, between) \
+        : [a00] "+w"(acc[0][0]), [a01] "+w"(acc[0][1]), [a02] "+w"(acc[0][2]), [a03] "+w"(acc[0][3]), [a10] "+w"(acc[1][0]), \
+          [a11] "+w"(acc[1][1]), [a12] "+w"(acc[1][2]), [a13] "+w"(acc[1][3]), [a20] "+w"(acc[2][0]), [a21] "+w"(acc[2][1]), \
+          [a22] "+w"(acc[2][2]), [a23] "+w"(acc[2][3]), [a] "+r"(a) \
+        : [step] "r"(step), [back] "r"(8 - 2 * step), [w] "r"(w) \
+        : "memory", "v15", "v16", "v17", "v18", "v19", "v20", "v21", "v22", "v23", "v24", "v25", "v26", "v27", "v28", "v29", \
+          "v30", "v31")
 
-INLINE void P(four_of_three)(VI *a0, VI *a1, VI *a2, int8x16_t w0, int8x16_t w1, const int8x16_t *x, const int8x16_t *y,
-                             int wide) {
-    int16x8_t s0, s1, s2;
-    if (wide) FOUR_OF_THREE(ADD_AND_BEGIN);
-    else FOUR_OF_THREE(GO_ON);
+/* Returns where the next inputs are. */
+INLINE const RA *P(sixteen_of_three)(VI acc[MR][NV], const RA *a, ptrdiff_t step, const RW *w, int wide) {
+    if (wide) {
+        EIGHT_INPUTS(0, 32, 64, 96, ADD_AND_BEGIN);
+        EIGHT_INPUTS(128, 160, 192, 224, ADD_AND_BEGIN);
+    } else {
+        EIGHT_INPUTS(0, 32, 64, 96, GO_ON);
+        EIGHT_INPUTS(128, 160, 192, 224, GO_ON);
+    }
+    return a;
 }
 
-INLINE void P(sixteen)(const int mr, const int nv, const int wide, VI acc[MR][NV], const RA *a, int step, const RW *w) {
-    static const uint8_t pairs[64] __attribute__((aligned(64))) = {
-        0, 1, 0, 1, 0, 1, 0, 1, 2,  3,  2,  3,  2,  3,  2,  3,  4,  5,  4,  5,  4,  5,  4,  5,  6,  7,  6,  7,  6,  7,  6,  7,
-        8, 9, 8, 9, 8, 9, 8, 9, 10, 11, 10, 11, 10, 11, 10, 11, 12, 13, 12, 13, 12, 13, 12, 13, 14, 15, 14, 15, 14, 15, 14, 15};
-    int8x16_t inputs[MR];
-    UNROLL for (int m = 0; m < mr; m++) inputs[m] = vld1q_s8(a + (ptrdiff_t)m * step);
-    UNROLL for (int j = 0; j < 4; j += 2) {
-        UNROLL for (int m = 0; m < mr; m++) __asm__ volatile("" : "+w"(inputs[m])); /* not before the half before is done */
-        const uint8x16_t first = vld1q_u8(pairs + 16 * j), second = vld1q_u8(pairs + 16 * j + 16);
-        int8x16_t x[MR], y[MR];
-        UNROLL for (int m = 0; m < mr; m++) {
-            x[m] = vqtbl1q_s8(inputs[m], first);
-            y[m] = vqtbl1q_s8(inputs[m], second);
-        }
-        UNROLL for (int n = 0; n < nv; n++) {
-            const int8x16_t w0 = vld1q_s8(w + j * 64 + n * 32), w1 = vld1q_s8(w + j * 64 + n * 32 + 16);
-            if (mr == 3 && wide < 2) P(four_of_three)(&acc[0][n], &acc[1][n], &acc[2][n], w0, w1, x, y, wide);
-            else UNROLL for (int m = 0; m < mr; m++) acc[m][n] = P(four)(acc[m][n], w0, w1, x[m], y[m], wide);
-        }
+/* The same for one row. */
+INLINE void P(sixteen_of_one)(VI acc[NV], const RA *a, const RW *w, int wide) {
+    UNROLL for (int half = 0; half < 2; half++, w += NV * 32) {
+        const int16x8x4_t pairs = vld4q_dup_s16((const int16_t *)(const void *)(a + half * 8));
+        int8x16_t x[4];
+        UNROLL for (int i = 0; i < 4; i++) x[i] = vreinterpretq_s8_s16(pairs.val[i]);
+        UNROLL for (int n = 0; n < NV; n++) acc[n] = P(four)(acc[n], vld1q_s8(w + n * 32), vld1q_s8(w + n * 32 + 16), x, wide);
     }
+}
+
+/* Rare, and by itself, so that what it needs of registers is not taken from the others. */
+static NOINLINE void P(one_by_one)(int mr, VI (*acc)[NV], const RA *a, ptrdiff_t step, const RW *w) {
+    for (int m = 0; m < mr; m++, a += step) P(sixteen_of_one)(acc[m], a, w, 2);
 }
 
 INLINE void P(sums)(const int mr, const int nv, VI acc[MR][NV], const RA *a, int step, const RW *w, int count,
                     const uint8_t *wide) {
-    for (int k = 0; k < count; k += 16, w += nv * V * 16, wide++) {
-        if (*wide == 2) {
-            __asm__ volatile("// one by one");
-            P(sixteen)(mr, nv, 2, acc, a + k, step, w);
-        } else if (*wide) {
-            __asm__ volatile("// two and two"); /* keeps the two ways apart, whose common parts would need all registers */
-            P(sixteen)(mr, nv, 1, acc, a + k, step, w);
+    (void)nv;
+    for (const RA *end = a + count; a < end; w += NV * V * 16, wide++) {
+        if (mr == 3 && *wide == 0) {
+            a = P(sixteen_of_three)(acc, a, step, w, 0);
+        } else if (mr == 3 && *wide == 1) {
+            a = P(sixteen_of_three)(acc, a, step, w, 1);
+        } else if (*wide == 2) {
+            VI kept[MR][NV];
+            UNROLL for (int i = 0; i < mr * NV; i++) kept[i / NV][i % NV] = acc[i / NV][i % NV];
+            P(one_by_one)(mr, kept, a, step, w);
+            UNROLL for (int i = 0; i < mr * NV; i++) acc[i / NV][i % NV] = kept[i / NV][i % NV];
+            a += 16;
         } else {
-            __asm__ volatile("// four");
-            P(sixteen)(mr, nv, 0, acc, a + k, step, w);
+            if (*wide) P(sixteen_of_one)(acc[0], a, w, 1);
+            else P(sixteen_of_one)(acc[0], a, w, 0);
+            a += 16;
         }
-    }
-}
-
-INLINE void P(hide_group)(int16_t *to, const VF v[HV]) { vst1q_s16(to, P(narrow)(v)); }
-
-static void P(scale_hidden)(const void *hidden, const void *factor, int count, int zero, void *to) {
-    const int16_t *h = hidden, *f = factor;
-    const int16x8_t z = vdupq_n_s16((int16_t)zero);
-    int8_t *out = to;
-    UNROLL_TWICE for (int i = 0; i < count; i += 16) {
-        const int16x8_t a = vqaddq_s16(vqrdmulhq_s16(vld1q_s16(h + i), vld1q_s16(f + i)), z);
-        const int16x8_t b = vqaddq_s16(vqrdmulhq_s16(vld1q_s16(h + i + 8), vld1q_s16(f + i + 8)), z);
-        vst1q_s8(out + i, vqmovn_high_s16(vqmovn_s16(a), b));
     }
 }
 

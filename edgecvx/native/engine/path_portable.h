@@ -5,11 +5,9 @@
 #define NV 4
 #define MR 2
 #define KG 2
-#define HV 1
 #define DW 4
 #define FORM NAME
 #define FITS NULL
-#define HALF 0
 #define RA int16_t
 #define RW int16_t
 #define LOWEST (-128)
@@ -35,7 +33,40 @@ INLINE void P(narrow)(int16_t *to, VI v) {
 INLINE VI P(dot)(VI acc, VI a, VI w) {
     return acc + ((a << 16) >> 16) * ((w << 16) >> 16) + (a >> 16) * (w >> 16);
 }
-INLINE void P(hide_group)(int16_t *to, const VF v[HV]) { P(narrow)(to, P(rounded)(v[0], -32768.0f, 32767.0f)); }
+INLINE VS P(join)(VF low, VF high) {
+    int16_t both[2 * V];
+    P(narrow)(both, P(rounded)(low, -32768.0f, 32767.0f));
+    P(narrow)(both + V, P(rounded)(high, -32768.0f, 32767.0f));
+    VS to;
+    memcpy(&to, both, sizeof to);
+    return to;
+}
+INLINE void P(put_low)(int16_t *to, VS h) { memcpy(to, &h, V * sizeof *to); }
+INLINE void P(put_two)(int16_t *low, int16_t *high, VS h) {
+    P(put_low)(low, h);
+    memcpy(high, (const int16_t *)&h + V, V * sizeof *high);
+}
+INLINE VS P(times)(VS a, VS b) {
+    typedef int32_t Wide __attribute__((vector_size(V * 8)));
+    const Wide product = __builtin_convertvector(a, Wide) * __builtin_convertvector(b, Wide);
+    return __builtin_convertvector((product + 0x4000) >> 15, VS);
+}
+INLINE VS P(above_0)(VS x) { return x & ~(x >> 15); }
+INLINE VS P(size)(VS x) { return (x ^ (x >> 15)) - (x >> 15); }
+INLINE VS P(size_to)(VS size, VS most) {
+    const VS over = (size > most) | (size < 0); /* -32768 has no other size */
+    return (most & over) | (size & ~over);
+}
+#include "stretch.h"
+INLINE VI P(squares_low)(VI sum, VS g) {
+    for (int i = 0; i < V; i++) sum[i] += (int32_t)g[i] * g[i];
+    return sum;
+}
+INLINE VI P(squares_high)(VI sum, VS g) {
+    for (int i = 0; i < V; i++) sum[i] += (int32_t)g[V + i] * g[V + i];
+    return sum;
+}
+INLINE VI P(squares_of_both)(VI sum, VS g) { return P(squares_high)(P(squares_low)(sum, g), g); }
 INLINE void P(round_group)(int16_t *to, const VF v[GROUP / V]) {
     for (int i = 0; i < GROUP / V; i++) P(narrow)(to + i * V, P(rounded)(v[i], -128.0f, 127.0f));
 }

@@ -5,11 +5,9 @@
 #define NV 3
 #define MR 3
 #define KG 2
-#define HV 1
 #define DW 7
 #define FORM NAME
 #define FITS NULL
-#define HALF 0
 #define RA int16_t
 #define RW int16_t
 #define LOWEST (-128)
@@ -18,21 +16,11 @@
 
 static int P(runs)(void) { return 1; }
 
-INLINE VF P(least)(VF a, VF b) { return (VF)wasm_f32x4_pmin((v128_t)b, (v128_t)a); }
-INLINE VF P(most)(VF a, VF b) { return (VF)wasm_f32x4_pmax((v128_t)b, (v128_t)a); }
-INLINE VI P(dot)(VI acc, VI a, VI w) { return acc + (VI)wasm_i32x4_dot_i16x8((v128_t)a, (v128_t)w); }
+#include "vectors_simd128.h"
 
-/* The next integer below 2^22: a large number leaves no room for a fraction. */
-INLINE v128_t P(rounded)(VF x) {
-    const VF held = P(least)(P(most)(x, (VF){0} - 1e6f), (VF){0} + 1e6f);
-    return wasm_i32x4_sub((v128_t)(held + 12582912.0f), wasm_i32x4_splat(0x4b400000));
-}
+INLINE VI P(dot)(VI acc, VI a, VI w) { return acc + (VI)wasm_i32x4_dot_i16x8((v128_t)a, (v128_t)w); }
 INLINE v128_t P(held)(v128_t v) {
     return wasm_i16x8_max(wasm_i16x8_min(v, wasm_i16x8_splat(127)), wasm_i16x8_splat(-128));
-}
-INLINE void P(hide_group)(int16_t *to, const VF v[HV]) {
-    const v128_t whole = P(rounded)(v[0]);
-    wasm_v128_store64_lane(to, wasm_i16x8_narrow_i32x4(whole, whole), 0);
 }
 INLINE void P(round_group)(int16_t *to, const VF v[4]) {
     wasm_v128_store(to, P(held)(wasm_i16x8_narrow_i32x4(P(rounded)(v[0]), P(rounded)(v[1]))));

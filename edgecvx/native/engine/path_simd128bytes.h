@@ -6,11 +6,9 @@
 #define NV 4
 #define MR 4
 #define KG 4
-#define HV 2
 #define DW 14
 #define FORM NAME
 #define FITS NULL
-#define HALF 0
 #define RA int8_t
 #define RW int8_t
 #define LOWEST (-128)
@@ -23,8 +21,7 @@
 
 static int P(runs)(void) { return 1; }
 
-INLINE VF P(least)(VF a, VF b) { return (VF)wasm_f32x4_pmin((v128_t)b, (v128_t)a); }
-INLINE VF P(most)(VF a, VF b) { return (VF)wasm_f32x4_pmax((v128_t)b, (v128_t)a); }
+#include "vectors_simd128.h"
 
 /* [k / 4][n / 4][k % 4 / 2][n % 4][k % 2]: inputs 0 and 1 of four outputs in the lower half, 2 and 3 in the upper. */
 INLINE size_t P(place)(int n, int k, int width) {
@@ -89,15 +86,8 @@ static void P(look_at_packed)(Products *to) {
     memset(to->wide, least == -128, weights / 256);
 }
 
-/* The next integer below 2^22: a large number leaves no room for a fraction. */
-INLINE v128_t P(rounded)(VF x) {
-    const VF held = P(least)(P(most)(x, (VF){0} - 1e6f), (VF){0} + 1e6f);
-    return wasm_i32x4_sub((v128_t)(held + 12582912.0f), wasm_i32x4_splat(0x4b400000));
-}
-INLINE v128_t P(narrow)(const VF *v) { return wasm_i16x8_narrow_i32x4(P(rounded)(v[0]), P(rounded)(v[1])); }
-INLINE void P(hide_group)(int16_t *to, const VF v[HV]) { wasm_v128_store(to, P(narrow)(v)); }
 INLINE void P(round_group)(int8_t *to, const VF v[4]) {
-    wasm_v128_store(to, wasm_i8x16_narrow_i16x8(P(narrow)(v), P(narrow)(v + 2)));
+    wasm_v128_store(to, wasm_i8x16_narrow_i16x8((v128_t)P(join)(v[0], v[1]), (v128_t)P(join)(v[2], v[3])));
 }
 
 static void P(scale_hidden)(const void *hidden, const void *factor, int count, int zero, void *to) {

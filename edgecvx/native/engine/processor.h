@@ -32,16 +32,16 @@ static int has(const char *what) {
     size_t size = sizeof found;
     return !sysctlbyname(what, &found, &size, NULL, 0) && found;
 }
-static int ecvx_arm_has_dotprod(void) { return has("hw.optional.arm.FEAT_DotProd") && has("hw.optional.arm.FEAT_FP16"); }
+static int ecvx_arm_has_dotprod(void) { return has("hw.optional.arm.FEAT_DotProd"); }
 #elif defined(__linux__) && !defined(ECVX_FREESTANDING)
 #include <sys/auxv.h>
 static int ecvx_arm_has_dotprod(void) {
-    const unsigned long half = 1ul << 10, dotprod = 1ul << 20; /* HWCAP_ASIMDHP, HWCAP_ASIMDDP */
-    return (getauxval(AT_HWCAP) & (half | dotprod)) == (half | dotprod);
+    const unsigned long dotprod = 1ul << 20; /* HWCAP_ASIMDDP */
+    return (getauxval(AT_HWCAP) & dotprod) != 0;
 }
 #else
 static int ecvx_arm_has_dotprod(void) { /* what it was built for */
-#if defined(__ARM_FEATURE_DOTPROD) && defined(__ARM_FEATURE_FP16_VECTOR_ARITHMETIC)
+#if defined(__ARM_FEATURE_DOTPROD)
     return 1;
 #else
     return 0;

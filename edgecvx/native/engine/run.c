@@ -9,7 +9,7 @@
  */
 #include "run.h"
 
-enum { SMALL = 256, BAND_BYTES = 48 * 1024, OUTPUTS = 4 };
+enum { BAND_BYTES = 48 * 1024, OUTPUTS = 4 };
 
 typedef struct {
     _Alignas(64) atomic_int taken; /* of its share of a step's parts */
@@ -28,7 +28,7 @@ struct Run {
     float *stem_map;   /* between two convolutions of the stem: [side][side][channels] */
     int32_t *stem_place;
     void *hidden;         /* [size * size][hidden channels]: 16-bit numbers, or floats */
-    float *squares;       /* [bands][hidden channels] */
+    void *squares;        /* [bands][hidden channels]: integers, or floats where hidden numbers are */
     void *factor;         /* [hidden channels]: as hidden numbers are multiplied with */
     unsigned char *whole; /* a small map, rounded */
     float *pooled, *head; /* [channels of the last stage]; [classes, padded] */
@@ -55,7 +55,6 @@ static int whole_parts(int all, int part) { return (all + part - 1) / part; }
 
 static const Stage *stage_of(const Run *r, int s) { return &r->net->model.stage[s]; }
 static int width_of(const Run *r, int s) { return padded(stage_of(r, s)->channels); }
-static int fits_whole(int size) { return size * size <= SMALL; }
 
 /* Bytes of a row of inputs of a layer. */
 static size_t row_bytes(const Run *r, const Products *l) {
@@ -65,7 +64,7 @@ static size_t row_bytes(const Run *r, const Products *l) {
 /* Rows of a map that make a band: a fourteenth of it, which divides the usual sizes evenly, if it is not too large. */
 static int rows_in_band(const Run *r, const Products *l, int size) {
     const int most = larger(1, (int)(BAND_BYTES / ((size_t)size * row_bytes(r, l))));
-    return smaller(most, whole_parts(size, 14));
+    return smaller(most, rows_at_once(size));
 }
 
 /* Pixels of a map that make a band: whole tiles, and a number of bands that two or four threads can share. */
@@ -218,7 +217,7 @@ static int panels(const Run *r, const Products *l) { return whole_parts(l->n, r-
 
 static void store_panels(Run *r, const Products *l, int s, int residual, const Own *own) {
     const int pixels = stage_of(r, s)->size * stage_of(r, s)->size, panel = r->kernels->panel, parts = panels(r, l);
-    const Sink sink = {.map = r->map[s], .place = r->place[s], .residual = residual};
+    const Sink sink = {.map = r->map[s], .place = r->place[s], .residual = residual, .brief = r->net->brief};
     for (int i; (i = take(r, own, parts)) < parts;)
         r->kernels->store(l, r->whole, pixels, i * panel, smaller(l->n, (i + 1) * panel), 0, &sink);
 }
@@ -252,6 +251,7 @@ static void gather_patch(const Run *r, const Convolution *c, int y, int x, float
         const size_t at = ((size_t)(y * c->stride + ky) * size + (size_t)(x * c->stride)) * 3;
         if (r->net->model.input == ECVX_UINT8)
             for (size_t i = 0; i < run; i++) to[i] = (float)r->input[at + i];
+        else if (run == 12) memcpy(to, r->input + at * sizeof(float), 12 * sizeof(float)); /* what is usual, without a call */
         else memcpy(to, r->input + at * sizeof(float), run * sizeof(float));
     }
 }
@@ -278,6 +278,16 @@ static void stem_inputs(const Run *r, int i, int size, int pixel, const Own *own
     if (l->integers) r->kernels->round(x, l->k, l, to);
 }
 
+/* To 12 bits, as kernels store maps. */
+static void shorten(float *x, int count) {
+    for (int i = 0; i < count; i++) {
+        uint32_t bits;
+        memcpy(&bits, x + i, sizeof bits);
+        bits = (bits + 0x800) & ~0xfffu;
+        memcpy(x + i, &bits, sizeof bits);
+    }
+}
+
 static void stem(Run *r, int i, const Own *own) {
     const int last = i == r->net->model.stem - 1, size = r->net->model.convolution[i].size, width = width_of(r, 0);
     const Products *l = &r->net->stem[i];
@@ -290,6 +300,7 @@ static void stem(Run *r, int i, const Own *own) {
         for (int p = first; last && p < end; p += size) {
             float *row = sink.map + sink.place[p];
             r->kernels->normalize(row, width, size, &r->net->stem_norm, row, width);
+            if (r->net->brief) shorten(row, size * width);
         }
     }
 }
@@ -311,7 +322,7 @@ static void downsample(Run *r, int s, const Own *own) {
     const Products *l = &r->net->stage[s].down;
     const int size = stage_of(r, s)->size, whole = fits_whole(size), rows = whole ? 1 : rows_in_band(r, l, size);
     const int parts = whole_parts(size, rows);
-    const Sink sink = {.map = r->map[s], .place = r->place[s]};
+    const Sink sink = {.map = r->map[s], .place = r->place[s], .brief = r->net->brief};
     const size_t row = (size_t)size * row_bytes(r, l);
     for (int i; (i = take(r, own, parts)) < parts;) {
         const int end = smaller(size, (i + 1) * rows), first = i * rows;
@@ -343,24 +354,12 @@ static void copy_map(const Run *r, int s, float *to) {
 
 static void tap_map(const Run *r, int point, int stage, int block) { copy_map(r, stage, tapped(r, point, stage, block)); }
 
-static float from_half(uint16_t bits) {
-    const uint32_t sign = (uint32_t)(bits & 0x8000) << 16, rest = (uint32_t)(bits & 0x7fff) << 13;
-    const uint32_t shifted = rest + 0x38000000u; /* the exponent's other bias */
-    const uint32_t smallest = 0x38800000u;
-    float value;
-    memcpy(&value, rest < 0x00800000u ? &smallest : &shifted, 4);
-    if (rest < 0x00800000u) value = (float)(bits & 0x3ff) * 5.9604645e-8f; /* no exponent: a multiple of 2^-24 */
-    return sign ? -value : value;
-}
-
 static void tap_hidden(const Run *r, const PackedBlock *b, int stage, float *to) {
     const int hidden = 4 * stage_of(r, stage)->channels, pixels = stage_of(r, stage)->size * stage_of(r, stage)->size;
     for (int p = 0; to && p < pixels; p++)
         for (int c = 0; c < hidden; c++) {
             const size_t at = (size_t)p * (size_t)b->fc2.k + (size_t)c;
-            const float value = b->float_hidden    ? ((const float *)r->hidden)[at]
-                                : r->kernels->half ? from_half(((const uint16_t *)r->hidden)[at])
-                                                   : (float)((const int16_t *)r->hidden)[at];
+            const float value = b->float_hidden ? ((const float *)r->hidden)[at] : (float)((const int16_t *)r->hidden)[at];
             to[(size_t)p * (size_t)hidden + (size_t)c] = value / b->curve.height;
         }
 }
@@ -373,28 +372,29 @@ static int16_t to_int16(float x) {
     return (int16_t)(x < 0 ? x - 0.5f : x + 0.5f);
 }
 
-static uint16_t to_half(float x) {
-    uint32_t bits, sign;
-    if (!(x > -65000.0f)) x = -65000.0f;
-    if (x > 65000.0f) x = 65000.0f;
-    memcpy(&bits, &x, 4);
-    sign = bits >> 16 & 0x8000;
-    bits &= 0x7fffffff;
-    if (bits < 0x38800000u) { /* below float16's normal numbers */
-        float small_one;
-        memcpy(&small_one, &bits, 4);
-        return (uint16_t)(sign | (uint32_t)(small_one * 16777216.0f + 0.5f));
+/* The sum of squares of each channel, of all bands, at the beginning of `squares`. Of integers exactly, however many bands. */
+static void sum_bands(const Run *r, const PackedBlock *b) {
+    const int k = b->fc2.k;
+    float *sum = r->squares;
+    for (int band = 1; b->float_hidden && band < r->bands; band++) r->kernels->add(sum, sum + (ptrdiff_t)band * k, k);
+    for (int c = 0; !b->float_hidden && c < k; c++) {
+        int64_t all = 0;
+        for (int band = 0; band < r->bands; band++) {
+            int32_t part;
+            memcpy(&part, sum + (ptrdiff_t)band * k + c, sizeof part);
+            all += part;
+        }
+        sum[c] = (float)all;
     }
-    return (uint16_t)(sign | (bits + 0x0fff + (bits >> 13 & 1) - 0x38000000u) >> 13);
 }
 
 /* GRN's response of each channel, at the beginning of `squares`; returns 1 / (their mean + epsilon). */
 static float respond(const Run *r, const PackedBlock *b, int hidden, int pixels) {
     float *response = r->squares;
-    const float part = 1.0f / (float)pixels, unit = 1.0f / b->curve.height;
+    const float part = 1.0f / (float)pixels, part_squared = (float)b->curve.squared / 32768.0f;
+    const float unit = 1.0f / (b->curve.height * (b->float_hidden ? 1.0f : part_squared));
     double sum = 0;
-    for (int band = 1; band < r->bands; band++)
-        r->kernels->add(response, r->squares + (size_t)band * (size_t)b->fc2.k, b->fc2.k);
+    sum_bands(r, b);
     for (int c = 0; c < hidden; c++) response[c] = __builtin_sqrtf(response[c] * part) * unit;
     for (int c = 0; c < hidden; c++) sum += (double)response[c];
     return 1.0f / ((float)(sum / hidden) + b->epsilon);
@@ -407,12 +407,12 @@ static void make_factors(void *what) {
     const Stage *t = stage_of(r, r->stage);
     const int hidden = 4 * t->channels;
     const float least = b->grn ? respond(r, b, hidden, t->size * t->size) : 0.0f;
-    const float unit = b->fc2.inverse / b->curve.height * (r->kernels->half ? 1.0f : 32768.0f);
+    const float unit = b->fc2.inverse / b->curve.height * 32768.0f, *response = r->squares;
     memset(r->factor, 0, (size_t)b->fc2.k * sizeof(float)); /* behind the last channel too */
     for (int c = 0; c < hidden; c++) {
-        const float grn = b->base[c] + (b->grn ? b->gamma[c] * r->squares[c] * least : 0.0f);
+        const float more = b->grn ? b->gamma[c] * response[c] * least : 0.0f; /* by itself; see algorithm.h */
+        const float grn = b->base[c] + more;
         if (b->float_hidden) ((float *)r->factor)[c] = grn;
-        else if (r->kernels->half) ((uint16_t *)r->factor)[c] = to_half(grn * unit);
         else ((int16_t *)r->factor)[c] = to_int16(grn * unit);
     }
     tap_hidden(r, b, r->stage, tapped(r, POINT_ACTIVATION, r->stage, r->block_number));
@@ -448,9 +448,10 @@ static void mix_row(const Run *r, const PackedBlock *b, int s, int y, const Own 
                (size_t)t->channels * sizeof(float));
 }
 
-static void hide(const Run *r, const PackedBlock *b, const void *a, int rows, int n0, int n1, int p0, float *squares) {
+static void hide(const Run *r, const PackedBlock *b, const void *a, int rows, int n0, int n1, int p0, int band) {
+    int32_t *squares = (int32_t *)r->squares + (ptrdiff_t)band * b->fc2.k;
     const Sink sink = {.hidden = r->hidden, .pitch = b->fc2.k, .squares = squares, .curve = &b->curve};
-    memset(squares + n0, 0, (size_t)(n1 - n0) * sizeof(float));
+    memset(squares + n0, 0, (size_t)(n1 - n0) * sizeof *squares);
     (b->float_hidden ? r->kernels->hide_floats : r->kernels->hide)(&b->fc1, a, rows, n0, n1, p0, &sink);
 }
 
@@ -460,7 +461,7 @@ static void block_in_panels(Run *r, const PackedBlock *b, int s, const Own *own)
     for (int y; (y = take(r, own, size)) < size;) mix_row(r, b, s, y, own, r->whole + (size_t)y * row);
     meet(r);
     for (int i; (i = take(r, own, parts)) < parts;)
-        hide(r, b, r->whole, pixels, i * panel, smaller(b->fc1.n, (i + 1) * panel), 0, r->squares);
+        hide(r, b, r->whole, pixels, i * panel, smaller(b->fc1.n, (i + 1) * panel), 0, 0);
     ecvx_team_meet(r->team, make_factors, r);
     for (int y; (y = take(r, own, size)) < size;)
         scale_pixels(r, b, y * size, (y + 1) * size, own, r->whole + (size_t)(y * size) * row_bytes(r, &b->fc2));
@@ -474,11 +475,11 @@ static void block_in_bands(Run *r, const PackedBlock *b, int s, const Own *own) 
         const int first = i * rows, end = smaller(size, first + rows);
         for (int y = first; y < end; y++)
             mix_row(r, b, s, y, own, own->rounded + (size_t)((y - first) * size) * row_bytes(r, &b->fc1));
-        hide(r, b, own->rounded, (end - first) * size, 0, b->fc1.n, first * size, r->squares + (size_t)i * (size_t)b->fc2.k);
+        hide(r, b, own->rounded, (end - first) * size, 0, b->fc1.n, first * size, i);
     }
     ecvx_team_meet(r->team, make_factors, r);
     const int count = pixels_in_band(r, &b->fc2, size), bands = whole_parts(size * size, count);
-    const Sink sink = {.map = r->map[s], .place = r->place[s], .residual = 1};
+    const Sink sink = {.map = r->map[s], .place = r->place[s], .residual = 1, .brief = r->net->brief};
     for (int i; (i = take(r, own, bands)) < bands;) {
         const int first = i * count, end = smaller(size * size, first + count);
         scale_pixels(r, b, first, end, own, own->rounded);
