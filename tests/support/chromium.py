@@ -12,6 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import browsing
 from waiting import PATIENCE, WEBSOCKET, wait_until
 from websockets.sync.client import connect
 
@@ -35,7 +36,7 @@ CAMERA = ("--use-fake-device-for-media-stream=device-count=2,fps=20", "--use-fak
 """Two cameras that a page gets without asking anybody; what they show moves."""
 
 
-class Browser:
+class Browser(browsing.Browser["Tab"]):
     """One browser process; a context manager."""
 
     def __init__(self, folder: Path, flags: Sequence[str] = ()) -> None:
@@ -138,13 +139,12 @@ class Browser:
         shutil.rmtree(self._profile, ignore_errors=True)
 
 
-class Tab:
+class Tab(browsing.Tab):
     """One page."""
 
     def __init__(self, browser: Browser, session: str, context: str) -> None:
+        super().__init__()
         self._browser, self._session, self._context = browser, session, context
-        self.console: list[str] = []
-        """What the page, or the browser about the page, complained of."""
         self.urls: list[str] = []
         """What was asked for over HTTP, in order."""
         self.workers: list[str] = []
@@ -178,16 +178,9 @@ class Tab:
             raise AssertionError(answer["exceptionDetails"].get("exception", {}).get("description", script))
         return answer["result"].get("value")
 
-    def wait(self, script: str) -> Any:
-        """Waits for an expression to become true; a page on its way somewhere else counts as false."""
-
-        def look() -> Any:
-            try:
-                return self.run(script)
-            except AssertionError:
-                return None
-
-        return wait_until(look, lambda: f"{script}; the page says: {look_at(self)}")
+    def reload(self) -> None:
+        """Loads the page again; what is not yet there is waited for by whoever looks at it."""
+        self.call("Page.reload")
 
     def worked(self) -> float:
         """Seconds of a processor that the page took so far, however long it waited for one."""
@@ -212,23 +205,10 @@ class Tab:
             more = {"text": text} if text and kind == "keyDown" else {}
             self.call("Input.dispatchKeyEvent", type=kind, key=key, windowsVirtualKeyCode=codes[key], **more)
 
-    def click(self, selector: str) -> None:
-        """Clicks as a hand would: on whatever lies uppermost at the middle of an element.
-
-        And as a hand would once more, where the page has moved meanwhile and the click met something else.
-        """
-        element = f"document.querySelector({json.dumps(selector)})"
-        heed = f"{element}.addEventListener('click', () => (window.met = true), {{capture: true, once: true}})"
-
-        def meets() -> bool:
-            self.run(f"window.met = false; {heed}; {element}.scrollIntoView({{block: 'center'}})")
-            box = self.run(f"{element}.getBoundingClientRect().toJSON()")
-            x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
-            for kind in ("mousePressed", "mouseReleased"):
-                self.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
-            return bool(self.run("window.met"))
-
-        wait_until(meets, f"a click meets {selector}")
+    def press(self, x: float, y: float) -> None:
+        """A click on whatever lies there."""
+        for kind in ("mousePressed", "mouseReleased"):
+            self.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
 
     def save_downloads(self, folder: Path) -> None:
         """Where files that the page offers are put."""
@@ -244,11 +224,3 @@ class Tab:
     def close(self) -> None:
         """Closes the page, and forgets its cookies."""
         self._browser.call("Target.disposeBrowserContext", browserContextId=self._context)
-
-
-def look_at(tab: Tab) -> str:
-    """What stands on the page, for the message of a failure."""
-    try:
-        return str(tab.run("document.body ? document.body.innerText.slice(0, 400) : ''"))
-    except AssertionError as error:
-        return str(error)

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from chromium import Browser, Tab
+from browsing import AnyTab, Browser, Tab
 from PIL import Image
 
 REFUSED = "No answers here"
@@ -21,7 +21,7 @@ NOBODY_ASKS = "navigator.permissions.query = () => Promise.reject(new TypeError(
 
 
 @contextmanager
-def opened(browser: Browser, url: str, **how: Any) -> Iterator[Tab]:
+def opened(browser: Browser[AnyTab], url: str, **how: Any) -> Iterator[AnyTab]:
     """The page, with a model or the sentence why there is none; afterwards nothing may have been complained of."""
     tab = browser.open(url, **how)
     refused = f"document.querySelector('#state-text').innerText === '{REFUSED}'"
@@ -56,7 +56,9 @@ def give(how: str = "drop", file: str | None = None) -> str:
         "input.dispatchEvent(new Event('change'))",
         "drop": "document.querySelector('.stage').dispatchEvent("
         "new DragEvent('drop', {dataTransfer: data, bubbles: true, cancelable: true}))",
-        "paste": "document.body.dispatchEvent(new ClipboardEvent('paste', {clipboardData: data, bubbles: true}))",
+        # Firefox puts no files into what a script says was pasted.
+        "paste": "const event = new ClipboardEvent('paste', {bubbles: true}); "
+        "Object.defineProperty(event, 'clipboardData', {value: data}); document.body.dispatchEvent(event)",
     }
     file = file or file_of(Image.new("RGB", (60, 40), "tomato"), "drawn.png")
     return f"{{ const data = new DataTransfer(); data.items.add({file}); {ways[how]} }}"

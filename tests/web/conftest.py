@@ -1,16 +1,34 @@
-"""One browser for the tests of a file, and an empty page of a site in it."""
+"""One browser of each kind for the tests of a file, and an empty page of a site in it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
+import browsing
+import chromium
+import firefox as fox
 import pytest
-from chromium import BINARY, Browser
 
 
 @pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    if BINARY is None:
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[chromium.Browser]:
+    if chromium.BINARY is None:
         pytest.skip("no chromium in the path")
-    with Browser(tmp_path_factory.mktemp("browser")) as browser:
+    with chromium.Browser(tmp_path_factory.mktemp("browser")) as browser:
         yield browser
+
+
+@pytest.fixture(scope="session")
+def firefox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[fox.Browser]:
+    """With a camera, for all files: it takes seconds to start."""
+    if fox.BINARY is None:
+        pytest.skip("no firefox-esr in the path")
+    with fox.Browser(tmp_path_factory.mktemp("firefox")) as browser:
+        yield browser
+
+
+@pytest.fixture(scope="module", params=["browser", "firefox"], ids=["chromium", "firefox"])
+def either(request: pytest.FixtureRequest) -> browsing.Browser[browsing.Tab]:
+    """What is to hold in every browser is asked of two engines: Chromium, as the file has it, and Firefox."""
+    found: browsing.Browser[browsing.Tab] = request.getfixturevalue(request.param)
+    return found

@@ -11,7 +11,7 @@ from typing import Any
 import native_programs as programs
 import numpy as np
 import pytest
-from chromium import Browser, Tab
+from browsing import Browser, Tab
 from ecvx_networks import random_description
 from native_engine import Engine
 from numpy.typing import NDArray
@@ -63,7 +63,7 @@ def site() -> dict[str, bytes]:
 
 
 @contextmanager
-def page(browser: Browser, files: dict[str, bytes], isolated: bool = True, **headers: str) -> Iterator[Tab]:
+def page(browser: Browser[Tab], files: dict[str, bytes], isolated: bool = True, **headers: str) -> Iterator[Tab]:
     with serve(files, isolated, headers={"Content-Security-Policy": POLICY, **headers}) as url:
         tab = browser.open(url)
         tab.wait("document.readyState === 'complete'")
@@ -100,8 +100,8 @@ ASKED = """
 """
 
 
-def test_it_answers_what_the_file_answers_here(browser: Browser, site: dict[str, bytes]) -> None:
-    with page(browser, site) as tab:
+def test_it_answers_what_the_file_answers_here(either: Browser[Tab], site: dict[str, bytes]) -> None:
+    with page(either, site) as tab:
         found = run(tab, ASKED)
         assert tab.console == []
     assert (found["entry"], found["target"], found["threads"], found["checked"]) == ("a", "web", 1, True)
@@ -117,17 +117,26 @@ def test_it_answers_what_the_file_answers_here(browser: Browser, site: dict[str,
         assert (answer["width"], answer["height"]) == (301, 203) and min(answer["times"].values()) >= 0
 
 
-def test_threads_give_the_same_bits_where_the_page_is_isolated(browser: Browser, site: dict[str, bytes]) -> None:
+def test_threads_give_the_same_bits_where_the_page_is_isolated(either: Browser[Tab], site: dict[str, bytes]) -> None:
     logits = []
     for isolated, threads, used in ((True, 1, 1), (True, 2, 2), (False, 2, 1)):
-        with page(browser, site, isolated) as tab:
+        with page(either, site, isolated) as tab:
             found = run(tab, ASKED, f"{{ threads: {threads} }}")
         assert found["threads"] == used
         logits.append([answer["logits"] for answer in found["answers"]])
     assert logits[0] == logits[1] == logits[2]
 
 
-def test_inputs_go_in_and_pictures_come_prepared(browser: Browser, site: dict[str, bytes]) -> None:
+def test_two_browsers_give_the_same_bits(browser: Browser[Tab], firefox: Browser[Tab], site: dict[str, bytes]) -> None:
+    answers = []
+    for one in (browser, firefox):
+        with page(one, site) as tab:
+            answers.append([answer["logits"] for answer in run(tab, ASKED)["answers"]])
+    assert answers[0] == answers[1]
+    assert answers[0][0] != answers[0][1]
+
+
+def test_inputs_go_in_and_pictures_come_prepared(either: Browser[Tab], site: dict[str, bytes]) -> None:
     script = """
       const prepared = await model.preprocess(await picture("0.png"));
       const [logits] = await model.run(prepared.input), both = new Float32Array(2 * prepared.input.length);
@@ -138,11 +147,11 @@ def test_inputs_go_in_and_pictures_come_prepared(browser: Browser, site: dict[st
       return [logits.join() === whole.logits.join(), two.subarray(0, logits.length).join() === logits.join(),
               prepared.width, whole.top.length, bitmap.width];
     """
-    with page(browser, site) as tab:
+    with page(either, site) as tab:
         assert run(tab, script) == [True, True, 301, 5, 301]
 
 
-def test_a_closed_model_says_so_and_what_cannot_be_read_too(browser: Browser, site: dict[str, bytes]) -> None:
+def test_a_closed_model_says_so_and_what_cannot_be_read_too(browser: Browser[Tab], site: dict[str, bytes]) -> None:
     said = "const said = async (call) => call().then(() => null, (error) => error.message);"
     with page(browser, site) as tab:
         assert run(tab, f"{said} return said(() => model.classify(new Blob(['x'])));").startswith(
@@ -163,14 +172,16 @@ def changed(site: dict[str, bytes], name: str, at: int = -1) -> dict[str, bytes]
 
 
 @pytest.mark.parametrize("kind", ["file", "wasm", "manifest", "probes"])
-def test_a_wrong_byte_is_refused_before_anything_is_run(browser: Browser, site: dict[str, bytes], kind: str) -> None:
+def test_a_wrong_byte_is_refused_before_anything_is_run(
+    either: Browser[Tab], site: dict[str, bytes], kind: str
+) -> None:
     name = entry_of(site)[kind]
-    with page(browser, changed(site, name, len(site[name]) // 2)) as tab:
+    with page(either, changed(site, name, len(site[name]) // 2)) as tab:
         assert run(tab, "") == f"{name} is not the file that was exported (its SHA-256 is another): copy the site again"
 
 
 def test_a_wrong_byte_of_a_model_is_refused_where_no_hash_can_be_made_too(
-    browser: Browser, site: dict[str, bytes]
+    browser: Browser[Tab], site: dict[str, bytes]
 ) -> None:
     name = entry_of(site)["file"]
     damaged = changed(site, name, len(site[name]) // 2)
@@ -188,12 +199,12 @@ def proof_of(site: dict[str, bytes]) -> tuple[str, dict[str, Any]]:
     return name, manifest
 
 
-def test_a_proof_of_something_else_is_refused_in_a_sentence(browser: Browser, site: dict[str, bytes]) -> None:
+def test_a_proof_of_something_else_is_refused_in_a_sentence(either: Browser[Tab], site: dict[str, bytes]) -> None:
     name, manifest = proof_of(site)
     for row in manifest["proof"]["outputs"][0]["values"]:
         row[3] += manifest["proof"]["outputs"][0]["high"]
     other = sealed({**site, name: json.dumps(manifest).encode()}, entry_of(site))
-    with page(browser, other) as tab:
+    with page(either, other) as tab:
         sentence = run(tab, "")
         assert run(tab, "return model.proof;", "{ prove: false }") is None
     entry, kind = entry_of(site), manifest["proof"]["processor"]["kind"]
@@ -204,7 +215,7 @@ def test_a_proof_of_something_else_is_refused_in_a_sentence(browser: Browser, si
     assert sentence.endswith(f"; {entry['remedy']}")
 
 
-def test_an_engine_that_rounds_wrongly_is_refused(browser: Browser, site: dict[str, bytes]) -> None:
+def test_an_engine_that_rounds_wrongly_is_refused(browser: Browser[Tab], site: dict[str, bytes]) -> None:
     """What is rounded is held to 10, and not to a million, in every lane of a vector."""
     entry = entry_of(site)
     wrong = site[entry["wasm"]].replace(np.full(4, 1e6, "<f4").tobytes(), np.full(4, 10, "<f4").tobytes())
@@ -213,7 +224,7 @@ def test_an_engine_that_rounds_wrongly_is_refused(browser: Browser, site: dict[s
         assert f"computes something else in this browser ({KERNELS})" in run(tab, "")
 
 
-def test_what_is_not_there_is_named(browser: Browser, site: dict[str, bytes]) -> None:
+def test_what_is_not_there_is_named(browser: Browser[Tab], site: dict[str, bytes]) -> None:
     entry = entry_of(site)
     with page(browser, {name: content for name, content in site.items() if name != entry["wasm"]}) as tab:
         assert run(tab, "").endswith(

@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 import pytest
+from browsing import Browser as Browsers
+from browsing import Tab
 from chromium import BINARY, CAMERA, Browser
 from PIL import Image
 from site_page import ANSWERS, LOADED, NOBODY_ASKS, REFUSED, WINNER, file_of, give, opened, seen, text
@@ -41,13 +43,13 @@ def files_of(site: Exported) -> dict[str, bytes]:
 
 
 def test_it_answers_as_elsewhere_keeps_itself_and_then_has_threads_and_needs_no_host(
-    browser: Browser, site: Exported
+    either: Browsers[Tab], site: Exported
 ) -> None:
     with load(site.path) as opened_here:
         expected = [ranked[0].label for ranked in opened_here.predict(PICTURES, top=1)]
     assert len(set(expected)) == 2, "pictures that tell nothing"
     with serve(site.path.parent, isolated=False) as url:
-        tab = browser.open(url, before=NOBODY_ASKS)
+        tab = either.open(url, before=NOBODY_ASKS)
         tab.wait(LOADED)
         assert text(tab, "#threads .reason").endswith("load the page again for more.")
         for count, (picture, label) in enumerate(zip(PICTURES, expected, strict=True), 1):
@@ -56,7 +58,7 @@ def test_it_answers_as_elsewhere_keeps_itself_and_then_has_threads_and_needs_no_
             assert tab.run(WINNER) == label
         tab.wait("document.querySelector('#offline').innerText.startsWith('Kept on this device')")
     assert tab.console == []
-    tab.call("Page.reload")
+    tab.reload()
     tab.wait(f"window.crossOriginIsolated && {LOADED}")
     tab.click("[data-offer=start]")
     tab.wait(f"{ANSWERS} > 1")

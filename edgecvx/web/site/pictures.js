@@ -99,7 +99,8 @@ async function fromBitmap(bitmap) {
   const { width, height } = bitmap;
   const rgb = new Uint8Array(width * height * 3);
   const tiles = tilesOf(width, height);
-  if (!byCanvas(bitmap, tiles, rgb)) await byTexture(bitmap, tiles, rgb);
+  const isExact = byCanvas(bitmap, tiles, rgb) || byTexture(bitmap, tiles, rgb);
+  if (!isExact) await byFrame(bitmap, tiles, rgb);
   return { rgb, width, height };
 }
 
@@ -137,33 +138,59 @@ function byCanvas(bitmap, tiles, rgb) {
 }
 
 /**
- * A texture keeps all colours. Where a browser has none, the canvas' answer stays: the more transparent a pixel is, the
- * farther off is its colour.
+ * A texture keeps all colours. Its tiles are of the bitmap itself: Firefox would make another bitmap of what was drawn,
+ * with its colours multiplied.
  * @param {ImageBitmap} bitmap
  * @param {Tile[]} tiles
  * @param {Uint8Array} rgb
+ * @returns {boolean} whether this browser has textures
  */
-async function byTexture(bitmap, tiles, rgb) {
+function byTexture(bitmap, tiles, rgb) {
   const gl = new OffscreenCanvas(1, 1).getContext("webgl2");
-  if (!gl) return;
+  if (!gl) return false;
   const texture = gl.createTexture();
   gl.bindTexture(gl.TEXTURE_2D, texture);
   gl.bindFramebuffer(gl.FRAMEBUFFER, gl.createFramebuffer());
   gl.pixelStorei(gl.UNPACK_PREMULTIPLY_ALPHA_WEBGL, false);
   gl.pixelStorei(gl.UNPACK_COLORSPACE_CONVERSION_WEBGL, gl.NONE);
-  for (const tile of tiles) {
-    const part = await createImageBitmap(bitmap, tile.x, tile.y, tile.width, tile.height, {
-      premultiplyAlpha: "none",
-    });
-    gl.texImage2D(gl.TEXTURE_2D, 0, gl.RGBA, gl.RGBA, gl.UNSIGNED_BYTE, part);
-    part.close();
+  const isRead = tiles.every((tile) => {
+    const { x, y, width, height } = tile;
+    gl.pixelStorei(gl.UNPACK_SKIP_PIXELS, x);
+    gl.pixelStorei(gl.UNPACK_SKIP_ROWS, y);
+    gl.texImage2D(gl.TEXTURE_2D, 0, gl.RGBA, width, height, 0, gl.RGBA, gl.UNSIGNED_BYTE, bitmap);
     gl.framebufferTexture2D(gl.FRAMEBUFFER, gl.COLOR_ATTACHMENT0, gl.TEXTURE_2D, texture, 0);
-    const rgba = new Uint8Array(4 * tile.width * tile.height);
-    gl.readPixels(0, 0, tile.width, tile.height, gl.RGBA, gl.UNSIGNED_BYTE, rgba);
-    if (gl.getError() !== gl.NO_ERROR || gl.isContextLost()) break;
+    const rgba = new Uint8Array(4 * width * height);
+    gl.readPixels(0, 0, width, height, gl.RGBA, gl.UNSIGNED_BYTE, rgba);
+    if (gl.getError() !== gl.NO_ERROR || gl.isContextLost()) return false;
     put(rgb, bitmap.width, rgba, tile);
-  }
+    return true;
+  });
   gl.getExtension("WEBGL_lose_context")?.loseContext(); // a page has only a few
+  return isRead;
+}
+
+/**
+ * A frame keeps all colours too, where there are frames. Where there are none either, the canvas' answer stays: the
+ * more transparent a pixel is, the farther off is its colour.
+ * @param {ImageBitmap} bitmap
+ * @param {Tile[]} tiles
+ * @param {Uint8Array} rgb
+ */
+async function byFrame(bitmap, tiles, rgb) {
+  if (!("VideoFrame" in globalThis)) return;
+  const frame = new VideoFrame(bitmap, { timestamp: 0 });
+  try {
+    // Firefox makes a frame of the whole picture that a bitmap is a part of.
+    if (frame.codedWidth !== bitmap.width || frame.codedHeight !== bitmap.height) return;
+    for (const tile of tiles) {
+      const { x, y, width, height } = tile;
+      const rgba = new Uint8Array(4 * width * height);
+      await frame.copyTo(rgba, { rect: { x, y, width, height }, format: "RGBA" });
+      put(rgb, bitmap.width, rgba, tile);
+    }
+  } finally {
+    frame.close();
+  }
 }
 
 /**
