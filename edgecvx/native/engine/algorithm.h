@@ -205,21 +205,28 @@ INLINE VF P(scaled)(VF sum, const Products *l, int n) {
     return P(alone)(sum * P(load)(l->scale + n)) + P(load)(l->bias + n);
 }
 
+/* The activation function of `count` columns of floats where they lie, and their squares. No part of the tile, in which it would
+ * stand once for each of its vectors: few layers come this way. */
+static NOINLINE void P(activate_floats)(float *hidden, ptrdiff_t pitch, int rows, int count, float *squares,
+                                        const P(Spread) *spread) {
+    for (int n = 0; n < count; n += V) {
+        VF sum = P(all)(0.0f);
+        for (int m = 0; m < rows; m++) {
+            float *at = hidden + m * pitch + n;
+            const VF x = P(load)(at), h = spread->silu ? x * P(sigmoid)(x) : P(activated)(x, spread);
+            sum += h * h;
+            P(put)(at, h);
+        }
+        P(put)(squares + n, P(load)(squares + n) + sum);
+    }
+}
+
 INLINE void P(hide_floats_tile)(const int mr, const int nv, VF sums[MR][NV], const Products *l, int n0, int p,
                                 const Sink *to, const P(Spread) *spread) {
-    VF squares[NV];
-    UNROLL for (int n = 0; n < nv; n++) squares[n] = P(all)(0.0f);
-    UNROLL for (int m = 0; m < mr; m++) {
-        float *out = (float *)to->hidden + (ptrdiff_t)(p + m) * to->pitch + n0;
-        UNROLL for (int n = 0; n < nv; n++) {
-            const VF x = P(scaled)(sums[m][n], l, n0 + n * V);
-            const VF h = spread->silu ? x * P(sigmoid)(x) : P(activated)(x, spread);
-            squares[n] += h * h;
-            P(put)(out + n * V, h);
-        }
-    }
-    float *all = (float *)to->squares + n0;
-    UNROLL for (int n = 0; n < nv; n++) P(put)(all + n * V, P(load)(all + n * V) + squares[n]);
+    float *out = (float *)to->hidden + (ptrdiff_t)p * to->pitch + n0;
+    UNROLL for (int m = 0; m < mr; m++)
+        UNROLL for (int n = 0; n < nv; n++) P(put)(out + m * (ptrdiff_t)to->pitch + n * V, P(scaled)(sums[m][n], l, n0 + n * V));
+    P(activate_floats)(out, to->pitch, mr, nv * V, (float *)to->squares + n0, spread);
 }
 
 /* Sums in units of hidden numbers become these, two vectors in one: of two rows, and where rows or vectors are left over, of one

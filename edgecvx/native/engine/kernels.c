@@ -35,11 +35,13 @@ INLINE float alone(float product) {
 
 #include "processor.h"
 
+#ifndef __wasm_simd128__ /* which has vectors everywhere: there it would only be more to load */
 #include "path_portable.h"
 
 #include "algorithm.h"
 
 #include "path_end.h"
+#endif
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -151,7 +153,10 @@ const Kernels *const ecvx_all_kernels[] = {
 #elif defined(__wasm_simd128__)
     &kernels_simd128,    &kernels_simd128bytes,
 #endif
-    &kernels_portable,   NULL,
+#ifndef __wasm_simd128__
+    &kernels_portable,
+#endif
+    NULL,
 };
 #if !defined(__clang__)
 #pragma GCC pop_options
