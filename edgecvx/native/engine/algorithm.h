@@ -111,12 +111,17 @@ static void P(pack_depthwise)(const float *weights, int taps, int channels, floa
 INLINE void P(sums)(const int mr, const int nv, VI acc[MR][NV], const RA *a, int step, const RW *w, int count,
                     const uint8_t *wide) {
     (void)wide;
-    for (int k = 0; k < count; k += KG, w += nv * V * KG) {
+    const RA *row[MR];
+    UNROLL for (int m = 0; m < mr; m++) {
+        row[m] = a + (ptrdiff_t)m * step;
+        OWN_POINTER(row[m]);
+    }
+    for (ptrdiff_t k = 0; k < count; k += KG, w += nv * V * KG) {
         VI weights[NV];
         UNROLL for (int n = 0; n < nv; n++) weights[n] = *(const P(unaligned_integers) *)(w + n * V * KG);
         UNROLL for (int m = 0; m < mr; m++) {
             int32_t few;
-            memcpy(&few, a + (ptrdiff_t)m * step + k, 4);
+            memcpy(&few, row[m] + k, 4);
             const VI same = (VI){0} + few;
             UNROLL for (int n = 0; n < nv; n++) acc[m][n] = P(dot)(acc[m][n], same, weights[n]);
         }

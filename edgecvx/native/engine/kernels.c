@@ -21,10 +21,13 @@
 /* A value that begins as a copy is a copy at once, and not anew each time a loop goes round. */
 #if defined(__aarch64__)
 #define OWN_REGISTER(value) __asm__("" : "+w"(value))
+#define OWN_POINTER(value) __asm__("" : "+r"(value))
 #elif defined(__x86_64__)
 #define OWN_REGISTER(value) __asm__("" : "+v"(value))
+#define OWN_POINTER(value) __asm__("" : "+r"(value)) /* and is not found from another one each time */
 #else
 #define OWN_REGISTER(value) ((void)0)
+#define OWN_POINTER(value) ((void)0)
 #endif
 
 /* A product that is rounded before something is added to it, on every processor: those that add in the same operation would not. */
