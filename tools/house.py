@@ -57,6 +57,7 @@ ROOMS: Mapping[str, str] = {
     "report.sections": "one file for each other part of the page",
     "report.forms": "page, Markdown, CSV, terminal",
     "pipeline": "export(): from a checkpoint to proven files",
+    "sweep": "models x targets x data x devices as jobs, stopped and resumed",
     "cli": "one file per verb: parses, calls, shows",
     "__main__": "python -m edgecvx, and what it does when told to stop",
 }
@@ -70,6 +71,7 @@ DOORS: Mapping[str, frozenset[str]] = {
             "edgecvx.accuracy.validate",
             "edgecvx.latency.bench",
             "edgecvx.export",
+            "edgecvx.sweep",
         }
     ),
     "edgecvx.export": frozenset({"edgecvx.pipeline"}),

@@ -15,7 +15,7 @@ from edgecvx.data.calibration import open_calibration
 from edgecvx.data.dataset import DEMO, open_data
 from edgecvx.errors import UsageError
 from edgecvx.runtimes import availability
-from edgecvx.spec import ModelSpec, Precision, Task, to_json
+from edgecvx.spec import ModelSpec, Task, to_json
 from edgecvx.sweep.cells import (
     Cell,
     LeftOut,
@@ -126,7 +126,7 @@ class _Planner:
             )
             for cell in expansion.cells
         )
-        warnings = [w for m in recipe.models for w in self.network(m, None).warnings]
+        warnings = [w for cell in expansion.cells for w in self.network(cell.model, cell.image_size).warnings]
         return Plan(
             recipe=recipe,
             jobs=self._jobs,
@@ -219,9 +219,7 @@ class _Planner:
             "calibrating": float(cell.calibration.samples if cell.calibration else 0),
         }
         together = json.dumps(["export", model.name, same, call["platforms"]], sort_keys=True)
-        return self._add(
-            Job(kind="export", name=cell.name, depends=depends, call=call, together=together, scale=scale)
-        )
+        return self._add(Job(kind="export", name=cell.name, depends=depends, call=call, together=together, scale=scale))
 
     def _calibration(self, calibration: Calibration) -> dict[str, Any]:
         return {
@@ -337,8 +335,3 @@ def _by_nncf(cell: Cell) -> bool:
 def _path_or_name(text: str) -> str | Path:
     """What the recipe's reader made absolute is a path, and everything else a name."""
     return Path(text) if Path(text).is_absolute() else text
-
-
-def calibrated(precision: str) -> bool:
-    """Whether files of a precision need calibration pictures."""
-    return Precision(precision).calibrated

@@ -189,7 +189,9 @@ class Where:
     def __post_init__(self) -> None:
         named = [f.name for f in fields(self) if getattr(self, f.name)]
         _check((), bool(named), f"a condition names at least one of {', '.join(AXES)}")
-        _check(("device",), not {"data", "device"} <= set(named), "a condition is about data or about a device: split it")
+        _check(
+            ("device",), not {"data", "device"} <= set(named), "a condition is about data or about a device: split it"
+        )
 
     @property
     def about(self) -> Literal["file", "data", "device"]:
@@ -321,7 +323,9 @@ class Recipe:
                     _check((*key, axis), some or not known, f"{what}: there are {', '.join(known)}")
                     _check((*key, axis), bool(known) or axis == "image_size", f"{what}: there are none")
         for index, gate in enumerate(self.gates):
-            _check(("gates", index), gate.kind != "max_p50" or bool(self.devices), "max_p50 needs a device: there is none")
+            _check(
+                ("gates", index), gate.kind != "max_p50" or bool(self.devices), "max_p50 needs a device: there is none"
+            )
             accuracy = gate.kind in ("min_ratio", "max_drop")
             _check(("gates", index), not accuracy or bool(self.data), f"{gate.kind} needs data: there is none")
 
