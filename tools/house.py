@@ -47,6 +47,7 @@ ROOMS: Mapping[str, str] = {
     "targets": "per device: format, runtime, INT8 scheme",
     "inspection": "what is in a file or checkpoint, what a machine can do",
     "results": "the values of accuracy and latency, and their schema",
+    "cluster": "more machines than one: calls, files, faults",
     "accuracy": "answers of a file against labels and FP32",
     "accuracy.layers": "every inner tensor against FP32",
     "latency.devices": "this machine, ssh, adb: where files are timed",
