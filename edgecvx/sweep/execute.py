@@ -365,6 +365,8 @@ class Execution:
     def _show(self, said: str | None = None) -> None:
         if self._tell is None:
             return
-        counts = Counter((job.kind, self.state[key]) for key, job in self._plan.jobs.items())
+        counts: Counter[tuple[str, State]] = Counter(
+            (job.kind, self.state[key]) for key, job in self._plan.jobs.items()
+        )
         running = tuple(batch.running for batch in self._batches.values())
         self._tell(Progress(counts=counts, running=running, workers=self._hands.workers(), said=said))

@@ -48,7 +48,7 @@ def gather(plan: Plan, store: Store, reasons: Mapping[str, str]) -> Gathered:
         store: The results.
         reasons: Key of a job without a result -> why.
     """
-    found = {key: result for key in plan.jobs if (result := store.find(key)) is not None}
+    found = {key: done for key in plan.jobs if (done := store.find(key)) is not None}
     validations = {k: read_validation(_text(store, k)) for k in found if plan.jobs[k].kind == "validate"}
     benchmarks = {k: read_benchmark(_text(store, k)) for k in found if plan.jobs[k].kind == "bench"}
     cells = tuple(_cell(planned, store, validations, benchmarks) for planned in plan.cells)
@@ -116,12 +116,12 @@ def _accuracy(data: str, validation: Validation) -> CellAccuracy:
         verdict=outcome.verdict.kind,
         reason=outcome.verdict.reason,
         pictures=outcome.pictures,
-        top1=top1 and top1.artifact.value,
-        reference_top1=top1 and top1.reference.value,
-        delta=top1 and top1.delta,
-        interval=top1 and top1.interval,
+        top1=None if top1 is None else top1.artifact.value,
+        reference_top1=None if top1 is None else top1.reference.value,
+        delta=None if top1 is None else top1.delta,
+        interval=None if top1 is None else top1.interval,
         sqnr_db=outcome.outputs[0].sqnr_db if outcome.outputs else None,
-        flips=outcome.answers and outcome.answers.flips,
+        flips=None if outcome.answers is None else outcome.answers.flips,
     )
 
 
@@ -137,8 +137,8 @@ def _latency(device: str, m: Measured) -> CellLatency:
         device=device,
         runtime=m.identity.runtime + (f":{options}" if options else ""),
         threads=m.threads,
-        p50=found and found.ms,
-        interval=found and found.interval,
+        p50=None if found is None else found.ms,
+        interval=None if found is None else found.interval,
         mean=mean,
         peak_bytes=m.memory.peak if m.memory else None,
         error=m.error,
@@ -160,7 +160,7 @@ def _gates(
     for data in recipe.data:
         key = planned.validations.get(data.name)
         gate = gate_of(recipe, planned.cell, data)
-        if gate is not None and key in validations:
+        if gate is not None and key is not None and key in validations:
             yield _of_accuracy(gate, cell.name, data.name, validations[key])
     for gate in recipe.gates:
         if gate.kind == "max_mb" and cell.bytes is not None and _fits(gate, planned.cell.axes()):

@@ -30,6 +30,7 @@ from edgecvx.sweep.cells import (
 from edgecvx.sweep.job import Job, hash_of_lines, versions
 from edgecvx.sweep.reading import ReadRecipe
 from edgecvx.sweep.recipe import Calibration, Data, Device, Model, Recipe
+from edgecvx.sweep.work import as_given
 from edgecvx.targets.base import Target
 
 _CANONICAL = ("torch", "onnx", "onnx_ir", "numpy", "Pillow")
@@ -144,7 +145,7 @@ class _Planner:
         from edgecvx.models.load import load_model
 
         loaded = load_model(
-            _path_or_name(model.model),
+            as_given(model.model),
             weights=model.weights,
             image_size=size,
             labels=None if model.labels is None else Path(model.labels),
@@ -330,8 +331,3 @@ def _target(target: Target) -> dict[str, Any]:
 
 def _by_nncf(cell: Cell) -> bool:
     return cell.calibration is not None and cell.calibration.quantizer == "nncf"
-
-
-def _path_or_name(text: str) -> str | Path:
-    """What the recipe's reader made absolute is a path, and everything else a name."""
-    return Path(text) if Path(text).is_absolute() else text

@@ -7,7 +7,6 @@ import difflib
 import sys
 import types
 import typing
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -15,7 +14,7 @@ from typing import Any, TypeVar
 from edgecvx.data.dataset import DEMO, NO_TRUTH
 from edgecvx.errors import UsageError
 from edgecvx.sweep.places import nearest, places_of
-from edgecvx.sweep.recipe import Key, Recipe, Where, Wrong
+from edgecvx.sweep.recipe import Key, Recipe, RecipeError, Where
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -60,7 +59,7 @@ def read_recipe(path: Path) -> ReadRecipe:
     try:
         recipe = _dataclass(Recipe, data, ())
         resolved = _resolved(recipe, path.parent)
-    except Wrong as wrong:
+    except RecipeError as wrong:
         at = nearest(places, wrong.key)
         raise UsageError(f"{path}:{at.line}:{at.column}: {wrong}") from None
     return ReadRecipe(recipe=resolved, path=path, text=text)
@@ -82,22 +81,22 @@ def _text(path: Path) -> str:
 def _dataclass(cls: type[T], data: object, path: Key) -> T:
     """A value out of a table, checked key by key."""
     if not isinstance(data, dict):
-        raise Wrong(path, f"{_called(path)} is a table, not {data!r:.60}")
+        raise RecipeError(path, f"{_called(path)} is a table, not {data!r:.60}")
     known = {f.name: f for f in dataclasses.fields(typing.cast(Any, cls))}
     for key in data:
         if key not in known:
             near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
             hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}"
-            raise Wrong((*path, key), f"unknown key {key!r} in {_called(path)}: {hint}")
+            raise RecipeError((*path, key), f"unknown key {key!r} in {_called(path)}: {hint}")
     for name, f in known.items():
         if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING and name not in data:
-            raise Wrong(path, f"{_called(path)} needs {name}")
+            raise RecipeError(path, f"{_called(path)} needs {name}")
     hints = typing.get_type_hints(cls)
     values = {key: _value(hints[key], value, (*path, key), loose=cls is Where) for key, value in data.items()}
     try:
         return cls(**values)
-    except Wrong as wrong:
-        raise Wrong((*path, *wrong.key), str(wrong)) from None
+    except RecipeError as wrong:
+        raise RecipeError((*path, *wrong.key), str(wrong)) from None
 
 
 def _called(path: Key) -> str:
@@ -115,7 +114,7 @@ def _value(kind: Any, data: Any, path: Key, *, loose: bool) -> Any:
     if origin is tuple:
         listed = [data] if loose and not isinstance(data, list) else data
         if not isinstance(listed, list):
-            raise Wrong(path, f"{path[-1]} is a list in brackets, not {data!r:.60}")
+            raise RecipeError(path, f"{path[-1]} is a list in brackets, not {data!r:.60}")
         return tuple(_value(args[0], item, (*path, index), loose=loose) for index, item in enumerate(listed))
     if dataclasses.is_dataclass(kind):
         return _dataclass(typing.cast(type, kind), data, path)
@@ -124,7 +123,7 @@ def _value(kind: Any, data: Any, path: Key, *, loose: bool) -> Any:
     if kind is float and isinstance(data, int) and not isinstance(data, bool):
         return float(data)
     if not isinstance(data, kind) or (isinstance(data, bool) and kind is not bool):
-        raise Wrong(path, f"{_last(path)} is {_WORDS[kind]}, not {data!r:.60}")
+        raise RecipeError(path, f"{_last(path)} is {_WORDS[kind]}, not {data!r:.60}")
     return data
 
 
@@ -159,8 +158,13 @@ def _resolved(recipe: Recipe, folder: Path) -> Recipe:
         dataclasses.replace(d, adb_benchmark=_path(d.adb_benchmark, folder, ("devices", i, "adb_benchmark")))
         for i, d in enumerate(recipe.devices)
     ]
-    lists: Mapping[str, Any] = {"models": models, "calibrations": calibrations, "data": data, "devices": devices}
-    return dataclasses.replace(recipe, **{key: tuple(values) for key, values in lists.items()})
+    return dataclasses.replace(
+        recipe,
+        models=tuple(models),
+        calibrations=tuple(calibrations),
+        data=tuple(data),
+        devices=tuple(devices),
+    )
 
 
 def _path(text: str | None, folder: Path, key: Key) -> str | None:
@@ -168,7 +172,7 @@ def _path(text: str | None, folder: Path, key: Key) -> str | None:
         return None
     found = (folder / Path(text).expanduser()).absolute()
     if not found.exists():
-        raise Wrong(key, f"there is no {found}: paths are relative to the recipe")
+        raise RecipeError(key, f"there is no {found}: paths are relative to the recipe")
     return str(found)
 
 
@@ -177,7 +181,7 @@ def _pictures(text: str, folder: Path, key: Key) -> str:
         return text
     found = str(_path(text, folder, key))
     if not Path(found).is_dir():
-        raise Wrong(key, f"{found} is no folder of pictures")
+        raise RecipeError(key, f"{found} is no folder of pictures")
     return found
 
 

@@ -1,11 +1,12 @@
 """What a sweep is asked for: every axis as a list of named things, filters, and gates.
 
-Values that check themselves. What is wrong is raised as ``Wrong`` with the key it concerns, so that whoever read the
-recipe from a file can name the line.
+Values that check themselves. What is wrong is raised as ``RecipeError`` with the key it concerns, so that whoever read
+the recipe from a file can name the line.
 """
 
 from __future__ import annotations
 
+import contextlib
 import fnmatch
 import math
 import re
@@ -30,7 +31,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,59}")
 """It stands in names of files, and between dots in names of jobs."""
 
 
-class Wrong(UsageError):
+class RecipeError(UsageError):
     """A value that makes no sense, and its key within what was made."""
 
     def __init__(self, key: Key, sentence: str) -> None:
@@ -40,7 +41,16 @@ class Wrong(UsageError):
 
 def _check(key: Key, right: bool, sentence: str) -> None:
     if not right:
-        raise Wrong(key, sentence)
+        raise RecipeError(key, sentence)
+
+
+@contextlib.contextmanager
+def _about(key: Key) -> Iterator[None]:
+    """What is refused in here is refused because of this key."""
+    try:
+        yield
+    except UsageError as error:
+        raise RecipeError(key, str(error)) from None
 
 
 def _check_name(name: str) -> None:
@@ -53,7 +63,7 @@ def _check_name(name: str) -> None:
 
 def _check_choice(key: Key, what: str, value: str, known: Sequence[str]) -> None:
     if value not in known:
-        raise Wrong(key, str(one_of(what, value, list(known))))
+        raise RecipeError(key, str(one_of(what, value, list(known))))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,17 +154,11 @@ class Device:
 
     def __post_init__(self) -> None:
         _check_name(self.name)
-        try:
+        with _about(("device",)):
             open_device(self.device, python=self.python, adb_benchmark=self.adb_benchmark)
-        except Wrong:
-            raise
-        except UsageError as error:
-            raise Wrong(("device",), str(error)) from None
         for index, number in enumerate(self.threads):
-            try:
+            with _about(("threads", index)):
                 check_threads(number)
-            except UsageError as error:
-                raise Wrong(("threads", index), str(error)) from None
         for key, least, most in (("rounds", 1, 1000), ("together", 1, 64), ("tries", 1, 100)):
             value = getattr(self, key)
             _check((key,), least <= value <= most, f"{key} {value} does not work: it is from {least} to {most}")
@@ -189,9 +193,8 @@ class Where:
     def __post_init__(self) -> None:
         named = [f.name for f in fields(self) if getattr(self, f.name)]
         _check((), bool(named), f"a condition names at least one of {', '.join(AXES)}")
-        _check(
-            ("device",), not {"data", "device"} <= set(named), "a condition is about data or about a device: split it"
-        )
+        both = {"data", "device"} <= set(named)
+        _check(("device",), not both, "a condition is about data or about a device: write two")
 
     @property
     def about(self) -> Literal["file", "data", "device"]:
@@ -230,7 +233,7 @@ class Gate:
         _check((named[-1],), len(named) == 1, f"a gate has one limit, not {' and '.join(named)}: write two gates")
         value = getattr(self, self.kind)
         most = {"min_ratio": 1.0, "max_drop": 100.0}.get(self.kind, math.inf)
-        least = 0 <= value if self.kind == "max_drop" else 0 < value
+        least = value >= 0 if self.kind == "max_drop" else value > 0
         _check((self.kind,), math.isfinite(value) and least and value <= most, f"{self.kind} {value:g} does not work")
         about, accuracy = self.where.about if self.where else "file", self.kind in ("min_ratio", "max_drop")
         fits = {"max_p50": ("file", "device"), "max_mb": ("file",)}.get(self.kind, ("file", "data"))
@@ -271,17 +274,13 @@ class Recipe:
         for key in ("models", "targets", "precisions"):
             _check((key,), bool(getattr(self, key)), f"{key} is empty: nothing would be exported")
         for index, target in enumerate(self.targets):
-            try:
+            with _about(("targets", index)):
                 get_target(target)
-            except UsageError as error:
-                raise Wrong(("targets", index), str(error)) from None
         for index, name in enumerate(self.precisions):
             _check_choice(("precisions", index), "precision", name, [p.value for p in Precision])
         for index, size in enumerate(self.image_sizes):
-            try:
+            with _about(("image_sizes", index)):
                 check_image_size(size)
-            except UsageError as error:
-                raise Wrong(("image_sizes", index), str(error)) from None
         _check_choice(("input",), "input", self.input, [k.value for k in InputKind])
         self._check_names()
         self._check_calibrations()
@@ -323,9 +322,8 @@ class Recipe:
                     _check((*key, axis), some or not known, f"{what}: there are {', '.join(known)}")
                     _check((*key, axis), bool(known) or axis == "image_size", f"{what}: there are none")
         for index, gate in enumerate(self.gates):
-            _check(
-                ("gates", index), gate.kind != "max_p50" or bool(self.devices), "max_p50 needs a device: there is none"
-            )
+            timed = gate.kind == "max_p50"
+            _check(("gates", index), not timed or bool(self.devices), "max_p50 needs a device: there is none")
             accuracy = gate.kind in ("min_ratio", "max_drop")
             _check(("gates", index), not accuracy or bool(self.data), f"{gate.kind} needs data: there is none")
 

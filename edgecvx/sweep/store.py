@@ -16,7 +16,7 @@ import socket
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 from edgecvx.errors import EdgecvxError
 from edgecvx.files import file_sha256, flush_folder, temporary_in, write_flushed

@@ -122,11 +122,8 @@ def _export_once(group: Sequence[Task], folder: Path, tell: Tell) -> ExportResul
     from edgecvx.pipeline import export
 
     call = group[0].call
-    path = Path(call["model"])
-    calibrating = call["calibration"] or {}
-    calib = calibrating.get("pictures")
     return export(
-        path if path.is_absolute() else call["model"],
+        as_given(call["model"]),
         target=[task.call["target"] for task in group],
         precision=call["precision"],
         weights=call["weights"],
@@ -138,10 +135,25 @@ def _export_once(group: Sequence[Task], folder: Path, tell: Tell) -> ExportResul
         seed=call["seed"],
         out=folder / "written",
         on_step=lambda step: tell(step.name, step.index, step.total),
-        **({"calib": Path(calib) if Path(calib).is_absolute() else calib} if calib else {}),
-        **({"calib_samples": calibrating["samples"]} if calibrating else {}),
-        **({"quantizer": calibrating["quantizer"], "estimator": calibrating["estimator"]} if calibrating else {}),
+        **_calibrating(call["calibration"]),
     )
+
+
+def _calibrating(calibration: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The options of a precision that is calibrated; others refuse them."""
+    if calibration is None:
+        return {}
+    return {
+        "calib": as_given(calibration["pictures"]),
+        "calib_samples": calibration["samples"],
+        "quantizer": calibration["quantizer"],
+        "estimator": calibration["estimator"],
+    }
+
+
+def as_given(text: str) -> str | Path:
+    """What a recipe's reader made absolute is a path, and everything else a name."""
+    return Path(text) if Path(text).is_absolute() else text
 
 
 def _move(path: Path, folder: Path) -> None:
@@ -198,7 +210,7 @@ def _validate_once(tasks: Sequence[Task], paths: Sequence[Path], tell: Tell, clu
 
     return validate(
         paths,
-        data=Path(call["data"]) if Path(call["data"]).is_absolute() else call["data"],
+        data=as_given(call["data"]),
         truth=call["truth"],
         limit=call["limit"],
         seed=call["seed"],
