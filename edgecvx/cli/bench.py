@@ -60,6 +60,9 @@ def bench(
         typer.Option(metavar="FILE", help="The artifact for --max-ratio; measured in turn with the others."),
     ] = None,
     seed: Annotated[int, typer.Option(metavar="N", help="Of the choice of pictures.")] = 0,
+    wait: Annotated[
+        float, typer.Option(metavar="MINUTES", help="How long to wait for a device on which somebody else measures.")
+    ] = 30,
     json_file: Annotated[
         Path | None, typer.Option("--json", metavar="FILE", help="Write every sample as JSON; - for standard output.")
     ] = None,
@@ -97,6 +100,7 @@ def bench(
             max_ratio=max_ratio,
             against=against,
             seed=seed,
+            wait_minutes=wait,
             on_progress=on_progress,
         )
     show.warnings(result.warnings)

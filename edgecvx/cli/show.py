@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich import box
-from rich.console import Console, ConsoleOptions, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType
+from rich.live import Live
 from rich.markup import escape
 from rich.panel import Panel
 from rich.progress import (
@@ -28,11 +29,14 @@ from rich.progress import (
 )
 from rich.progress import Progress as Bar
 from rich.segment import Segment
+from rich.table import Table
+from rich.text import Text
 
 if TYPE_CHECKING:
     from edgecvx.accuracy.validate import Progress
     from edgecvx.latency.devices.collect import At
     from edgecvx.pipeline import Step
+    from edgecvx.sweep.execute import Progress as Swept
 
 _OBEYED = dict.fromkeys(
     c for c in (*range(32), *range(127, 160), *range(0x202A, 0x202F), *range(0x2066, 0x206A)) if chr(c) not in "\n\t"
@@ -161,6 +165,51 @@ def benchmarking() -> Iterator[Callable[[At], None]]:
             bar.update(tasks[at.device], completed=at.round, description=escape(at.doing), refresh=True)
 
         yield draw
+
+
+@contextlib.contextmanager
+def sweeping() -> Iterator[Callable[[Swept], None]]:
+    """Shows how far a sweep is: a live table of jobs, lanes and workers on a terminal, a line per event elsewhere."""
+    if not log.is_terminal:
+        shown: set[str] = set()
+
+        def line(at: Swept) -> None:
+            for text in (*(running.name for running in at.running), *([at.said] if at.said else [])):
+                if text not in shown:
+                    shown.add(text)
+                    _line(text)
+
+        yield line
+        return
+    with Live(console=log, transient=True, auto_refresh=False) as live:
+
+        def draw(at: Swept) -> None:
+            if at.said:
+                live.console.print(Text(at.said, style="yellow"))
+            live.update(_swept(at), refresh=True)
+
+        yield draw
+
+
+def _swept(at: Swept) -> RenderableType:
+    """The jobs of each kind, then what each lane is at, then what each worker does."""
+    kinds = list(dict.fromkeys(kind for kind, _ in at.counts))
+    jobs = Table(**PLAIN)
+    for name in ("jobs", "done", "running", "waiting", "failed"):
+        jobs.add_column(name, justify="left" if name == "jobs" else "right")
+    for kind in kinds:
+        number = {state: at.counts.get((kind, state), 0) for state in ("done", "running", "waiting", "failed")}
+        number["waiting"] += at.counts.get((kind, "elsewhere"), 0)
+        jobs.add_row(kind, *(str(n) if n else "" for n in number.values()))
+    lanes = Table(**PLAIN)
+    for name in ("where", "what", ""):
+        lanes.add_column(name, overflow="fold")
+    for running in at.running:
+        part = f"{running.done} of {running.of}" if running.of else ""
+        lanes.add_row(Text(running.lane or "here"), Text(running.name), Text(f"{running.doing} {part}".strip()))
+    for worker, doing in at.workers.items():
+        lanes.add_row(Text(worker), Text(doing), "")
+    return Group(jobs, lanes)
 
 
 def _line(text: str) -> None:

@@ -261,6 +261,7 @@ def _bench(task: Task, inputs: Mapping[str, Path], folder: Path, tell: Tell) -> 
             runtimes=call["runtimes"],
             python=call["python"],
             adb_benchmark=call["adb_benchmark"],
+            wait_minutes=call["wait_minutes"],
             on_progress=told,
         )
     except DeviceError as error:

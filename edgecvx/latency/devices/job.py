@@ -15,6 +15,8 @@ from edgecvx.errors import UsageError
 
 ORDER_FILE = "order.json"
 RUNNER_FILE = "edgecvx-runner.pyz"
+WAIT_MINUTES = 30.0
+"""Where nothing is said."""
 _SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
@@ -28,6 +30,8 @@ class Job:
 
     order: Mapping[str, Any]
     files: Mapping[str, Path | bytes]
+    wait_seconds: float = WAIT_MINUTES * 60
+    """How long to wait for whoever else measures on the device."""
 
     def __post_init__(self) -> None:
         for name in self.files:
