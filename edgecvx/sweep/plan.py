@@ -59,7 +59,7 @@ def here() -> Place:
     """This machine."""
     processor = this_processor()
     return Place(
-        processor=(processor.machine, processor.kind or processor.name or ""),
+        processor=(processor.machine, processor.kind or processor.name or "unknown"),
         runtimes=lambda name: availability(name).version,
     )
 
