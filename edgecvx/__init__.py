@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from edgecvx.latency.bench import benchmark as benchmark
     from edgecvx.pipeline import export as export
     from edgecvx.runtimes.artifact import load as load
+    from edgecvx.sweep.run import sweep as sweep
 
 
 def __getattr__(name: str) -> Any:

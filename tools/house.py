@@ -73,6 +73,7 @@ DOORS: Mapping[str, frozenset[str]] = {
             "edgecvx.latency.bench",
             "edgecvx.export",
             "edgecvx.sweep",
+            "edgecvx.sweep.run",
         }
     ),
     "edgecvx.export": frozenset({"edgecvx.pipeline"}),

@@ -65,6 +65,9 @@ def sweep(
     return result.exit_code
 
 
+_WORDS = {"export": "export", "validate": "validation", "bench": "measurement"}
+
+
 def _show(asked: Preview) -> None:
     """The plan, for people."""
     table = Table(title=f"{asked.plan.recipe.name}, in {asked.out}", **show.PLAIN)
@@ -76,7 +79,8 @@ def _show(asked: Preview) -> None:
     show.out.print(table)
     for left in asked.plan.left_out:
         show.out.print(Text(f"left out: {left.name}: {left.reason}", style="dim"))
-    kinds = [f"{asked.estimate.left.get(kind, 0)} of {counted(n, kind)}" for kind, n in asked.estimate.jobs.items()]
+    undone = asked.estimate.left
+    kinds = [f"{undone.get(kind, 0)} of {counted(n, _WORDS[kind])}" for kind, n in asked.estimate.jobs.items()]
     show.out.print(f"to do: {', '.join(kinds)}", highlight=False)
     show.out.print(
         f"about {_duration(asked.estimate.seconds)} on this machine alone, {megabytes(int(asked.estimate.bytes), 0)}",

@@ -181,6 +181,7 @@ class Execution:
                 self._take()
         finally:
             self._stop.set()
+            self._tell = None  # who looks on may be what ended this
             while self._batches:
                 self._take()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -146,8 +146,3 @@ def _lay_out(out: Path, plan: Plan, store: Store, gathered: Gathered) -> None:
         name = plan.jobs[key].name.replace(" ", ".")
         if (result := store.find(key)) is not None:
             place_copy(result.folder / BENCHMARK, out / "results" / f"{name}.json")
-
-
-def counts(values: Mapping[str, int]) -> str:
-    """``4 exports, 4 validations``."""
-    return ", ".join(f"{number} {kind}" for kind, number in values.items())

@@ -1,4 +1,4 @@
-"""The plan of a recipe: which files it comes to, and that keys change with what they depend on, and with nothing else."""
+"""The plan of a recipe: which files it comes to, and that keys change with what they depend on, and nothing else."""
 
 from __future__ import annotations
 

@@ -144,7 +144,8 @@ def test_a_recipe_that_is_no_file_is_told(tmp_path: Path) -> None:
 
 def test_the_place_of_every_key_is_known_in_every_way_of_writing_it() -> None:
     text = (
-        'a.b = 1 # x = [\n"quo ted" = """one\n[not]\n""""\nlit = \'[\'\n[t.u]\nk = [1, # two\n  {x = 2, y.z = "}"},\n]\n'
+        'a.b = 1 # x = [\n"quo ted" = """one\n[not]\n""""\nlit = \'[\'\n'
+        '[t.u]\nk = [1, # two\n  {x = 2, y.z = "}"},\n]\n'
         "[[l]]\nm = 1\n[[l]]\n[l.n]\no = 'x'\n[[l.p]]\nq = 1\n"
     )
     found = {path: (place.line, place.column) for path, place in places_of(text).items()}
