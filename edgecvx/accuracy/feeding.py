@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgecvx.accuracy.inputpath import InputPath
+from edgecvx.accuracy.reference import Reference
 from edgecvx.accuracy.runtime_used import runtime_used
 from edgecvx.data.dataset import Sample
 from edgecvx.data.preprocess import as_input
+from edgecvx.data.streaming import Stage, overlapped, processors
 from edgecvx.errors import ArtifactError, EdgecvxError, RuntimeFailedError
 from edgecvx.manifest import Manifest
 from edgecvx.proof.selfcheck import channels_first
@@ -23,6 +25,16 @@ from edgecvx.runtimes.proof import check
 from edgecvx.spec import TensorSpec
 
 Array = NDArray[Any]
+Batch = tuple[list[Sample], list[NDArray[np.uint8]]]
+"""Pictures, and their pixels as the artifact and as the reference want them prepared."""
+
+
+class Answers(Protocol):
+    """Where an artifact's answers come from: its runtime here, or something that runs it elsewhere."""
+
+    def run(self, samples: Sequence[Sample], pixels: Array) -> list[Array]:
+        """The outputs in the manifest's order, NCHW or NC; finite."""
+        ...
 
 
 class FedArtifact:
@@ -75,6 +87,37 @@ class FedArtifact:
                 )
             outputs.append(array)
         return outputs
+
+
+def compared(
+    batches: Iterable[Batch], reference: Reference, artifact: Answers, threads: int | None
+) -> Iterator[tuple[list[Sample], list[Array], list[Array]]]:
+    """Batches of pictures with what the reference and an artifact say of them, in their order, both asked at once.
+
+    Args:
+        batches: Pictures, and their pixels as the artifact and as the reference want them prepared.
+        reference: What is compared with.
+        artifact: What is compared.
+        threads: What the user allowed; with one, everything is done in turn.
+    """
+    stages: list[Stage[Batch]] = [
+        (lambda batch: reference.answer(batch[0], batch[1][1]), reference.abreast),
+        (lambda batch: artifact.run(batch[0], batch[1][0]), 1),
+    ]
+    ahead = 0 if threads == 1 else reference.abreast + 1  # so that neither waits for a slow batch of the other
+    for (samples, _), (expected, actual) in overlapped(batches, stages, ahead=ahead):
+        yield samples, expected, actual
+
+
+def threads_beside(reference: Reference, samples: Sequence[Sample], threads: int | None) -> int | None:
+    """How many threads an artifact is given for pictures: not all processors where the reference needs them too.
+
+    Answers of the runtimes do not depend on it; a runtime whose threads wait for their turn by spinning takes twice as
+    long as one that has fewer.
+    """
+    if threads is not None or reference.knows(samples):
+        return threads
+    return max(1, processors() // 2)
 
 
 def _check_declared(name: str, said: TensorSpec, actual: TensorSpec) -> None:

@@ -1,8 +1,8 @@
 """How much worse than FP32 PyTorch a file is: the same pictures through both, picture by picture.
 
 Every artifact runs in its own runtime, in a process of its own, on pictures prepared as its manifest says. Pictures are
-streamed: a batch is decoded while the one before it runs, and what is kept of it is a row of figures on the disk. A run
-that was stopped goes on behind its last row, and a second identical one only reads rows.
+streamed: some are decoded while others run through reference and artifact, and what is kept of each is a row of figures
+on the disk. A run that was stopped goes on behind its last row, and a second identical one only reads rows.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from edgecvx import __version__
 from edgecvx.accuracy import rows as picture_rows
 from edgecvx.accuracy.cache import RowStore, opened_cache, picture_key
-from edgecvx.accuracy.feeding import FedArtifact
+from edgecvx.accuracy.feeding import FedArtifact, compared, threads_beside
 from edgecvx.accuracy.inputpath import PICTURES, InputPath, differences
 from edgecvx.accuracy.reference import Reference, rebuild
 from edgecvx.accuracy.runtime_used import note_on_runtime, runtime_used
@@ -62,6 +62,8 @@ class Progress:
     done: int
     """Pictures, those known from an earlier run included."""
     total: int
+    known: int = 0
+    """Pictures that were not run, because an earlier run kept their rows."""
 
 
 def validate(
@@ -91,7 +93,7 @@ def validate(
         min_ratio: The gate: the artifact's top-1 over the reference's, 0.99 where nothing is said.
         max_drop: The gate instead of that: percentage points of top-1.
         batch: Pictures per run of the reference, and per step; an artifact runs in its own batch.
-        threads: How many threads the runtimes and PyTorch may use.
+        threads: How many threads the runtimes and PyTorch may use; with one, they take turns.
         checkpoints: Weights files, for artifacts that were exported from a file.
         exclude: A folder of pictures, or SHA-256 of content, to leave out; the pictures that any of the artifacts was
             calibrated on are left out in any case, for all of them, because all are measured on the same pictures.
@@ -220,13 +222,15 @@ class _Run:
     def outcome(self, candidate: _Candidate, index: int, total: int) -> ArtifactOutcome:
         """Measures one artifact; what goes wrong with it alone becomes part of its outcome."""
 
-        def tell(done: int) -> None:
+        def tell(done: int, known: int) -> None:
             if self.tell is not None:
-                pictures = len(self.data.samples)
-                self.tell(Progress(artifact=candidate.name, index=index, artifacts=total, done=done, total=pictures))
+                at = Progress(
+                    artifact=candidate.name, index=index, artifacts=total, done=done, total=pictures, known=known
+                )
+                self.tell(at)
 
-        identity = candidate.identity()
-        tell(0)
+        identity, pictures = candidate.identity(), len(self.data.samples)
+        tell(0, 0)
         try:
             verify_files(candidate.manifest, candidate.path.parent)
             reference, input_path = self._reference(candidate)
@@ -293,7 +297,7 @@ class _Run:
         identity: ArtifactIdentity,
         reference: Reference,
         input_path: InputPath,
-        tell: Callable[[int], None],
+        tell: Callable[[int, int], None],
     ) -> tuple[list[Sample], Array, Recheck | None] | Finding:
         """Every readable picture and its row, or the mistake that would make rows meaningless."""
         asked = question(candidate.manifest, runtime=runtime_used(candidate.manifest))
@@ -304,21 +308,21 @@ class _Run:
         dtype = picture_rows.row_type(len(candidate.manifest.outputs), classify=candidate.classifies)
         with RowStore(self.cache, _what(candidate, identity, reference), dtype) as store:
             pending = [s for s in all_samples if keys[s.name] not in store and s.name not in self.unreadable]
-            done = len(all_samples) - len(pending)
-            tell(done)
+            done = known = len(all_samples) - len(pending)
+            tell(done, known)
             if pending or (asked.arises and recheck is None):
-                with FedArtifact(candidate.path, candidate.manifest, self.threads) as artifact:
+                threads = threads_beside(reference, pending, self.threads)
+                with FedArtifact(candidate.path, candidate.manifest, threads) as artifact:
                     recheck = artifact.recheck
                     if finding := artifact.explained(input_path):
                         return finding
                     specs = (prepared, reference.preprocess)
-                    for chunk, (pixels, seen) in decoded(pending, specs, self.batch, self.unreadable):
-                        expected = reference.answer(chunk, seen)
-                        actual = artifact.run(chunk, pixels)
+                    batches = decoded(pending, specs, self.batch, self.unreadable)
+                    for chunk, expected, actual in compared(batches, reference, artifact, self.threads):
                         of_chunk = [truths[s.name] for s in chunk] if candidate.classifies else None
                         store.add([keys[s.name] for s in chunk], picture_rows.rows_of(actual, expected, of_chunk))
                         done += len(chunk)
-                        tell(done)
+                        tell(done, known)
             samples = [s for s in all_samples if keys[s.name] in store]
             if not samples:
                 raise ImageError(f"none of the {len(all_samples)} pictures can be decoded")

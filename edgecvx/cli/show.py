@@ -80,6 +80,12 @@ def warnings(messages: Sequence[str]) -> None:
         log.print(Panel(escape(message), title="warning", border_style="yellow", style="yellow"))
 
 
+def remark(sentence: str | None) -> None:
+    """Something about the work rather than its result, beside it; nothing for nothing."""
+    if sentence is not None:
+        log.print(escape(sentence), style="dim", highlight=False, soft_wrap=True)
+
+
 def json_object(value: object) -> None:
     """One JSON object, alone on standard output."""
     typer.echo(json.dumps(value, indent=2, ensure_ascii=False))

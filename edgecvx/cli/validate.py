@@ -9,6 +9,7 @@ import typer
 
 from edgecvx.cli import show
 from edgecvx.cli.outputs import check_outputs, deliver
+from edgecvx.cli.pace import Pace
 
 
 def validate(
@@ -48,6 +49,7 @@ def validate(
     Exit code 0: every artifact passed its gate; 1: one failed, or the pictures were too few to tell; 2: an error.
     """
     from edgecvx.accuracy.thumbnails import thumbnails
+    from edgecvx.accuracy.validate import Progress
     from edgecvx.accuracy.validate import validate as run
     from edgecvx.report.forms.markdown import validation_markdown
     from edgecvx.report.forms.page import page
@@ -57,7 +59,13 @@ def validate(
 
     places = {"json": json_file, "html": html, "markdown": markdown}
     check_outputs(places)
-    with show.counting() as on_progress:
+    pace = Pace()
+    with show.counting() as draw:
+
+        def on_progress(at: Progress) -> None:
+            pace.note(at)
+            draw(at)
+
         result = run(
             artifacts,
             data=data,
@@ -83,4 +91,5 @@ def validate(
         "html": lambda: page(join([result], [], thumbnails=thumbnails(result, data))),
     }
     deliver(places, forms, lambda: validation_terminal(result), lambda: validation_errors(result))
+    show.remark(pace.sentence)
     return result.exit_code
