@@ -58,6 +58,7 @@ ROOMS: Mapping[str, str] = {
     "report.sections": "one file for each other part of the page",
     "report.forms": "page, Markdown, CSV, terminal",
     "pipeline": "export(): from a checkpoint to proven files",
+    "sweep.recipe": "what a sweep is asked for, read with its lines",
     "sweep": "models x targets x data x devices as jobs, stopped and resumed",
     "cli": "one file per verb: parses, calls, shows",
     "__main__": "python -m edgecvx, and what it does when told to stop",

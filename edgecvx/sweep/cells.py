@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from edgecvx.errors import UsageError
 from edgecvx.runtimes import availability
 from edgecvx.spec import InputKind, Precision
-from edgecvx.sweep.recipe import Calibration, Data, Device, Gate, Model, Recipe
+from edgecvx.sweep.recipe.values import Calibration, Data, Device, Gate, Model, Recipe
 from edgecvx.targets import get_target
 from edgecvx.targets.base import Target
 

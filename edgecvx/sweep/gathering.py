@@ -19,7 +19,7 @@ from edgecvx.spec import to_json
 from edgecvx.sweep.cells import gate_of
 from edgecvx.sweep.job import Job, hash_of
 from edgecvx.sweep.plan import Plan, PlannedCell
-from edgecvx.sweep.recipe import Gate
+from edgecvx.sweep.recipe.values import Gate
 from edgecvx.sweep.result import (
     CellAccuracy,
     CellLatency,

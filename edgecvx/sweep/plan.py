@@ -28,8 +28,8 @@ from edgecvx.sweep.cells import (
     without_places,
 )
 from edgecvx.sweep.job import Job, hash_of_lines, versions
-from edgecvx.sweep.reading import ReadRecipe
-from edgecvx.sweep.recipe import Calibration, Data, Device, Model, Recipe
+from edgecvx.sweep.recipe.reading import ReadRecipe
+from edgecvx.sweep.recipe.values import Calibration, Data, Device, Model, Recipe
 from edgecvx.sweep.work import as_given
 from edgecvx.targets.base import Target
 

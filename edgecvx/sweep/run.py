@@ -21,7 +21,7 @@ from edgecvx.sweep.estimate import Estimate, estimate
 from edgecvx.sweep.execute import FIRST_PAUSE, Child, Execution, Hands, Progress
 from edgecvx.sweep.gathering import Gathered, gather
 from edgecvx.sweep.plan import Place, Plan, here, make_plan
-from edgecvx.sweep.reading import ReadRecipe, read_recipe
+from edgecvx.sweep.recipe.reading import ReadRecipe, read_recipe
 from edgecvx.sweep.result import SweepResult, as_json
 from edgecvx.sweep.store import Store, place_copy
 from edgecvx.sweep.work import BENCHMARK

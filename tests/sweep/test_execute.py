@@ -13,7 +13,7 @@ import pytest
 from edgecvx.sweep.execute import Execution, Progress
 from edgecvx.sweep.job import Job
 from edgecvx.sweep.plan import Plan
-from edgecvx.sweep.recipe import Device, Model, Recipe
+from edgecvx.sweep.recipe.values import Device, Model, Recipe
 from edgecvx.sweep.store import Store
 from edgecvx.sweep.work import Done, Failed, Outcome, Tell
 

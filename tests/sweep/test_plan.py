@@ -13,7 +13,7 @@ from PIL import Image
 from edgecvx.errors import UsageError
 from edgecvx.sweep import job as jobs
 from edgecvx.sweep.plan import Place, Plan, make_plan
-from edgecvx.sweep.reading import read_recipe
+from edgecvx.sweep.recipe.reading import read_recipe
 
 HERE = Place(processor=("x86_64", "AVX2"), runtimes=lambda name: f"{name} 1")
 

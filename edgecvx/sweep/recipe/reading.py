@@ -13,8 +13,8 @@ from typing import Any, TypeVar
 
 from edgecvx.data.dataset import DEMO, NO_TRUTH
 from edgecvx.errors import UsageError
-from edgecvx.sweep.places import nearest, places_of
-from edgecvx.sweep.recipe import Key, Recipe, RecipeError, Where
+from edgecvx.sweep.recipe.places import nearest, places_of
+from edgecvx.sweep.recipe.values import Key, Recipe, RecipeError, Where
 
 if sys.version_info >= (3, 11):
     import tomllib

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from edgecvx.errors import UsageError
-from edgecvx.sweep.places import places_of
-from edgecvx.sweep.reading import read_recipe
+from edgecvx.sweep.recipe.places import places_of
+from edgecvx.sweep.recipe.reading import read_recipe
 
 RIGHT = """\
 # Everything a recipe may say.
