@@ -15,7 +15,7 @@ from typing import Any
 import jsonschema
 import pytest
 from schema import sweep_schema
-from support import PATHS
+from support import PATHS, ROOT
 from waiting import PATIENCE
 
 import edgecvx
@@ -27,10 +27,12 @@ from edgecvx.sweep import run as running
 from edgecvx.sweep.child import Stopped
 from edgecvx.sweep.execute import Child, Progress, tasks_of
 from edgecvx.sweep.job import Job
+from edgecvx.sweep.recipe.reading import read_recipe
 from edgecvx.sweep.result import SCHEMA_FILE, SweepResult, as_json, read_json
 from edgecvx.sweep.work import Done, Outcome, Tell, carry_out
 
 Write = Callable[..., Path]
+EXAMPLE = ROOT / "docs" / "examples" / "sweep.toml"
 
 
 FLOATS = (
@@ -77,20 +79,61 @@ def swept(path: Path, out: Path, **how: Any) -> SweepResult:
     return edgecvx.sweep(path, out=out, **how)
 
 
-def test_a_sweep_ends_in_files_results_and_one_report(here: Here, recipe: Write, tmp_path: Path) -> None:
-    out = tmp_path / "out"
-    result = swept(recipe(), out)
-    assert result.exit_code == 0
+def explained() -> str:
+    """The recipe that the documentation explains."""
+    text = (ROOT / "docs" / "sweep.md").read_text(encoding="utf-8")
+    return text.partition("```toml\n")[2].partition("```")[0]
+
+
+def test_the_recipe_in_the_documentation_is_read_as_it_stands(tmp_path: Path) -> None:
+    for name, text in (("explained", explained()), ("example", EXAMPLE.read_text())):
+        path = tmp_path / f"{name}.toml"
+        path.write_text(text)
+        asked = read_recipe(path).recipe
+        assert [model.name for model in asked.models] == ["atto", "femto"]
+        assert asked.gates and asked.exclude and asked.devices
+
+
+def test_the_recipe_in_the_documentation_ends_in_files_results_and_one_report(
+    here: Here, recipe: Write, tmp_path: Path
+) -> None:
+    """With a network of which a file takes a second, and fewer pictures and runs."""
+    path, out, text = recipe(), tmp_path / "out", explained()
+    for old, new in (
+        ('model = "atto"                          #', 'model = "mine.safetensors"\nlabels = "labels.txt"\n#'),
+        ('weights = "demo"\n\n[[models]]\nname = "femto"\nmodel = "femto"\nweights = "demo"\n', ""),
+        ("224", "64"),
+        ("samples = 64", "samples = 4"),
+        ("limit = 200", "limit = 24"),
+        ("runs = 40", "runs = 4\nrounds = 2\nend_to_end = false\nmemory = false"),
+        ("min_ratio = 0.95", "max_drop = 100"),
+    ):
+        assert text.count(old) == 1
+        text = text.replace(old, new)
+    path.write_text(text)
+    result = swept(path, out)
+    assert result.exit_code == 1  # four runs are too few to tell how long they take
     assert result.missing == ()
-    assert [cell.name for cell in result.cells] == ["mine-64-fp32.onnx", "mine-64-int8-few.onnx"]
+    assert [cell.name for cell in result.cells] == [
+        "atto-64-fp32.onnx",
+        "atto-64-fp32.tflite",
+        "atto-64-int8-drawn.onnx",
+    ]
     assert here.did == [*(c.name for c in result.cells), *(f"{c.name} on drawn" for c in result.cells)]
-    assert {(gate.kind, gate.verdict) for gate in result.gates} == {("max_drop", "pass"), ("max_mb", "pass")}
+    assert {(gate.kind, gate.verdict) for gate in result.gates} == {
+        ("max_drop", "pass"),
+        ("max_mb", "pass"),
+        ("max_p50", "undecided"),
+    }
     for cell in result.cells:
         assert cell.file is not None
         assert read_manifest(out / "files" / cell.name / cell.file).precision.value == cell.precision
         (accuracy,) = cell.accuracy
         assert accuracy.pictures == 24
-    assert len(read([out / "results"]).validations) == 2
+        (timed,) = cell.latency
+        assert timed.p50 is not None and timed.threads == 1
+    found = read([out / "results"])
+    assert (len(found.validations), len(found.benchmarks)) == (3, 1)
     page = (out / "report.html").read_text()
     assert "Every cell of the sweep" in page
     assert all(cell.name in page and cell.name in (out / "report.md").read_text() for cell in result.cells)

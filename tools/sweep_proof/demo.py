@@ -24,15 +24,15 @@ def cluster(workers: int, folder: Path) -> Iterator[tuple[str, list[subprocess.P
     told = folder / "scheduler.json"
     words = [sys.executable, "-m", "dask", "scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard"]
     with open(folder / "log", "wb") as log:  # noqa: PTH123  # one file for all of them
-        started = [subprocess.Popen([*words, "--scheduler-file", told], stdout=log, stderr=log, cwd=folder)]
+        started = [subprocess.Popen([*words, "--scheduler-file", str(told)], stdout=log, stderr=log, cwd=folder)]
         try:
             while not told.exists():
                 if started[0].poll() is not None:
                     raise SystemExit((folder / "log").read_text())
                 time.sleep(0.1)
-            options = ["--nthreads", "1", "--memory-limit", "0", "--no-dashboard", "--local-directory", folder]
+            options = ["--nthreads", "1", "--memory-limit", "0", "--no-dashboard", "--local-directory", str(folder)]
             for _ in range(workers):
-                words = [sys.executable, "-m", "dask", "worker", "--scheduler-file", told, "--host", "127.0.0.1"]
+                words = [sys.executable, "-m", "dask", "worker", "--scheduler-file", str(told), "--host", "127.0.0.1"]
                 started.append(subprocess.Popen([*words, *options], stdout=log, stderr=log, cwd=folder))
             yield _address(told), started[1:]
         finally:
