@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import ipaddress
 import socket
 from collections.abc import Collection
 
@@ -32,6 +34,8 @@ def _addresses(host: str) -> frozenset[str]:
     """What a name stands for; a name of ssh's own configuration stands for nothing that is known here."""
     if not host:
         return frozenset()
+    with contextlib.suppress(ValueError):
+        return frozenset({str(ipaddress.ip_address(host))})
     try:
         return frozenset(str(found[4][0]).partition("%")[0] for found in socket.getaddrinfo(host, None))
     except (OSError, UnicodeError):
