@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import importlib.util
 import itertools
 import json
 from collections.abc import Callable, Iterator, Mapping
@@ -13,7 +14,7 @@ from typing import Any
 from edgecvx.board.device.processors import this_processor
 from edgecvx.data.calibration import open_calibration
 from edgecvx.data.dataset import DEMO, open_data
-from edgecvx.errors import UsageError
+from edgecvx.errors import UsageError, missing_package
 from edgecvx.runtimes import availability
 from edgecvx.spec import ModelSpec, Task, to_json
 from edgecvx.sweep.cells import (
@@ -142,6 +143,8 @@ class _Planner:
     # What jobs depend on
 
     def _network(self, model: Model, size: int | None) -> Network:
+        if importlib.util.find_spec("torch") is None:
+            raise missing_package("PyTorch, which reads the checkpoints of a sweep,", "onnx")
         from edgecvx.models.load import load_model
 
         loaded = load_model(

@@ -82,7 +82,7 @@ def sweep(
 
 
 def preview(recipe: str | Path, *, out: str | Path | None = None) -> Preview:
-    """What a sweep would do, and about how long it would take; nothing is written but an empty store.
+    """What a sweep would do, and about how long it would take; nothing is written.
 
     Raises:
         EdgecvxError: The recipe cannot be carried out.

@@ -67,9 +67,6 @@ class Store:
     _found: dict[str, Result] = field(default_factory=dict)
     """Those whose files were held to their hashes."""
 
-    def __post_init__(self) -> None:
-        (self.jobs / ".locks").mkdir(parents=True, exist_ok=True)
-
     @property
     def jobs(self) -> Path:
         """Where the results are."""
@@ -133,9 +130,15 @@ class Store:
         if (already := self._read(job.key)) is None:
             if final.exists():
                 final.rename(folder.parent / f"{job.key}.damaged")
-            folder.rename(final)
-            flush_folder(self.jobs)
-            already = Result(record=record, folder=final)
+            try:
+                folder.rename(final)
+            except OSError:  # on a disk without locks somebody may have been faster
+                already = self._read(job.key)
+                if already is None:
+                    raise
+            else:
+                flush_folder(self.jobs)
+                already = Result(record=record, folder=final)
         self._found[job.key] = already
         return already
 
@@ -149,6 +152,7 @@ class Store:
 
     def lock(self, key: str) -> Lock | None:
         """Takes a job; None where another process has it."""
+        (self.jobs / ".locks").mkdir(parents=True, exist_ok=True)
         return Lock.take(self.jobs / ".locks" / key)
 
     def owner(self, key: str) -> str:

@@ -212,7 +212,7 @@ def test_a_dry_run_says_what_would_be_done_and_does_nothing(
     told = json.loads(capsys.readouterr().out)
     assert told["left"] == {"export": 2, "validate": 2}
     assert told["seconds"] > 0
-    assert not (out / "sweep.json").exists()
+    assert not out.exists()
     assert command(["sweep", str(recipe()), "--out", str(out), "--dry-run"]) == 0
     assert "2 of 2 exports, 2 of 2 validations" in capsys.readouterr().out
 

@@ -25,6 +25,8 @@ from edgecvx.latency.devices.programs import Stopped
 from edgecvx.results.untrusted import plain
 
 _POLL = 0.2
+_ANSWER = 60.0
+"""Seconds in which a device says whether it is free."""
 
 
 class DeviceBusyError(DeviceError):
@@ -121,9 +123,10 @@ def _wait(
     stop: threading.Event,
 ) -> None:
     """Returns when the device is ours."""
-    deadline, busy = time.monotonic() + limit, "somebody"
+    began, busy = time.monotonic(), ""
     while True:
-        _check(stop, deadline, limit, device, busy)
+        # Before it has said anything, it is the device that is slow, and nobody is waited for.
+        _check(stop, began + (limit if busy else max(limit, _ANSWER)), limit, device, busy or "somebody")
         try:
             line = lines.get(timeout=_POLL)
         except queue.Empty:
