@@ -28,6 +28,8 @@ State = Literal["waiting", "running", "elsewhere", "done", "failed"]
 FIRST_PAUSE, LONGEST_PAUSE = 5.0, 300.0
 """Seconds until a device that did not answer is looked for again."""
 _TICK = 0.5
+_TURN = "turn"
+"""Beside the keys of a batch's jobs: the right to compute, or to time what computes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -231,7 +233,11 @@ class Execution:
                 self.state[key] = "waiting"
 
     def _begin(self, jobs: Sequence[Job]) -> None:
-        locks: dict[str, Lock] = {}
+        lane = self._lanes[jobs[0].lane]
+        turn = self._store.turn(alone=lane.exclusive) if lane.exclusive or not jobs[0].lane else None
+        if turn is None and (lane.exclusive or not jobs[0].lane):
+            return  # another sweep in this folder computes, or times its machine: it is asked again in a moment
+        locks: dict[str, Lock] = {} if turn is None else {_TURN: turn}
         for job in jobs:
             lock = self._store.lock(job.key)
             if lock is None:
@@ -245,6 +251,8 @@ class Execution:
                 self.state[job.key] = "running"
         mine = [job for job in jobs if job.key in locks]
         if not mine:
+            for lock in locks.values():
+                lock.release()
             return
         name = mine[0].name + (f" and {len(mine) - 1} more" if len(mine) > 1 else "")
         running = Running(name=f"{mine[0].kind} {name}", lane=mine[0].lane)

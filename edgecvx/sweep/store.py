@@ -155,6 +155,14 @@ class Store:
         (self.jobs / ".locks").mkdir(parents=True, exist_ok=True)
         return Lock.take(self.jobs / ".locks" / key)
 
+    def turn(self, *, alone: bool) -> Lock | None:
+        """Takes the right to compute, which many may have, or to time a machine that computes, which one has alone.
+
+        It is for all who are at sweeps in this folder; None where it cannot be had now.
+        """
+        (self.jobs / ".locks").mkdir(parents=True, exist_ok=True)
+        return Lock.take(self.jobs / ".locks" / "computing", shared=not alone)
+
     def owner(self, key: str) -> str:
         """Who has a job, in words."""
         with contextlib.suppress(OSError):
@@ -175,24 +183,25 @@ class Lock:
     stream: IO[bytes] | None
 
     @classmethod
-    def take(cls, path: Path) -> Lock | None:
-        """The lock of a file, or None where another process holds it; where there are no locks, everybody's."""
+    def take(cls, path: Path, *, shared: bool = False) -> Lock | None:
+        """The lock of a file, or None where another holds it against that; where there are no locks, everybody's."""
         if os.name != "posix":
             return cls(None)
         import fcntl
 
         stream = path.open("a+b")
         try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(stream, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
         except BlockingIOError:
             stream.close()
             return None
         except OSError:  # a network disk without locks
             stream.close()
             return cls(None)
-        stream.truncate(0)
-        stream.write(f"process {os.getpid()} on {socket.gethostname()}\n".encode())
-        stream.flush()
+        if not shared:
+            stream.truncate(0)
+            stream.write(f"process {os.getpid()} on {socket.gethostname()}\n".encode())
+            stream.flush()
         return cls(stream)
 
     def release(self) -> None:

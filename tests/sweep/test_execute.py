@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
+from waiting import wait_until
 
 from edgecvx.sweep.execute import Execution, Progress
 from edgecvx.sweep.job import Job
@@ -205,6 +206,25 @@ def test_two_sweeps_in_one_folder_do_nothing_twice(tmp_path: Path) -> None:
         thread.join()
     assert both[0].did + both[1].did == {f"f{i}": 1 for i in range(8)}
     assert both[0].did and both[1].did
+
+
+def test_what_computes_for_another_sweep_in_the_folder_is_not_timed_meanwhile(tmp_path: Path) -> None:
+    other = Store(tmp_path).turn(alone=False)  # another process, which computes
+    assert other is not None
+    hands = Hands()
+    execution = Execution(EVERYTHING, Store(tmp_path), hands, pause=0.01)
+    work = threading.Thread(target=execution.run)
+    work.start()
+    wait_until(lambda: hands.did["e2 checked"] and hands.did["e0 kitchen"], "all is done but what is timed here")
+    time.sleep(1)
+    assert "e0 here" not in hands.did
+    other.release()
+    work.join()
+    assert hands.did["e0 here"] == 1
+    # And while this machine is timed, nobody else begins to compute.
+    timing = Store(tmp_path).turn(alone=True)
+    assert timing is not None
+    assert Store(tmp_path).turn(alone=False) is None
 
 
 def test_a_lock_ends_with_whoever_held_it(tmp_path: Path) -> None:
