@@ -22,7 +22,7 @@ from edgecvx.results.accuracy import Finding
 from edgecvx.runtimes import open_session
 from edgecvx.runtimes.base import Session, run_batches
 from edgecvx.runtimes.proof import check
-from edgecvx.spec import TensorSpec
+from edgecvx.spec import Task, TensorSpec
 
 Array = NDArray[Any]
 Batch = tuple[list[Sample], list[NDArray[np.uint8]]]
@@ -61,7 +61,16 @@ class FedArtifact:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ends its runtime."""
         self._session.close()
+
+    @property
+    def classifies(self) -> bool:
+        """Whether its answers are logits."""
+        return self._manifest.task is Task.CLASSIFY
 
     def explained(self, input_path: InputPath) -> Finding | None:
         """The mistake in the way to this file that explains its answers, if one does."""

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecvx.accuracy.cache import RowStore, picture_key
+from edgecvx.board.device.processors import Processor, this_processor
 from edgecvx.data.dataset import Sample
 from edgecvx.data.preprocess import as_input
 from edgecvx.data.streaming import prepared, processors
@@ -130,10 +131,13 @@ class Reference:
             "arch": to_json(self.spec.arch),
             "preprocess": to_json(self.preprocess),
             "task": task.value,
+            # A home may be shared between machines: answers are those of one class of processors.
+            "processor": processor_key(this_processor()),
         }
         """Everything its answers depend on beside the picture."""
-        row = np.dtype((np.float32, (sum(self._sizes),)))
-        self._store = RowStore(cache, self.what, row) if row.itemsize <= CACHED_BYTES else None
+        self.row = row_of(sum(self._sizes))
+        """The type of what is kept of a picture; None where nothing is."""
+        self._store = RowStore(cache, self.what, self.row) if self.row is not None else None
         self.computed = 0
         """Answers that were not in the cache."""
 
@@ -171,6 +175,19 @@ class Reference:
         parts = np.split(rows, ends, axis=1)
         return [part.reshape(len(keys), *shape) for part, shape in zip(parts, self._shapes, strict=True)]
 
+    def remembered(self, samples: Sequence[Sample]) -> Array:
+        """The rows of pictures that were answered."""
+        if self._store is None:
+            return np.zeros(0, np.float32)
+        with self._lock:
+            return self._store.get([picture_key(sample.sha256) for sample in samples])
+
+    def remember(self, samples: Sequence[Sample], rows: Array) -> None:
+        """Takes rows that somebody else computed."""
+        if self._store is not None and len(rows):
+            with self._lock:
+                self._store.add([picture_key(sample.sha256) for sample in samples], rows)
+
     def knows(self, samples: Sequence[Sample]) -> bool:
         """Whether nothing has to be computed for these pictures."""
         return self._store is not None and all(picture_key(sample.sha256) in self._store for sample in samples)
@@ -191,6 +208,17 @@ class Reference:
         """Closes the files of the cache."""
         if self._store is not None:
             self._store.close()
+
+
+def row_of(values: int) -> np.dtype[Any] | None:
+    """The type of a reference's row of so many values; None where that is too much to be kept."""
+    row = np.dtype((np.float32, (values,)))
+    return row if row.itemsize <= CACHED_BYTES else None
+
+
+def processor_key(processor: Processor) -> list[str | None]:
+    """What answers depend on of a processor."""
+    return [processor.machine, processor.kind or processor.name]
 
 
 def _abreast(spec: ModelSpec, batch: int, threads: int | None) -> int:

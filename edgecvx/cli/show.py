@@ -62,9 +62,17 @@ out = Terminal(width=None if sys.stdout.isatty() else 120)
 log = Terminal(stderr=True)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else on standard output.")]
+ClusterOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ADDRESS", help="Workers to use: local:4, tls://HOST:PORT, tcp://127.0.0.1:PORT (docs/cluster.md)."
+    ),
+]
 ArtifactPath = Annotated[Path, typer.Argument(metavar="ARTIFACT", help="A file edgecvx export wrote.")]
 """What several verbs take."""
 
+_WORKERS_SHOWN = 16
+"""Lines of a terminal that workers of a cluster take; those of the rest are not shown."""
 PLAIN: dict[str, Any] = {"box": box.SIMPLE_HEAD, "title_justify": "left", "title_style": "bold"}
 """The look of every table."""
 
@@ -121,9 +129,13 @@ def counting() -> Iterator[Callable[[Progress], None]]:
     """Shows how many pictures went through which artifact: a bar on a terminal, a line per artifact elsewhere."""
     if not log.is_terminal:
         shown: set[int] = set()
+        noted: set[str] = set()
 
         def line(at: Progress) -> None:
-            if at.index not in shown:
+            if at.note and at.note not in noted:
+                noted.add(at.note)
+                _line(at.note)
+            if at.index not in shown and at.artifact:
                 shown.add(at.index)
                 _line(f"[{at.index + 1}/{at.artifacts}] {at.artifact}: {at.total} pictures")
 
@@ -132,10 +144,16 @@ def counting() -> Iterator[Callable[[Progress], None]]:
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with _bar(*columns, TimeRemainingColumn()) as bar:
         task = bar.add_task("reading the pictures", total=None)
+        workers: dict[str, TaskID] = {}
 
         def draw(at: Progress) -> None:
-            name = f"[{at.index + 1}/{at.artifacts}] {escape(at.artifact)}"
+            name = escape(f"[{at.index + 1}/{at.artifacts}] {at.note or at.artifact}")
             bar.update(task, description=name, completed=at.done, total=at.total)
+            for word in at.workers[:_WORKERS_SHOWN]:
+                if word.worker not in workers:
+                    workers[word.worker] = bar.add_task("", total=None)
+                doing = f"  {word.worker.partition('://')[2]}: {word.key}"
+                bar.update(workers[word.worker], description=escape(doing), completed=word.done, total=word.of or None)
 
         yield draw
 

@@ -37,6 +37,7 @@ def validate(
     exclude: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Calibration pictures, left out of the evaluation by content.")
     ] = None,
+    cluster: show.ClusterOption = None,
     seed: Annotated[int, typer.Option(metavar="N", help="Of the choice and order of pictures.")] = 0,
     json_file: Annotated[
         Path | None, typer.Option("--json", metavar="FILE", help="Write the figures as JSON; - for standard output.")
@@ -78,6 +79,7 @@ def validate(
             threads=threads,
             checkpoints=checkpoint or (),
             exclude=exclude or (),
+            cluster=cluster,
             on_progress=on_progress,
         )
     if per_layer:

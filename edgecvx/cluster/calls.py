@@ -18,8 +18,8 @@ from edgecvx.cluster.facts import this_worker
 from edgecvx.cluster.refusals import DiskFullError, UnlikeError
 from edgecvx.errors import UsageError
 
-TOPIC = "edgecvx"
-"""Of the words that workers send while they work."""
+_heard_by: list[str] = []
+"""The topic of the call that this worker does; it does one at a time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +31,8 @@ class Call:
     args: tuple[Any, ...]
     key: str
     """What tells it apart from every other, for people too."""
+    topic: str
+    """Of the words that its worker sends meanwhile: those of one client."""
     alike: tuple[str, ...]
     """The digests of the facts of workers that may do it; another one refuses."""
 
@@ -59,6 +61,7 @@ def perform(call: Call) -> Any:
         raise UnlikeError(facts.worker, f"is not as those that were asked: {facts.processor}, {dict(facts.versions)}")
     # Caches of a worker lie in its own folder, as all else that it writes.
     os.environ["EDGECVX_CACHE"] = str(folder() / "cache")
+    _heard_by[:] = [call.topic]
     tell(call.key, 0, 0)
     try:
         return _found(call.function)(*call.args)
@@ -71,8 +74,8 @@ def perform(call: Call) -> Any:
 def tell(key: str, done: int, of: int) -> None:
     """Says how far a call is, to whoever asked for it; where nobody did, nothing."""
     worker = _worker()
-    if worker is not None:
-        worker.log_event(TOPIC, {"worker": worker.address, "key": key, "done": done, "of": of})
+    if worker is not None and _heard_by:
+        worker.log_event(_heard_by[0], {"worker": worker.address, "key": key, "done": done, "of": of})
 
 
 def folder() -> Path:

@@ -28,14 +28,19 @@ class Facts:
     threads: int
     machine: str
     """``x86_64``."""
-    processor: str
-    """The class of processors, and where none can be told the name."""
+    kind: str | None
+    """The class of processors, where one can be told."""
     name: str
     """The processor's."""
     versions: Mapping[str, str]
     """Package -> version of edgecvx, what it computes with, and each runtime that is there."""
     nanny: bool = True
     """Whether somebody starts it again when it dies."""
+
+    @property
+    def processor(self) -> str:
+        """The class of processors, and where none can be told the name."""
+        return self.kind or self.name
 
     @property
     def digest(self) -> str:
@@ -52,7 +57,7 @@ def facts_of(address: str, threads: int, nanny: bool) -> Facts:
         host=platform.node(),
         threads=threads,
         machine=processor.machine,
-        processor=processor.kind or processor.name or "unknown",
+        kind=processor.kind,
         name=processor.name or processor.machine,
         versions=_versions(),
         nanny=nanny,
@@ -115,6 +120,22 @@ def check_alike(workers: Sequence[Facts]) -> tuple[str, ...]:
         f"the workers are of different classes of processors ({', '.join(kinds)}): each file was checked on each "
         "against what it computed where it was proved, but last digits depend on which one had a picture",
     )
+
+
+def check_same(workers: Sequence[Facts], address: str) -> None:
+    """Refuses workers whose pictures and figures are not this machine's: of another edgecvx, numpy or Pillow.
+
+    Raises:
+        ClusterError: They are.
+    """
+    here = _versions()
+    for name in ("edgecvx", "numpy", "Pillow"):
+        for worker in workers:
+            if worker.versions.get(name) != here.get(name):
+                raise ClusterError(
+                    f"{worker.host} has {name} {worker.versions.get(name, 'not at all')}, this machine "
+                    f"{here.get(name)}: install the same on the workers of {address}"
+                )
 
 
 def _hosts(workers: Sequence[Facts]) -> str:

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgecvx.cluster import parcels
-from edgecvx.cluster.calls import TOPIC, Call, name_of, perform
-from edgecvx.cluster.facts import Facts, check_alike, described
+from edgecvx.cluster.calls import Call, name_of, perform
+from edgecvx.cluster.facts import Facts, check_alike, check_same, described
 from edgecvx.cluster.parcels import Parcel
 from edgecvx.cluster.refusals import ClusterError, DiskFullError, ParcelMissingError, RefusalError, UnlikeError
 
@@ -47,6 +47,7 @@ class Pending:
     call: Call
     resources: Mapping[str, float]
     limit: float | None
+    only: tuple[str, ...] = ()
     tries: int = 0
     cancelled: bool = False
     _future: Future | None = None
@@ -82,6 +83,7 @@ class Cluster:
     """Called, from a thread of Dask's, with each word of a worker."""
     warnings: list[str] = field(default_factory=list)
     """Sentences the user should read: workers that get no more work, and why."""
+    _topic: str = field(default_factory=lambda: f"edgecvx-{secrets.token_hex(8)}")
     _facts: dict[str, Facts] = field(default_factory=dict)
     _alike: tuple[str, ...] = ()
     _shunned: dict[str, str] = field(default_factory=dict)
@@ -98,9 +100,10 @@ class Cluster:
         """
         self._wait_for_workers()
         self._facts = self._asked()
+        check_same(list(self._facts.values()), self.address)
         self.warnings += check_alike(list(self._facts.values()))
         self._alike = tuple(sorted({facts.digest for facts in self._facts.values()}))
-        self.client.subscribe_topic(TOPIC, self._hear)
+        self.client.subscribe_topic(self._topic, self._hear)
 
     @property
     def workers(self) -> tuple[Facts, ...]:
@@ -112,6 +115,11 @@ class Cluster:
         """The last word of each call under way, by its key."""
         return {key: word for key, (_, word) in self._heard.items()}
 
+    @property
+    def under_way(self) -> tuple[Pending, ...]:
+        """Calls that were handed out and have not come back."""
+        return tuple(self._under_way.values())
+
     def submit(
         self,
         function: Callable[..., Any],
@@ -119,6 +127,7 @@ class Cluster:
         key: str | None = None,
         resources: Mapping[str, float] | None = None,
         limit: float | None = None,
+        only: Sequence[str] = (),
     ) -> Pending:
         """Hands out a call.
 
@@ -129,12 +138,17 @@ class Cluster:
             resources: Of Dask, that its worker must have: ``{"board:kitchen": 1}``.
             limit: Seconds without a word (see ``calls.tell``) after which its worker is started again, and the
                 call given to another.
+            only: The workers that may do it; any where none is named.
         """
         name = name_of(function)
         call = Call(
-            function=name, args=args, key=key or f"{function.__name__}-{secrets.token_hex(4)}", alike=self._alike
+            function=name,
+            args=args,
+            key=key or f"{function.__name__}-{secrets.token_hex(4)}",
+            topic=self._topic,
+            alike=self._alike,
         )
-        pending = Pending(call=call, resources=resources or {}, limit=limit)
+        pending = Pending(call=call, resources=resources or {}, limit=limit, only=tuple(only))
         self._start(pending)
         return pending
 
@@ -183,6 +197,12 @@ class Cluster:
             if pending._future is not None:
                 pending._future.cancel()
 
+    def ask_all(self, function: Callable[..., Any], *args: Any) -> Mapping[str, Any]:
+        """What each worker says at once, of a question that is answered quickly; an exception is what one says, too."""
+        name_of(function)
+        answers: Mapping[str, Any] = self.client.run(function, *args, on_error="return")
+        return {worker: answer for worker, answer in answers.items() if worker not in self._shunned}
+
     def send(self, path: Path, beside: Sequence[str] = ()) -> Parcel:
         """Brings a file or folder, and what it needs ``beside`` it, to every worker that does not hold it yet.
 
@@ -201,9 +221,7 @@ class Cluster:
         tries = pending.tries
         self._under_way[id(pending)] = pending
         self._heard.pop(pending.key, None)
-        only = [address for address in self._known() if address not in self._shunned] if self._shunned else None
-        if only == []:
-            raise ClusterError(f"no worker of {self.address} is left: {'; '.join(self._shunned.values())}")
+        only = self._allowed(pending)
         future = self.client.submit(
             perform,
             pending.call,
@@ -214,6 +232,16 @@ class Cluster:
         )
         pending._future = future
         future.add_done_callback(lambda _: self._arrived.put((pending, tries)))
+
+    def _allowed(self, pending: Pending) -> list[str] | None:
+        """The workers that may do a call; None for all."""
+        if not (self._shunned or pending.only):
+            return None
+        fit = [a for a in self._known() if a not in self._shunned]
+        if not fit:
+            raise ClusterError(f"no worker of {self.address} is left: {'; '.join(self._shunned.values())}")
+        # Where those that were named are gone, others of their kind do it.
+        return [a for a in fit if a in pending.only] or fit
 
     def _taken(self, pending: Pending) -> bool:
         """Whether a call came to its end; where it did not, it is under way again."""
@@ -339,7 +367,7 @@ class Cluster:
                 self.client = self.again()
             except OSError:
                 time.sleep(_TICK)
-        self.client.subscribe_topic(TOPIC, self._hear)
+        self.client.subscribe_topic(self._topic, self._hear)
 
     def _deliver(self, hashes: Sequence[str], workers: list[str] | None) -> None:
         """Sends contents, in pieces, to those workers that lack them."""

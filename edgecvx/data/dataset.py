@@ -71,6 +71,8 @@ class Sample:
     """Of a drawn picture."""
     stream: demo.Stream = "validation"
     """Of a drawn picture."""
+    content: bytes | None = None
+    """The file's, where it was read already."""
 
     def open(self, spec: PreprocessSpec) -> Image.Image:
         """Decodes the picture.
@@ -82,15 +84,25 @@ class Sample:
             pixels, _ = demo.picture(self.index, stream=self.stream, size=spec.resized)
             return Image.fromarray(pixels)
         try:
+            return load_picture(self.loaded().content or b"", spec)
+        except ImageError as error:
+            raise ImageError(str(error).removeprefix("the picture: ")) from None
+
+    def loaded(self) -> Sample:
+        """The same with its content; a drawn picture has none.
+
+        Raises:
+            ImageError: It cannot be read, or is no longer the one that was chosen.
+        """
+        if self.path is None or self.content is not None:
+            return self
+        try:
             content = self.path.read_bytes()
         except OSError as error:
             raise ImageError(f"cannot be read ({error.strerror})") from None
         if hashlib.sha256(content).hexdigest() != self.sha256:
             raise ImageError("was changed while it was in use")
-        try:
-            return load_picture(content, spec)
-        except ImageError as error:
-            raise ImageError(str(error).removeprefix("the picture: ")) from None
+        return dataclasses.replace(self, content=content)
 
     def pixels(self, spec: PreprocessSpec) -> NDArray[np.uint8]:
         """What the network sees, before normalization: ``size`` x ``size`` RGB bytes."""
@@ -195,7 +207,8 @@ def _decode(
     readable, pictures, lost = [], [], {}
     for sample in samples:
         try:
-            pixels = {spec: sample.pixels(spec) for spec in dict.fromkeys(specs)}  # equal ways of preparing are one
+            loaded = sample.loaded()
+            pixels = {spec: loaded.pixels(spec) for spec in dict.fromkeys(specs)}  # equal ways of preparing are one
         except ImageError as error:
             lost[sample.name] = str(error)
             continue
