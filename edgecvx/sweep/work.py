@@ -204,7 +204,6 @@ def _validate_once(tasks: Sequence[Task], paths: Sequence[Path], tell: Tell, clu
     from edgecvx.accuracy.validate import Progress, validate
 
     call = tasks[0].call
-    elsewhere: dict[str, Any] = {} if cluster is None else {"cluster": cluster}
 
     def told(at: Progress) -> None:
         tell(f"{at.artifact}: pictures", at.done, at.total)
@@ -220,7 +219,7 @@ def _validate_once(tasks: Sequence[Task], paths: Sequence[Path], tell: Tell, clu
         exclude=frozenset(call["exclude"]),
         checkpoints=[] if call["checkpoint"] is None else [call["checkpoint"]],
         on_progress=told,
-        **elsewhere,
+        cluster=cluster,
     )
 
 

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from distributed import Client
 
 Write = Callable[..., Path]
-DATA = ('[[data]]\nname = "drawn"\nlimit = 24\n\n[[gates]]\nmax_drop = 100\n', "")
 
 
 def here(
@@ -71,7 +70,7 @@ def test_files_of_a_cluster_are_those_of_one_machine(
 ) -> None:
     """The checkpoint, the labels and the calibration pictures reach workers by their content."""
     monkeypatch.setattr(running, "Child", Here)
-    path = recipe(DATA, ("samples = 4", 'samples = 4\npictures = "birds"'))
+    path = recipe(("samples = 4", 'samples = 4\npictures = "birds"'))
     (path.parent / "birds").mkdir()
     generator = np.random.default_rng(0)
     for index in range(9):
@@ -79,9 +78,11 @@ def test_files_of_a_cluster_are_those_of_one_machine(
         picture.save(path.parent / "birds" / f"{index}.png")
     seen: list[str] = []
     edgecvx.sweep(path, out=tmp_path / "one")
+    monkeypatch.setenv("EDGECVX_CACHE", str(tmp_path / "another cache"))  # no row is known
     edgecvx.sweep(path, out=tmp_path / "many", cluster=client, on_progress=lambda at: seen.extend(at.workers.values()))
     assert files(tmp_path / "many") == files(tmp_path / "one")
     assert len(files(tmp_path / "one")) == 5
+    assert (tmp_path / "many" / "report.html").read_bytes() == (tmp_path / "one" / "report.html").read_bytes()
     assert any("export mine-64" in doing for doing in seen)
 
 
