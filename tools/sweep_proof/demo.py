@@ -7,6 +7,7 @@ Everything started here ends here.
 from __future__ import annotations
 
 import contextlib
+import os
 import subprocess
 import sys
 import tempfile
@@ -14,8 +15,12 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
+
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+"""Workers know edgecvx as it is here."""
 
 
 @contextlib.contextmanager
@@ -23,8 +28,13 @@ def cluster(workers: int, folder: Path) -> Iterator[tuple[str, list[subprocess.P
     """The address of a scheduler, and the processes of its workers."""
     told = folder / "scheduler.json"
     words = [sys.executable, "-m", "dask", "scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard"]
-    with open(folder / "log", "wb") as log:  # noqa: PTH123  # one file for all of them
-        started = [subprocess.Popen([*words, "--scheduler-file", str(told)], stdout=log, stderr=log, cwd=folder)]
+    with (folder / "log").open("wb") as log:
+        how: dict[str, Any] = {"stdout": log, "stderr": log, "cwd": folder, "env": ENVIRONMENT}
+        started = [
+            subprocess.Popen(
+                [*words, "--scheduler-file", str(told)], stdout=log, stderr=log, cwd=folder, env=ENVIRONMENT
+            )
+        ]
         try:
             while not told.exists():
                 if started[0].poll() is not None:
@@ -33,7 +43,7 @@ def cluster(workers: int, folder: Path) -> Iterator[tuple[str, list[subprocess.P
             options = ["--nthreads", "1", "--memory-limit", "0", "--no-dashboard", "--local-directory", str(folder)]
             for _ in range(workers):
                 words = [sys.executable, "-m", "dask", "worker", "--scheduler-file", str(told), "--host", "127.0.0.1"]
-                started.append(subprocess.Popen([*words, *options], stdout=log, stderr=log, cwd=folder))
+                started.append(subprocess.Popen([*words, *options], **how))
             yield _address(told), started[1:]
         finally:
             for process in reversed(started):
@@ -83,7 +93,7 @@ def main(recipe: str, out: str) -> int:
 
         threading.Thread(target=harm, daemon=True).start()
         words = [sys.executable, "-m", "edgecvx", "sweep", recipe, "--out", out, "--cluster", address]
-        code = subprocess.run(words, check=False).returncode
+        code = subprocess.run(words, check=False, env=ENVIRONMENT).returncode
         over.set()
     print(f"-- exit code {code}")
     return 0 if code in (0, 1) else code
