@@ -28,6 +28,9 @@ STOPPED = "stopped"
 _GRACE = 20.0
 """Seconds in which a process that was told to stop puts things in order."""
 _SAID = 4096
+_ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
+"""What Dask gives its workers: the reference's last digits depend on it, and a report may not depend on where it was
+computed. Batches are run side by side instead."""
 _EVENTS: Mapping[str, type[Done] | type[Failed]] = {"done": Done, "failed": Failed}
 
 
@@ -56,6 +59,7 @@ def in_child(
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
+        env={**os.environ, **(_ONE_THREAD if kind == "validate" else {})},
         start_new_session=True,  # Ctrl-C is for the sweep, which then ends its children in order
     )
     left = {task.key: task for task in tasks}
