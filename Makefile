@@ -14,7 +14,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help setup test lint lint-js npm sizes format demo live native test-native native-proof board emulated clean
+.PHONY: help setup test lint lint-js npm sizes format demo demo-cluster sweep-proof live native test-native native-proof board emulated clean
 
 help:
 	@echo "make setup    the environment in $(VENV), with the pinned versions of constraints.txt"
@@ -25,6 +25,8 @@ help:
 	@echo "make sizes    lines per room, file and function; the picture of the rooms is drawn by tools/house.py"
 	@echo "make format   let ruff format and fix what it can"
 	@echo "make demo     femto in FP32 and INT8: exported, asked, validated and timed on drawn pictures: demo/report.html"
+	@echo "make demo-cluster  a scheduler, two workers, a sweep of atto and femto; one worker is killed: demo/sweep/report.html"
+	@echo "make sweep-proof  sweeps killed and resumed, two on one board, at length; PARTS names some of it"
 	@echo "make live     the same femto, live on a page of this machine, FP32 beside INT8"
 	@echo "make native   the native engine for every platform, in build/native"
 	@echo "make test-native  that it is the same bytes from every folder, and fits the oldest system of each platform"
@@ -101,6 +103,14 @@ demo: $(READY)
 	$(BIN)/edgecvx bench $(FILES) --threads 1 --runs 140 --json $(DEMO)/results/latency.json
 	$(BIN)/edgecvx report $(DEMO)/results --out $(DEMO)
 	@echo "open $(DEMO)/report.html"
+
+# Everything on 127.0.0.1; both are gone when it ends.
+demo-cluster: $(READY)
+	$(BIN)/python tools/sweep_proof/demo.py docs/examples/sweep.toml $(DEMO)/sweep
+	@echo "open $(DEMO)/sweep/report.html"
+
+sweep-proof: $(READY)
+	$(BIN)/python tools/sweep_proof/prove.py $(PARTS)
 
 # A page on 127.0.0.1 until Ctrl-C; the link it prints opens it.
 live: $(READY)

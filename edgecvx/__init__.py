@@ -1,7 +1,8 @@
 """edgecvx: from a ConvNeXt V2 checkpoint to a proven file for every edge runtime.
 
 ``edgecvx.export(...)`` writes artifacts, ``edgecvx.load(...)`` opens one, ``edgecvx.validate(...)`` says how much worse
-than FP32 PyTorch they are, ``edgecvx.benchmark(...)`` how long they take. Importing this package loads no framework;
+than FP32 PyTorch they are, ``edgecvx.benchmark(...)`` how long they take, and ``edgecvx.sweep(...)`` does all of it for
+everything a recipe names. Importing this package loads no framework;
 what a call needs is imported when it is called.
 """
 
@@ -10,13 +11,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "benchmark", "export", "load", "validate"]
+__all__ = ["__version__", "benchmark", "export", "load", "sweep", "validate"]
 
 if TYPE_CHECKING:
     from edgecvx.accuracy.validate import validate as validate
     from edgecvx.latency.bench import benchmark as benchmark
     from edgecvx.pipeline import export as export
     from edgecvx.runtimes.artifact import load as load
+    from edgecvx.sweep.run import sweep as sweep
 
 
 def __getattr__(name: str) -> Any:
@@ -37,6 +39,11 @@ def __getattr__(name: str) -> Any:
         import edgecvx.export
 
         return edgecvx.export
+    if name == "sweep":
+        # So can the package of the sweep.
+        import edgecvx.sweep
+
+        return edgecvx.sweep
     raise AttributeError(f"module 'edgecvx' has no attribute {name!r}")
 
 

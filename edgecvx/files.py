@@ -100,9 +100,9 @@ def staged(folder: Path, stem: str, files: Mapping[str, bytes]) -> Iterator[Path
 
     Between staging and publishing the files can be opened and checked as they will lie on the disk.
     """
-    with _temporary_in(folder) as temporary:
+    with temporary_in(folder) as temporary:
         for suffix, content in files.items():
-            _write_flushed(temporary / (stem + suffix), content)
+            write_flushed(temporary / (stem + suffix), content)
             (temporary / (stem + suffix)).chmod(0o644)  # whatever the umask: it may be code, which others could write
         yield temporary
 
@@ -115,7 +115,7 @@ def publish(temporary: Path, folder: Path, manifest: Manifest, artifact_name: st
     """
     text = json.dumps(to_json(manifest), indent=2, ensure_ascii=False) + "\n"
     name = artifact_name + SUFFIX
-    _write_flushed(temporary / name, text.encode())
+    write_flushed(temporary / name, text.encode())
     tops = sorted({PurePosixPath(entry.path).parts[0] for entry in manifest.files})
     with _locked(folder), _uninterrupted():
         for top in (*tops, name):
@@ -123,7 +123,7 @@ def publish(temporary: Path, folder: Path, manifest: Manifest, artifact_name: st
             if final.is_dir() and not final.is_symlink():
                 final.rename(temporary / f"{top}.old")
             (temporary / top).replace(final)
-    _flush_folder(folder)
+    flush_folder(folder)
     return folder / artifact_name
 
 
@@ -136,26 +136,27 @@ def publish_together(folder: Path, describe: Callable[[], Mapping[str, bytes]]) 
         folder: Where they go.
         describe: Looks at the folder; name relative to it -> content.
     """
-    with _temporary_in(folder) as temporary, _locked(folder):
+    with temporary_in(folder) as temporary, _locked(folder):
         files = describe()
         for name, content in files.items():
-            _write_flushed(temporary / name, content)
+            write_flushed(temporary / name, content)
         with _uninterrupted():
             for name in files:
                 (folder / name).parent.mkdir(exist_ok=True)
                 (temporary / name).replace(folder / name)
-    _flush_folder(folder)
+    flush_folder(folder)
 
 
 def write_atomically(path: Path, content: bytes) -> None:
     """Writes one file so that it is either the old one or the new one, never a part."""
     # A file in a folder of its own has the mode every new file gets; one of mkstemp's could be read by its owner alone.
-    with _temporary_in(path.parent) as temporary:
-        _write_flushed(temporary / path.name, content)
+    with temporary_in(path.parent) as temporary:
+        write_flushed(temporary / path.name, content)
         (temporary / path.name).replace(path)
 
 
-def _write_flushed(path: Path, content: bytes) -> None:
+def write_flushed(path: Path, content: bytes) -> None:
+    """Writes a file, its folder too, and returns when it is on the disk."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("wb") as stream:
         stream.write(content)
@@ -163,7 +164,8 @@ def _write_flushed(path: Path, content: bytes) -> None:
         os.fsync(stream.fileno())
 
 
-def _flush_folder(folder: Path) -> None:
+def flush_folder(folder: Path) -> None:
+    """Returns when what was renamed in a folder is on the disk."""
     if os.name == "posix":
         handle = os.open(folder, os.O_RDONLY)
         try:
@@ -173,7 +175,7 @@ def _flush_folder(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def _temporary_in(folder: Path) -> Iterator[Path]:
+def temporary_in(folder: Path) -> Iterator[Path]:
     """A temporary folder in ``folder``, removed in any case, by the next export at the latest.
 
     A lock on it says that its process lives. A process number would say so only on this machine, and a folder can be

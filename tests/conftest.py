@@ -35,6 +35,10 @@ if "ZIG_GLOBAL_CACHE_DIR" not in os.environ:
     os.environ["ZIG_GLOBAL_CACHE_DIR"] = tempfile.mkdtemp(prefix="edgecvx-tests-zig-")
     atexit.register(shutil.rmtree, os.environ["ZIG_GLOBAL_CACHE_DIR"], ignore_errors=True)
 
+# Tests that time something take turns with nobody: each process is a machine of its own.
+os.environ["EDGECVX_LEASES"] = tempfile.mkdtemp(prefix="edgecvx-tests-leases-")
+atexit.register(shutil.rmtree, os.environ["EDGECVX_LEASES"], ignore_errors=True)
+
 pytest_plugins = ["small_classifier", "native_artifacts", "sites"]
 
 import support  # noqa: E402 (after the environment is set)

@@ -131,6 +131,7 @@ def test_a_board_needs_no_framework(name: str) -> None:
         (["inspect", "femto", "--statistics"], 2),
         (["bench", "x.tflite"], 2),
         (["report", "x"], 2),
+        (["sweep", "docs/examples/sweep.toml"], 2),
         (["build-engine", "x.tensorrt.onnx"], 2),
     ],
 )

@@ -50,6 +50,7 @@ ROOMS: Mapping[str, str] = {
     "results": "the values of accuracy and latency, and their schema",
     "web": "the static files of a site, and the folder of one",
     "web.visits": "a page opened in browsers elsewhere, and what they said",
+    "cluster": "more machines than one: calls, files, faults",
     "accuracy": "answers of a file against labels and FP32",
     "accuracy.layers": "every inner tensor against FP32",
     "latency.devices": "this machine, ssh, adb, browsers: where files are timed",
@@ -60,6 +61,8 @@ ROOMS: Mapping[str, str] = {
     "report.sections": "one file for each other part of the page",
     "report.forms": "page, Markdown, CSV, terminal",
     "pipeline": "export(): from a checkpoint to proven files",
+    "sweep.recipe": "what a sweep is asked for, read with its lines",
+    "sweep": "models x targets x data x devices as jobs, stopped and resumed",
     "cli": "one file per verb: parses, calls, shows",
     "__main__": "python -m edgecvx, and what it does when told to stop",
 }
@@ -73,6 +76,8 @@ DOORS: Mapping[str, frozenset[str]] = {
             "edgecvx.accuracy.validate",
             "edgecvx.latency.bench",
             "edgecvx.export",
+            "edgecvx.sweep",
+            "edgecvx.sweep.run",
         }
     ),
     "edgecvx.export": frozenset({"edgecvx.pipeline"}),

@@ -23,6 +23,8 @@ from edgecvx.errors import EdgecvxError
 from edgecvx.results import latency
 from edgecvx.results.accuracy import SCHEMA_VERSION, Validation
 from edgecvx.results.latency import Benchmark
+from edgecvx.sweep import result
+from edgecvx.sweep.result import SweepResult
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _PLAIN = {str: "string", int: "integer", float: "number", bool: "boolean"}
@@ -47,6 +49,13 @@ def benchmark_schema() -> str:
     """The schema of a benchmark, as it ships."""
     found = json_schema(Benchmark, "edgecvx benchmark")
     found["$defs"]["Benchmark"]["properties"]["schema_version"]["const"] = latency.SCHEMA_VERSION
+    return json.dumps(found, indent=2, ensure_ascii=False) + "\n"
+
+
+def sweep_schema() -> str:
+    """The schema of a sweep's result, as it ships."""
+    found = json_schema(SweepResult, "edgecvx sweep")
+    found["$defs"]["SweepResult"]["properties"]["schema_version"]["const"] = result.SCHEMA_VERSION
     return json.dumps(found, indent=2, ensure_ascii=False) + "\n"
 
 
@@ -113,3 +122,4 @@ if __name__ == "__main__":
     assets = Path(__file__).resolve().parents[1] / "edgecvx" / "assets"
     (assets / "validation.schema.json").write_text(validation_schema(), encoding="utf-8")
     (assets / "benchmark.schema.json").write_text(benchmark_schema(), encoding="utf-8")
+    (assets / result.SCHEMA_FILE).write_text(sweep_schema(), encoding="utf-8")

@@ -17,7 +17,7 @@ import shutil
 import tempfile
 import time
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -54,8 +54,8 @@ class RowStore:
 
     def __init__(self, root: Path, what: Mapping[str, Any], dtype: np.dtype[Any]) -> None:
         self._record = np.dtype([("key", f"V{_KEY_BYTES}"), ("row", dtype), ("check", "<u4")])
-        text = json.dumps({**what, "dtype": str(dtype)}, sort_keys=True, indent=1)
-        self._folder = root / _ROWS / hashlib.sha256(text.encode()).hexdigest()[:40]
+        text = _text(what, dtype)
+        self._folder = _store_folder(root, text)
         self._folder.mkdir(parents=True, exist_ok=True)
         if not (self._folder / "what.json").exists():
             (self._folder / "what.json").write_text(text, encoding="utf-8")
@@ -119,6 +119,53 @@ class RowStore:
             if zlib.crc32(record[:-_CHECK_BYTES]) == int.from_bytes(record[-_CHECK_BYTES:], "little"):
                 self._places[record[:_KEY_BYTES]] = (stream, place)
             place += size
+
+
+def _text(what: Mapping[str, Any], dtype: np.dtype[Any]) -> str:
+    return json.dumps({**what, "dtype": str(dtype)}, sort_keys=True, indent=1)
+
+
+def _store_folder(root: Path, text: str) -> Path:
+    return root / _ROWS / hashlib.sha256(text.encode()).hexdigest()[:40]
+
+
+@contextlib.contextmanager
+def claimed(
+    root: Path, stores: Sequence[tuple[Mapping[str, Any], np.dtype[Any]]], wait: Callable[[], None]
+) -> Iterator[None]:
+    """Holds stores alone, among those that ask: a second validation of the same things waits, and then finds the rows.
+
+    Two that share a machine do each a part and lose little; two that share a cluster would have it do all of it twice.
+
+    Args:
+        root: The cache folder.
+        stores: What their rows depend on, and the types of these.
+        wait: Called each time that somebody else was found to hold one.
+    """
+    folders = sorted({_store_folder(root, _text(what, dtype)) for what, dtype in stores})
+    with contextlib.ExitStack() as stack:
+        for folder in folders:  # in one order for all, so that no two wait for each other
+            folder.mkdir(parents=True, exist_ok=True)
+            handle = os.open(folder, os.O_RDONLY)
+            stack.callback(os.close, handle)
+            while not _locked(handle):
+                wait()
+        yield
+
+
+def _locked(handle: int) -> bool:
+    """Whether a folder is ours now; the system lets go of it when the process ends, however that ends."""
+    if os.name != "posix":
+        return True
+    import fcntl
+
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # some network disks have no locks
+        return True
+    return True
 
 
 @contextlib.contextmanager

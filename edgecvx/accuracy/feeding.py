@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import MutableMapping, Sequence
+from collections.abc import Iterable, Iterator, MutableMapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgecvx.accuracy.inputpath import InputPath
+from edgecvx.accuracy.reference import Reference
 from edgecvx.accuracy.runtime_used import runtime_used
 from edgecvx.data.dataset import Sample
 from edgecvx.data.preprocess import as_input
+from edgecvx.data.streaming import Stage, overlapped, processors
 from edgecvx.errors import ArtifactError, EdgecvxError, RuntimeFailedError
 from edgecvx.manifest import Manifest
 from edgecvx.proof.selfcheck import channels_first
@@ -20,9 +22,29 @@ from edgecvx.results.accuracy import Finding
 from edgecvx.runtimes import open_session
 from edgecvx.runtimes.base import Session, run_batches
 from edgecvx.runtimes.proof import check
-from edgecvx.spec import TensorSpec
+from edgecvx.spec import Task, TensorSpec
 
 Array = NDArray[Any]
+Batch = tuple[list[Sample], list[NDArray[np.uint8]]]
+"""Pictures, and their pixels as the artifact and as the reference want them prepared."""
+
+
+Answer = tuple[list[int], list[Array]]
+"""Places of the pictures that were read, and the outputs for those in the manifest's order, NCHW or NC; finite."""
+
+
+class Answers(Protocol):
+    """Where an artifact's answers come from: its runtime here, or something that runs it elsewhere."""
+
+    def answers(self, samples: Sequence[Sample], pixels: Array, unreadable: MutableMapping[str, str]) -> Answer:
+        """Which of the pictures it read, by their places, and the outputs for those.
+
+        Args:
+            samples: The pictures.
+            pixels: Theirs, prepared as its manifest says.
+            unreadable: Takes those it did not read, by name, and why.
+        """
+        ...
 
 
 class FedArtifact:
@@ -49,7 +71,16 @@ class FedArtifact:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ends its runtime."""
         self._session.close()
+
+    @property
+    def classifies(self) -> bool:
+        """Whether its answers are logits."""
+        return self._manifest.task is Task.CLASSIFY
 
     def explained(self, input_path: InputPath) -> Finding | None:
         """The mistake in the way to this file that explains its answers, if one does."""
@@ -57,9 +88,7 @@ class FedArtifact:
         pixels = np.stack([sample.pixels(prepared) for sample in input_path.samples])
         return input_path.explain(self.run(input_path.samples, pixels), prepared)
 
-    def answers(
-        self, samples: Sequence[Sample], pixels: Array, _: MutableMapping[str, str]
-    ) -> tuple[list[int], list[Array]]:
+    def answers(self, samples: Sequence[Sample], pixels: Array, _: MutableMapping[str, str]) -> Answer:
         """Which of the pictures were read (all: that is done here), and what ``run`` says of those."""
         return list(range(len(samples))), self.run(samples, pixels)
 
@@ -81,6 +110,42 @@ class FedArtifact:
                 )
             outputs.append(array)
         return outputs
+
+
+def compared(
+    batches: Iterable[Batch],
+    reference: Reference,
+    artifact: Answers,
+    threads: int | None,
+    unreadable: MutableMapping[str, str],
+) -> Iterator[tuple[list[Sample], list[Array], Answer]]:
+    """Batches of pictures with what the reference and an artifact say of them, in their order, both asked at once.
+
+    Args:
+        batches: Pictures, and their pixels as the artifact and as the reference want them prepared.
+        reference: What is compared with.
+        artifact: What is compared.
+        threads: What the user allowed; with one, everything is done in turn.
+        unreadable: Takes the pictures that the artifact could not read, by name, and why.
+    """
+    stages: list[Stage[Batch]] = [
+        (lambda batch: reference.answer(batch[0], batch[1][1]), reference.abreast),
+        (lambda batch: artifact.answers(batch[0], batch[1][0], unreadable), 1),
+    ]
+    ahead = 0 if threads == 1 else reference.abreast + 1  # so that neither waits for a slow batch of the other
+    for (samples, _), (expected, actual) in overlapped(batches, stages, ahead=ahead):
+        yield samples, expected, actual
+
+
+def threads_beside(reference: Reference, samples: Sequence[Sample], threads: int | None) -> int | None:
+    """How many threads an artifact is given for pictures: not all processors where the reference needs them too.
+
+    Answers of the runtimes do not depend on it; a runtime whose threads wait for their turn by spinning takes twice as
+    long as one that has fewer.
+    """
+    if threads is not None or reference.knows(samples):
+        return threads
+    return max(1, processors() // 2)
 
 
 def _check_declared(name: str, said: TensorSpec, actual: TensorSpec) -> None:

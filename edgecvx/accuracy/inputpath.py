@@ -36,6 +36,8 @@ PICTURES = 16
 """On which an explanation has to hold."""
 FIRST = 4
 """On which each mistake is tried before the others are spent on it."""
+_TOGETHER = 8
+"""Mistakes that are tried at once, so that the few pictures of each fill the reference's batches."""
 GOOD_DB = 50.0
 """Above it nothing needs explaining: FP16 files are at 55 to 70, FP32 files above 90, and no mistake is that small."""
 _NOISE_LEFT = 0.5
@@ -80,7 +82,9 @@ class InputPath:
             return None
         found: list[tuple[float, Mistake, _Distance]] = []
         first = min(FIRST, count)
-        for mistake in mistakes(self._reference.preprocess, prepared):
+        tried = mistakes(self._reference.preprocess, prepared)
+        self._feed(tried, first)
+        for mistake in tried:
             early = _Distance([a[:first] for a in actual], self._fed(mistake, first))
             if not early.noise.sum() <= _NOISE_LEFT * as_is.noise[:first].sum():
                 continue
@@ -118,6 +122,7 @@ class InputPath:
         if as_is > _FEW * PICTURES:
             return None
         tried = mistakes(preprocess, preprocess)
+        self._feed(tried, FIRST)
         promising = [mistake for mistake in tried if correct(mistake, FIRST) >= _MANY * FIRST]
         scores = [(correct(mistake, PICTURES), mistake) for mistake in promising]
         most, mistake = max(scores, key=lambda score: score[0], default=(0, None))
@@ -130,15 +135,31 @@ class InputPath:
 
     def _fed(self, mistake: Mistake, count: int) -> list[Array]:
         """The reference's outputs for the first pictures, fed with a mistake; each is computed once."""
-        known = self._answers.get((mistake.what, mistake.spec), [])
-        start = len(known[0]) if known else 0
-        if start < count:
-            pixels = np.stack([sample.pixels(mistake.spec) for sample in self.samples[start:count]])
-            images = mistake.feed(pixels, mistake.spec).transpose(0, 3, 1, 2)
-            new = self._reference.run(np.ascontiguousarray(images, dtype=np.float32))
-            known = [np.concatenate(both) for both in zip(known, new, strict=True)] if known else new
-            self._answers[mistake.what, mistake.spec] = known
-        return [outputs[:count] for outputs in known]
+        self._feed([mistake], count)
+        return [outputs[:count] for outputs in self._answers[mistake.what, mistake.spec]]
+
+    def _feed(self, mistakes: Sequence[Mistake], count: int) -> None:
+        """Has the reference answer the first pictures, fed with each mistake; some at a time fill its batches."""
+        for some in (mistakes[start : start + _TOGETHER] for start in range(0, len(mistakes), _TOGETHER)):
+            images = [self._images(mistake, count) for mistake in some]
+            outputs = self._reference.run(np.concatenate(images)) if sum(map(len, images)) else []
+            ends = np.cumsum([len(fed) for fed in images])
+            for mistake, fed, end in zip(some, images, ends, strict=True):
+                if len(fed):
+                    new = [output[end - len(fed) : end] for output in outputs]
+                    known = self._answers.get((mistake.what, mistake.spec), [output[:0] for output in new])
+                    both = zip(known, new, strict=True)
+                    self._answers[mistake.what, mistake.spec] = [np.concatenate(pair) for pair in both]
+
+    def _images(self, mistake: Mistake, count: int) -> Array:
+        """What the network gets of those of the first pictures that it was not given yet."""
+        known = self._answers.get((mistake.what, mistake.spec))
+        start, side = len(known[0]) if known else 0, mistake.spec.size
+        if start >= count:
+            return np.empty((0, 3, side, side), np.float32)
+        pixels = np.stack([sample.pixels(mistake.spec) for sample in self.samples[start:count]])
+        images = mistake.feed(pixels, mistake.spec).transpose(0, 3, 1, 2)
+        return np.ascontiguousarray(images, dtype=np.float32)
 
 
 class _Distance:

@@ -7,6 +7,7 @@ cost one run of it, and so does the eleventh tomorrow.
 from __future__ import annotations
 
 import dataclasses
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,8 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecvx.accuracy.cache import RowStore, picture_key
+from edgecvx.board.device.processors import Processor, this_processor
 from edgecvx.data.dataset import Sample
 from edgecvx.data.preprocess import as_input
+from edgecvx.data.streaming import prepared, processors
 from edgecvx.errors import CheckpointError, EdgecvxError, missing_package
 from edgecvx.manifest import Manifest
 from edgecvx.results.accuracy import ReferenceInfo
@@ -30,8 +33,10 @@ Array = NDArray[Any]
 
 CACHED_BYTES = 64 << 10
 """The most that is kept of one picture: logits and vectors always, feature maps never; those are computed again."""
-_VERSION = 1
+_VERSION = 2
 """Of what a row means."""
+_ROOM = 1 << 30
+"""Bytes that the batches which are run at once may take, by the activations of their first and widest stage."""
 
 
 def rebuild(manifest: Manifest, checkpoints: Sequence[Path] = ()) -> LoadedModel:
@@ -99,7 +104,9 @@ class Reference:
         task: What it returns.
         cache: The cache folder.
         batch: Pictures per run.
-        threads: How many threads PyTorch may use; None leaves it to PyTorch.
+        threads: How many batches may be run at once; None as many as there are processors. Each is run by one thread:
+            PyTorch's sums depend, in their last bits, on how many share one, and the same pictures must give the same
+            report on every machine.
     """
 
     def __init__(self, loaded: LoadedModel, *, task: Task, cache: Path, batch: int, threads: int | None) -> None:
@@ -108,8 +115,12 @@ class Reference:
         self.spec = loaded.spec
         self.preprocess: PreprocessSpec = loaded.spec.preprocess
         size = self.preprocess.size
+        self.abreast = _abreast(loaded.spec, batch, threads)
+        """Batches that are run at once."""
+        self._lock = threading.Lock()
         # Always whole batches, filled up: a picture's answer then does not depend on where it came in the order.
-        self._session = torch.TorchSession(loaded.module, task=task, image_size=size, batch=batch, threads=threads)
+        self._session = torch.TorchSession(loaded.module, task=task, image_size=size, batch=batch, threads=1)
+        self._batch = batch
         self._torch = torch.version()
         self._shapes = [spec.shape[1:] for spec in self._session.outputs]
         self._sizes = [int(np.prod(shape)) for shape in self._shapes]
@@ -120,10 +131,13 @@ class Reference:
             "arch": to_json(self.spec.arch),
             "preprocess": to_json(self.preprocess),
             "task": task.value,
+            # A home may be shared between machines: answers are those of one class of processors.
+            "processor": processor_key(this_processor()),
         }
         """Everything its answers depend on beside the picture."""
-        row = np.dtype((np.float32, (sum(self._sizes),)))
-        self._store = RowStore(cache, self.what, row) if row.itemsize <= CACHED_BYTES else None
+        self.row = row_of(sum(self._sizes))
+        """The type of what is kept of a picture; None where nothing is."""
+        self._store = RowStore(cache, self.what, self.row) if self.row is not None else None
         self.computed = 0
         """Answers that were not in the cache."""
 
@@ -138,30 +152,51 @@ class Reference:
         )
 
     def answer(self, samples: Sequence[Sample], pixels: Array) -> list[Array]:
-        """The outputs for pictures, one array per output, NCHW or NC.
+        """The outputs for pictures, one array per output, NCHW or NC; several threads may ask at once.
 
         Args:
             samples: Which pictures.
             pixels: What the network sees of them, before normalization, bytes in NHWC.
         """
         if self._store is None:
-            self.computed += len(samples)
+            with self._lock:
+                self.computed += len(samples)
             return self.run(self._as_input(pixels))
         keys = [picture_key(sample.sha256) for sample in samples]
         new = [i for i, key in enumerate(keys) if key not in self._store]
-        self.computed += len(new)
-        if new:
-            outputs = self.run(self._as_input(pixels[new]))
-            rows = np.concatenate([output.reshape(len(new), -1) for output in outputs], axis=1)
-            self._store.add([keys[i] for i in new], rows)
-        rows = self._store.get(keys)
+        found = self.run(self._as_input(pixels[new])) if new else []
+        with self._lock:
+            self.computed += len(new)
+            if new:
+                rows = np.concatenate([output.reshape(len(new), -1) for output in found], axis=1)
+                self._store.add([keys[i] for i in new], rows)
+            rows = self._store.get(keys)
         ends = np.cumsum(self._sizes)[:-1]
         parts = np.split(rows, ends, axis=1)
         return [part.reshape(len(keys), *shape) for part, shape in zip(parts, self._shapes, strict=True)]
 
+    def remembered(self, samples: Sequence[Sample]) -> Array:
+        """The rows of pictures that were answered."""
+        if self._store is None:
+            return np.zeros(0, np.float32)
+        with self._lock:
+            return self._store.get([picture_key(sample.sha256) for sample in samples])
+
+    def remember(self, samples: Sequence[Sample], rows: Array) -> None:
+        """Takes rows that somebody else computed."""
+        if self._store is not None and len(rows):
+            with self._lock:
+                self._store.add([picture_key(sample.sha256) for sample in samples], rows)
+
+    def knows(self, samples: Sequence[Sample]) -> bool:
+        """Whether nothing has to be computed for these pictures."""
+        return self._store is not None and all(picture_key(sample.sha256) in self._store for sample in samples)
+
     def run(self, images: Array) -> list[Array]:
-        """The outputs for any number of inputs, float32 NCHW; nothing is remembered."""
-        outputs = list(run_batches(self._session, images).values())
+        """The outputs for any number of inputs, float32 NCHW, batches of them at once; nothing is remembered."""
+        batches = [images[start : start + self._batch] for start in range(0, len(images), self._batch)]
+        ran = list(prepared(lambda batch: run_batches(self._session, batch), batches, threads=self.abreast))
+        outputs = [np.concatenate([outputs[spec.name] for outputs in ran]) for spec in self._session.outputs]
         if not all(np.isfinite(output).all() for output in outputs):
             raise EdgecvxError(f"the reference {self.spec.name} itself gives NaN or infinite values on these pictures")
         return outputs
@@ -173,3 +208,21 @@ class Reference:
         """Closes the files of the cache."""
         if self._store is not None:
             self._store.close()
+
+
+def row_of(values: int) -> np.dtype[Any] | None:
+    """The type of a reference's row of so many values; None where that is too much to be kept."""
+    row = np.dtype((np.float32, (values,)))
+    return row if row.itemsize <= CACHED_BYTES else None
+
+
+def processor_key(processor: Processor) -> list[str | None]:
+    """What answers depend on of a processor."""
+    return [processor.machine, processor.kind or processor.name]
+
+
+def _abreast(spec: ModelSpec, batch: int, threads: int | None) -> int:
+    """How many batches may be run at once, for the processors and the memory there are."""
+    pixels = (spec.preprocess.size // 4) ** 2
+    hidden = 4 * spec.arch.dims[0]  # of a block of the first stage; three of these, and floats
+    return max(1, min(threads or processors(), _ROOM // (batch * pixels * hidden * 12)))

@@ -1,6 +1,6 @@
 """What runs on the device that is measured: a coordinator, one worker per artifact, and what they read about the board.
 
-It travels as one file (``latency.devices.runner``) to boards on which edgecvx is not installed, and so needs nothing
+It travels as one file (``latency.devices.job``) to boards on which edgecvx is not installed, and so needs nothing
 but Python 3.9, its standard library, numpy and the runtime that is measured; Pillow for end-to-end times alone. It
 imports nothing of edgecvx outside this folder but the version.
 

@@ -55,7 +55,6 @@ def bench(
         str | None, typer.Option(metavar="FILE", help="adb: LiteRT's benchmark_model, for the phone's processor.")
     ] = None,
     host: show.HostOption = None,
-    wait: show.WaitOption = 10,
     max_p50: Annotated[
         float | None, typer.Option(metavar="MS", help="A gate: the most the median of the model alone may take.")
     ] = None,
@@ -67,6 +66,13 @@ def bench(
         typer.Option(metavar="FILE", help="The artifact for --max-ratio; measured in turn with the others."),
     ] = None,
     seed: Annotated[int, typer.Option(metavar="N", help="Of the choice of pictures.")] = 0,
+    wait: Annotated[
+        float,
+        typer.Option(
+            metavar="MINUTES",
+            help="How long to wait for a device: somebody else measures on it, or no browser has come.",
+        ),
+    ] = 30,
     json_file: Annotated[
         Path | None, typer.Option("--json", metavar="FILE", help="Write every sample as JSON; - for standard output.")
     ] = None,
@@ -105,6 +111,7 @@ def bench(
             max_ratio=max_ratio,
             against=against,
             seed=seed,
+            wait_minutes=wait,
             on_progress=on_progress,
         )
     show.warnings(result.warnings)

@@ -52,10 +52,16 @@ def targets(as_json: show.AsJson = False) -> None:
     show.out.print(table)
 
 
-def doctor(as_json: show.AsJson = False) -> None:
-    """Look at this machine: which runtimes and tools are here, which versions, and how to get what is missing."""
+def doctor(as_json: show.AsJson = False, cluster: show.ClusterOption = None) -> None:
+    """Look at this machine: which runtimes and tools are here, which versions, and how to get what is missing.
+
+    With --cluster, look at its workers instead: where they are, their processors, and whether they fit together.
+    """
     from edgecvx.inspection.doctor import diagnose
 
+    if cluster is not None:
+        _workers(cluster, as_json)
+        return
     diagnosis = diagnose()
     if as_json:
         show.json_object(to_json(diagnosis))
@@ -69,3 +75,22 @@ def doctor(as_json: show.AsJson = False) -> None:
         mark = "[green]✓[/]" if finding.version else "[yellow]–[/]"
         table.add_row(mark, finding.name, escape(finding.version or ""), finding.purpose, escape(finding.hint))
     show.out.print(table)
+
+
+def _workers(address: str, as_json: bool) -> None:
+    """Who works on a cluster; what keeps them from working together is an error, as it would be for a validation."""
+    from edgecvx.cluster.connect import connect
+
+    with connect(address) as cluster:
+        workers, warnings = cluster.workers, tuple(cluster.warnings)
+    if as_json:
+        show.json_object({"address": address, "workers": to_json(workers), "warnings": list(warnings)})
+        return
+    show.warnings(warnings)
+    table = Table("worker", "host", "processor", "class", "started again", **show.PLAIN)
+    for facts in workers:
+        again = "yes" if facts.nanny else "[yellow]no: start it with --nanny[/]"
+        table.add_row(escape(facts.worker), escape(facts.host), escape(facts.name), escape(facts.processor), again)
+    show.out.print(table)
+    versions = ", ".join(f"{name} {version}" for name, version in workers[0].versions.items())
+    show.out.print(f"on all of them: {versions}", style="dim", markup=False)

@@ -25,6 +25,7 @@ from edgecvx.cli.inspect import inspect
 from edgecvx.cli.listing import doctor, models, targets
 from edgecvx.cli.predict import predict
 from edgecvx.cli.report import report
+from edgecvx.cli.sweep import sweep
 from edgecvx.cli.validate import validate
 from edgecvx.errors import EdgecvxError
 
@@ -35,7 +36,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for verb in (export, validate, build_engine, bench, report, predict, inspect, models, targets, doctor):
+for verb in (export, validate, build_engine, bench, report, sweep, predict, inspect, models, targets, doctor):
     app.command()(verb)
 
 CommandLineError: Any = typer.BadParameter.__mro__[2]

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich import box
-from rich.console import Console, ConsoleOptions, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType
+from rich.live import Live
 from rich.markup import escape
 from rich.panel import Panel
 from rich.progress import (
@@ -28,12 +29,14 @@ from rich.progress import (
 )
 from rich.progress import Progress as Bar
 from rich.segment import Segment
+from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
     from edgecvx.accuracy.validate import Progress
     from edgecvx.latency.devices.collect import At
     from edgecvx.pipeline import Step
+    from edgecvx.sweep.execute import Progress as Swept
     from edgecvx.web.visits.invitation import Invitation
 
 _OBEYED = dict.fromkeys(
@@ -60,9 +63,17 @@ out = Terminal(width=None if sys.stdout.isatty() else 120)
 log = Terminal(stderr=True)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else on standard output.")]
+ClusterOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ADDRESS", help="Workers to use: local:4, tls://HOST:PORT, tcp://127.0.0.1:PORT (docs/cluster.md)."
+    ),
+]
 ArtifactPath = Annotated[Path, typer.Argument(metavar="ARTIFACT", help="A file edgecvx export wrote.")]
 """What several verbs take."""
 
+_WORKERS_SHOWN = 16
+"""Lines of a terminal that workers of a cluster take; those of the rest are not shown."""
 PLAIN: dict[str, Any] = {"box": box.SIMPLE_HEAD, "title_justify": "left", "title_style": "bold"}
 """The look of every table."""
 
@@ -76,6 +87,12 @@ def warnings(messages: Sequence[str]) -> None:
     """Warnings nobody can miss."""
     for message in messages:
         log.print(Panel(escape(message), title="warning", border_style="yellow", style="yellow"))
+
+
+def remark(sentence: str | None) -> None:
+    """Something about the work rather than its result, beside it; nothing for nothing."""
+    if sentence is not None:
+        log.print(escape(sentence), style="dim", highlight=False, soft_wrap=True)
 
 
 def json_object(value: object) -> None:
@@ -113,9 +130,13 @@ def counting() -> Iterator[Callable[[Progress], None]]:
     """Shows how many pictures went through which artifact: a bar on a terminal, a line per artifact elsewhere."""
     if not log.is_terminal:
         shown: set[int] = set()
+        noted: set[str] = set()
 
         def line(at: Progress) -> None:
-            if at.index not in shown:
+            if at.note and at.note not in noted:
+                noted.add(at.note)
+                _line(at.note)
+            if at.index not in shown and at.artifact:
                 shown.add(at.index)
                 _line(f"[{at.index + 1}/{at.artifacts}] {at.artifact}: {at.total} pictures")
 
@@ -124,10 +145,16 @@ def counting() -> Iterator[Callable[[Progress], None]]:
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with _bar(*columns, TimeRemainingColumn()) as bar:
         task = bar.add_task("reading the pictures", total=None)
+        workers: dict[str, TaskID] = {}
 
         def draw(at: Progress) -> None:
-            name = f"[{at.index + 1}/{at.artifacts}] {escape(at.artifact)}"
+            name = escape(f"[{at.index + 1}/{at.artifacts}] {at.note or at.artifact}")
             bar.update(task, description=name, completed=at.done, total=at.total)
+            for word in at.workers[:_WORKERS_SHOWN]:
+                if word.worker not in workers:
+                    workers[word.worker] = bar.add_task("", total=None)
+                doing = f"  {word.worker.partition('://')[2]}: {word.key}"
+                bar.update(workers[word.worker], description=escape(doing), completed=word.done, total=word.of or None)
 
         yield draw
 
@@ -191,6 +218,51 @@ def _link(link: str) -> None:
     elif log.is_terminal:
         _line("(pip install 'edgecvx[browser]' shows this link as a QR code)")
     _line(f"open this in the browser: {link}")
+
+
+@contextlib.contextmanager
+def sweeping() -> Iterator[Callable[[Swept], None]]:
+    """Shows how far a sweep is: a live table of jobs, lanes and workers on a terminal, a line per event elsewhere."""
+    if not log.is_terminal:
+        shown: set[str] = set()
+
+        def line(at: Swept) -> None:
+            for text in (*(running.name for running in at.running), *([at.said] if at.said else [])):
+                if text not in shown:
+                    shown.add(text)
+                    _line(text)
+
+        yield line
+        return
+    with Live(console=log, transient=True, auto_refresh=False) as live:
+
+        def draw(at: Swept) -> None:
+            if at.said:
+                live.console.print(Text(at.said, style="yellow"))
+            live.update(_swept(at), refresh=True)
+
+        yield draw
+
+
+def _swept(at: Swept) -> RenderableType:
+    """The jobs of each kind, then what each lane is at, then what each worker does."""
+    kinds = list(dict.fromkeys(kind for kind, _ in at.counts))
+    jobs = Table(**PLAIN)
+    for name in ("jobs", "done", "running", "waiting", "failed"):
+        jobs.add_column(name, justify="left" if name == "jobs" else "right")
+    for kind in kinds:
+        number = {state: at.counts.get((kind, state), 0) for state in ("done", "running", "waiting", "failed")}
+        number["waiting"] += at.counts.get((kind, "elsewhere"), 0)
+        jobs.add_row(kind, *(str(n) if n else "" for n in number.values()))
+    lanes = Table(**PLAIN)
+    for name in ("where", "what", ""):
+        lanes.add_column(name, overflow="fold")
+    for running in at.running:
+        part = f"{running.done} of {running.of}" if running.of else ""
+        lanes.add_row(Text(running.lane or "here"), Text(running.name), Text(f"{running.doing} {part}".strip()))
+    for worker, doing in at.workers.items():
+        lanes.add_row(Text(worker), Text(doing), "")
+    return Group(jobs, lanes)
 
 
 def _line(text: str) -> None:

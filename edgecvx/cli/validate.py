@@ -9,6 +9,7 @@ import typer
 
 from edgecvx.cli import show
 from edgecvx.cli.outputs import check_outputs, deliver
+from edgecvx.cli.pace import Pace
 from edgecvx.errors import UsageError
 
 
@@ -42,6 +43,7 @@ def validate(
     ] = "local",
     host: show.HostOption = None,
     wait: show.WaitOption = 10,
+    cluster: show.ClusterOption = None,
     seed: Annotated[int, typer.Option(metavar="N", help="Of the choice and order of pictures.")] = 0,
     json_file: Annotated[
         Path | None, typer.Option("--json", metavar="FILE", help="Write the figures as JSON; - for standard output.")
@@ -54,6 +56,7 @@ def validate(
     Exit code 0: every artifact passed its gate; 1: one failed, or the pictures were too few to tell; 2: an error.
     """
     from edgecvx.accuracy.thumbnails import thumbnails
+    from edgecvx.accuracy.validate import Progress
     from edgecvx.accuracy.validate import validate as run
     from edgecvx.report.forms.markdown import validation_markdown
     from edgecvx.report.forms.page import page
@@ -65,7 +68,13 @@ def validate(
         raise UsageError(f"--host {host} goes with --device browser, and there is none")
     places = {"json": json_file, "html": html, "markdown": markdown}
     check_outputs(places)
-    with show.counting() as on_progress:
+    pace = Pace()
+    with show.counting() as draw:
+
+        def on_progress(at: Progress) -> None:
+            pace.note(at)
+            draw(at)
+
         result = run(
             artifacts,
             data=data,
@@ -80,6 +89,7 @@ def validate(
             exclude=exclude or (),
             device=device,
             invitation=show.invitation(host, wait) if device == "browser" else None,
+            cluster=cluster,
             on_progress=on_progress,
         )
     if per_layer:
@@ -93,4 +103,5 @@ def validate(
         "html": lambda: page(join([result], [], thumbnails=thumbnails(result, data))),
     }
     deliver(places, forms, lambda: validation_terminal(result), lambda: validation_errors(result))
+    show.remark(pace.sentence)
     return result.exit_code

@@ -24,7 +24,6 @@ import functools
 import hashlib
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, MutableMapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -37,6 +36,7 @@ from PIL import Image
 from edgecvx.data import demo
 from edgecvx.data.folder import Skipped, list_pictures, named_folder
 from edgecvx.data.preprocess import load_picture, resize_and_crop
+from edgecvx.data.streaming import prepared
 from edgecvx.data.truth import class_indices, match_truth, plain, read_truth
 from edgecvx.errors import ImageError, UsageError
 from edgecvx.files import file_sha256
@@ -48,6 +48,9 @@ DEMO_PICTURES = 1000
 """How many drawn pictures serve where no limit is given: enough for the default gate if next to nothing flips."""
 MAX_BYTES = 256 << 20
 """Of one picture file: it is read whole, so that what is hashed is what is decoded."""
+_DECODERS = 2
+"""Batches that are decoded at once: Pillow works outside of Python, and photos of twelve megapixels take longer than a
+small network does."""
 TWICE = "the same content as another picture"
 """Why a picture is left out that counts under another name."""
 
@@ -68,6 +71,8 @@ class Sample:
     """Of a drawn picture."""
     stream: demo.Stream = "validation"
     """Of a drawn picture."""
+    content: bytes | None = None
+    """The file's, where it was read already."""
 
     def open(self, spec: PreprocessSpec) -> Image.Image:
         """Decodes the picture.
@@ -79,15 +84,25 @@ class Sample:
             pixels, _ = demo.picture(self.index, stream=self.stream, size=spec.resized)
             return Image.fromarray(pixels)
         try:
+            return load_picture(self.loaded().content or b"", spec)
+        except ImageError as error:
+            raise ImageError(str(error).removeprefix("the picture: ")) from None
+
+    def loaded(self) -> Sample:
+        """The same with its content; a drawn picture has none.
+
+        Raises:
+            ImageError: It cannot be read, or is no longer the one that was chosen.
+        """
+        if self.path is None or self.content is not None:
+            return self
+        try:
             content = self.path.read_bytes()
         except OSError as error:
             raise ImageError(f"cannot be read ({error.strerror})") from None
         if hashlib.sha256(content).hexdigest() != self.sha256:
             raise ImageError("was changed while it was in use")
-        try:
-            return load_picture(content, spec)
-        except ImageError as error:
-            raise ImageError(str(error).removeprefix("the picture: ")) from None
+        return dataclasses.replace(self, content=content)
 
     def pixels(self, spec: PreprocessSpec) -> NDArray[np.uint8]:
         """What the network sees, before normalization: ``size`` x ``size`` RGB bytes."""
@@ -170,7 +185,7 @@ def open_data(
 def decoded(
     samples: Sequence[Sample], specs: Sequence[PreprocessSpec], batch: int, unreadable: MutableMapping[str, str]
 ) -> Iterator[tuple[list[Sample], list[NDArray[np.uint8]]]]:
-    """Batches of pictures, prepared in each of these ways; the next batch is decoded while one is in use.
+    """Batches of pictures, prepared in each of these ways; the next are decoded while one is in use.
 
     Args:
         samples: The pictures.
@@ -178,31 +193,28 @@ def decoded(
         batch: Pictures per batch; those that cannot be read leave theirs smaller.
         unreadable: Takes the names of those, and why.
     """
-    starts = range(0, len(samples), batch)
-    with ThreadPoolExecutor(max_workers=1) as decoder:
-        upcoming = [decoder.submit(_decode, samples[start : start + batch], specs, unreadable) for start in starts[:1]]
-        for start in starts:
-            ready = upcoming.pop()
-            following = samples[start + batch : start + 2 * batch]
-            upcoming.append(decoder.submit(_decode, following, specs, unreadable))
-            readable, pixels = ready.result()
-            if readable:
-                yield readable, pixels
+    chunks = [samples[start : start + batch] for start in range(0, len(samples), batch)]
+    decode = functools.partial(_decode, specs=specs)
+    for readable, pixels, lost in prepared(decode, chunks, threads=_DECODERS):
+        unreadable.update(lost)
+        if readable:
+            yield readable, pixels
 
 
 def _decode(
-    samples: Sequence[Sample], specs: Sequence[PreprocessSpec], unreadable: MutableMapping[str, str]
-) -> tuple[list[Sample], list[NDArray[np.uint8]]]:
-    readable, prepared = [], []
+    samples: Sequence[Sample], specs: Sequence[PreprocessSpec]
+) -> tuple[list[Sample], list[NDArray[np.uint8]], dict[str, str]]:
+    readable, pictures, lost = [], [], {}
     for sample in samples:
         try:
-            pixels = {spec: sample.pixels(spec) for spec in dict.fromkeys(specs)}  # equal ways of preparing are one
+            loaded = sample.loaded()
+            pixels = {spec: loaded.pixels(spec) for spec in dict.fromkeys(specs)}  # equal ways of preparing are one
         except ImageError as error:
-            unreadable[sample.name] = str(error)
+            lost[sample.name] = str(error)
             continue
         readable.append(sample)
-        prepared.append([pixels[spec] for spec in specs])
-    return readable, [np.stack(column) for column in zip(*prepared, strict=True)]
+        pictures.append([pixels[spec] for spec in specs])
+    return readable, [np.stack(column) for column in zip(*pictures, strict=True)], lost
 
 
 def content_hashes(folder: Path) -> frozenset[str]:

@@ -22,7 +22,7 @@ from edgecvx.errors import DeviceError, EdgecvxError, UsageError
 from edgecvx.latency.devices import is_browser, open_browsers, open_device
 from edgecvx.latency.devices.base import Device
 from edgecvx.latency.devices.collect import At, Collector
-from edgecvx.latency.devices.job import Job
+from edgecvx.latency.devices.job import WAIT_MINUTES, Job
 from edgecvx.latency.gates import check_limits, judge
 from edgecvx.latency.request import ArtifactFiles, make_job, read_choice, read_pictures, read_threads
 from edgecvx.latency.warnings import warnings_of
@@ -58,6 +58,7 @@ def benchmark(
     max_ratio: float | None = None,
     against: str | Path | None = None,
     seed: int = 0,
+    wait_minutes: float = WAIT_MINUTES,
     on_progress: Callable[[At], None] | None = None,
 ) -> Benchmark:
     """Measures how long artifacts take on devices.
@@ -82,6 +83,7 @@ def benchmark(
         max_ratio: A gate: how many times as long as ``against`` an artifact may take.
         against: That file; measured too if it is not among the artifacts.
         seed: Of the choice of pictures.
+        wait_minutes: How long to wait for a device on which somebody else measures.
         on_progress: Called as it goes on, from the threads of the devices.
 
     Returns:
@@ -120,6 +122,7 @@ def benchmark(
     pictures = read_pictures(data, seed)
     protocol = dataclasses.replace(protocol, pictures=pictures.name)
     job, requested = make_job(artifact_files, threads=numbers, choices=choices, pictures=pictures, protocol=protocol)
+    job = dataclasses.replace(job, wait_seconds=60 * _within("--wait", wait_minutes, 0, _DAY / 60))
     results = _measure(opened, job, requested, on_progress)
     return Benchmark(
         edgecvx=__version__,

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import threading
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,6 +28,35 @@ def version() -> str:
     except ModuleNotFoundError as error:
         raise missing_package("PyTorch", "onnx") from error
     return str(torch.__version__)
+
+
+class _Threads:
+    """PyTorch's thread count, which belongs to the process: the last of those that run at once gives it back."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._users = 0
+        self._before = 1
+
+    @contextlib.contextmanager
+    def limited(self, threads: int | None) -> Iterator[None]:
+        """So many for what this thread runs in here."""
+        import torch
+
+        with self._lock:
+            if not self._users:
+                self._before = torch.get_num_threads()
+            self._users += 1
+            torch.set_num_threads(threads or self._before)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._users -= 1
+                torch.set_num_threads(self._before)
+
+
+_THREADS = _Threads()
 
 
 class TorchSession:
@@ -56,14 +88,8 @@ class TorchSession:
         from edgecvx.models.convnext import outputs_of
 
         x = torch.from_numpy(check_batch(batch, self.inputs[0]))
-        before = torch.get_num_threads()
-        # PyTorch's thread count belongs to the process, so it is given back after each run.
-        torch.set_num_threads(self._threads or before)
-        try:
-            with torch.inference_mode():
-                arrays = [np.asarray(y.numpy()) for y in outputs_of(self._module, x, self._task.value)]
-        finally:
-            torch.set_num_threads(before)
+        with _THREADS.limited(self._threads), torch.inference_mode():
+            arrays = [np.asarray(y.numpy()) for y in outputs_of(self._module, x, self._task.value)]
         return {spec.name: array for spec, array in zip(self.outputs, arrays, strict=True)}
 
     def close(self) -> None:

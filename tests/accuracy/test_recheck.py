@@ -12,7 +12,7 @@ import pytest
 import scripted
 from proofs import ELSEWHERE, proved_elsewhere
 
-from edgecvx.accuracy import validate as accuracy
+from edgecvx.accuracy import reference
 from edgecvx.accuracy.validate import validate
 from edgecvx.board.device.processors import this_processor
 from edgecvx.cli import main as cli
@@ -113,7 +113,7 @@ def test_the_answers_of_another_class_of_processors_are_not_taken_for_this_ones(
     validated(copied)
     validated(copied)
     assert len(opened) == 1
-    monkeypatch.setattr(accuracy, "this_processor", lambda: ELSEWHERE)
+    monkeypatch.setattr(reference, "this_processor", lambda: ELSEWHERE)
     validated(copied)
     assert len(opened) == 2
 

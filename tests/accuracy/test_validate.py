@@ -24,7 +24,7 @@ from edgecvx.accuracy.validate import Progress, validate
 from edgecvx.data import demo
 from edgecvx.errors import CheckpointError, RuntimeFailedError, UsageError
 from edgecvx.report.words import compared
-from edgecvx.results.accuracy import ArtifactOutcome, Validation
+from edgecvx.results.accuracy import ArtifactOutcome, Validation, as_json
 from edgecvx.runtimes.torch import TorchSession
 from edgecvx.spec import IMAGENET_MEAN, IMAGENET_STD, from_json, to_json
 
@@ -475,3 +475,27 @@ def test_a_checkpoint_that_is_not_there_is_refused_though_nothing_needs_it(
     both = [small_classifier.checkpoint, tmp_path / "nope.pth"]
     with pytest.raises(UsageError, match=r"--checkpoint .*nope\.pth does not work: there is no such file"):
         run(small_classifier, tmp_path, checkpoints=both, limit=8)
+
+
+@pytest.mark.parametrize("threads", [2, 3])
+def test_side_by_side_gives_the_report_that_one_after_the_other_gives(
+    threads: int, small_classifier: Any, tmp_path: Path
+) -> None:
+    alone = run(small_classifier, tmp_path / "one", threads=1, batch=4)
+    together = run(small_classifier, tmp_path / "many", threads=threads, batch=4)
+    assert as_json(together) == as_json(alone)
+
+
+def test_what_runs_ahead_of_a_stop_is_not_kept_and_not_missed(small_classifier: Any, tmp_path: Path) -> None:
+    """The rows of the batches that were told are there, whatever was under way when it was stopped."""
+
+    def stop(progress: Progress) -> None:
+        if progress.done == 16:
+            raise KeyboardInterrupt
+
+    known: list[int] = []
+    with pytest.raises(KeyboardInterrupt):
+        run(small_classifier, tmp_path / "a", threads=3, on_progress=stop)
+    resumed = run(small_classifier, tmp_path / "a", threads=3, on_progress=lambda at: known.append(at.known))
+    assert max(known) == 16
+    assert without_reference(resumed) == without_reference(run(small_classifier, tmp_path / "b"))

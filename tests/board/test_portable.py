@@ -18,7 +18,7 @@ from edgecvx import board
 from edgecvx.board.device.processors import Processor
 from edgecvx.board.proof import Proof
 from edgecvx.board.runner.order import Order
-from edgecvx.latency.devices.runner import runner_bytes
+from edgecvx.latency.devices.job import runner_bytes
 
 SOURCES = sorted(Path(board.__file__).parent.rglob("*.py"))
 ALLOWED = {"numpy", "PIL"}

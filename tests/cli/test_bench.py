@@ -236,7 +236,7 @@ def test_a_full_disk_leaves_no_half_a_file(
         raise OSError(errno.ENOSPC, "No space left on device", str(path))
 
     script()
-    monkeypatch.setattr("edgecvx.files._write_flushed", full)
+    monkeypatch.setattr("edgecvx.files.write_flushed", full)
     assert cli.run(["bench", str(exported), "--json", str(tmp_path / "b.json")]) == 2
     shown = capfd.readouterr()
     assert "no space left on the disk" in shown.err

@@ -60,3 +60,24 @@ def test_what_a_browser_calls_itself_cannot_speak_to_the_terminal(monkeypatch: p
     monkeypatch.setattr(show, "log", show.Terminal(file=out, width=60))
     show.invitation(None, 10).tell("[bold]\x1b[2Jbrowser")
     assert out.getvalue() == "[bold][2Jbrowser\n"
+
+
+def test_a_sweep_is_a_table_of_jobs_lanes_and_workers() -> None:
+    from edgecvx.cli.show import _swept
+    from edgecvx.sweep.execute import Progress, Running
+
+    at = Progress(
+        counts={("export", "done"): 3, ("export", "running"): 1, ("bench", "elsewhere"): 1},
+        running=(Running(name="bench m on kitchen", lane="kitchen", doing="rounds", done=2, of=20),),
+        workers={"10.0.0.2:40001": "validate [x] 16 of 64"},
+    )
+    console = show.Terminal(width=100, record=True, file=io.StringIO())
+    console.print(_swept(at))
+    shown = " ".join(console.export_text().split())
+    for text in (
+        "export 3 1",
+        "bench 1",
+        "kitchen bench m on kitchen rounds 2 of 20",
+        "10.0.0.2:40001 validate [x] 16",
+    ):
+        assert text in shown

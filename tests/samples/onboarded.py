@@ -18,7 +18,7 @@ from PIL import Image
 from waiting import PATIENCE
 
 from edgecvx.board import PROTOCOL
-from edgecvx.latency.devices.runner import runner_bytes
+from edgecvx.latency.devices.job import runner_bytes
 from edgecvx.spec import PreprocessSpec, to_json
 
 SIZE = 32

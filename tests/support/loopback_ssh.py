@@ -125,7 +125,7 @@ class Board:
             f"AuthorizedKeysFile {self.folder / 'authorized'}",
             f"PidFile {self.folder / 'pid'}",
             f"Subsystem sftp {sftp}",
-            f"SetEnv TMPDIR={self.disk}",
+            f"SetEnv TMPDIR={self.disk} EDGECVX_LEASES={self.folder / 'leases'}",
             *([f"ForceCommand sh {shlex.quote(str(script))}"] if login else []),
             "UsePAM no",
             "StrictModes no",

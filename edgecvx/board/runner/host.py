@@ -57,6 +57,14 @@ class Host:
         """
         return self._select([descriptor], [], until)
 
+    def pause(self, seconds: float) -> None:
+        """Lets some time pass.
+
+        Raises:
+            HostGone: The lifeline broke.
+        """
+        self._select([], [], time.monotonic() + seconds)
+
     def _select(self, readable: list[int], writable: list[int], until: float | None) -> bool:
         while True:
             now = time.monotonic()

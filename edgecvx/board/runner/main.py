@@ -7,12 +7,14 @@ import os
 import platform
 import shutil
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
 from edgecvx import __version__
 from edgecvx.board import PROTOCOL
 from edgecvx.board.device.fingerprint import fingerprint, installed
+from edgecvx.board.lease import LATE, TIMING, Lock
 from edgecvx.board.runner.check import answer_of, check
 from edgecvx.board.runner.coordinator import Measurement
 from edgecvx.board.runner.host import Host, HostGone, ignore_signals, raise_on_signals
@@ -62,14 +64,30 @@ def _measure(path: Path) -> int:
         "hello", protocol=PROTOCOL, runner=__version__, python=platform.python_version(), numpy=installed("numpy")
     )
     host.send("fingerprint", fingerprint=fingerprint())
+    lock = _alone(host)
+    if lock is None:
+        return 2
     measurement = Measurement(order, host)
     try:
         measurement.run()
     finally:
         ignore_signals()
         measurement.stop()
+        lock.close()
     host.send("done")
     return 0
+
+
+def _alone(host: Host) -> Lock | None:
+    """Waits until no other runner measures on this machine; None where one does not end, which the host is told."""
+    lock = Lock(TIMING)
+    until = time.monotonic() + LATE
+    while not lock.take(f"a runner (process {os.getpid()})"):
+        if time.monotonic() > until:
+            host.send("error", id=None, sentence=f"{lock.holder()} measures here and does not end: end it there")
+            return None
+        host.pause(1.0)
+    return lock
 
 
 def _print_check(path: Path) -> int:

@@ -13,9 +13,11 @@ import os
 import re
 import secrets
 import shlex
+import subprocess
 import tempfile
 import threading
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +30,7 @@ from edgecvx.latency.devices import android, benchmark_model
 from edgecvx.latency.devices.base import longest_silence
 from edgecvx.latency.devices.collect import Collector
 from edgecvx.latency.devices.job import Job, place
+from edgecvx.latency.devices.lease import held_by, holder
 from edgecvx.latency.devices.programs import Stopped, complete, last_line, program
 from edgecvx.spec import from_json, to_json
 
@@ -37,6 +40,17 @@ _FOLDER = "/data/local/tmp/edgecvx-"
 _TOOL = "benchmark_model"
 _SERIAL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,99}")
 _STEP, _COPY = 60.0, 600.0
+_LEASE = (
+    "f=/data/local/tmp/edgecvx-lease; b=$f-beat; umask 0; exec 9>>$f || exit 3; command -v flock >/dev/null || "
+    """{ echo '{"event": "refused", "text": "it has no flock; Android 8 and newer have"}'; exit 3; }; """
+    """until flock -n 9; do echo '{"event": "busy", "text": "'"$(cat $f)"'"}' || exit; sleep 1; done; """
+    """echo "HOLDER since $(date -u +%H:%M) UTC" >$f; echo '{"event": "held", "text": ""}'; """
+    "( exec 9>&-; n=0; while sleep 5; do kill -0 $$ || exit; n=$((n+5)); [ -e $b ] && n=0; rm -f $b; "
+    "[ $n -lt 60 ] || kill -9 $$; done ) </dev/null >/dev/null 2>&1 & while read -r _; do : >$b; done; rm -f $b"
+)
+"""Holds a phone: a lock that the system lets go when the shell ends, which it does with its standard input, and after
+a minute without a sign of life where that is cut and nobody tells."""
+_UNQUOTED = re.compile(r"[^A-Za-z0-9@._() -]")
 _MACHINES = {183: "arm64-v8a", 40: "armeabi-v7a", 62: "x86_64", 3: "x86"}
 """The number of a processor in a program's header -> Android's name for it."""
 _STATES = {
@@ -96,12 +110,19 @@ class AdbDevice:
             fingerprint = android.fingerprint(answers, self._serial)
             collector.add({"event": "fingerprint", "fingerprint": fingerprint})
             collector.add({"event": "before", "conditions": android.conditions(phone.ask(android.MOMENT))})
-            with phone.folder() as folder:
+            with self._leased(phone, job, collector, stop), phone.folder() as folder:
                 _Turns(phone, folder, job, collector, _kind(fingerprint)).run(self._binary)
             collector.add({"event": "after", "conditions": android.conditions(phone.ask(android.MOMENT))})
             collector.add({"event": "done"})
         except Stopped:
             return
+
+    def _leased(
+        self, phone: _Phone, job: Job, collector: Collector, stop: threading.Event
+    ) -> AbstractContextManager[None]:
+        """The phone, for us alone; the fingerprint before it costs next to nothing."""
+        process = phone.start(_LEASE.replace("HOLDER", _UNQUOTED.sub("", holder())))
+        return held_by(process, device=self.name, limit=job.wait_seconds, tell=collector.waits_for, stop=stop)
 
     def _machine(self) -> str | None:
         """Which processor the binary is for."""
@@ -268,6 +289,16 @@ class _Phone:
         if check and int(code) != 0:
             raise DeviceError(f"{self._name}: {last_line(printed) or f'a command ended with exit code {int(code)}'}")
         return int(code), printed
+
+    def start(self, script: str) -> subprocess.Popen[bytes]:
+        """Starts a line of shell whose standard input is ours for as long as it runs."""
+        return subprocess.Popen(
+            [*self._adb, "shell", script],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,  # Ctrl-C is for this process, which then gives the phone back
+        )
 
     def push(self, content: Path | bytes, target: str) -> None:
         """Copies a file under a name made up here, whatever the user calls it."""

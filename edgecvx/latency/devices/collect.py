@@ -131,6 +131,10 @@ class Collector:
                 raise
             raise self._strange(event, str(error)) from None
 
+    def waits_for(self, who: str) -> None:
+        """Says who else measures on the device, and is waited for."""
+        self._say(f"waiting for {who}")
+
     def rest(self) -> Job | None:
         """What is left to measure after the connection was lost; None where nothing is.
 

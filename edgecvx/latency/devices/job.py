@@ -1,20 +1,28 @@
-"""What a device is asked to measure: the order its runner reads, and the files that lie beside it."""
+"""What a device is asked to measure: the order its runner reads, the files beside it, and the runner itself."""
 
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
 import re
 import shutil
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+import edgecvx
+from edgecvx import board
 from edgecvx.errors import UsageError
 
 ORDER_FILE = "order.json"
 RUNNER_FILE = "edgecvx-runner.pyz"
+_FIRST_DAY = (1980, 1, 1, 0, 0, 0)
+"""The earliest a zip file knows: what is packed today and what is packed tomorrow are the same bytes."""
+WAIT_MINUTES = 30.0
+"""Where nothing is said."""
 _SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
@@ -28,6 +36,8 @@ class Job:
 
     order: Mapping[str, Any]
     files: Mapping[str, Path | bytes]
+    wait_seconds: float = WAIT_MINUTES * 60
+    """How long to wait for whoever else measures on the device."""
 
     def __post_init__(self) -> None:
         for name in self.files:
@@ -58,3 +68,18 @@ def place(content: Path | bytes, path: Path) -> None:
         path.symlink_to(content.resolve())
     except OSError:  # Windows, without the right to make links
         shutil.copyfile(content, path)
+
+
+def runner_bytes() -> bytes:
+    """The runner as one file, ``edgecvx-runner.pyz``, for a device's Python: ``edgecvx.board`` and the version around it."""
+    folder = Path(board.__file__).parent
+    sources = sorted(folder.rglob("*.py"))
+    files = {f"edgecvx/board/{path.relative_to(folder).as_posix()}": path.read_bytes() for path in sources}
+    files["edgecvx/__init__.py"] = f'__version__ = "{edgecvx.__version__}"\n'.encode()
+    files["__main__.py"] = files["edgecvx/board/runner/__main__.py"]
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        for name, content in sorted(files.items()):
+            # Stored, not deflated: what another zlib makes of it would be other bytes.
+            archive.writestr(zipfile.ZipInfo(name, _FIRST_DAY), content)
+    return packed.getvalue()

@@ -13,9 +13,9 @@ from edgecvx.board import MARK
 from edgecvx.errors import DeviceError, UsageError
 from edgecvx.latency.devices.base import PATIENCE, check_answer, follow, last_lines, longest_line, longest_silence
 from edgecvx.latency.devices.collect import Collector
-from edgecvx.latency.devices.job import ORDER_FILE, RUNNER_FILE, Job, place
+from edgecvx.latency.devices.job import ORDER_FILE, RUNNER_FILE, Job, place, runner_bytes
+from edgecvx.latency.devices.lease import this_machine
 from edgecvx.latency.devices.programs import Stopped, complete
-from edgecvx.latency.devices.runner import runner_bytes
 from edgecvx.results.untrusted import plain
 
 
@@ -46,13 +46,15 @@ class LocalDevice:
             for file, content in {**ordered.files, **beside}.items():
                 place(content, folder / file)
             try:
-                self._check(folder, stop)
-                runner = self._start(folder)
+                with this_machine(limit=job.wait_seconds, tell=collector.waits_for, stop=stop):
+                    self._check(folder, stop)
+                    runner = self._start(folder)
+                    silence, longest = longest_silence(job), longest_line(job)
+                    ended = follow(runner, collector, stop=stop, silence=silence, longest=longest)
             except Stopped:
                 return
             except OSError as error:
                 raise DeviceError(f"{self._command} cannot be started: {error.strerror}") from error
-            ended = follow(runner, collector, stop=stop, silence=longest_silence(job), longest=longest_line(job))
         if not ended.done and not stop.is_set():
             said = f": {ended.said}" if ended.said else ""
             raise DeviceError(f"the runner on this machine ended before it was done (exit code {ended.code}){said}")

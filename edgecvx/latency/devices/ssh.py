@@ -16,6 +16,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from edgecvx.board import MARK
@@ -24,9 +25,9 @@ from edgecvx.errors import DeviceError, UsageError
 from edgecvx.files import file_sha256
 from edgecvx.latency.devices.base import check_answer, follow, longest_line, longest_silence
 from edgecvx.latency.devices.collect import Collector
-from edgecvx.latency.devices.job import ORDER_FILE, RUNNER_FILE, Job, place
+from edgecvx.latency.devices.job import ORDER_FILE, RUNNER_FILE, Job, place, runner_bytes
+from edgecvx.latency.devices.lease import held_by, holder, program
 from edgecvx.latency.devices.programs import Stopped
-from edgecvx.latency.devices.runner import runner_bytes
 from edgecvx.latency.devices.ssh_address import Address, parse_address
 from edgecvx.latency.devices.ssh_connection import (
     Connection,
@@ -148,7 +149,17 @@ class SshDevice:
     def _carry_out(self, connection: Connection, job: Job, collector: Collector, stop: threading.Event) -> None:
         """The whole way, once: look, copy, check, measure."""
         self._check_python(connection)
-        job = job.with_order(remove=True)
+        with self._leased(connection, job, collector, stop):
+            self._carry_out_alone(connection, job.with_order(remove=True), collector, stop)
+
+    def _leased(
+        self, connection: Connection, job: Job, collector: Collector, stop: threading.Event
+    ) -> AbstractContextManager[None]:
+        """The board, for us alone: copying and checking would disturb whoever measures there as well."""
+        process = connection.start(f'exec {self._python} -c "$@"', program(), holder(), connection.folder.path)
+        return held_by(process, device=self.name, limit=job.wait_seconds, tell=collector.waits_for, stop=stop)
+
+    def _carry_out_alone(self, connection: Connection, job: Job, collector: Collector, stop: threading.Event) -> None:
         contents = {**job.files, ORDER_FILE: job.order_bytes, RUNNER_FILE: runner_bytes(), MARK: b""}
         compiled = [job.files[a["path"]] for a in job.order["artifacts"] if a["runtime"] in COMPILED]
         self._check_room(connection, (*contents.values(), *compiled), connection.room)  # an engine is about as large

@@ -2,7 +2,7 @@
 
 A picture at a time, whatever the graph's batch. What is kept does not grow with their number: figures per channel, and
 ``ROWS`` sampled pixels of each tensor for each half of the pictures. For femto that is 75 MB, for nano 145 MB, beside
-the tensors of the one picture in flight (45 and 85 MB at 224).
+the tensors of the two pictures in flight (45 and 85 MB each at 224).
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from edgecvx.data.streaming import overlapped
 from edgecvx.errors import EdgecvxError
 from edgecvx.graph.values import for_one_picture, name_of
 from edgecvx.graph.writer import serialized
@@ -56,8 +57,9 @@ def calibrate(
     image = name_of(graph.graph.inputs[0])
     done = 0
     with contextlib.closing(_session(graph, tensors)) as session:
-        for index, picture in enumerate(pictures):
-            values = {image: picture, **session.run(picture)}
+        # The next picture is in the network while the tensors of one are gathered.
+        for index, (picture, (computed,)) in enumerate(overlapped(pictures, [(session.run, 1)], ahead=1)):
+            values = {image: picture, **computed}
             for name, halves in tensors.items():
                 halves[half_of(index)].add(_by_channel(values[name]), draw, name, index)
             done = index + 1

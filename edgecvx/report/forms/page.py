@@ -60,8 +60,12 @@ SECTIONS = (
 """In the order of the page."""
 
 
-def page(report: Report) -> str:
+def page(report: Report, *, above: Html | None = None) -> str:
     """The report as one self-contained HTML page, which runs no script and loads nothing.
+
+    Args:
+        report: What is known.
+        above: What comes before everything else: a table over more than one device, for one.
 
     Raises:
         RuntimeUnavailableError: Jinja2 is not installed.
@@ -73,7 +77,7 @@ def page(report: Report) -> str:
         report=report,
         title=title,
         lead=words.lead(report) if title == headline else f"{headline}. {words.lead(report)}",
-        top=_of("report", report),
+        top=Html((above or "") + _of("report", report)),
         devices=[(device, _of("device", device)) for device in report.devices],
         accuracy=_of("accuracy", report),
         artifacts=[(a, _of("artifact", a)) for a in report.judged],

@@ -27,8 +27,7 @@ from edgecvx.latency.bench import benchmark
 from edgecvx.latency.devices import ssh
 from edgecvx.latency.devices.base import Ended
 from edgecvx.latency.devices.collect import At, Collector
-from edgecvx.latency.devices.job import Job
-from edgecvx.latency.devices.runner import runner_bytes
+from edgecvx.latency.devices.job import Job, runner_bytes
 from edgecvx.latency.devices.ssh import SshDevice, command_words
 from edgecvx.latency.devices.ssh_address import Address, parse_address
 from edgecvx.latency.devices.ssh_connection import Limits, free_bytes

@@ -9,8 +9,7 @@ import zipfile
 from pathlib import Path
 
 import edgecvx
-from edgecvx.latency.devices.job import RUNNER_FILE
-from edgecvx.latency.devices.runner import runner_bytes
+from edgecvx.latency.devices.job import RUNNER_FILE, runner_bytes
 
 
 def test_the_same_bytes_every_day() -> None:
