@@ -128,13 +128,14 @@ def wasm_bytes(browser: Browser, worker: str) -> int:
 
 def processes_bytes() -> int:
     """Memory of the browser's processes, pages they share counted once."""
-    total = 0
-    for process in psutil.Process().children(recursive=True):
-        try:
-            total += process.memory_full_info().pss
-        except psutil.Error:
-            continue  # it has just ended
-    return total
+    return sum(map(_bytes_of, psutil.Process().children(recursive=True)))
+
+
+def _bytes_of(process: psutil.Process) -> int:
+    try:
+        return int(process.memory_full_info().pss)
+    except psutil.Error:  # it has just ended
+        return 0
 
 
 def halves(looks: Sequence[Look], name: str) -> tuple[float, float]:

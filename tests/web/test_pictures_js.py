@@ -171,7 +171,8 @@ def test_without_textures_and_frames_the_colours_of_transparent_pixels_are_off(
 
 
 def is_opaque(content: bytes) -> NDArray[np.bool_]:
-    return np.asarray(Image.open(io.BytesIO(content)).convert("RGBA"))[..., 3] == 255
+    alpha: NDArray[np.uint8] = np.asarray(Image.open(io.BytesIO(content)).convert("RGBA"))[..., 3]
+    return np.equal(alpha, 255)
 
 
 def test_a_part_of_a_picture_is_that_part(tab: Tab) -> None:
