@@ -188,9 +188,13 @@ function put(rgb, width, rgba, tile) {
   return alpha === 255;
 }
 
+/** @type {OffscreenCanvasRenderingContext2D | null} The last one: a camera's frames would each leave one behind. */
+let brush = null;
+
 /** @param {number} width @param {number} height */
 function canvas(width, height) {
-  const brush = new OffscreenCanvas(width, height).getContext("2d", { willReadFrequently: true });
+  if (brush?.canvas.width === width && brush.canvas.height === height) return brush;
+  brush = new OffscreenCanvas(width, height).getContext("2d", { willReadFrequently: true });
   if (!brush)
     throw new Error("this browser has no canvas to read pictures with: close other pages, or take another browser");
   return brush;

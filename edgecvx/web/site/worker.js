@@ -70,9 +70,14 @@ function opened() {
   return model;
 }
 
-/** @param {Source | Picture} source */
+/** What was sent here is ours alone, and a bitmap's memory waits for no garbage. @param {Source | Picture} source */
 async function picture(source) {
-  return "rgb" in source ? source : pixels(source);
+  if ("rgb" in source) return source;
+  try {
+    return await pixels(source);
+  } finally {
+    if (source instanceof ImageBitmap) source.close();
+  }
 }
 
 /** @param {import("./engine.js").Lent} lent */
