@@ -92,7 +92,7 @@ class Browser(browsing.Browser["Tab"]):
         target = self.call("Target.createTarget", url="about:blank", browserContextId=context)["targetId"]
         session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         tab = self._tabs[session] = Tab(self, session, context)
-        for domain in ("Page", "Runtime", "Log", "Network"):
+        for domain in ("Page", "Runtime", "Log", "Network", "Inspector"):
             tab.call(f"{domain}.enable")
         tab.call("Performance.enable", timeDomain="threadTicks")
         tab.resize(width, height)
@@ -164,6 +164,8 @@ class Tab(browsing.Tab):
             self.console.append(" ".join(str(argument.get("value")) for argument in params["args"]))
         elif event["method"] == "Log.entryAdded" and params["entry"]["level"] in ("error", "warning"):
             self.console.append(f"{params['entry']['text']} {params['entry'].get('url', '')}")
+        elif event["method"] == "Inspector.targetCrashed":
+            raise AssertionError("the browser's process for this page crashed: it would never answer")
         elif event["method"] == "Target.attachedToTarget":
             self.workers.append(params["sessionId"])
         elif event["method"] == "Target.detachedFromTarget":

@@ -71,7 +71,7 @@ def place(content: Path | bytes, path: Path) -> None:
 
 
 def runner_bytes() -> bytes:
-    """The runner as one file, ``edgecvx-runner.pyz``, for a device's Python: ``edgecvx.board`` and the version around it."""
+    """The runner as one file, ``edgecvx-runner.pyz``, for a device's Python: ``edgecvx.board`` and the version."""
     folder = Path(board.__file__).parent
     sources = sorted(folder.rglob("*.py"))
     files = {f"edgecvx/board/{path.relative_to(folder).as_posix()}": path.read_bytes() for path in sources}

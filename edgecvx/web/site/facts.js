@@ -6,6 +6,7 @@ import { part, set } from "./parts/text.js";
 
 const STEPS = ["end", "decode", "prepare", "infer"];
 const MINUTE = 60_000;
+const FRESH = 2; // inferences, from the coming of a frame to its answer
 
 /** @typedef {{decode: number, prepare: number, infer: number}} Times */
 
@@ -15,6 +16,7 @@ export class Facts {
   /** @type {number[]} */
   #answered = [];
   #count = 0;
+  #stale = 0;
 
   constructor() {
     setInterval(() => this.#draw(), 500);
@@ -27,9 +29,12 @@ export class Facts {
    */
   add(times, arrived, taken) {
     const now = performance.now();
-    this.#history.add({ ...times, end: now - arrived, age: (now - arrived) / (now - taken) });
+    const age = (now - arrived) / (now - taken);
+    this.#history.add({ ...times, end: now - arrived, age });
     this.#answered = [...this.#answered.filter((at) => at > now - 2000), now];
-    this.#place.dataset.answers = String((this.#count += 1)); // for who watches the page for long
+    this.#count += 1;
+    if (age > FRESH) this.#stale += 1;
+    Object.assign(this.#place.dataset, { answers: this.#count, stale: this.#stale }); // for who watches the page for long
   }
 
   /** What was measured was of another model. */

@@ -1,11 +1,12 @@
 // The newest frame wins: one is with the network at a time, and what comes meanwhile takes the place of what waits.
 
 const LOOKED_AT = 8;
+const ALMOST = 0.8;
 
 /**
  * A frame that came while the network was busy has waited for at most one inference, and is taken at once; where it has
- * waited for longer than one of the last few took, the next one is awaited. So none is answered later than two
- * inferences after it came.
+ * waited for almost as long as the fastest of the last few took, the next one is awaited. So none is answered later than
+ * two inferences after it came.
  */
 export class Frames {
   #video;
@@ -64,7 +65,7 @@ export class Frames {
       const arrived = this.#newest;
       this.#newest = null;
       const taken = performance.now();
-      if (taken - arrived > Math.min(...this.#costs)) return;
+      if (taken - arrived > ALMOST * Math.min(...this.#costs)) return;
       this.#isBusy = true;
       await this.#take(arrived);
       this.#isBusy = false;

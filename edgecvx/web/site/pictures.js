@@ -10,13 +10,15 @@ const TILE = 1 << 22; // pixels
 
 /**
  * @param {Source} source
+ * @param {Uint8Array} [spare]  what an earlier picture lay in, and this one may if it is as large
  * @returns {Promise<Picture>}
  */
-export async function pixels(source) {
-  if (source instanceof ImageData) return fromData(source);
+export async function pixels(source, spare) {
+  const room = (/** @type {number} */ size) => (spare?.length === size ? spare : new Uint8Array(size));
+  if (source instanceof ImageData) return fromData(source, room(source.width * source.height * 3));
   const bitmap = await bitmapOf(source);
   try {
-    return await fromBitmap(bitmap);
+    return await fromBitmap(bitmap, room(bitmap.width * bitmap.height * 3));
   } finally {
     if (bitmap !== source) bitmap.close();
   }
@@ -87,17 +89,15 @@ function nameOf(source) {
   return "name" in source && typeof source.name === "string" && source.name ? source.name : "the picture";
 }
 
-/** @param {ImageData} data @returns {Picture} */
-function fromData({ data, width, height }) {
-  const rgb = new Uint8Array(width * height * 3);
+/** @param {ImageData} data @param {Uint8Array} rgb @returns {Picture} */
+function fromData({ data, width, height }, rgb) {
   put(rgb, width, data, { x: 0, y: 0, width, height });
   return { rgb, width, height };
 }
 
-/** @param {ImageBitmap} bitmap @returns {Promise<Picture>} */
-async function fromBitmap(bitmap) {
+/** @param {ImageBitmap} bitmap @param {Uint8Array} rgb @returns {Promise<Picture>} */
+async function fromBitmap(bitmap, rgb) {
   const { width, height } = bitmap;
-  const rgb = new Uint8Array(width * height * 3);
   const tiles = tilesOf(width, height);
   const isExact = byCanvas(bitmap, tiles, rgb) || byTexture(bitmap, tiles, rgb);
   if (!isExact) await byFrame(bitmap, tiles, rgb);
@@ -215,9 +215,13 @@ function put(rgb, width, rgba, tile) {
   return alpha === 255;
 }
 
+/** @type {OffscreenCanvasRenderingContext2D | null} The last one: a camera's frames would each leave one behind. */
+let brush = null;
+
 /** @param {number} width @param {number} height */
 function canvas(width, height) {
-  const brush = new OffscreenCanvas(width, height).getContext("2d", { willReadFrequently: true });
+  if (brush?.canvas.width === width && brush.canvas.height === height) return brush;
+  brush = new OffscreenCanvas(width, height).getContext("2d", { willReadFrequently: true });
   if (!brush)
     throw new Error("this browser has no canvas to read pictures with: close other pages, or take another browser");
   return brush;

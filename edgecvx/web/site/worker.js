@@ -38,6 +38,7 @@ const tasks = {
     const { rgb, width, height } = await picture(source);
     const decode = performance.now() - began;
     const { outputs, prepareMs, inferMs } = opened().classify(rgb, width, height);
+    spare = rgb;
     return { outputs, width, height, times: { decode, prepare: prepareMs, infer: inferMs } };
   },
 
@@ -70,9 +71,19 @@ function opened() {
   return model;
 }
 
-/** @param {Source | Picture} source */
+/** What the last picture lay in: a camera's frames would each leave theirs behind. @type {Uint8Array | undefined} */
+let spare;
+
+/** What was sent here is ours alone, and a bitmap's memory waits for no garbage. @param {Source | Picture} source */
 async function picture(source) {
-  return "rgb" in source ? source : pixels(source);
+  if ("rgb" in source) return source;
+  const lent = spare;
+  spare = undefined; // another picture may be asked for before this one is done
+  try {
+    return await pixels(source, lent);
+  } finally {
+    if (source instanceof ImageBitmap) source.close();
+  }
 }
 
 /** @param {import("./engine.js").Lent} lent */
