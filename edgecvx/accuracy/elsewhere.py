@@ -108,7 +108,7 @@ class Elsewhere:
         """Of the runtimes on the workers, which are the same on all."""
         return self.cluster.workers[0].versions
 
-    def measured(self, candidate: Candidate, tell: Callable[[int, int], None]) -> Measured:
+    def measured(self, candidate: Candidate, _: Callable[[int, int], None]) -> Measured:
         """What ``measure`` found of an artifact.
 
         Raises:

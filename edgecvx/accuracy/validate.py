@@ -216,7 +216,6 @@ class _Run:
 
         versions = self.source.versions
         identity = candidate.identity(versions)
-        tell(0, 0)
         try:
             measured = self.source.measured(candidate, tell)
         except EdgecvxError as error:
