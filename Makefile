@@ -14,7 +14,8 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help setup test lint lint-js npm sizes format demo demo-cluster sweep-proof live native test-native native-proof board emulated clean
+.PHONY: help setup test lint lint-js npm sizes format demo demo-cluster sweep-proof cluster-proof live native test-native \
+        native-proof board emulated clean
 
 help:
 	@echo "make setup    the environment in $(VENV), with the pinned versions of constraints.txt"
@@ -31,6 +32,7 @@ help:
 	@echo "make native   the native engine for every platform, in build/native"
 	@echo "make test-native  that it is the same bytes from every folder, and fits the oldest system of each platform"
 	@echo "make native-proof  the engine proved at length: kernels, networks, hostile files, other processors; an hour"
+	@echo "make cluster-proof  clusters at length: the same report after every fault, their overhead, 100,000 jobs; minutes"
 	@echo "make board    an Arm board in build/board, emulated, on which tests then run; on Debian, with qemu-user"
 	@echo "make emulated the demo files on every processor that can be emulated here: build/emulated/answers.md"
 	@echo "make clean    remove the environment, the caches and ./demo"
@@ -129,6 +131,10 @@ test-native: $(READY)
 # What `make test` does a little of; PARTS names some of it. The first time zig builds three C libraries.
 native-proof: $(READY)
 	$(BIN)/python tools/native_proof/prove.py $(PARTS)
+
+# The same, of clusters; PARTS names some of it.
+cluster-proof: $(READY)
+	$(BIN)/python tools/cluster_proof/proof.py $(PARTS)
 
 # Debian for arm64 and the runtimes' aarch64 wheels, for qemu-user: a minute or two, half a gigabyte, no root.
 board: $(READY)

@@ -2,8 +2,8 @@
 
 ``python tools/certificates.py FOLDER [HOST…]`` writes ``ca.pem``, ``cert.pem``, ``key.pem`` and ``distributed.yaml``.
 Copied to every machine of a cluster, and named by ``DASK_CONFIG=FOLDER``, it is all that ``dask scheduler``, ``dask
-worker`` and ``edgecvx --cluster tls://…`` need: each shows the certificate, and talks to nobody who cannot show one
-of the same authority. Whoever holds the folder can run programs on the workers; the authority's own key is not kept.
+worker`` and ``edgecvx --cluster tls://…`` need: each shows the certificate, and talks to nobody who cannot show one of
+the same authority. Whoever holds the folder can run programs on the workers; the authority's own key is not kept.
 
 It calls ``openssl``. The paths in ``distributed.yaml`` are those of this folder; where it lies elsewhere on another
 machine, write it there with ``--settings-only``.
@@ -12,6 +12,7 @@ machine, write it there with ``--settings-only``.
 from __future__ import annotations
 
 import argparse
+import json
 import re
 import shutil
 import subprocess
@@ -31,20 +32,18 @@ distributed:
     timeouts:
       tcp: 120s  # a network that is gone for a minute ends nothing
     tls:
-      ca-file: {folder}/ca.pem
-      scheduler: {{cert: {folder}/cert.pem, key: {folder}/key.pem}}
-      worker: {{cert: {folder}/cert.pem, key: {folder}/key.pem}}
-      client: {{cert: {folder}/cert.pem, key: {folder}/key.pem}}
-  scheduler:
-    dashboard:
-      status: {{task-stream-length: 0}}
+      ca-file: {ca}
+      scheduler: {{cert: {cert}, key: {key}}}
+      worker: {{cert: {cert}, key: {key}}}
+      client: {{cert: {cert}, key: {key}}}
 """
 
 
 def write_settings(folder: Path) -> Path:
     """Writes ``distributed.yaml`` with the paths of this folder."""
     path = folder / "distributed.yaml"
-    path.write_text(_SETTINGS.format(folder=folder.resolve()), encoding="utf-8")
+    named = {name: json.dumps(str(folder.resolve() / f"{name}.pem")) for name in ("ca", "cert", "key")}
+    path.write_text(_SETTINGS.format(**named), encoding="utf-8")
     return path
 
 

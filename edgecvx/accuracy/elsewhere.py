@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import hashlib
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -101,6 +102,7 @@ class Elsewhere:
     unreadable: dict[str, str] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     _found: dict[str, Measured | EdgecvxError] = field(default_factory=dict)
+    _said: int = 0
     _warned: dict[str, list[str]] = field(default_factory=dict)
 
     @property
@@ -116,7 +118,7 @@ class Elsewhere:
         """What a reader has to know where another runtime than its own runs an artifact."""
         return note_on_runtime(candidate.manifest, candidate.name, self.versions)
 
-    def measured(self, candidate: Candidate, tell: Callable[[int, int], None]) -> Measured:
+    def measured(self, candidate: Candidate, _: Callable[[int, int], None]) -> Measured:
         """What ``measure`` found of an artifact.
 
         Raises:
@@ -137,6 +139,7 @@ class Elsewhere:
         Raises:
             ClusterError: The cluster is gone; rows that arrived are kept.
         """
+        self.warnings += self.cluster.differences
         all_of = [_Of(candidate) for candidate in candidates]
         delivery = Delivery(self.cluster, self.data.samples)
         for index, of in enumerate(all_of):
@@ -173,7 +176,7 @@ class Elsewhere:
             index=index,
             artifact=artifact,
             checkpoints=checkpoints,
-            reference=candidate.reference_key,
+            reference=hashlib.sha256(candidate.reference_key.encode()).hexdigest()[:16],
             batch=self.batch,
         )
 
@@ -290,6 +293,9 @@ class Elsewhere:
                     under_way[id(pending)] = number, pending, shard
                 number += 1
             ended = self.cluster.settled() if under_way else None
+            while self._said < len(self.cluster.warnings):
+                self.say(self.cluster.warnings[self._said])
+                self._said += 1
             if ended is not None and id(ended) in under_way:
                 place, _, shard = under_way.pop(id(ended))
                 self._store(place, ended, shard, all_of, stores, delivery)
@@ -313,17 +319,18 @@ class Elsewhere:
                 yield samples[start : start + size], those
 
     def _shard(self, number: int, samples: Sequence[Sample], those: Sequence[_Of]) -> Shard | None:
-        entries = tuple(of.entry for of in those if of.entry is not None and of.alive)
+        those = [of for of in those if of.entry is not None and of.alive]
+        entries = tuple(of.entry for of in those if of.entry is not None)
         if not entries:
             return None
         known = {}
-        for of in those:
+        for of, entry in zip(those, entries, strict=True):
             reference = of.reference
-            if reference is not None and reference.store is not None and of.candidate.reference_key not in known:
+            if reference is not None and reference.store is not None and entry.reference not in known:
                 keys = {s.name: picture_key(s.sha256) for s in samples}
                 names = tuple(name for name, key in keys.items() if key in reference.store)
                 if names:
-                    known[of.candidate.reference_key] = names, reference.store.get([keys[name] for name in names])
+                    known[entry.reference] = names, reference.store.get([keys[name] for name in names])
         key = f"pictures {number + 1}"
         return Shard(key=key, samples=tuple(samples), entries=entries, known=known)
 

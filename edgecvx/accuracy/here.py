@@ -59,6 +59,7 @@ class Here:
         Raises:
             EdgecvxError: The artifact cannot be run to the end.
         """
+        tell(0, 0)
         verify_files(candidate.manifest, candidate.path.parent)
         reference, input_path = self._reference(candidate)
         before = reference.computed

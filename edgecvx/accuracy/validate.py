@@ -238,7 +238,6 @@ class _Run:
                 )
 
         identity = self.source.identity(candidate)
-        tell(0, 0)
         try:
             measured = self.source.measured(candidate, tell)
         except EdgecvxError as error:

@@ -82,7 +82,7 @@ def _workers(address: str, as_json: bool) -> None:
     from edgecvx.cluster.connect import connect
 
     with connect(address) as cluster:
-        workers, warnings = cluster.workers, tuple(cluster.warnings)
+        workers, warnings = cluster.workers, (*cluster.differences, *cluster.warnings)
     if as_json:
         show.json_object({"address": address, "workers": to_json(workers), "warnings": list(warnings)})
         return

@@ -128,9 +128,9 @@ def progress() -> Iterator[Callable[[Step], None]]:
 @contextlib.contextmanager
 def counting() -> Iterator[Callable[[Progress], None]]:
     """Shows how many pictures went through which artifact: a bar on a terminal, a line per artifact elsewhere."""
+    noted: set[str] = set()
     if not log.is_terminal:
         shown: set[int] = set()
-        noted: set[str] = set()
 
         def line(at: Progress) -> None:
             if at.note and at.note not in noted:
@@ -148,7 +148,10 @@ def counting() -> Iterator[Callable[[Progress], None]]:
         workers: dict[str, TaskID] = {}
 
         def draw(at: Progress) -> None:
-            name = escape(f"[{at.index + 1}/{at.artifacts}] {at.note or at.artifact}")
+            if at.note and at.note not in noted:
+                noted.add(at.note)
+                _line(at.note)
+            name = f"[{at.index + 1}/{at.artifacts}] {escape(at.artifact)}"
             bar.update(task, description=name, completed=at.done, total=at.total)
             for word in at.workers[:_WORKERS_SHOWN]:
                 if word.worker not in workers:

@@ -18,6 +18,8 @@ from edgecvx.cluster.facts import this_worker
 from edgecvx.cluster.refusals import DiskFullError, UnlikeError
 from edgecvx.errors import UsageError
 
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""What a system says where there is no room: on the disk, for this user, for one file."""
 _heard_by: list[str] = []
 """The topic of the call that this worker does; it does one at a time."""
 
@@ -66,7 +68,7 @@ def perform(call: Call) -> Any:
     try:
         return _found(call.function)(*call.args)
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno in FULL:
             raise DiskFullError(facts.worker, f"{error.strerror} below {folder()}") from None
         raise
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import queue
 import secrets
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -81,14 +82,19 @@ class Cluster:
     """Connects anew to a scheduler that was restarted; None where the connection is somebody else's."""
     on_word: Callable[[Word], None] | None = None
     """Called, from a thread of Dask's, with each word of a worker."""
+    differences: tuple[str, ...] = ()
+    """What a report made here has to say of its workers, in sentences: that they are of several kinds."""
     warnings: list[str] = field(default_factory=list)
-    """Sentences the user should read: workers that get no more work, and why."""
+    """Sentences for whoever looks on: workers that get no more work, and why. No report depends on them."""
     _topic: str = field(default_factory=lambda: f"edgecvx-{secrets.token_hex(8)}")
     _facts: dict[str, Facts] = field(default_factory=dict)
     _alike: tuple[str, ...] = ()
     _shunned: dict[str, str] = field(default_factory=dict)
     _places: dict[str, Path] = field(default_factory=dict)
     _under_way: dict[int, Pending] = field(default_factory=dict)
+    _looked: float = 0.0
+    _keys: Counter[str] = field(default_factory=Counter)
+    """Of the calls under way."""
     _heard: dict[str, tuple[float, Word]] = field(default_factory=dict)
     _arrived: queue.SimpleQueue[tuple[Pending, int]] = field(default_factory=queue.SimpleQueue)
 
@@ -101,7 +107,7 @@ class Cluster:
         self._wait_for_workers()
         self._facts = self._asked()
         check_same(list(self._facts.values()), self.address)
-        self.warnings += check_alike(list(self._facts.values()))
+        self.differences = check_alike(list(self._facts.values()))
         self._alike = tuple(sorted({facts.digest for facts in self._facts.values()}))
         self.client.subscribe_topic(self._topic, self._hear)
 
@@ -165,7 +171,9 @@ class Cluster:
             if pending is not None and id(pending) in wanted:
                 wanted.remove(id(pending))
                 yield pending
-            elif pending is not None:
+            elif pending is None:  # they came back before
+                break
+            else:
                 others.append((pending, pending.tries))
         for other in others:
             self._arrived.put(other)
@@ -178,10 +186,13 @@ class Cluster:
         """
         deadline = None if timeout is None else time.monotonic() + timeout
         while True:
+            if time.monotonic() > self._looked + _TICK:
+                self._looked = time.monotonic()
+                self._look_after()
             try:
                 pending, tries = self._arrived.get(timeout=_TICK)
             except queue.Empty:
-                self._look_after()
+                pass
             else:
                 if not pending.cancelled and tries == pending.tries and self._taken(pending):
                     return pending
@@ -193,7 +204,7 @@ class Cluster:
         """Takes calls back; one that runs is left to its worker, and nobody waits for it."""
         for pending in futures:
             pending.cancelled = True
-            self._under_way.pop(id(pending), None)
+            self._end(pending)
             if pending._future is not None:
                 pending._future.cancel()
 
@@ -219,7 +230,9 @@ class Cluster:
     def _start(self, pending: Pending) -> None:
         pending.tries += 1
         tries = pending.tries
-        self._under_way[id(pending)] = pending
+        if id(pending) not in self._under_way:
+            self._under_way[id(pending)] = pending
+            self._keys[pending.key] += 1
         self._heard.pop(pending.key, None)
         only = self._allowed(pending)
         future = self.client.submit(
@@ -247,6 +260,7 @@ class Cluster:
         """Whether a call came to its end; where it did not, it is under way again."""
         future = pending._future
         if future is None:  # it hung too often, and ``_rescue`` said so
+            self._end(pending)
             return True
         try:
             if future.status in ("cancelled", "lost"):
@@ -269,9 +283,15 @@ class Cluster:
             self._start(pending)
             return False
         pending._future = None
-        self._under_way.pop(id(pending), None)
-        self._heard.pop(pending.key, None)
+        self._end(pending)
         return True
+
+    def _end(self, pending: Pending) -> None:
+        if self._under_way.pop(id(pending), None) is not None:
+            self._heard.pop(pending.key, None)
+            self._keys[pending.key] -= 1
+            if not self._keys[pending.key]:
+                del self._keys[pending.key]
 
     def _answer(self, refusal: RefusalError) -> None:
         """Gives a worker what it lacks, or its work to others."""
@@ -307,7 +327,6 @@ class Cluster:
             pending._error = ClusterError(
                 f"{pending.key} hung on {TRIES} workers for {pending.limit:.0f} s, last on {word.worker}"
             )
-            self._under_way.pop(id(pending), None)
             self._arrived.put((pending, pending.tries))
             return
         facts = self._facts.get(word.worker)
@@ -321,7 +340,7 @@ class Cluster:
 
     def _hear(self, event: tuple[float, Any]) -> None:
         word = Word(**event[1])
-        if word.key not in {pending.key for pending in list(self._under_way.values())}:
+        if word.key not in self._keys:
             return
         self._heard[word.key] = time.monotonic(), word
         if self.on_word is not None:
