@@ -165,8 +165,8 @@ def verdict(looks: Sequence[Look]) -> str:
     oldest = max(each.oldest for each in looks)
     return "\n".join(
         [
-            f"{last.answers} answers in {last.minute:.1f} minutes; {last.stale} were of frames older than two inferences,",
-            f"and the oldest was {oldest:.2f} inferences old.",
+            f"{last.answers} answers in {last.minute:.1f} minutes; {last.stale} were of frames older than two",
+            f"inferences, the oldest {oldest:.2f}.",
             "",
             "| | second sixth | last sixth |",
             "|---|---|---|",
