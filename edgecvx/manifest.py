@@ -154,18 +154,7 @@ def read_manifest(artifact: Path) -> Manifest:
         data = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:  # also bytes that are no UTF-8, and numbers of thousands of digits
         raise ArtifactError(f"{path.name} is not valid JSON; export the model again") from error
-    version = data.get("schema_version") if isinstance(data, dict) else None
-    if version != SCHEMA_VERSION:
-        raise ArtifactError(
-            f"{path.name} has manifest version {version!r}, this edgecvx reads version {SCHEMA_VERSION}: "
-            "export the model again, or use the edgecvx that wrote it"
-        )
-    try:
-        manifest = from_json(Manifest, data, where=path.name)
-    except ArtifactError:
-        raise
-    except EdgecvxError as error:
-        raise ArtifactError(f"{error}; the manifest was changed by hand or by another tool: export again") from error
+    manifest = manifest_of(data, path.name)
     if manifest.artifact_name != artifact.name:
         # The hashes are of another file: with both in one folder, this one would be opened and that one verified.
         raise ArtifactError(
@@ -173,6 +162,30 @@ def read_manifest(artifact: Path) -> Manifest:
             "an artifact and its manifest keep the names they were written under"
         )
     return manifest
+
+
+def manifest_of(data: object, name: str) -> Manifest:
+    """The manifest that a JSON value holds.
+
+    Args:
+        data: What ``json.loads`` gave.
+        name: Of where it was read, for errors.
+
+    Raises:
+        ArtifactError: It is none, or of another schema version.
+    """
+    version = data.get("schema_version") if isinstance(data, dict) else None
+    if version != SCHEMA_VERSION:
+        raise ArtifactError(
+            f"{name} has manifest version {version!r}, this edgecvx reads version {SCHEMA_VERSION}: "
+            "export the model again, or use the edgecvx that wrote it"
+        )
+    try:
+        return from_json(Manifest, data, where=name)
+    except ArtifactError:
+        raise
+    except EdgecvxError as error:
+        raise ArtifactError(f"{error}; the manifest was changed by hand or by another tool: export again") from error
 
 
 def locate(artifact: Path) -> tuple[Path, Path]:

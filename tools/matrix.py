@@ -53,8 +53,9 @@ class Call:
 
 def calls() -> Iterator[Call]:
     """Every combination; those that a target refuses are among them. Devices take one task and input: floats."""
+    together = tuple(name for name in FORMATS if name != "web")  # whose file has the name of native's
     for (model, weights), task, kind, precision in itertools.product(MODELS, TASKS, INPUTS, PRECISIONS):
-        for targets in (FORMATS, *(DEVICES if (task, kind) == ("classify", "float") else ())):
+        for targets in (together, ("web",), *(DEVICES if (task, kind) == ("classify", "float") else ())):
             yield Call(model=model, weights=weights, task=task, kind=kind, precision=precision, targets=targets)
 
 

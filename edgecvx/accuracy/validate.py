@@ -7,6 +7,7 @@ that was stopped goes on behind its last row, and a second identical one only re
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import importlib.util
 import json
@@ -19,6 +20,8 @@ from numpy.typing import NDArray
 
 from edgecvx import __version__
 from edgecvx.accuracy import rows as picture_rows
+from edgecvx.accuracy.browser import NAME as BROWSER
+from edgecvx.accuracy.browser import BrowserArtifact, VisitingBrowser, visited
 from edgecvx.accuracy.cache import RowStore, opened_cache, picture_key
 from edgecvx.accuracy.feeding import FedArtifact
 from edgecvx.accuracy.inputpath import PICTURES, InputPath, differences
@@ -47,7 +50,9 @@ from edgecvx.results.intervals import gate
 from edgecvx.runtimes import RUNTIMES, availability, check_threads
 from edgecvx.runtimes.proof import Recheck, question
 from edgecvx.spec import Task, to_json
+from edgecvx.web.visits.invitation import Invitation
 
+LOCAL = "local"
 Array = NDArray[Any]
 
 
@@ -78,6 +83,8 @@ def validate(
     checkpoints: Sequence[str | Path] = (),
     exclude: str | Path | Collection[str] = (),
     cache_dir: Path | None = None,
+    device: str = LOCAL,
+    invitation: Invitation | None = None,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> Validation:
     """Measures how much worse than FP32 PyTorch artifacts are, and how sure that is.
@@ -96,6 +103,8 @@ def validate(
         exclude: A folder of pictures, or SHA-256 of content, to leave out; the pictures that any of the artifacts was
             calibrated on are left out in any case, for all of them, because all are measured on the same pictures.
         cache_dir: In place of the platform's cache folder.
+        device: ``local``, or ``browser``: the artifacts' answers come from a browser that opens a link.
+        invitation: For ``browser``: where the page is served, how long it is waited for, and who shows the link.
         on_progress: Called after each batch.
 
     Returns:
@@ -110,6 +119,8 @@ def validate(
     if batch < 1:
         raise UsageError(f"--batch {batch} does not work: it must be at least 1")
     check_threads(threads)
+    if device not in (LOCAL, BROWSER):
+        raise UsageError(f"--device {device} does not work here: answers come from {LOCAL} or from one {BROWSER}")
     for path in checkpoints:
         if not Path(path).exists():
             raise UsageError(f"--checkpoint {path} does not work: there is no such file")
@@ -123,7 +134,7 @@ def validate(
     pictures = open_data(
         data, num_classes=classes, labels=labels, truth=truth, limit=limit, seed=seed, exclude=excluded
     )
-    with opened_cache(cache_dir) as (cache, note):
+    with opened_cache(cache_dir) as (cache, note), _browser(device, invitation) as browser:
         run = _Run(
             data=pictures,
             rule=rule,
@@ -132,6 +143,7 @@ def validate(
             cache=cache,
             checkpoints=tuple(Path(c) for c in checkpoints),
             tell=on_progress,
+            browser=browser,
         )
         try:
             outcomes = tuple(run.outcome(candidate, i, len(candidates)) for i, candidate in enumerate(candidates))
@@ -147,6 +159,16 @@ def validate(
         artifacts=outcomes,
         warnings=tuple(dict.fromkeys(warnings)),
     )
+
+
+@contextlib.contextmanager
+def _browser(device: str, invitation: Invitation | None) -> Iterator[VisitingBrowser | None]:
+    """The browser that answers; None where this machine does."""
+    if device == LOCAL:
+        yield None
+        return
+    with visited(invitation or Invitation()) as browser:
+        yield browser
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,7 +195,10 @@ class _Candidate:
         """The same for artifacts that share a reference."""
         return json.dumps([to_json(self.manifest.model), self.manifest.task.value])
 
-    def identity(self) -> ArtifactIdentity:
+    def identity(self, browser: VisitingBrowser | None, threads: int | None) -> ArtifactIdentity:
+        if browser is not None:
+            identity = identity_of(self.path, self.manifest, None)
+            return browser.identity(dataclasses.replace(identity, file=self.name), threads)
         runtime = runtime_used(self.manifest)
         version = availability(runtime).version if runtime in RUNTIMES else None
         identity = identity_of(self.path, self.manifest, version)
@@ -212,6 +237,8 @@ class _Run:
     cache: Path
     checkpoints: Sequence[Path]
     tell: Callable[[Progress], None] | None
+    browser: VisitingBrowser | None
+    """Where the artifacts answer; None for this machine."""
     references: dict[str, tuple[Reference, InputPath]] = field(default_factory=dict)
     unreadable: dict[str, str] = field(default_factory=dict)
     """Pictures that could not be decoded, by name, and why."""
@@ -225,7 +252,7 @@ class _Run:
                 pictures = len(self.data.samples)
                 self.tell(Progress(artifact=candidate.name, index=index, artifacts=total, done=done, total=pictures))
 
-        identity = candidate.identity()
+        identity = candidate.identity(self.browser, self.threads)
         tell(0)
         try:
             verify_files(candidate.manifest, candidate.path.parent)
@@ -243,7 +270,8 @@ class _Run:
                 reference=reference.info(from_cache=0),
                 findings=(measured,),
             )
-        if stood_in := note_on_runtime(candidate.manifest, identity.file):
+        stood_in = None if self.browser is not None else note_on_runtime(candidate.manifest, identity.file)
+        if stood_in:
             self.warnings.append(stood_in)
         if names := differences(reference.preprocess, candidate.manifest.model.preprocess):
             self.warnings.append(
@@ -296,33 +324,52 @@ class _Run:
         tell: Callable[[int], None],
     ) -> tuple[list[Sample], Array, Recheck | None] | Finding:
         """Every readable picture and its row, or the mistake that would make rows meaningless."""
-        asked = question(candidate.manifest, runtime=runtime_used(candidate.manifest))
-        recheck = asked.remembered() if asked.arises else None
+        recheck, must_ask = self._known_recheck(candidate)
         all_samples, prepared = self.data.samples, candidate.manifest.model.preprocess
         truths = {s.name: s.label if candidate.classifies else None for s in all_samples}
         keys = {s.name: picture_key(s.sha256, truths[s.name]) for s in all_samples}
         dtype = picture_rows.row_type(len(candidate.manifest.outputs), classify=candidate.classifies)
-        with RowStore(self.cache, _what(candidate, identity, reference), dtype) as store:
+        with RowStore(self.cache, self._what(candidate, identity, reference), dtype) as store:
             pending = [s for s in all_samples if keys[s.name] not in store and s.name not in self.unreadable]
             done = len(all_samples) - len(pending)
             tell(done)
-            if pending or (asked.arises and recheck is None):
-                with FedArtifact(candidate.path, candidate.manifest, self.threads) as artifact:
+            if pending or must_ask:
+                with self._opened(candidate, len(pending)) as artifact:
                     recheck = artifact.recheck
                     if finding := artifact.explained(input_path):
                         return finding
                     specs = (prepared, reference.preprocess)
                     for chunk, (pixels, seen) in decoded(pending, specs, self.batch, self.unreadable):
-                        expected = reference.answer(chunk, seen)
-                        actual = artifact.run(chunk, pixels)
-                        of_chunk = [truths[s.name] for s in chunk] if candidate.classifies else None
-                        store.add([keys[s.name] for s in chunk], picture_rows.rows_of(actual, expected, of_chunk))
+                        kept, actual = artifact.answers(chunk, pixels, self.unreadable)
+                        if kept:
+                            read = [chunk[i] for i in kept]
+                            expected = reference.answer(read, seen[kept])
+                            of_chunk = [truths[s.name] for s in read] if candidate.classifies else None
+                            store.add([keys[s.name] for s in read], picture_rows.rows_of(actual, expected, of_chunk))
                         done += len(chunk)
                         tell(done)
             samples = [s for s in all_samples if keys[s.name] in store]
             if not samples:
                 raise ImageError(f"none of the {len(all_samples)} pictures can be decoded")
             return samples, store.get([keys[s.name] for s in samples]), recheck
+
+    def _known_recheck(self, candidate: _Candidate) -> tuple[Recheck | None, bool]:
+        """What is known of the file's proof where it answers, and whether it has to be asked."""
+        if self.browser is not None:
+            return None, True
+        asked = question(candidate.manifest, runtime=runtime_used(candidate.manifest))
+        known = asked.remembered() if asked.arises else None
+        return known, asked.arises and known is None
+
+    def _opened(self, candidate: _Candidate, pictures: int) -> FedArtifact | BrowserArtifact:
+        if self.browser is not None:
+            return self.browser.open(candidate.path, candidate.manifest, self.threads, pictures)
+        return FedArtifact(candidate.path, candidate.manifest, self.threads)
+
+    def _what(self, candidate: _Candidate, identity: ArtifactIdentity, reference: Reference) -> dict[str, Any]:
+        """Everything the rows of an artifact depend on beside the picture."""
+        where = {} if self.browser is None else self.browser.key(candidate.path, self.threads)
+        return {**_what(candidate, identity, reference), **where}
 
     def _name_of_class(self, manifest: Manifest) -> Callable[[int], str]:
         labels, classes = manifest.model.labels, self.data.classes

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,13 +12,17 @@ from edgecvx.cli import show
 from edgecvx.cli.outputs import check_outputs, deliver, json_alone
 from edgecvx.errors import UsageError
 
+if TYPE_CHECKING:
+    from edgecvx.web.visits.invitation import Invitation
+
 
 def bench(
     artifacts: Annotated[list[Path], typer.Argument(metavar="ARTIFACT…", help="Files edgecvx export wrote.")],
     device: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="DEVICE", help="local, ssh://user@host\\[:port] or adb://SERIAL; several are measured side by side."
+            metavar="DEVICE",
+            help="local, ssh://user@host\\[:port], adb://SERIAL or browser\\[:N]; several are measured side by side.",
         ),
     ] = None,
     threads: Annotated[
@@ -49,6 +54,8 @@ def bench(
     adb_benchmark: Annotated[
         str | None, typer.Option(metavar="FILE", help="adb: LiteRT's benchmark_model, for the phone's processor.")
     ] = None,
+    host: show.HostOption = None,
+    wait: show.WaitOption = 10,
     max_p50: Annotated[
         float | None, typer.Option(metavar="MS", help="A gate: the most the median of the model alone may take.")
     ] = None,
@@ -93,6 +100,7 @@ def bench(
             runtimes=runtime or (),
             python=python,
             adb_benchmark=adb_benchmark,
+            invitation=_invitation(device or (), host, wait),
             max_p50=max_p50,
             max_ratio=max_ratio,
             against=against,
@@ -109,6 +117,16 @@ def bench(
     errors = benchmark_errors if json_alone(places) else lambda _: ()
     deliver(places, forms, lambda: benchmark_terminal(result), lambda: errors(result))
     return result.exit_code
+
+
+def _invitation(devices: Sequence[str], host: str | None, wait: float) -> Invitation | None:
+    from edgecvx.latency.devices import is_browser
+
+    if any(map(is_browser, devices)):
+        return show.invitation(host, wait)
+    if host is not None:
+        raise UsageError(f"--host {host} goes with --device browser, and there is none")
+    return None
 
 
 def _numbers(text: str) -> tuple[int, ...]:

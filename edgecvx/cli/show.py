@@ -28,11 +28,13 @@ from rich.progress import (
 )
 from rich.progress import Progress as Bar
 from rich.segment import Segment
+from rich.text import Text
 
 if TYPE_CHECKING:
     from edgecvx.accuracy.validate import Progress
     from edgecvx.latency.devices.collect import At
     from edgecvx.pipeline import Step
+    from edgecvx.web.visits.invitation import Invitation
 
 _OBEYED = dict.fromkeys(
     c for c in (*range(32), *range(127, 160), *range(0x202A, 0x202F), *range(0x2066, 0x206A)) if chr(c) not in "\n\t"
@@ -161,6 +163,34 @@ def benchmarking() -> Iterator[Callable[[At], None]]:
             bar.update(tasks[at.device], completed=at.round, description=escape(at.doing), refresh=True)
 
         yield draw
+
+
+HostOption = Annotated[
+    str | None,
+    typer.Option("--host", metavar="ADDRESS", help="browser: this machine's address, for phones (default: loopback)."),
+]
+WaitOption = Annotated[
+    float, typer.Option("--wait", metavar="MINUTES", help="browser: how long its place is kept for one.")
+]
+"""What the verbs take that invite browsers."""
+
+
+def invitation(host: str | None, wait_minutes: float) -> Invitation:
+    """An invitation of browsers whose link is shown here, with its QR code."""
+    from edgecvx.web.visits.invitation import LOOPBACK, Invitation
+
+    return Invitation(host=host or LOOPBACK, wait_minutes=wait_minutes, show_link=_link, tell=_line)
+
+
+def _link(link: str) -> None:
+    """On paper of its own: a code is read dark on light, whatever the terminal's colours are."""
+    from edgecvx.web.visits import code
+
+    if log.is_terminal and code.can_draw():
+        log.print(Text(code.drawn(link), style="#ffffff on #000000"), soft_wrap=True)
+    elif log.is_terminal:
+        _line("(pip install 'edgecvx[browser]' shows this link as a QR code)")
+    _line(f"open this in the browser: {link}")
 
 
 def _line(text: str) -> None:

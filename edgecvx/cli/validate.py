@@ -9,6 +9,7 @@ import typer
 
 from edgecvx.cli import show
 from edgecvx.cli.outputs import check_outputs, deliver
+from edgecvx.errors import UsageError
 
 
 def validate(
@@ -36,6 +37,11 @@ def validate(
     exclude: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Calibration pictures, left out of the evaluation by content.")
     ] = None,
+    device: Annotated[
+        str, typer.Option(metavar="local|browser", help="Where the artifacts answer: here, or in a browser.")
+    ] = "local",
+    host: show.HostOption = None,
+    wait: show.WaitOption = 10,
     seed: Annotated[int, typer.Option(metavar="N", help="Of the choice and order of pictures.")] = 0,
     json_file: Annotated[
         Path | None, typer.Option("--json", metavar="FILE", help="Write the figures as JSON; - for standard output.")
@@ -55,6 +61,8 @@ def validate(
     from edgecvx.report.join import join
     from edgecvx.results.accuracy import as_json
 
+    if host is not None and device != "browser":
+        raise UsageError(f"--host {host} goes with --device browser, and there is none")
     places = {"json": json_file, "html": html, "markdown": markdown}
     check_outputs(places)
     with show.counting() as on_progress:
@@ -70,6 +78,8 @@ def validate(
             threads=threads,
             checkpoints=checkpoint or (),
             exclude=exclude or (),
+            device=device,
+            invitation=show.invitation(host, wait) if device == "browser" else None,
             on_progress=on_progress,
         )
     if per_layer:

@@ -19,7 +19,7 @@ TOOLS: Mapping[str, tuple[tuple[str, ...], str, str]] = {
     "onnx": (("onnx",), "onnx", "the canonical graph"),
     "onnx_ir": (("onnx_ir",), "onnx", "the canonical graph"),
     "huggingface_hub": (("huggingface_hub",), "onnx", "downloads published weights"),
-    "ziglang": (("ziglang",), "native", "builds the native engine for every platform"),
+    "ziglang": (("ziglang",), "native", "builds the native engine for every platform, browsers too"),
     "coremltools": (("coremltools",), "coreml", "writes Core ML packages"),
     "tensorflow": (("tensorflow-cpu", "tensorflow"), "tensorflow", "a second interpreter for .tflite files"),
     "transformers": (("transformers",), "transformers", "only to check the network against"),

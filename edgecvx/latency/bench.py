@@ -19,7 +19,7 @@ from typing import TypeVar
 from edgecvx import __version__
 from edgecvx.data.dataset import DEMO
 from edgecvx.errors import DeviceError, EdgecvxError, UsageError
-from edgecvx.latency.devices import open_device
+from edgecvx.latency.devices import is_browser, open_browsers, open_device
 from edgecvx.latency.devices.base import Device
 from edgecvx.latency.devices.collect import At, Collector
 from edgecvx.latency.devices.job import Job
@@ -29,6 +29,7 @@ from edgecvx.latency.warnings import warnings_of
 from edgecvx.results.latency import SCHEMA_VERSION, Benchmark, DeviceBench, Measured, Protocol
 from edgecvx.results.texts import read_result, writable
 from edgecvx.spec import to_json
+from edgecvx.web.visits.invitation import Invitation
 
 SCHEMA_FILE = "benchmark.schema.json"
 """In ``edgecvx/assets``: the JSON schema of ``as_json``, made by ``tools/schema.py``."""
@@ -52,6 +53,7 @@ def benchmark(
     runtimes: Sequence[str] = (),
     python: str | None = None,
     adb_benchmark: str | None = None,
+    invitation: Invitation | None = None,
     max_p50: float | None = None,
     max_ratio: float | None = None,
     against: str | Path | None = None,
@@ -62,7 +64,8 @@ def benchmark(
 
     Args:
         artifacts: Files that ``edgecvx export`` wrote.
-        devices: ``local``, ``ssh://user@host[:port]``, ``adb://SERIAL``; several are measured side by side.
+        devices: ``local``, ``ssh://user@host[:port]``, ``adb://SERIAL``, ``browser[:N]``; several are measured side by
+            side.
         threads: How many threads the runtimes may use; several are measured in turn. None leaves it to the runtimes.
         runs: Samples of each artifact, 200 where neither this nor ``seconds`` is given.
         seconds: In place of that: how long each artifact is run, over all rounds.
@@ -74,6 +77,7 @@ def benchmark(
         runtimes: ``NAME:KEY=VALUE``: other options for a runtime, each in place of the runtime's own.
         python: The command of the devices' Python.
         adb_benchmark: For ``adb://``: the path of LiteRT's ``benchmark_model`` for the phone's processor.
+        invitation: For ``browser``: where the page is served, how long browsers are waited for, and who shows the link.
         max_p50: A gate: milliseconds that the median of the model alone may take.
         max_ratio: A gate: how many times as long as ``against`` an artifact may take.
         against: That file; measured too if it is not among the artifacts.
@@ -89,7 +93,14 @@ def benchmark(
     check_limits(max_p50, max_ratio, against)
     numbers, choices = read_threads(threads), [read_choice(text) for text in dict.fromkeys(runtimes)]
     named = [devices] if isinstance(devices, str) else list(devices)
-    opened = [open_device(d, python=python, adb_benchmark=adb_benchmark) if isinstance(d, str) else d for d in named]
+    opened: list[Device] = []
+    for d in named:
+        if isinstance(d, str) and is_browser(d):
+            opened += open_browsers(d, invitation or Invitation())
+        else:
+            opened.append(open_device(d, python=python, adb_benchmark=adb_benchmark) if isinstance(d, str) else d)
+    if sum(isinstance(d, str) and is_browser(d) for d in named) > 1:
+        raise UsageError("--device names browsers twice: browser:N is N of them, behind one link")
     if not opened or len({d.name for d in opened}) < len(opened):
         raise UsageError("--device names no device, or one twice")
     if adb_benchmark is not None and not any(d.name.startswith("adb://") for d in opened):

@@ -196,7 +196,7 @@ def make_job(
         options = [c.options for c in choices if c.runtime == artifact.manifest.runtime] or [{}]
         for chosen in options:
             for n in threads:
-                request = _measured(f"a{len(measured)}", artifact, identity, n, chosen, share)
+                request = requested(f"a{len(measured)}", artifact, identity, n, chosen, share)
                 measured.append(request)
                 orders.append(_order_of(request, artifact.manifest, path, array, probes))
     return Job(order=_order(orders, pictures, protocol), files=files), tuple(measured)
@@ -213,13 +213,28 @@ def _order(artifacts: Sequence[Mapping[str, Any]], pictures: Pictures, protocol:
         "end_to_end": protocol.end_to_end,
         "memory": protocol.memory,
         "sustained_minutes": protocol.sustained_minutes,
-        "warm_up": {"window": 10, "tolerance": 0.02, "max_runs": 500, "max_seconds": 20},
+        "warm_up": warm_up(),
         "seed": protocol.seed,
         "first_round": 0,
         "skip": {},
         "remove": False,
         "lifeline_seconds": 60,
         "patience_seconds": PATIENCE + 2 * (protocol.seconds or 0) / protocol.rounds,
+    }
+
+
+def warm_up() -> dict[str, Any]:
+    """How long a file is warmed up, as the runner reads it."""
+    return {"window": 10, "tolerance": 0.02, "max_runs": 500, "max_seconds": 20}
+
+
+def proved(manifest: Manifest, options: Mapping[str, str], probes: str) -> dict[str, Any]:
+    """What a device holds a file to: the proof, and how far it may be from that."""
+    return {
+        "proof": to_json(manifest.proof),
+        "probes": probes,
+        "limit": limit_of(manifest, manifest.runtime, options),
+        "remedy": remedy(manifest),
     }
 
 
@@ -234,12 +249,7 @@ def _order_of(request: Measured, manifest: Manifest, path: str, array: str, prob
         "array": array,
         "preprocess": to_json(manifest.model.preprocess),
         "logits": manifest.outputs[0].name if manifest.task is Task.CLASSIFY else None,
-        "proved": {
-            "proof": to_json(manifest.proof),
-            "probes": probes,
-            "limit": limit_of(manifest, manifest.runtime, request.options),
-            "remedy": remedy(manifest),
-        },
+        "proved": proved(manifest, request.options, probes),
     }
 
 
@@ -272,7 +282,7 @@ def _saved(array: Array) -> bytes:
         return stream.getvalue()
 
 
-def _measured(
+def requested(
     name: str,
     artifact: ArtifactFiles,
     identity: ArtifactIdentity,
@@ -280,6 +290,7 @@ def _measured(
     options: Mapping[str, str],
     int8_share: float | None,
 ) -> Measured:
+    """What is known of an artifact before it is measured, under the id ``name``."""
     manifest = artifact.manifest
     quantized = manifest.quantized
     return Measured(

@@ -24,6 +24,7 @@ from edgecvx.results.latency import Benchmark, DeviceBench, Fingerprint, Measure
 from edgecvx.results.statistics import ratio_of
 from edgecvx.results.texts import shorten
 from edgecvx.spec import Calibration, WeightsSource
+from edgecvx.web.visits.browsers import BROWSER_FACT
 
 T = TypeVar("T")
 
@@ -302,11 +303,18 @@ def _accuracies(
 
 def _titles(fingerprints: Sequence[Fingerprint]) -> list[str]:
     """What to call each device; the way it was reached tells two of the same kind apart."""
-    short = [shorten(f.board or f.soc or f.cpu or f.hostname or f.name, LABEL) for f in fingerprints]
+    short = [shorten(_title(f), LABEL) for f in fingerprints]
     counted = Counter(short)
     named = [f"{s} ({f.hostname or f.name})" if counted[s] > 1 else s for s, f in zip(short, fingerprints, strict=True)]
     counted = Counter(named)
     return [f"{n}, {f.id[:8]}" if counted[n] > 1 else n for n, f in zip(named, fingerprints, strict=True)]
+
+
+def _title(f: Fingerprint) -> str:
+    """What a device is; of a browser first which one it is, for two on one phone are two devices."""
+    what = f.board or f.soc or f.cpu or f.hostname
+    browser = f.facts.get(BROWSER_FACT)
+    return " on ".join(filter(None, (browser, what or f.os))) if browser else what or f.name
 
 
 def _device(key: str, title: str, benches: Sequence[DeviceBench], accuracies: Mapping[str, Accuracy]) -> DevicePart:

@@ -1,5 +1,7 @@
 """The JSON files a report is made of: found, told apart, and treated as untrusted input.
 
+A page that measured by itself saves its raw events, which become a benchmark here, through the checks of any device.
+
 A folder is searched with the folders right in it, no deeper; links are not followed, so that nothing outside is read.
 JSON that is neither a validation nor a benchmark (manifests, plans) is left aside without a word. A damaged file in a
 folder is a warning; one that was named is an error.
@@ -17,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from edgecvx.errors import EdgecvxError, UsageError
+from edgecvx.latency import saved
 from edgecvx.results import accuracy as outcome
 from edgecvx.results import latency
 from edgecvx.spec import from_json
@@ -58,7 +61,9 @@ def read(paths: Sequence[Path]) -> Results:
         if not path.is_dir():
             value = _read(path, str(path))
             if value is None:
-                raise EdgecvxError(f"{path}: this JSON is neither of edgecvx validate nor of edgecvx bench")
+                raise EdgecvxError(
+                    f"{path}: this JSON is neither of edgecvx validate nor of edgecvx bench, nor saved by a page"
+                )
             found[path.resolve()] = value
             continue
         for file in _inside(path, warnings):
@@ -131,6 +136,9 @@ def _read(path: Path, name: str) -> outcome.Validation | latency.Benchmark | Non
 
 
 def _value(data: dict[str, Any]) -> outcome.Validation | latency.Benchmark | None:
+    if data.get("kind") == saved.KIND:
+        _check_texts(data)
+        return _plausible(saved.benchmark_of(data))
     timed = data.get("kind") == "benchmark"
     if not timed and not {"gate", "data", "artifacts"} <= data.keys():
         return None

@@ -82,7 +82,8 @@ def _versions(rows: Sequence[Row]) -> Iterator[str]:
         known += [row.accuracy.outcome.identity.runtime_version] if row.accuracy else []
         found.setdefault(row.identity.runtime, {}).update({version: None for version in known if version})
     for runtime, versions in found.items():
-        bare = {v.split()[-1] for v in versions if v.split()}
+        # In brackets stands which build of the engine a browser ran: for one thread, or for several.
+        bare = {v.split(" (")[0].split()[-1] for v in versions if v.split(" (")[0].split()}
         if len(bare) > 1:
             yield f"Two versions of a runtime are in these figures: {runtime} {' and '.join(versions)}"
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from edgecvx.errors import UsageError
 from edgecvx.files import publish_together
+from edgecvx.web.comments import without_comments
 from edgecvx.web.files import site_files
 from edgecvx.web.models import MODELS, Models, models_in
 from edgecvx.web.offline import WORKER, with_files
@@ -45,7 +46,8 @@ def complete(folder: Path) -> tuple[str, ...]:
     told: list[str] = []
 
     def describe() -> Mapping[str, bytes]:
-        static, found = site_files(), models_in(folder)
+        static = {name: without_comments(name, content) for name, content in site_files().items()}
+        found = models_in(folder)
         told[:] = [_size(folder, static, found), *found.left_out]
         return _files(static, found)
 

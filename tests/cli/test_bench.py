@@ -196,6 +196,13 @@ def test_a_device_that_was_lost_is_exit_code_two_and_shows_what_there_is(
         (["--threads", "one"], "--threads one does not work: it is numbers with commas between"),
         (["--threads", "1,,2"], "--threads 1,,2 does not work"),
         (["--device", "http://board"], "unknown device 'http://board'"),
+        (["--device", "browser:none"], "unknown device 'browser:none': browser:N takes from 1 to 64 browsers"),
+        (["--host", "192.0.2.7"], "--host 192.0.2.7 goes with --device browser, and there is none"),
+        (
+            ["--device", "browser", "--host", "kitchen"],
+            "--host kitchen does not work: it is an address of this machine",
+        ),
+        (["--device", "browser", "--wait", "0"], "--wait 0 does not work"),
         (["--runtime", "onnxruntime:colour=red"], "unknown option of onnxruntime 'colour'"),
         (["--max-ratio", "1.1"], "--max-ratio and --against go together"),
         (["--max-ratio", "1.1", "--against", "nowhere.onnx"], "there is no file nowhere.onnx"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ Latency = Callable[[str, int, int], int]
 """Nanoseconds of a run, from the artifact's id, the round and the number of the run in it."""
 
 MILLISECOND = 1_000_000
+NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
 def steady(artifact: str, round_: int, run: int) -> int:

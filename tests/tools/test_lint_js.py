@@ -28,7 +28,7 @@ def test_the_pages_are_as_their_types_say() -> None:
 
 
 def test_the_pages_have_nothing_dead_or_dangerous_in_them() -> None:
-    done = run("eslint", "--max-warnings", "0", "edgecvx/web/site", "apps/edgecvx_live/page")
+    done = run("eslint", "--max-warnings", "0", "edgecvx/web/site", "apps/edgecvx_live/page", "examples/web")
     assert (done.returncode, done.stdout) == (0, "")
 
 

@@ -1,4 +1,4 @@
-"""Where a benchmark runs: this machine, a board behind ssh, a phone behind adb."""
+"""Where a benchmark runs: this machine, a board behind ssh, a phone behind adb, a browser that opens a link."""
 
 from __future__ import annotations
 
@@ -8,11 +8,31 @@ from types import MappingProxyType
 
 from edgecvx.errors import UsageError
 from edgecvx.latency.devices.base import Device
+from edgecvx.web.visits.invitation import Invitation
 
-LOCAL = "local"
-TRANSPORTS: Mapping[str, str] = MappingProxyType({LOCAL: LOCAL, "ssh": "ssh://user@host[:port]", "adb": "adb://SERIAL"})
+LOCAL, BROWSER = "local", "browser"
+TRANSPORTS: Mapping[str, str] = MappingProxyType(
+    {LOCAL: LOCAL, "ssh": "ssh://user@host[:port]", "adb": "adb://SERIAL", BROWSER: "browser[:N]"}
+)
 """Kind -> how it is written. Each is a module here, whose ``open_device`` takes what was written, the command of the
-device's Python and the path of LiteRT's ``benchmark_model``."""
+device's Python and the path of LiteRT's ``benchmark_model``; that of browsers, which may be several, has
+``open_devices``, which takes what was written and how they are invited."""
+
+
+def is_browser(text: str) -> bool:
+    """Whether browsers are meant, which come to us."""
+    return text.partition(":")[0] == BROWSER
+
+
+def open_browsers(text: str, invitation: Invitation) -> tuple[Device, ...]:
+    """The devices that ``browser[:N]`` stands for. Nobody is invited yet.
+
+    Raises:
+        UsageError: N is no number of browsers.
+    """
+    from edgecvx.latency.devices import browser
+
+    return browser.open_devices(text, invitation)
 
 
 def open_device(text: str, *, python: str | None = None, adb_benchmark: str | None = None) -> Device:

@@ -176,7 +176,7 @@ def follow(
                 chatter.add(line)
                 continue
             last_event = time.monotonic()
-            event = _event(line, collector.device)
+            event = read_event(line, collector.device)
             collector.add(event)
             if event["event"] == "done":
                 done, silence = True, min(silence, _GOODBYE)
@@ -184,6 +184,21 @@ def follow(
         end(process)
         _dismiss(threads, lines)
     return Ended(done=done, code=process.returncode, said=last_lines(chatter.kept.decode(errors="replace")))
+
+
+def read_event(line: bytes, device: str) -> dict[str, Any]:
+    """One event, as far as it is one at all; ``Collector.add`` looks at what is in it.
+
+    Raises:
+        DeviceError: It is none.
+    """
+    try:
+        event = json.loads(line)
+    except (ValueError, RecursionError):
+        event = None
+    if not isinstance(event, dict) or not isinstance(event.get("event"), str):
+        raise DeviceError(f"{device}: its runner printed {line[:100].decode(errors='replace')!r}, which is no event")
+    return event
 
 
 def last_lines(text: str) -> str:
@@ -222,16 +237,6 @@ def _read_lines(stream: IO[bytes], put: Callable[[bytes], None], longest: int) -
         while line := stream.readline(longest):
             put(line)
     put(b"")
-
-
-def _event(line: bytes, device: str) -> dict[str, Any]:
-    try:
-        event = json.loads(line)
-    except (ValueError, RecursionError):
-        event = None
-    if not isinstance(event, dict) or not isinstance(event.get("event"), str):
-        raise DeviceError(f"{device}: its runner printed {line[:100].decode(errors='replace')!r}, which is no event")
-    return event
 
 
 class _Chatter:

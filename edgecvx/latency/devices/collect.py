@@ -96,7 +96,8 @@ class Collector:
         self._before: Conditions | None = None
         self._after: Conditions | None = None
         self._error: str | None = None
-        self._done = False
+        self.done = False
+        """Whether the device said that this was all."""
         self._rounds_over = int(job.order["first_round"])
         self.interruptions = 0
         """How often ``rest`` had something left."""
@@ -139,7 +140,7 @@ class Collector:
         order, found = self._job.order, self._gathered
         alive = [dict(a) for a in order["artifacts"] if found[a["id"]].measured.error is None]
         sustained = [a["id"] for a in alive if order["sustained_minutes"] and not found[a["id"]].sustained_over]
-        if self._done or not alive or (self._rounds_over >= order["rounds"] and not sustained):
+        if self.done or not alive or (self._rounds_over >= order["rounds"] and not sustained):
             return None
         self.interruptions += 1
         skip: dict[str, list[str]] = {}
@@ -152,6 +153,11 @@ class Collector:
             else:
                 gathered.windows.clear()
         return self._job.with_order(artifacts=alive, first_round=self._rounds_over, skip=skip)
+
+    @property
+    def progress(self) -> str:
+        """How far it came, in words for a message."""
+        return f"after {self._rounds_over} of {self._job.order['rounds']} rounds"
 
     def result(self, error: str | None = None) -> DeviceBench:
         """Everything that was measured, with the figures that follow from it.
@@ -246,6 +252,9 @@ class Collector:
         gathered = self._of(event)
         warm_up = from_json(WarmUp, {k: event[k] for k in ("samples_ns", "steady")}, where="warm-up")
         _check_samples(warm_up.samples_ns)
+        most = self._job.order.get("warm_up", {}).get("max_runs")
+        if most is not None and len(warm_up.samples_ns) > most:
+            raise EdgecvxError(f"{len(warm_up.samples_ns)} runs of a warm-up were not asked for")
         gathered.take(warm_up=gathered.measured.warm_up or warm_up)
 
     def _on_turn(self, event: Mapping[str, Any]) -> None:
@@ -305,7 +314,7 @@ class Collector:
             self._of(event).take(error=sentence)
 
     def _on_done(self, _: Mapping[str, Any]) -> None:
-        self._done = True
+        self.done = True
         self._say("done")
 
     # What they share.
@@ -322,6 +331,9 @@ class Collector:
         for name, part in turn.parts_ns.items():
             if len(part) != len(turn.samples_ns):
                 raise EdgecvxError(f"{len(part)} times of {name} for {len(turn.samples_ns)} runs")
+        # Nothing, by a clock that steps by milliseconds; never less.
+        if (least := min((turn.started, *turn.settle_ns, *(ns for part in turn.parts_ns.values() for ns in part)))) < 0:
+            raise EdgecvxError(f"a time of {least:g} cannot be")
         if turn.yardstick_ns is not None:
             _check_samples((turn.yardstick_ns,))
         return dataclasses.replace(turn, started=turn.started + self._offset)

@@ -23,6 +23,7 @@ from edgecvx.results.accuracy import ArtifactOutcome, Interval, Validation, Verd
 from edgecvx.results.figures import ABSENT, VERDICTS, count, counted
 from edgecvx.results.latency import Benchmark, DeviceBench, Fingerprint, GateResult, Measured, Summary, percentile
 from edgecvx.results.layers import ranked, suspects
+from edgecvx.web.visits.browsers import BROWSER_FACT, TIMER_FACT
 
 T = TypeVar("T")
 
@@ -139,14 +140,26 @@ def span(interval: Interval | None) -> str:
 
 def fingerprint_lines(f: Fingerprint) -> tuple[str, str]:
     """A device in two lines; what was not read is left out of neither."""
+    if BROWSER_FACT in f.facts:
+        return _browser_lines(f)
     what = f.board or f.cpu or f.machine
-    cores = counted(f.cores, "core") if f.cores is not None else "cores unknown"
     memory = UNKNOWN if f.memory_bytes is None else f"{f.memory_bytes / 2**30:.1f} GiB"
     chip = " ".join(dict.fromkeys(part for part in (f.soc, f.cpu) if part and part != what))
     system = [f.os or UNKNOWN, f.kernel or UNKNOWN, f"Python {f.python or UNKNOWN}", f"numpy {f.numpy or UNKNOWN}"]
-    return ", ".join(part for part in (what, chip, f.machine, cores, memory) if part), ", ".join(
+    return ", ".join(part for part in (what, chip, f.machine, _cores(f), memory) if part), ", ".join(
         (*system, f"id {f.id}")
     )
+
+
+def _browser_lines(f: Fingerprint) -> tuple[str, str]:
+    """Of a browser, which has neither Python nor a processor that it tells of, but a clock of its own."""
+    timer, browser = f.facts.get(TIMER_FACT), f.facts[BROWSER_FACT]
+    clock = f"its clock in {timer}" if timer else "its clock unknown"
+    return ", ".join(filter(None, (browser, f.board, f.os or UNKNOWN, _cores(f)))), f"{clock}, id {f.id}"
+
+
+def _cores(f: Fingerprint) -> str:
+    return counted(f.cores, "core") if f.cores is not None else "cores unknown"
 
 
 def runtime_lines(device: DeviceBench) -> Iterator[str]:
