@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -136,14 +137,11 @@ def wasm_bytes(browser: Browser, worker: str) -> int:
 
 def processes_bytes() -> int:
     """Memory of the browser's processes, pages they share counted once."""
-    return sum(map(_bytes_of, psutil.Process().children(recursive=True)))
-
-
-def _bytes_of(process: psutil.Process) -> int:
-    try:
-        return int(process.memory_full_info().pss)
-    except psutil.Error:  # it has just ended
-        return 0
+    total = 0
+    for process in psutil.Process().children(recursive=True):
+        with suppress(psutil.Error):  # it has just ended
+            total += process.memory_full_info().pss
+    return total
 
 
 def halves(looks: Sequence[Look], name: str) -> tuple[float, float]:
@@ -167,9 +165,8 @@ def verdict(looks: Sequence[Look]) -> str:
     oldest = max(each.oldest for each in looks)
     return "\n".join(
         [
-            f"{last.answers} answers in {last.minute:.1f} minutes;",
-            f"{last.stale} were of frames older than two inferences,",
-            f"and the oldest was {oldest:.2f} inferences old.",
+            f"{last.answers} answers in {last.minute:.1f} minutes; {last.stale} were of frames older than two",
+            f"inferences, the oldest {oldest:.2f}.",
             "",
             "| | second sixth | last sixth |",
             "|---|---|---|",
