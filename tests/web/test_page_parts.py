@@ -116,4 +116,4 @@ def test_names_are_as_short_as_they_can_be_told_apart(tmp_path: Path) -> None:
         (): [],
     }
     script = f"say({json.dumps(list(expected))}.map(shortened));"
-    assert told("shortened", "names.js", script, tmp_path) == list(expected.values())
+    assert told("shortened", "choices.js", script, tmp_path) == list(expected.values())

@@ -32,9 +32,8 @@ export class Facts {
     const age = (now - arrived) / (now - taken);
     this.#history.add({ ...times, end: now - arrived, age });
     this.#answered = [...this.#answered.filter((at) => at > now - 2000), now];
-    this.#count += 1;
     if (age > FRESH) this.#stale += 1;
-    Object.assign(this.#place.dataset, { answers: this.#count, stale: this.#stale }); // for who watches the page for long
+    Object.assign(this.#place.dataset, { answers: (this.#count += 1), stale: this.#stale }); // for who watches for long
   }
 
   /** What was measured was of another model. */

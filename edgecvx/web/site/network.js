@@ -1,12 +1,11 @@
 // Which network answers, with how many threads: chosen, loaded, and in a sentence why there is none.
 
+import { shortened, steps, threadsHere } from "./choices.js";
 import { load } from "./edgecvx.js";
 import { fetched, folderOf } from "./files.js";
 import { counted, showLoaded } from "./loaded.js";
-import { shortened } from "./names.js";
 import { showPills } from "./parts/pills.js";
 import { part, set } from "./parts/text.js";
-import { steps, threadsHere } from "./threads.js";
 
 /** @typedef {import("./edgecvx.js").Model} Model */
 /** @typedef {import("./edgecvx.js").Entry} Entry */
