@@ -36,6 +36,9 @@ distributed:
       scheduler: {{cert: {cert}, key: {key}}}
       worker: {{cert: {cert}, key: {key}}}
       client: {{cert: {cert}, key: {key}}}
+  # Pages that would be shown to everybody, without a certificate.
+  scheduler: {{http: {{routes: [distributed.http.health]}}}}
+  worker: {{http: {{routes: [distributed.http.health]}}}}
 """
 
 

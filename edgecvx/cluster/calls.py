@@ -35,6 +35,8 @@ class Call:
     """What tells it apart from every other, for people too."""
     topic: str
     """Of the words that its worker sends meanwhile: those of one client."""
+    watched: bool
+    """Whether its worker says when it begins."""
     alike: tuple[str, ...]
     """The digests of the facts of workers that may do it; another one refuses."""
 
@@ -64,7 +66,8 @@ def perform(call: Call) -> Any:
     # Caches of a worker lie in its own folder, as all else that it writes.
     os.environ["EDGECVX_CACHE"] = str(folder() / "cache")
     _heard_by[:] = [call.topic]
-    tell(call.key, 0, 0)
+    if call.watched:
+        tell(call.key, 0, 0)
     try:
         return _found(call.function)(*call.args)
     except OSError as error:

@@ -82,6 +82,8 @@ def _started(workers: int) -> Iterator[str]:
             processes=True,
             host="127.0.0.1",
             dashboard_address=None,
+            # Dask's page of health is served all the same: to this machine alone, on any port that is free.
+            scheduler_kwargs={"dashboard_address": "127.0.0.1:0"},
             worker_dashboard_address=None,
             memory_limit=0,  # runtimes live in children of their own, which Dask does not see
             local_directory=folder,

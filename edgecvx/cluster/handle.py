@@ -152,6 +152,7 @@ class Cluster:
             args=args,
             key=key or f"{function.__name__}-{secrets.token_hex(4)}",
             topic=self._topic,
+            watched=limit is not None,
             alike=self._alike,
         )
         pending = Pending(call=call, resources=resources or {}, limit=limit, only=tuple(only))

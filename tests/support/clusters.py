@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import functools
 import os
 import re
 import resource
@@ -17,6 +19,8 @@ from pathlib import Path
 from support import PATHS
 
 _PATIENCE = 60.0
+_PRIVATE = ("--no-dashboard", "--dashboard-address", "127.0.0.1:0")
+_DIE_WITH_PARENT = 1
 _ADDRESS = re.compile(r"(?:tcp|tls)://127\.0\.0\.1:\d+")
 
 
@@ -40,12 +44,14 @@ class RealCluster:
     def start_scheduler(self, port: int = 0) -> None:
         """Starts it, on a port of its own or on one that it had before."""
         scheme = "tls" if self.settings else "tcp"
-        named = ["--host", f"{scheme}://127.0.0.1:{port}", "--no-dashboard", "--no-show"]
+        named = ["--host", f"{scheme}://127.0.0.1:{port}", *_PRIVATE, "--no-show"]
         self.scheduler, self.address = self._start("scheduler", named, "Scheduler at:")
 
     def start_worker(self, *options: str, most_bytes: int | None = None) -> subprocess.Popen[bytes]:
         """Starts one with a nanny; ``most_bytes`` is what a file of its may have, as on a disk that is full."""
-        named = [self.address, "--nthreads", "1", "--no-dashboard", "--local-directory", str(self.folder), *options]
+        scheme = self.address.partition("://")[0]
+        home = ["--host", f"{scheme}://127.0.0.1", "--local-directory", str(self.folder)]
+        named = [self.address, "--nthreads", "1", *home, *_PRIVATE, *options]
         process, _ = self._start(f"worker-{len(self.nannies)}", named, "Start worker at:", most_bytes)
         self.nannies.append(process)
         return process
@@ -63,9 +69,7 @@ class RealCluster:
                 stdin=subprocess.DEVNULL,
                 env=self.environment,
                 start_new_session=True,
-                preexec_fn=None
-                if most_bytes is None
-                else lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (most_bytes, most_bytes)),
+                preexec_fn=functools.partial(_bound, most_bytes),
             )
         deadline = time.monotonic() + _PATIENCE
         while time.monotonic() < deadline and process.poll() is None:
@@ -80,6 +84,14 @@ class RealCluster:
         """Ends everybody."""
         for process in [*self.nannies, *([self.scheduler] if self.scheduler else [])]:
             end(process)
+
+
+def _bound(most_bytes: int | None) -> None:
+    """In the child: it ends with the process that started it, and its files end where they must."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_DIE_WITH_PARENT, signal.SIGKILL)
+    if most_bytes is not None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (most_bytes, most_bytes))
 
 
 def end(process: subprocess.Popen[bytes]) -> None:

@@ -187,7 +187,7 @@ def a_client_is_killed(files: Files, real: RealCluster) -> str:
     command = [sys.executable, "-m", "edgecvx", "validate", *paths, "--limit", str(files.pictures)]
     environment = {**os.environ, "EDGECVX_CACHE": str(cache), "PYTHONPATH": str(ROOT)}
     client = subprocess.Popen([*command, "--cluster", real.address], env=environment, stderr=subprocess.DEVNULL)
-    while client.poll() is None and sum(p.stat().st_size for p in cache.glob("rows/*/*.rows")) < 20_000:
+    while client.poll() is None and sum(p.stat().st_size for p in cache.glob("rows/*/*.rows")) < 4_000:
         time.sleep(0.05)
     client.kill()
     client.wait()
@@ -262,6 +262,7 @@ def prove_many(asked: argparse.Namespace) -> Iterator[str]:
                 threads_per_worker=1,
                 processes=False,
                 dashboard_address=None,
+                scheduler_kwargs={"dashboard_address": "127.0.0.1:0"},
                 worker_dashboard_address=None,
                 local_directory=folder,
                 memory_limit=0,
@@ -297,6 +298,7 @@ def _memory() -> int:
 
 def main() -> int:
     """Runs the parts that were asked for; exit code 1 where one is not as it should be."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # what was started is ended then, too
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("parts", nargs="*", metavar="PART", default=["equal", "faults", "overhead", "many"])
     parser.add_argument("--artifacts", nargs="*", type=Path, default=[])
