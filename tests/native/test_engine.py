@@ -6,7 +6,6 @@ tolerances and their reasons), so that a constant that is a little off is notice
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import native_programs as programs
@@ -17,7 +16,6 @@ from native_engine import Engine, EngineError
 from native_networks import FLOATS, faults, first_classes, kept, narrowed, tapped
 
 from edgecvx.export.native.description import Description
-from edgecvx.export.native.layers import brief
 from edgecvx.export.native.writer import write
 from edgecvx.spec import InputKind, Task
 
@@ -47,13 +45,8 @@ def test_so_are_all_activation_functions_with_every_layer_in_integers(engine: En
 
 
 def of_integers(seed: int) -> Description:
-    """A network with every layer in integers, and depthwise weights as an export writes them."""
-    described = random_description(seed, activation="gelu", integers=1.0, task=Task.CLASSIFY, classes=10)
-    stages = (
-        replace(stage, blocks=tuple(replace(block, weights=brief(block.weights)) for block in stage.blocks))
-        for stage in described.stages
-    )
-    return replace(described, stages=tuple(stages))
+    """A network with every layer in integers."""
+    return random_description(seed, activation="gelu", integers=1.0, task=Task.CLASSIFY, classes=10)
 
 
 def answers(engine: Engine, described: Description, seed: int) -> set[bytes]:

@@ -123,18 +123,8 @@ def depthwise_of(node: ir.Node) -> tuple[Floats, Floats, int]:
         raise ExportError(f"{name} has stride {stride} and padding {pad}, which no depthwise convolution here has")
     values = array_of(weights)
     channels = len(values)
-    moved = np.ascontiguousarray(values.reshape(channels, kernel * kernel).T, np.float32)
-    return brief(moved), _bias(bias, channels), kernel
-
-
-def brief(values: Floats) -> Floats:
-    """Numbers rounded to 12 bits, which is 80 dB: their products with a map's, which have as many, are exact floats.
-
-    So a processor that multiplies and adds in one operation answers what one does that needs two for it.
-    """
-    bits = np.ascontiguousarray(values, np.float32).view(np.uint32)
-    rounded: Floats = ((bits + np.uint32(0x800)) & np.uint32(0xFFFFF000)).view(np.float32)
-    return rounded
+    moved = np.ascontiguousarray(values.reshape(channels, kernel * kernel).T)
+    return moved, _bias(bias, channels), kernel
 
 
 def window_of(node: ir.Node) -> tuple[int, int, int]:

@@ -21,6 +21,16 @@ void *ecvx_take(Arena *arena, size_t count, size_t bytes);
 
 INLINE int padded(int channels) { return (channels + GROUP - 1) / GROUP * GROUP; }
 
+/* To 12 bits, as kernels store maps of networks in brief. */
+INLINE void shorten(float *x, int count) {
+    for (int i = 0; i < count; i++) {
+        uint32_t bits;
+        memcpy(&bits, x + i, sizeof bits);
+        bits = (bits + 0x800) & ~0xfffu;
+        memcpy(x + i, &bits, sizeof bits);
+    }
+}
+
 /* A layer, packed. */
 typedef struct {
     int n, k; /* padded */

@@ -95,11 +95,25 @@ static int hides_floats(const Block *b, int hidden, int activation) {
     return 0;
 }
 
+/* Whether all products are of integers, and what lies between fc1 and fc2 is too. */
+static int is_whole(const Model *m) {
+    int whole = m->task != CLASSIFY || m->classifier.integers;
+    for (int i = 0; i < m->stem; i++) whole &= m->convolution[i].layer.integers;
+    for (int s = 0; s < 4; s++) {
+        const Stage *t = &m->stage[s];
+        whole &= !s || t->down.integers;
+        for (int b = 0; b < t->depth; b++)
+            whole &= t->block[b].fc1.integers && !hides_floats(&t->block[b], 4 * t->channels, m->activation);
+    }
+    return whole;
+}
+
 static void pack_block(const Network *net, const Block *b, const Stage *t, PackedBlock *to, Arena *arena) {
     const Kernels *k = net->kernels;
     const int channels = t->channels, kernel = t->kernel, width = padded(channels), hidden = 4 * channels;
     to->weights = ecvx_take(arena, (size_t)(kernel * kernel) * (size_t)width, sizeof(float));
     if (arena->base) k->pack_depthwise(b->weights, kernel * kernel, channels, to->weights);
+    if (arena->base && net->brief) shorten(to->weights, kernel * kernel * width);
     to->bias = copied(b->bias, channels, width, 0.0f, arena);
     to->float_hidden = hides_floats(b, hidden, net->model.activation);
     to->curve = curve(net->model.activation, b, to->float_hidden, t->size);
@@ -141,22 +155,9 @@ static void pack_all(Network *net, Arena *arena) {
     if (m->task != FEATURES) net->head_norm = normal(&m->head_norm, last, &net->classifier, arena);
 }
 
-/* Whether all products are of integers, and what lies between fc1 and fc2 is too. */
-static int is_whole(const Network *net) {
-    const Model *m = &net->model;
-    int whole = m->task != CLASSIFY || net->classifier.integers;
-    for (int i = 0; i < m->stem; i++) whole &= net->stem[i].integers;
-    for (int s = 0; s < 4; s++) {
-        whole &= !s || net->stage[s].down.integers;
-        for (int b = 0; b < m->stage[s].depth; b++)
-            whole &= net->stage[s].block[b].fc1.integers && !net->stage[s].block[b].float_hidden;
-    }
-    return whole;
-}
-
 int ecvx_pack(Network *network, Model *model, const Kernels *kernels, char *error) {
     Arena arena = {0};
-    *network = (Network){.model = *model, .kernels = kernels};
+    *network = (Network){.model = *model, .kernels = kernels, .brief = is_whole(model)};
     pack_all(network, &arena);
     network->memory = ecvx_zeros(arena.used);
     if (!network->memory) {
@@ -166,7 +167,6 @@ int ecvx_pack(Network *network, Model *model, const Kernels *kernels, char *erro
     network->bytes = arena.used;
     arena = (Arena){.base = network->memory};
     pack_all(network, &arena);
-    network->brief = is_whole(network);
     return 0;
 }
 

@@ -27,9 +27,9 @@ typedef struct {
     Products stem[2], classifier;
     Normal stem_norm, head_norm;
     PackedStage stage[4];
-    /* Numbers in maps have 12 bits, as depthwise weights in our files do: their products are exact then, and their sums the same
-     * whether a processor multiplies and adds in one operation or in two. With integers everywhere else that makes all
-     * answers the same, bit for bit, on every processor. Where floats are multiplied elsewhere it would not, so it is left. */
+    /* Maps and depthwise weights are rounded to 12 bits: their products are exact then, and their sums the same whether a processor
+     * multiplies and adds in one operation or in two. With integers everywhere else that makes all answers the same, bit for
+     * bit, on every processor. Where floats are multiplied elsewhere it would not, so it is left. */
     int brief;
     unsigned char *memory;
     size_t bytes;

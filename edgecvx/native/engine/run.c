@@ -278,16 +278,6 @@ static void stem_inputs(const Run *r, int i, int size, int pixel, const Own *own
     if (l->integers) r->kernels->round(x, l->k, l, to);
 }
 
-/* To 12 bits, as kernels store maps. */
-static void shorten(float *x, int count) {
-    for (int i = 0; i < count; i++) {
-        uint32_t bits;
-        memcpy(&bits, x + i, sizeof bits);
-        bits = (bits + 0x800) & ~0xfffu;
-        memcpy(x + i, &bits, sizeof bits);
-    }
-}
-
 static void stem(Run *r, int i, const Own *own) {
     const int last = i == r->net->model.stem - 1, size = r->net->model.convolution[i].size, width = width_of(r, 0);
     const Products *l = &r->net->stem[i];
