@@ -24,8 +24,9 @@ SIZE = (160, 120)
 
 @pytest.fixture(autouse=True)
 def no_process_is_left() -> Iterator[None]:
+    before = set(psutil.Process().children(recursive=True))  # some belong to the tests as a whole
     yield
-    wait_for_end(psutil.Process().children(recursive=True))
+    wait_for_end(set(psutil.Process().children(recursive=True)) - before)
 
 
 @pytest.fixture(scope="module")
