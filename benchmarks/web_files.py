@@ -10,6 +10,7 @@ from networks import Network, calibration_pictures, validation_pictures
 from paths import HERE, OUT
 from rivals import RIVALS, Rival
 
+from edgecvx.export.web.lower import BROWSERS
 from edgecvx.native.build import libraries
 from edgecvx.pipeline import export
 
@@ -50,6 +51,7 @@ def entrants(network: Network, threads: int) -> list[Entrant]:
     pictures = calibration_pictures(network.calibration_count)
     usual = [rival for name in USUAL for rival in RIVALS if rival.name == name]
     return [
+        _ours("edgecvx", ours["int8", "native"], build="wasm32-relaxed" if threads == 1 else "wasm32-relaxed-threads"),
         _ours("edgecvx", ours["int8", "native"], build="wasm32" if threads == 1 else "wasm32-threads"),
         _ours("litert", ours["int8", "tflite"]),
         # What it takes in a browser without relaxed SIMD; that build has no threads.
@@ -113,7 +115,7 @@ def served(network: Network, racing: list[Entrant]) -> Served:
         **_folder("litert/utils/", litert / "wasm-utils" / "dist"),
         **_folder("onnxruntime/", onnxruntime),
         "pictures.bin": validation_pictures(PROBES)[0].tobytes(),
-        **{f"engine{suffix}": library for suffix, library in libraries(["wasm32", "wasm32-threads"]).items()},
+        **{f"engine{suffix}": library for suffix, library in libraries(BROWSERS).items()},
         **{f"files/{entrant.name}": entrant.path.read_bytes() for entrant in racing},
     }
     # The one name in it that a browser cannot resolve; a bundler would write it so.

@@ -33,7 +33,7 @@ from edgecvx.runtimes import NO_OPTIONS
 from edgecvx.runtimes.proof import Recheck, limit_of, probes_for, remedy
 from edgecvx.spec import PreprocessSpec, to_json
 from edgecvx.web.visits.browsers import MACHINE
-from edgecvx.web.visits.engines import MORE_THREADS, ONE_THREAD, ONLY, RUNTIME, engine_of
+from edgecvx.web.visits.engines import ONLY, RUNTIME, engine_of
 from edgecvx.web.visits.invitation import Invitation
 from edgecvx.web.visits.patience import AGAIN, Patience
 from edgecvx.web.visits.places import DONE, Place, Visit, wait_for_visit
@@ -75,15 +75,26 @@ class VisitingBrowser:
         self.browser = visit.browser
         self._task = 0
 
-    def identity(self, identity: ArtifactIdentity, threads: int | None) -> ArtifactIdentity:
-        """Of an artifact that is run here: ``edgecvx engine``, ``in Chrome 156 (wasm32)``."""
-        version = f"in {self.browser.short} ({_platform(threads)})"
+    def engine(self, path: Path, threads: int | None) -> tuple[str, bytes]:
+        """Which engine it takes for an artifact, and its bytes.
+
+        Raises:
+            RuntimeUnavailableError: There is none.
+        """
+        return engine_of(path, threads, relaxed=self.browser.told.relaxed)
+
+    def identity(self, path: Path, identity: ArtifactIdentity, threads: int | None) -> ArtifactIdentity:
+        """Of an artifact that is run here: ``edgecvx engine``, ``in Chrome 156 (wasm32-relaxed)``."""
+        platform = MACHINE
+        with contextlib.suppress(EdgecvxError):  # which is told where it is opened
+            platform, _ = self.engine(path, threads)
+        version = f"in {self.browser.short} ({platform})"
         return dataclasses.replace(identity, runtime="edgecvx engine", runtime_version=version)
 
     def key(self, path: Path, threads: int | None) -> Mapping[str, Any]:
         """What answers depend on here, beside artifact and picture: the builds of engine and browser, the system."""
         with contextlib.suppress(EdgecvxError):
-            engine = hashlib.sha256(engine_of(path, _platform(threads))).hexdigest()
+            engine = hashlib.sha256(self.engine(path, threads)[1]).hexdigest()
             browser = [self.browser.name, self.browser.version, self.browser.system, self.browser.told.architecture]
             return {"engine": engine, "browser": browser, "processor": [MACHINE]}
         return {}  # it cannot be opened either, and is told why there
@@ -143,9 +154,10 @@ class BrowserArtifact:
     def __init__(self, visiting: VisitingBrowser, path: Path, manifest: Manifest, threads: int | None, of: int) -> None:
         self._visiting, self._name, self._manifest, self._threads = visiting, path.name, manifest, threads
         self._of, self._done = of, 0
+        self._platform, engine = visiting.engine(path, threads)
         self._files: Mapping[str, Path | bytes] = {
             "model.ecvx": path,
-            "engine.wasm": engine_of(path, _platform(threads)),
+            "engine.wasm": engine,
             "probes.npy": _saved(probes_for(manifest)),
         }
         self._limit = limit_of(manifest, RUNTIME, NO_OPTIONS)
@@ -204,7 +216,7 @@ class BrowserArtifact:
             raise RuntimeFailedError(
                 f"{self._name} has other outputs in the browser than its manifest says: export it again"
             )
-        here = f"{_platform(self._threads)} in {self._visiting.browser.short}"
+        here = f"{self._platform} in {self._visiting.browser.short}"
         return Recheck(
             proved=manifest.proof.there(RUNTIME, NO_OPTIONS), here=here, error=float(error), limit=self._limit
         )
@@ -241,10 +253,6 @@ class BrowserArtifact:
             channels_first(part.reshape(len(samples), *spec.shape[1:]), spec.layout)
             for part, spec in zip(parts, specs, strict=True)
         ]
-
-
-def _platform(threads: int | None) -> str:
-    return MORE_THREADS if (threads or 1) > 1 else ONE_THREAD
 
 
 def _encoded(sample: Sample, spec: PreprocessSpec) -> bytes:

@@ -47,7 +47,7 @@ class Here:
         if self.browser is None:
             return candidate.identity()
         identity = identity_of(candidate.path, candidate.manifest, None)
-        return self.browser.identity(dataclasses.replace(identity, file=candidate.name), self.threads)
+        return self.browser.identity(candidate.path, dataclasses.replace(identity, file=candidate.name), self.threads)
 
     def stood_in(self, candidate: Candidate) -> str | None:
         """What a reader has to know where another runtime than its own runs an artifact."""

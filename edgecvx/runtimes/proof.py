@@ -246,7 +246,8 @@ def limit_of(manifest: Manifest, engine: str, options: Mapping[str, str]) -> flo
 def remedy(manifest: Manifest) -> str:
     """What to do about a file that computes something else."""
     if manifest.precision.quantized:
-        return "export it again with this edgecvx, or use fp32"
+        again = "export it again with this edgecvx"
+        return again if manifest.format == "native" else f"{again}, or use fp32"  # of which there is no native file
     return "try another version of its runtime, or export it for another target"
 
 

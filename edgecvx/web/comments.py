@@ -12,11 +12,11 @@ _TYPE = re.compile(r"/\*\* @type (?:(?!\*/).)*\*/ ?")
 """In the middle of a line, before what is of this type: ``/** @type {Worker} */ (self)``."""
 _INDENT = re.compile(r"^\s+", re.MULTILINE)
 """What a line begins with, and lines with nothing else."""
-_PATTERNS = {"js": (_WHOLE_LINES, _TYPE, _INDENT), "css": (_WHOLE_LINES, _INDENT)}
+_PATTERNS = {"js": (_WHOLE_LINES, _TYPE, _INDENT), "css": (_WHOLE_LINES, _INDENT), "html": (_INDENT,)}
 
 
 def without_comments(name: str, content: bytes) -> bytes:
-    """A static file as it travels: of scripts and styles the lines that say something, others as they are."""
+    """A static file as it travels: the lines that say something, of scripts, styles and pages."""
     text = content.decode() if (patterns := _PATTERNS.get(name.rpartition(".")[2], ())) else ""
     for pattern in patterns:
         text = pattern.sub(_removed, text)

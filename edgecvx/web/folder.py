@@ -82,7 +82,7 @@ def _files(static: Mapping[str, bytes], found: Models) -> Mapping[str, bytes]:
 
 
 def _size(folder: Path, static: Mapping[str, bytes], found: Models) -> str:
-    engines = [(folder / model.wasm).read_bytes() for model in found.models[:1]]
+    engines = [(folder / model.engines["wasm32"]).read_bytes() for model in found.models[:1]]
     models = ", ".join(f"{model.name} {model.bytes / 1e6:.1f} MB" for model in found.models)
     return (
         f"{folder} is a site: its page and engine are {compressed([*static.values(), *engines]) / 1e3:.0f} kB "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +22,8 @@ SCHEMA_VERSION = 1
 MODELS = "models.json"
 """The list of a site's models, by which a page finds everything else."""
 
-_MODEL, _ENGINE, _THREADS = ".ecvx", ".wasm32.wasm", ".wasm32-threads.wasm"
+_MODEL, _ENGINE = ".ecvx", ".wasm32.wasm"
+_ENGINES = re.compile(r"\.(wasm32[a-z-]*)\.wasm")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,10 +33,8 @@ class SiteModel:
     name: str
     file: str
     manifest: str
-    wasm: str
-    """The engine that every browser runs."""
-    wasm_threads: str | None
-    """The engine for several threads, where the model was exported with it."""
+    engines: Mapping[str, str]
+    """By the platforms they are for; ``wasm32`` is one that every browser runs."""
     probes: str
     """The probe pictures at the model's size: rows of RGB bytes, one picture behind the other."""
     limit: float
@@ -94,15 +94,15 @@ def models_in(folder: Path) -> Models:
 def _model(artifact: Path, manifest: Manifest, probes: str, pictures: bytes) -> SiteModel:
     """What the list says of an artifact whose files were looked at."""
     stem, about = artifact.stem, manifest_path(artifact)
-    threads = stem + _THREADS if stem + _THREADS in _names(manifest) else None
-    named = (artifact.name, stem + _ENGINE, threads)
+    rests = {name.removeprefix(stem): name for name in _names(manifest)}
+    engines = {match[1]: name for rest, name in sorted(rests.items()) if (match := _ENGINES.fullmatch(rest))}
+    named = (artifact.name, *engines.values())
     proved = {entry.path: entry.sha256 for entry in manifest.files if entry.path in named}
     return SiteModel(
         name=stem,
         file=artifact.name,
         manifest=about.name,
-        wasm=stem + _ENGINE,
-        wasm_threads=threads,
+        engines=engines,
         probes=probes,
         limit=limit_of(manifest, manifest.proof.engine, NO_OPTIONS),
         remedy=remedy(manifest),

@@ -50,8 +50,8 @@ def test_twenty_pictures_are_answered_as_by_the_engine_of_this_machine(
     (here,) = run(native_classifier, tmp_path / "cache").artifacts
     assert there.error is None and there.pictures == 20
     assert there.identity.runtime == "edgecvx engine"
-    assert re.fullmatch(r"in \w+ \d+ \(wasm32\)", there.identity.runtime_version or "")
-    assert there.recheck is not None and there.recheck.here.startswith("wasm32 in ")
+    assert re.fullmatch(r"in \w+ \d+ \(wasm32-relaxed\)", there.identity.runtime_version or "")
+    assert there.recheck is not None and there.recheck.here.startswith("wasm32-relaxed in ")
     assert (there.top1, there.top5) == (here.top1, here.top5)
     assert there.answers is not None and here.answers is not None and there.answers.flips == here.answers.flips
     assert there.outputs[0].cosine_mean == pytest.approx(here.outputs[0].cosine_mean, abs=1e-5)

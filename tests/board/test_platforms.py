@@ -13,8 +13,8 @@ from edgecvx.native.platforms import PLATFORMS
 def test_the_libraries_a_board_loads_are_those_that_are_built() -> None:
     """A board has no list of compilers, and the list of platforms no use for what Python cannot load."""
     built = {name: platform.endings for name, platform in PLATFORMS.items() if platform.kind == "library"}
-    del built["wasm32"], built["wasm32-threads"]
-    assert {name: (ending,) for name, ending in LIBRARIES.items()} == built
+    loaded = {name: endings for name, endings in built.items() if not name.startswith("wasm32")}
+    assert {name: (ending,) for name, ending in LIBRARIES.items()} == loaded
 
 
 @pytest.mark.parametrize("platform", LIBRARIES)

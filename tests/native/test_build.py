@@ -24,7 +24,7 @@ from edgecvx.native.platforms import PLATFORMS, Platform, this_platform
 from edgecvx.native.sources import amalgamation, public_header
 
 WASM = PLATFORMS["wasm32"]
-WASM_THREADS = PLATFORMS["wasm32-threads"]
+WASM_THREADS = PLATFORMS["wasm32-relaxed-threads"]
 pytestmark = pytest.mark.usefixtures("own_cache")
 
 
@@ -51,7 +51,9 @@ def test_so_does_the_one_of_the_systems_compiler(engine: Path, tmp_path: Path) -
     assert answer(build(this_platform(), folder=engine, compiler="cc", options=WARNINGS), tmp_path) == 23
 
 
-@pytest.mark.parametrize("platform", [this_platform(), WASM, WASM_THREADS], ids=["here", "wasm32", "wasm32-threads"])
+@pytest.mark.parametrize(
+    "platform", [this_platform(), WASM, WASM_THREADS], ids=["here", "wasm32", "wasm32-relaxed-threads"]
+)
 def test_the_same_sources_in_another_folder_on_another_day_are_the_same_bytes(
     engine: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, platform: Platform
 ) -> None:

@@ -206,18 +206,19 @@ def test_options_and_other_runtimes_are_asked_on_any_class_and_never_remembered(
 # How far it may be off.
 
 
-def of(manifest: Manifest, precision: Precision, noise: float, limit: float) -> Manifest:
+def of(manifest: Manifest, precision: Precision, noise: float, limit: float, **changed: str) -> Manifest:
     """A manifest in which only what decides the limit is right."""
     outputs = tuple(dataclasses.replace(output, noise=noise) for output in manifest.proof.outputs)
     changes: dict[str, Any] = {
+        **changed,
         "precision": precision,
         "proof": dataclasses.replace(manifest.proof, outputs=outputs),
         "self_check": dataclasses.replace(manifest.self_check, limit=limit),
     }
-    changed = object.__new__(Manifest)
+    made = object.__new__(Manifest)
     for field in dataclasses.fields(Manifest):
-        object.__setattr__(changed, field.name, changes.get(field.name, getattr(manifest, field.name)))
-    return changed
+        object.__setattr__(made, field.name, changes.get(field.name, getattr(manifest, field.name)))
+    return made
 
 
 @pytest.mark.parametrize(
@@ -256,6 +257,8 @@ def test_the_remedy_is_one_that_helps(exported: Path) -> None:
     manifest = read_manifest(exported)
     assert "another target" in remedy(manifest)
     assert remedy(of(manifest, Precision.INT8, 0, 0.1)) == "export it again with this edgecvx, or use fp32"
+    alone = of(manifest, Precision.INT8, 0, 0.1, format="native")
+    assert remedy(alone) == "export it again with this edgecvx"
 
 
 def test_the_probe_pictures_are_what_every_manifest_was_written_with() -> None:

@@ -27,8 +27,7 @@ def model(name: str = "femto-224-int8", *, labels: Sequence[str] = LABELS, **pre
     return {
         "name": name,
         "file": f"{name}.ecvx",
-        "wasm": f"{name}.wasm32.wasm",
-        "wasm_threads": f"{name}.wasm32-threads.wasm",
+        "engines": {platform: f"{name}.{platform}.wasm" for platform in ("wasm32", "wasm32-threads")},
         "bytes": 5_200_000,
         "sha256": {},
         "pretend": {"labels": list(labels), **how},

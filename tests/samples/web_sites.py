@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from edgecvx.data.probe import probe_pictures
+from edgecvx.export.web.lower import BROWSERS
 from edgecvx.manifest import read_manifest
 from edgecvx.native.build import build
 from edgecvx.native.platforms import PLATFORMS
@@ -20,9 +21,9 @@ KERNELS = "simd128bytes" if platform.machine() in ("aarch64", "arm64") else "sim
 """Those that are chosen in a browser on this machine."""
 
 
-def engine(threads: bool = False) -> bytes:
+def engine(platform: str = "wasm32") -> bytes:
     """The engine as WebAssembly."""
-    return build(PLATFORMS["wasm32-threads" if threads else "wasm32"])
+    return build(PLATFORMS[platform])
 
 
 def site_of(artifact: Path) -> dict[str, bytes]:
@@ -39,20 +40,22 @@ def site(stem: str, model: bytes, manifest: bytes, size: int, limit: float, reme
     names = {
         "file": f"{stem}.ecvx",
         "manifest": f"{stem}.ecvx.edgecvx.json",
-        "wasm": f"{stem}.wasm32.wasm",
-        "wasm_threads": f"{stem}.wasm32-threads.wasm",
         "probes": f"probes-{size}.bin",
     }
-    contents = (model, manifest, engine(), engine(threads=True), probe_pictures(size).tobytes())
+    engines = {platform: f"{stem}.{platform}.wasm" for platform in BROWSERS}
+    contents = (model, manifest, probe_pictures(size).tobytes())
     files |= dict(zip(names.values(), contents, strict=True))
+    files |= {name: engine(platform) for platform, name in engines.items()}
     files["index.html"] = b"<!doctype html><meta charset=utf-8><title>site</title>"
     files["favicon.ico"] = b""
-    return sealed(files, {"name": stem, **names, "limit": limit, "remedy": remedy, "bytes": len(model)})
+    return sealed(
+        files, {"name": stem, **names, "engines": engines, "limit": limit, "remedy": remedy, "bytes": len(model)}
+    )
 
 
 def sealed(files: dict[str, bytes], entry: dict[str, Any]) -> dict[str, bytes]:
     """The files with the hashes of what they hold now: what a damaged twin needs, to get as far as being run."""
-    named = [entry[key] for key in ("file", "manifest", "wasm", "wasm_threads", "probes")]
+    named = [*(entry[key] for key in ("file", "manifest", "probes")), *entry["engines"].values()]
     hashes = {name: hashlib.sha256(files[name]).hexdigest() for name in named}
     listed = {"schema_version": 1, "edgecvx": "0.1.0", "models": [{**entry, "sha256": hashes}]}
     return {**files, "models.json": json.dumps(listed).encode()}

@@ -41,10 +41,11 @@ def test_what_looks_like_a_comment_in_a_text_is_text() -> None:
     assert bare(text) == text
 
 
-def test_a_style_loses_its_comments_and_a_page_nothing() -> None:
+def test_a_style_loses_its_comments_and_a_page_its_indents_alone() -> None:
     assert bare("/* --- the head --- */\na { color: red }\n", "a.css") == "a { color: red }\n"
-    page = "<!-- why -->\n// text\n"
-    assert bare(page, "index.html") == page
+    page = "<!-- why -->\n<p>\n  // text\n</p>\n"
+    assert bare(page, "index.html") == "<!-- why -->\n<p>\n// text\n</p>\n"
+    assert bare("  a\n", "NOTICE.txt") == "  a\n"
 
 
 def test_a_line_loses_its_indent_and_nothing_loses_its_space() -> None:

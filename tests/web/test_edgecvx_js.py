@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import native_programs as programs
@@ -17,14 +19,17 @@ from native_engine import Engine
 from numpy.typing import NDArray
 from PIL import Image
 from site_server import POLICY, serve
-from web_sites import KERNELS, entry_of, sealed
+from web_sites import entry_of, sealed
 from web_sites import site as site_with
 
 from edgecvx.board.device.processors import Processor
 from edgecvx.board.pictures import normalize, resize_and_crop
 from edgecvx.board.proof import Proof, expected
 from edgecvx.data.probe import probe_pictures
+from edgecvx.export.native.description import Int8Linear
 from edgecvx.export.native.writer import write
+from edgecvx.native.build import build
+from edgecvx.native.platforms import PLATFORMS
 from edgecvx.spec import InputKind, Task, to_json
 
 NETWORK = random_description(
@@ -100,6 +105,60 @@ ASKED = """
 """
 
 
+EVERY = """(async () => {
+  const { Engine } = await import("./engine.js");
+  const bytes = async (name) => new Uint8Array(await (await fetch(name)).arrayBuffer());
+  const file = await bytes("fitting.ecvx"), input = new Float32Array((await bytes("input")).buffer), found = {};
+  for (const [platform, name] of Object.entries(ENGINES)) {
+    const engine = await Engine.create(await bytes(name));
+    for (const kernels of engine.kernels()) {
+      const model = engine.open(file, { kernels });
+      found[`${platform} ${kernels}`] = [...model.run(input, PICTURES)[0]];
+    }
+  }
+  return found;
+})()"""
+
+
+def fitting(value: Any) -> Any:
+    """A description whose pairs of weights fit, as a plan makes them; the random ones do not."""
+    if isinstance(value, Int8Linear):
+        return dataclasses.replace(value, weights=np.clip(value.weights, -64, 64))
+    if isinstance(value, tuple):
+        return tuple(fitting(each) for each in value)
+    if not dataclasses.is_dataclass(value) or isinstance(value, type):
+        return value
+    return dataclasses.replace(value, **{f.name: fitting(getattr(value, f.name)) for f in dataclasses.fields(value)})
+
+
+def test_every_engine_and_all_its_kernels_answer_the_same_bits(either: Browser[Tab], site: dict[str, bytes]) -> None:
+    """Also those that multiply bytes as the browser's processor likes to, which weights of a plan leave room for."""
+    network = fitting(NETWORK)
+    pictures = normalize(probe_pictures(64), NETWORK.preprocess)
+    (here,) = Engine(programs.library(*programs.PLAIN)).answer(write(network), pictures)
+    files = {**site, "fitting.ecvx": write(network), "input": np.ascontiguousarray(pictures, np.float32).tobytes()}
+    engines = {name: file for name, file in entry_of(site)["engines"].items() if not name.endswith("-threads")}
+    with page(either, files) as tab:
+        found = tab.run(EVERY.replace("ENGINES", json.dumps(engines)).replace("PICTURES", str(len(pictures))))
+    assert set(found) == {"wasm32 simd128", "wasm32 simd128bytes", "wasm32-relaxed relaxed", "wasm32-relaxed simd128"}
+    for answer in found.values():
+        assert np.array_equal(np.reshape(answer, here.shape).astype(np.float32), here)
+
+
+def test_an_engine_that_takes_a_browsers_bytes_for_signed_answers_something_else(
+    browser: Browser[Tab], site: dict[str, bytes], tmp_path: Path
+) -> None:
+    """Or for unsigned, where the browser is on Arm; so it asks."""
+    asked, wrong = "return is_signed ? -128 : is_unsigned ? 0 : 1;", "return is_signed ? 0 : -128;"
+    engine = build(PLATFORMS["wasm32-relaxed"], folder=programs.broken(tmp_path, "path_relaxed.h", asked, wrong))
+    pictures = normalize(probe_pictures(64), NETWORK.preprocess)
+    given = np.ascontiguousarray(pictures, np.float32).tobytes()
+    files = {**site, "fitting.ecvx": write(fitting(NETWORK)), "input": given, "broken.wasm": engine}
+    with page(browser, files) as tab:
+        found = tab.run(EVERY.replace("ENGINES", '{ broken: "broken.wasm" }').replace("PICTURES", str(len(pictures))))
+    assert found["broken relaxed"] != found["broken simd128"]
+
+
 def test_it_answers_what_the_file_answers_here(either: Browser[Tab], site: dict[str, bytes]) -> None:
     with page(either, site) as tab:
         found = run(tab, ASKED)
@@ -171,11 +230,12 @@ def changed(site: dict[str, bytes], name: str, at: int = -1) -> dict[str, bytes]
     return {**site, name: bytes(content)}
 
 
-@pytest.mark.parametrize("kind", ["file", "wasm", "manifest", "probes"])
+@pytest.mark.parametrize("kind", ["file", "engine", "manifest", "probes"])
 def test_a_wrong_byte_is_refused_before_anything_is_run(
     either: Browser[Tab], site: dict[str, bytes], kind: str
 ) -> None:
-    name = entry_of(site)[kind]
+    entry = entry_of(site)
+    name = entry["engines"]["wasm32-relaxed"] if kind == "engine" else entry[kind]
     with page(either, changed(site, name, len(site[name]) // 2)) as tab:
         assert run(tab, "") == f"{name} is not the file that was exported (its SHA-256 is another): copy the site again"
 
@@ -209,7 +269,7 @@ def test_a_proof_of_something_else_is_refused_in_a_sentence(either: Browser[Tab]
         assert run(tab, "return model.proof;", "{ prove: false }") is None
     entry, kind = entry_of(site), manifest["proof"]["processor"]["kind"]
     assert sentence.startswith(
-        f"{entry['name']} computes something else in this browser ({KERNELS}) than where it was proved ({kind}): "
+        f"{entry['name']} computes something else in this browser (simd128) than where it was proved ({kind}): "
         "output 'logits' is off by "
     )
     assert sentence.endswith(f"; {entry['remedy']}")
@@ -218,18 +278,18 @@ def test_a_proof_of_something_else_is_refused_in_a_sentence(either: Browser[Tab]
 def test_an_engine_that_rounds_wrongly_is_refused(browser: Browser[Tab], site: dict[str, bytes]) -> None:
     """What is rounded is held to 10, and not to a million, in every lane of a vector."""
     entry = entry_of(site)
-    wrong = site[entry["wasm"]].replace(np.full(4, 1e6, "<f4").tobytes(), np.full(4, 10, "<f4").tobytes())
-    assert wrong != site[entry["wasm"]]
-    with page(browser, sealed({**site, entry["wasm"]: wrong}, entry)) as tab:
-        assert f"computes something else in this browser ({KERNELS})" in run(tab, "")
+    engine = entry["engines"]["wasm32-relaxed"]
+    wrong = site[engine].replace(np.full(4, 1e6, "<f4").tobytes(), np.full(4, 10, "<f4").tobytes())
+    assert wrong != site[engine]
+    with page(browser, sealed({**site, engine: wrong}, entry)) as tab:
+        assert "computes something else in this browser (simd128)" in run(tab, "")
 
 
 def test_what_is_not_there_is_named(browser: Browser[Tab], site: dict[str, bytes]) -> None:
     entry = entry_of(site)
-    with page(browser, {name: content for name, content in site.items() if name != entry["wasm"]}) as tab:
-        assert run(tab, "").endswith(
-            f"/{entry['wasm']} is not there (HTTP 404): export the site again, or copy all of it"
-        )
+    engine = entry["engines"]["wasm32-relaxed"]
+    with page(browser, {name: content for name, content in site.items() if name != engine}) as tab:
+        assert run(tab, "").endswith(f"/{engine} is not there (HTTP 404): export the site again, or copy all of it")
         assert run(tab, "", "{ model: 'another' }") == f"there is no model 'another' here, but {entry['name']}"
     with page(browser, {**site, "models.json": b'{"schema_version": 2}'}) as tab:
         assert run(tab, "") == "models.json is of version 2, this page reads 1: reload it"

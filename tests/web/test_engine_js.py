@@ -34,7 +34,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pytest.importorskip("ziglang")
     folder = tmp_path_factory.mktemp("engine")
     (folder / "wasm32").write_bytes(wasm())
-    (folder / "threads").write_bytes(wasm(threads=True))
+    (folder / "threads").write_bytes(wasm("wasm32-threads"))
     (folder / "a.ecvx").write_bytes(write(CLASSIFIER))
     image_of(CLASSIFIER, 5, pictures=3).tofile(folder / "input")
     return folder

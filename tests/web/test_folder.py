@@ -64,7 +64,7 @@ def test_every_static_file_is_in_a_site_as_it_ships(site: Exported) -> None:
 def test_the_list_says_of_a_model_what_a_page_needs_to_open_and_to_prove_it(site: Exported) -> None:
     folder, manifest = site.path.parent, site.manifest
     (model,) = models(folder)
-    named = [model[key] for key in ("file", "manifest", "wasm", "wasm_threads", "probes") if model[key]]
+    named = [*(model[key] for key in ("file", "manifest", "probes")), *model["engines"].values()]
     assert model["sha256"] == {name: file_sha256(folder / name) for name in named}
     assert (model["name"], model["file"]) == (site.path.stem, site.path.name)
     assert model["bytes"] == site.path.stat().st_size
@@ -88,11 +88,11 @@ def test_exports_into_one_folder_add_up_in_order_of_name(mine: Path) -> None:
 def test_a_model_that_is_no_longer_what_was_proved_is_left_out_and_that_is_said(mine: Path) -> None:
     (first,) = models(mine)
     renamed(mine, first["name"], "other")
-    with (mine / first["wasm"]).open("ab") as engine:
+    with (mine / first["engines"]["wasm32"]).open("ab") as engine:
         engine.write(b"\0")
     told = complete(mine)
     assert [model["name"] for model in models(mine)] == ["other"]
-    assert told[1].startswith(f"{first['file']} is not in the site's list of models: {first['wasm']} has ")
+    assert told[1].startswith(f"{first['file']} is not in the site's list of models: {first['engines']['wasm32']} has ")
 
 
 def test_a_file_of_an_earlier_page_is_replaced(mine: Path) -> None:
@@ -100,7 +100,7 @@ def test_a_file_of_an_earlier_page_is_replaced(mine: Path) -> None:
     (mine / "index.html").write_bytes(b"<!doctype html>" + MARK + b"<p>earlier")
     check(mine)
     complete(mine)
-    files = site_files()
+    files = {name: without_comments(name, content) for name, content in site_files().items()}
     assert all((mine / name).read_bytes() == files[name] for name in ("NOTICE.txt", "index.html"))
 
 
@@ -162,8 +162,8 @@ def test_page_and_engine_are_less_than_a_photo(site: Exported) -> None:
     shipped = {name: (folder / name).read_bytes() for name in site_files()}
     visit = visited(shipped)
     assert {"edgecvx.js", "proof.js", "parts/look.css"} <= visit and not {"bench.js", "device.js", "timed.js"} & visit
-    engine = (folder / model["wasm"]).read_bytes()
-    assert compressed([*(shipped[name] for name in visit), engine]) < VISIT_AT_MOST
+    for engine in model["engines"].values():
+        assert compressed([*(shipped[name] for name in visit), (folder / engine).read_bytes()]) < VISIT_AT_MOST
     assert compressed(shipped.values()) < FILES_AT_MOST
 
 

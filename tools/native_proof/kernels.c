@@ -68,7 +68,7 @@ static Products probe_layer(Probe *p, int pitch, float unit) {
 }
 
 static void probe_put(const Probe *p, void *to, size_t at, int q) {
-    const int value = q + 128 + (int)p->kernels->lowest;
+    const int value = q + 128 + p->kernels->lowest();
     if (p->kernels->bytes == 2) ((int16_t *)to)[at] = (int16_t)value;
     else ((uint8_t *)to)[at] = (uint8_t)value;
 }
@@ -76,8 +76,8 @@ static void probe_put(const Probe *p, void *to, size_t at, int q) {
 static int probe_get(const Probe *p, const void *from, size_t at) {
     int value = ((const uint8_t *)from)[at];
     if (p->kernels->bytes == 2) value = ((const int16_t *)from)[at];
-    else if (p->kernels->lowest < 0) value = ((const int8_t *)from)[at];
-    return value - 128 - (int)p->kernels->lowest;
+    else if (p->kernels->lowest() < 0) value = ((const int8_t *)from)[at];
+    return value - 128 - p->kernels->lowest();
 }
 
 /* The request's next array [rows][segments * segment] as rows of a layer; what lies in gaps is anything. */
@@ -219,7 +219,7 @@ static void probe_add(Probe *p) {
 
 static void probe_facts(Probe *p) {
     const Kernels *k = p->kernels;
-    const int32_t facts[] = {k->bytes, k->panel, (int32_t)k->lowest};
+    const int32_t facts[] = {k->bytes, k->panel, (int32_t)k->lowest()};
     probe_answer(facts, sizeof facts);
 }
 

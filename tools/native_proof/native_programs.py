@@ -166,6 +166,8 @@ class Machine:
     """Flags of zig; none for this machine's own compiler."""
     flags: tuple[str, ...] = ()
     """Further ones."""
+    needs: str = ""
+    """What node has to be able to do: a script that ends with 0 where it is."""
 
     def __str__(self) -> str:
         return self.name
@@ -176,6 +178,8 @@ class Machine:
             return "ziglang is not installed"
         if self.runner and shutil.which(self.runner[0]) is None:
             return f"{self.runner[0]} is not installed"
+        if self.needs and subprocess.run(["node", "-e", self.needs], check=False).returncode:
+            return f"this is no {self.name}"
         if not self.target and not here():
             return "there is no C compiler"
         if self.target and not self._ready.exists():
@@ -235,12 +239,20 @@ def portable() -> Machine:
 
 _X86 = ("-target", "x86_64-linux-musl", "-mcpu=x86_64", "-static")
 _ARM = ("-target", "aarch64-linux-musl", "-mcpu=generic", "-static")
+_RELAXED_DOT = [
+    *(0x00, 0x61, 0x73, 0x6D, 0x01, 0x00, 0x00, 0x00, 0x01, 0x04, 0x01, 0x60, 0x00, 0x00, 0x03, 0x02, 0x01, 0x00),
+    *(0x0A, 0x10, 0x01, 0x0E, 0x01, 0x01, 0x7B, 0x20, 0x00, 0x20, 0x00, 0x20, 0x00, 0xFD, 0x93, 0x02, 0x1A, 0x0B),
+]
+"""A module with ``i32x4.relaxed_dot_i8x16_i7x16_add_s``."""
 _WASM = ("-target", "wasm32-wasi", "-mcpu=generic+simd128+bulk_memory", "-DECVX_FREESTANDING")
-NODE = Machine(
-    name="node",
-    kernels="simd128",
-    runner=("node", "--no-warnings", str(HERE / "wasi.mjs")),
-    target=_WASM,
+_NODE = ("node", "--no-warnings", str(HERE / "wasi.mjs"))
+NODE = Machine(name="node", kernels="simd128", runner=_NODE, target=_WASM)
+RELAXED = Machine(
+    name="node with relaxed SIMD",
+    kernels="relaxed",
+    runner=_NODE,
+    target=(*_WASM[:2], f"{_WASM[2]}+relaxed_simd", *_WASM[3:]),
+    needs=f"process.exit(WebAssembly.validate(new Uint8Array({_RELAXED_DOT})) ? 0 : 1)",
 )
 MACHINES = (
     THIS,
@@ -250,5 +262,6 @@ MACHINES = (
     Machine(name="cortex-a76", kernels="dotprod", runner=("qemu-aarch64", "-cpu", "cortex-a76"), target=_ARM),
     Machine(name="max", kernels="dotprod", runner=("qemu-aarch64", "-cpu", "max"), target=_ARM),
     NODE,
+    RELAXED,
 )
 """All that are known here. A Raspberry Pi 4 has A72 cores, a Raspberry Pi 5 A76 ones."""

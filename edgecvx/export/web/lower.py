@@ -1,4 +1,4 @@
-"""The native engine's file, with the engine as WebAssembly: for one thread, and for several."""
+"""The native engine's file, and the engine as WebAssembly: for one thread and several, with relaxed SIMD or not."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from edgecvx.spec import InputKind
 
 NEEDED = "wasm32"
 """What every browser runs, and what a page begins with."""
-BROWSERS = tuple(name for name in (NEEDED, "wasm32-threads") if name in PLATFORMS)
+BROWSERS = tuple(name for name in PLATFORMS if name.startswith(NEEDED))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,7 +18,7 @@ from edgecvx.latency.devices.base import longest_line, longest_silence, read_eve
 from edgecvx.latency.devices.browser_events import Interpreter
 from edgecvx.latency.devices.collect import Collector
 from edgecvx.latency.devices.job import Job
-from edgecvx.web.visits.engines import MORE_THREADS, ONE_THREAD, ONLY, RUNTIME, built, engine_name
+from edgecvx.web.visits.engines import ONLY, RUNTIME, engine_name, engines
 from edgecvx.web.visits.invitation import Invitation
 from edgecvx.web.visits.patience import AGAIN, Patience
 from edgecvx.web.visits.places import DONE, ENDED, Place, Visit, wait_for_visit
@@ -175,8 +175,8 @@ def _with_engine(artifact: Mapping[str, Any], files: dict[str, Path | bytes]) ->
     """
     if artifact["runtime"] != RUNTIME:
         raise DeviceError(ONLY)
-    platform = MORE_THREADS if (artifact["threads"] or 1) > 1 else ONE_THREAD
-    name = engine_name(artifact["path"], platform)
-    if name not in files:
-        files[name] = built(platform)
-    return {**artifact, "wasm": name}
+    path = artifact["path"]
+    found = engines(path, artifact["threads"], files.get)
+    names = {platform: engine_name(path, platform) for platform in found}
+    files |= {names[platform]: content for platform, content in found.items()}
+    return {**artifact, "engines": names}

@@ -17,10 +17,10 @@ from edgecvx.results.latency import Conditions
 from edgecvx.results.untrusted import plain
 from edgecvx.spec import from_json
 from edgecvx.web.visits.browsers import Browser, fingerprint_of
+from edgecvx.web.visits.engines import PLATFORMS
 
 _AT = re.compile(r"20\d\d-[01]\d-[0-3]\dT[0-2]\d:[0-5]\d:[0-6]\dZ")
 _UNKNOWN: Mapping[str, None] = dict.fromkeys(name for name in Conditions.__annotations__ if name != "at")
-WASM = ("wasm32", "wasm32-threads")
 
 
 class Interpreter:
@@ -67,7 +67,7 @@ class Interpreter:
 
     def _of_opened(self, told: Mapping[str, Any]) -> Mapping[str, Any]:
         wasm = told["wasm"]
-        if wasm not in WASM:
+        if wasm not in PLATFORMS:
             raise EdgecvxError(f"wasm is {plain(str(wasm), 40)!r}")
         error = from_json(float, told["proof_error"], where="proof_error")
         return {

@@ -508,6 +508,8 @@ static void P(add)(float *sum, const float *x, int count) {
     for (int c = 0; c < count; c += V) P(put)(sum + c, P(load)(sum + c) + P(load)(x + c));
 }
 
+static int P(least_rounded)(void) { return LOWEST; }
+
 static const Kernels P(kernels) = {
     .name = NAME,
     .form = FORM,
@@ -516,7 +518,7 @@ static const Kernels P(kernels) = {
     .bytes = sizeof(RA),
     .panel = NV * V,
     .tile = MR,
-    .lowest = LOWEST,
+    .lowest = P(least_rounded),
     .pack = P(pack),
     .pack_depthwise = P(pack_depthwise),
     .store = P(store),

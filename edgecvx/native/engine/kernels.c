@@ -46,9 +46,7 @@ INLINE float alone(float product) {
 #include "path_end.h"
 #endif
 
-#if defined(__x86_64__)
-#include <immintrin.h>
-
+#if defined(__x86_64__) || defined(__wasm_relaxed_simd__)
 /* Whether two neighbours of one sign reach 128 at most: 255 times that fits into the 16 bits in which AVX2 adds two products of
  * bytes, and saturates. The rest of a segment stands alone. */
 static int fits_pairs_of(const Layer *l, int segment) {
@@ -77,6 +75,10 @@ static int fits_pairs(const Model *m) {
     }
     return fits && (m->task != CLASSIFY || fits_pairs_of(&m->classifier, m->stage[3].channels));
 }
+#endif
+
+#if defined(__x86_64__)
+#include <immintrin.h>
 
 BEGIN_TARGET("avx2,fma")
 #define P(name) name##_avx2
@@ -141,7 +143,11 @@ END_TARGET
 #include "algorithm.h"
 
 #include "path_end.h"
+#if defined(__wasm_relaxed_simd__)
+#include "path_relaxed.h"
+#else
 #include "path_simd128bytes.h"
+#endif
 
 #include "algorithm.h"
 
@@ -153,6 +159,8 @@ const Kernels *const ecvx_all_kernels[] = {
     &kernels_avx512vnni, &kernels_avxvnni, &kernels_avx2, &kernels_avx2wide,
 #elif defined(__aarch64__)
     &kernels_dotprod,    &kernels_neon,
+#elif defined(__wasm_relaxed_simd__)
+    &kernels_relaxed,    &kernels_simd128,
 #elif defined(__wasm_simd128__)
     &kernels_simd128,    &kernels_simd128bytes,
 #endif

@@ -83,7 +83,7 @@ typedef struct {
     int (*runs)(void);               /* whether this processor can */
     int (*fits)(const Model *model); /* whether sums are exact with these weights; NULL: with any */
     int bytes, panel, tile; /* of a rounded activation; outputs and rows that are computed side by side */
-    float lowest;      /* the rounded activation for int8's -128 */
+    int (*lowest)(void); /* the rounded activation for int8's -128, once it runs */
     /* Rows of `segments` parts of `segment` inputs each lie `pitch` apart in the rounded inputs. */
     void (*pack)(const Layer *layer, int segments, int segment, int pitch, float unit, Products *to, Arena *arena);
     void (*pack_depthwise)(const float *weights, int taps, int channels, float *to); /* to [taps * padded] */

@@ -51,7 +51,7 @@ INLINE VI P(four)(VI acc, v128_t low, v128_t high, v128_t w, const int wide) {
 }
 
 /* Sixteen inputs of each row. */
-INLINE void P(sixteen)(const int mr, const int nv, const int wide, VI acc[MR][NV], const RA *a, int step, const RW *w) {
+INLINE void P(sixteen)(const int mr, const int nv, VI acc[MR][NV], const RA *a, int step, const RW *w) {
     v128_t inputs[MR];
     UNROLL for (int m = 0; m < mr; m++) inputs[m] = wasm_v128_load(a + (ptrdiff_t)m * step);
     UNROLL for (int j = 0; j < 4; j++) {
@@ -59,17 +59,31 @@ INLINE void P(sixteen)(const int mr, const int nv, const int wide, VI acc[MR][NV
         UNROLL for (int n = 0; n < nv; n++) weights[n] = wasm_v128_load(w + (j * nv + n) * 16);
         UNROLL for (int m = 0; m < mr; m++) {
             const v128_t low = P(pair)(inputs[m], 2 * j), high = P(pair)(inputs[m], 2 * j + 1);
-            UNROLL for (int n = 0; n < nv; n++) acc[m][n] = P(four)(acc[m][n], low, high, weights[n], wide);
+            UNROLL for (int n = 0; n < nv; n++) acc[m][n] = P(four)(acc[m][n], low, high, weights[n], 0);
         }
     }
 }
 
+/* Rare, and so not within each tile, where it would be most of what a page loads. */
+static NOINLINE void P(sums_apart)(int mr, int nv, VI (*acc)[NV], const RA *a, ptrdiff_t step, const RW *w, int count) {
+    for (int k = 0; k < count; k += 4, w += nv * V * 4)
+        for (int m = 0; m < mr; m++) {
+            const v128_t all = wasm_v128_load32_splat(a + m * step + k);
+            const v128_t low = P(pair)(all, 0), high = P(pair)(all, 1);
+            for (int n = 0; n < nv; n++) acc[m][n] = P(four)(acc[m][n], low, high, wasm_v128_load(w + n * 16), 1);
+        }
+}
+
 INLINE void P(sums)(const int mr, const int nv, VI acc[MR][NV], const RA *a, int step, const RW *w, int count,
                     const uint8_t *wide) {
-    if (*wide)
-        for (int k = 0; k < count; k += 16) P(sixteen)(mr, nv, 1, acc, a + k, step, w + (ptrdiff_t)k * nv * V);
-    else
-        for (int k = 0; k < count; k += 16) P(sixteen)(mr, nv, 0, acc, a + k, step, w + (ptrdiff_t)k * nv * V);
+    if (*wide) {
+        VI kept[MR][NV];
+        UNROLL for (int i = 0; i < mr * nv; i++) kept[i / nv][i % nv] = acc[i / nv][i % nv];
+        P(sums_apart)(mr, nv, kept, a, step, w, count);
+        UNROLL for (int i = 0; i < mr * nv; i++) acc[i / nv][i % nv] = kept[i / nv][i % nv];
+        return;
+    }
+    for (int k = 0; k < count; k += 16) P(sixteen)(mr, nv, acc, a + k, step, w + (ptrdiff_t)k * nv * V);
 }
 
 INLINE void P(pack_more)(Products *to, Arena *arena) {

@@ -1,5 +1,7 @@
 // What this browser tells of itself, for whoever reads its times: told as it is, and read on the other side.
 
+import { isRelaxed } from "./processor.js";
+
 /**
  * @typedef {object} Told
  * @property {string} user_agent
@@ -11,6 +13,7 @@
  * @property {number | null} cores
  * @property {number | null} memory_gb
  * @property {boolean} isolated
+ * @property {boolean} relaxed
  * @property {number} timer_ns
  */
 
@@ -32,6 +35,7 @@ export async function describe() {
     cores: navigator.hardwareConcurrency || null,
     memory_gb: known.deviceMemory || null,
     isolated: Boolean(globalThis.crossOriginIsolated),
+    relaxed: isRelaxed(),
     timer_ns: clockStep(),
   };
 }

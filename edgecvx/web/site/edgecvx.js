@@ -25,13 +25,12 @@ export async function load(site, { model: name, threads = 1, prove = true, signa
   const began = performance.now();
   const folder = folderOf(site);
   const entry = chosen(await (await fetched(folder, "models.json", signal)).json(), name);
-  const isolated = globalThis.crossOriginIsolated && threads > 1;
-  const files = await filesOf(folder, entry, { isolated, prove, signal, onProgress });
+  const used = globalThis.crossOriginIsolated ? threads : 1;
+  const files = await filesOf(folder, entry, { threads: used, prove, signal, onProgress });
   const worker = new Channel();
   const abort = () => worker.end(sentenceOf(signal?.reason));
   signal?.addEventListener("abort", abort);
   try {
-    const used = isolated ? threads : 1;
     const info = await worker.ask("open", { wasm: files.wasm, bytes: files.bytes, threads: used }, [
       files.bytes.buffer,
     ]);

@@ -1,13 +1,14 @@
 // What a site consists of: its list of models, and the files of one, each held to what was exported.
 
+import { platformFor } from "./processor.js";
+
 /**
  * A model of models.json.
  * @typedef {object} Entry
  * @property {string} name
  * @property {string} file
  * @property {string} manifest
- * @property {string} wasm
- * @property {string} wasm_threads
+ * @property {Record<string, string>} engines  by platform
  * @property {string} probes
  * @property {number} limit
  * @property {string} remedy
@@ -44,12 +45,12 @@ export function chosen(list, name) {
  * All that a model consists of, each file held to its SHA-256 where the browser can.
  * @param {URL} folder
  * @param {Entry} entry
- * @param {{isolated: boolean, prove: boolean, signal?: AbortSignal, onProgress?: OnProgress}} how
+ * @param {{threads: number, prove: boolean, signal?: AbortSignal, onProgress?: OnProgress}} how
  */
-export async function filesOf(folder, entry, { isolated, prove, signal, onProgress }) {
+export async function filesOf(folder, entry, { threads, prove, signal, onProgress }) {
   const get = (/** @type {string} */ name) => checkedBytes(folder, name, entry, signal);
   const [wasm, file, manifest, probes] = await Promise.all([
-    compiled(folder, isolated ? entry.wasm_threads : entry.wasm, entry, signal),
+    compiled(folder, entry.engines[platformFor(entry.engines, threads)], entry, signal),
     checkedBytes(folder, entry.file, entry, signal, onProgress),
     get(entry.manifest),
     prove ? get(entry.probes) : null,

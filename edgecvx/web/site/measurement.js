@@ -1,5 +1,6 @@
 // Measures what an order asks for, in turns that treat every file alike: what edgecvx/board/runner does on a board.
 
+import { platformFor } from "./processor.js";
 import { Timed } from "./questions.js";
 
 /**
@@ -8,7 +9,7 @@ import { Timed } from "./questions.js";
  * @property {number | null} threads
  * @property {Record<string, string>} options
  * @property {string} path
- * @property {string} wasm  the engine for so many threads
+ * @property {Record<string, string>} engines  for so many threads, by platform
  * @property {string | null} array
  * @property {{mean: number[], std: number[]}} preprocess
  * @property {string | null} logits
@@ -93,7 +94,7 @@ export class Measurement {
       this.#alive.set(artifact.id, worker);
       const found = await this.#ask(artifact, "open", opening);
       this.#slow.set(`${artifact.id} model`, found.first_ns / 1e9);
-      await this.host.send({ event: "opened", id: artifact.id, wasm: threads > 1 ? "wasm32-threads" : "wasm32", ...found });
+      await this.host.send({ event: "opened", id: artifact.id, wasm: platformFor(artifact.engines, threads), ...found });
       await this.host.attention.shown();
       const { warm_up } = this.order;
       const warm = await this.#ask(artifact, "warm", warm_up, warm_up.max_seconds + (found.first_ns / 1e9) * HONEST);
@@ -108,7 +109,7 @@ export class Measurement {
   async #opening(artifact, threads) {
     const get = async (/** @type {string} */ name) => (await this.host.fetch(name)).arrayBuffer();
     const [wasm, file, probes, input] = await Promise.all([
-      get(artifact.wasm),
+      get(artifact.engines[platformFor(artifact.engines, threads)]),
       get(artifact.path),
       get(artifact.proved.probes),
       artifact.array === null ? null : get(artifact.array),

@@ -83,7 +83,7 @@ export class Network {
     showPills(part(models, ".pills"), "model", choices, this.#wanted.model, (model) => this.#choose({ model }));
 
     const entry = this.#entries.find(({ name }) => name === this.#wanted.model);
-    const { most, reason } = threadsHere(Boolean(entry?.wasm_threads));
+    const { most, reason } = threadsHere(Boolean(entry?.engines["wasm32-threads"]));
     const threads = part(document, "#threads");
     threads.hidden = entry === undefined;
     const numbers = steps(most).map((number) => ({ value: String(number), name: String(number) }));

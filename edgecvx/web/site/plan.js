@@ -56,7 +56,7 @@ export function ordered(models, manifests, { runs, rounds }) {
 /** @param {Entry} entry @param {Manifest} manifest @param {number} threads */
 function artifactOf(entry, manifest, threads) {
   return {
-    ...{ id: "", threads, options: {}, path: entry.file, wasm: threads > 1 ? entry.wasm_threads : entry.wasm, array: null },
+    ...{ id: "", threads, options: {}, path: entry.file, engines: entry.engines, array: null },
     preprocess: manifest.model.preprocess,
     logits: manifest.task === "classify" ? manifest.outputs[0].name : null,
     proved: { proof: manifest.proof, probes: entry.probes, limit: entry.limit, remedy: entry.remedy },

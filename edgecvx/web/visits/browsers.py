@@ -83,6 +83,8 @@ class Told:
     cores: int | None = None
     memory_gb: float | None = None
     isolated: bool = False
+    relaxed: bool = False
+    """Whether it has relaxed SIMD."""
     timer_ns: int | None = None
     """The smallest step of its clock that was seen."""
 

@@ -93,7 +93,7 @@ def test_a_site_without_the_engine_every_browser_runs_is_refused(
 def test_an_engine_for_a_board_may_lie_in_a_site(native_classifier: Exported, tmp_path: Path) -> None:
     artifact = exported_again(native_classifier, tmp_path, target="web", platforms=["wasm32", "aarch64-ios"])
     (model,) = json.loads((tmp_path / "models.json").read_bytes())["models"]
-    assert model["wasm_threads"] is None
+    assert list(model["engines"]) == ["wasm32"]
     assert {Path(entry.path).suffix for entry in artifact.manifest.files} == {".ecvx", ".wasm", ".c", ".h"}
     assert not any(name.endswith((".c", ".h")) for name in model["sha256"])
 

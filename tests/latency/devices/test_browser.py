@@ -111,7 +111,7 @@ def test_a_page_gets_the_order_with_the_engine_and_the_files_of_it() -> None:
     measuring = Measuring(job("a0"))
     page = measuring.host.page()
     (artifact,) = order_of(page)["artifacts"]
-    assert page.ask("GET", "file", name=artifact["wasm"]) == b"\0asm"
+    assert page.ask("GET", "file", name=artifact["engines"]["wasm32"]) == b"\0asm"
     measuring.stop.set()
     assert page.asked() == {"do": "end", "sentence": "This was ended at the computer."}
     assert measuring.results[0].error is None
@@ -326,7 +326,7 @@ def test_two_real_browsers_measure_side_by_side_with_one_thread_and_two(
     for device in result.devices:
         assert [m.error for m in device.measured] == [None, None]
         assert [m.threads_told for m in device.measured] == [1, 2]
-        assert [m.backend for m in device.measured] == ["simd128", "simd128"]
+        assert [m.backend for m in device.measured] == ["relaxed", "relaxed"]
         for m in device.measured:
             assert m.model_summary is not None and m.model_summary.samples == 6
             assert m.end_to_end_summary is not None and set(m.end_to_end_summary.parts) == {
@@ -425,4 +425,4 @@ def test_a_file_that_computes_something_else_there_is_refused(
         tab.wait("document.querySelector('main').innerText.includes('Done')")
         tab.close()
     (measured,) = found["result"].devices[0].measured
-    assert "it computes something else in this browser (simd128) than where it was proved" in str(measured.error)
+    assert "it computes something else in this browser (relaxed) than where it was proved" in str(measured.error)
