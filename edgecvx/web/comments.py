@@ -1,4 +1,4 @@
-"""The static files without comments and types: those are for whoever reads the source, and no phone need load them.
+"""The static files without comments, types and indents, which whoever reads the source needs and no phone does.
 
 Nothing else is changed, so that what runs in a browser is what stands here, line for line.
 """
@@ -10,11 +10,13 @@ import re
 _WHOLE_LINES = re.compile(r"^[ \t]*(?:/\*(?:(?!\*/).)*\*/|//[^\n]*)[ \t]*\n", re.MULTILINE | re.DOTALL)
 _TYPE = re.compile(r"/\*\* @type (?:(?!\*/).)*\*/ ?")
 """In the middle of a line, before what is of this type: ``/** @type {Worker} */ (self)``."""
-_PATTERNS = {"js": (_WHOLE_LINES, _TYPE), "css": (_WHOLE_LINES,)}
+_INDENT = re.compile(r"^\s+", re.MULTILINE)
+"""What a line begins with, and lines with nothing else."""
+_PATTERNS = {"js": (_WHOLE_LINES, _TYPE, _INDENT), "css": (_WHOLE_LINES, _INDENT)}
 
 
 def without_comments(name: str, content: bytes) -> bytes:
-    """A static file as it travels; scripts and styles lose the lines that are comments, others are left alone."""
+    """A static file as it travels: of scripts and styles the lines that say something, others as they are."""
     text = content.decode() if (patterns := _PATTERNS.get(name.rpartition(".")[2], ())) else ""
     for pattern in patterns:
         text = pattern.sub(_removed, text)

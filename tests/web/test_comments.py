@@ -33,11 +33,11 @@ def bare(text: str, name: str = "a.js") -> str:
 
 def test_lines_that_are_comments_go_and_code_stays() -> None:
     text = "// What for.\n\n/**\n * @param {string} a\n */\nexport const f = (a) => /** @type {any} */ (a); // why\n"
-    assert bare(text) == "\nexport const f = (a) => (a); // why\n"
+    assert bare(text) == "export const f = (a) => (a); // why\n"
 
 
 def test_what_looks_like_a_comment_in_a_text_is_text() -> None:
-    text = "const a = `\n// one\n/* two */\n`;\nconst b = 'https://x/*'; // three\n"
+    text = "const a = `\n// one\n  /* two */\n\n`;\nconst b = 'https://x/*'; // three\n"
     assert bare(text) == text
 
 
@@ -45,6 +45,11 @@ def test_a_style_loses_its_comments_and_a_page_nothing() -> None:
     assert bare("/* --- the head --- */\na { color: red }\n", "a.css") == "a { color: red }\n"
     page = "<!-- why -->\n// text\n"
     assert bare(page, "index.html") == page
+
+
+def test_a_line_loses_its_indent_and_nothing_loses_its_space() -> None:
+    assert bare("if (a) {\n\n  f(b, 'c  d');\n}\n") == "if (a) {\nf(b, 'c  d');\n}\n"
+    assert bare("a {\n  color: red\n}\n", "a.css") == "a {\ncolor: red\n}\n"
 
 
 def test_every_script_of_the_site_is_the_same_program_without(tmp_path: Path) -> None:

@@ -22,12 +22,16 @@ static int P(runs)(void) { return ecvx_arm_has_dotprod(); }
 INLINE void P(sums)(const int mr, const int nv, VI acc[MR][NV], const RA *a, int step, const RW *w, int count,
                     const uint8_t *wide) {
     (void)wide;
-    const RA *row[MR];
+    const RA *row[MR]; /* its end: what counts up to zero says by itself that it is there */
+    ptrdiff_t k = -(ptrdiff_t)count;
+    a -= k;
+    __asm__("" : "+r"(a));
     UNROLL for (int m = 0; m < mr; m++) {
         row[m] = a + (ptrdiff_t)m * step;
         __asm__("" : "+r"(row[m])); /* each in a register, and not one from the other each time */
     }
-    for (ptrdiff_t k = 0; k < count; k += 16, w += nv * V * 16) {
+    for (; k != 0; k += 16, w += nv * V * 16) {
+        __asm__("" : "+r"(k)); /* and does not become another that counts from zero */
         int8x16_t x[MR];
         UNROLL for (int m = 0; m < mr; m++) x[m] = vld1q_s8(row[m] + k);
         UNROLL for (int n = 0; n < nv; n++) {

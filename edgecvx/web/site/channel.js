@@ -1,22 +1,26 @@
 // Questions to the worker, and its answers.
 
+import { lendThreads } from "./lending.js";
+
 export class Channel {
-  #worker = new Worker(new URL("./worker.js", import.meta.url), { type: "module" });
+  #worker;
   /** @type {Map<number, {resolve: (answer: any) => void, reject: (error: Error) => void}>} */
   #waiting = new Map();
+  #endThreads;
   #asked = 0;
   #closed = "";
 
-  constructor() {
-    this.#worker.addEventListener("message", ({ data: { id, answer, error } }) => {
+  /** @param {Worker} [worker] */
+  constructor(worker = new Worker(new URL("./worker.js", import.meta.url), { type: "module" })) {
+    this.#worker = worker;
+    this.#endThreads = lendThreads(worker);
+    worker.addEventListener("message", ({ data: { id, answer, error } }) => {
       const waiting = this.#waiting.get(id);
       this.#waiting.delete(id);
       if (error === undefined) waiting?.resolve(answer);
       else waiting?.reject(new Error(error));
     });
-    const lost = (/** @type {Event} */ event) => this.end(`the worker has ended: ${sentenceOf(event)}`);
-    this.#worker.addEventListener("error", lost);
-    this.#worker.addEventListener("messageerror", lost);
+    for (const name of ["error", "messageerror"]) worker.addEventListener(name, (event) => this.end(this.lost(event)));
   }
 
   /**
@@ -34,6 +38,11 @@ export class Channel {
     });
   }
 
+  /** Why it has ended. @param {any} event */
+  lost(event) {
+    return `the worker has ended: ${sentenceOf(event)}`;
+  }
+
   /** Takes no question more. @param {string} sentence */
   shut(sentence) {
     this.#closed ||= sentence;
@@ -43,6 +52,7 @@ export class Channel {
   end(sentence) {
     this.shut(sentence);
     this.#worker.terminate();
+    this.#endThreads();
     for (const { reject } of this.#waiting.values()) reject(new Error(sentence));
     this.#waiting.clear();
   }

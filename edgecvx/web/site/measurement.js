@@ -211,7 +211,7 @@ export class Measurement {
   #ask(artifact, task, content, longer = 0) {
     const worker = this.#alive.get(artifact.id);
     if (!worker) throw new Error("it was stopped");
-    return worker.ask(task, content, { patience: this.order.patience_seconds + longer });
+    return worker.within(this.order.patience_seconds + longer, task, content);
   }
 
   /** @param {Ordered} artifact @param {string} what */

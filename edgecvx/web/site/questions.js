@@ -1,46 +1,26 @@
 // Questions to a worker that times, and its answers; one that takes too long is ended.
 
-/** @typedef {{resolve: (answer: any) => void, reject: (error: Error) => void, timer: ReturnType<typeof setTimeout>}} Waiting */
+import { Channel } from "./channel.js";
 
-export class Timed {
-  #worker = new Worker(new URL("./timed.js", import.meta.url), { type: "module" });
-  /** @type {Map<number, Waiting>} */
-  #waiting = new Map();
-  #asked = 0;
-
+export class Timed extends Channel {
   constructor() {
-    this.#worker.addEventListener("message", ({ data: { id, answer, error } }) => {
-      const waiting = this.#waiting.get(id);
-      this.#waiting.delete(id);
-      clearTimeout(waiting?.timer);
-      if (error === undefined) waiting?.resolve(answer);
-      else waiting?.reject(new Error(error));
-    });
-    this.#worker.addEventListener("error", ({ message }) => this.end(message ? `its worker ended: ${message}` : "its worker could not be started: a file of this page is missing"));
+    super(new Worker(new URL("./timed.js", import.meta.url), { type: "module" }));
   }
 
   /**
+   * @param {number} seconds
    * @param {string} task
    * @param {unknown} asked
-   * @param {{patience: number, transfer?: Transferable[]}} how  patience in seconds
    * @returns {Promise<any>}
    */
-  ask(task, asked, { patience, transfer = [] }) {
-    return new Promise((resolve, reject) => {
-      const id = this.#asked++;
-      const timer = setTimeout(() => this.end(`it did not answer within ${patience.toFixed(0)} s (${task})`), 1000 * patience);
-      this.#waiting.set(id, { resolve, reject, timer });
-      this.#worker.postMessage({ id, task, asked }, transfer);
-    });
+  within(seconds, task, asked) {
+    const late = () => this.end(`it did not answer within ${seconds.toFixed(0)} s (${task})`);
+    const timer = setTimeout(late, 1000 * seconds);
+    return this.ask(task, asked).finally(() => clearTimeout(timer));
   }
 
-  /** Ends the worker; what waits for it is told why. @param {string} sentence */
-  end(sentence) {
-    this.#worker.terminate();
-    for (const { reject, timer } of this.#waiting.values()) {
-      clearTimeout(timer);
-      reject(new Error(sentence));
-    }
-    this.#waiting.clear();
+  /** @override @param {any} event */
+  lost({ message }) {
+    return message ? `its worker ended: ${message}` : "its worker could not be started: a file of this page is missing";
   }
 }

@@ -1,6 +1,7 @@
 // A worker with one file of the engine, which it runs and times; between two turns it sleeps.
 
 import { Engine } from "./engine.js";
+import { startThread } from "./lending.js";
 import { clockStep } from "./describe.js";
 import { pixels } from "./pictures.js";
 import { difference, probeInput, refusal } from "./proof.js";
@@ -243,14 +244,4 @@ function ns(ms) {
 function median(values) {
   const sorted = [...values].sort((a, b) => a - b);
   return (sorted[Math.floor((sorted.length - 1) / 2)] + sorted[Math.ceil((sorted.length - 1) / 2)]) / 2;
-}
-
-/** @param {import("./engine.js").Lent} lent */
-function startThread(lent) {
-  const thread = new Worker(new URL("./thread.js", import.meta.url), { type: "module" });
-  return new Promise((resolve, reject) => {
-    thread.addEventListener("message", resolve, { once: true });
-    thread.addEventListener("error", () => reject(new Error("a thread cannot be started: take one thread")), { once: true });
-    thread.postMessage(lent);
-  });
 }

@@ -48,7 +48,7 @@ export class Answers {
     const { preprocess, proof, limit, remedy } = artifact;
     const opening = { wasm, file, threads, preprocess, proof, limit, remedy, logits: null, raw: false, input: null, probes: arrayOf(probes) };
     this.#worker = new Timed();
-    const { proof_error, outputs } = await this.#worker.ask("open", opening, { patience: PATIENCE });
+    const { proof_error, outputs } = await this.#worker.within(PATIENCE, "open", opening);
     await this.#reply(task, { error: null, proof_error, outputs });
   }
 
@@ -61,7 +61,7 @@ export class Answers {
     for (const name of pictures) {
       const picture = await this.#conversation.file(name);
       try {
-        const answer = await this.#worker?.ask("answer", { picture }, { patience: PATIENCE });
+        const answer = await this.#worker?.within(PATIENCE, "answer", { picture });
         outputs.push(...answer);
         unread.push(null);
       } catch (error) {

@@ -1,6 +1,7 @@
 // A worker with one engine and one model: whatever takes time is done here, and the page stays smooth.
 
 import { Engine } from "./engine.js";
+import { startThread } from "./lending.js";
 import { pixels } from "./pictures.js";
 
 /** @typedef {import("./engine.js").Info} Info */
@@ -84,18 +85,6 @@ async function picture(source) {
   } finally {
     if (source instanceof ImageBitmap) source.close();
   }
-}
-
-/** @param {import("./engine.js").Lent} lent */
-function startThread(lent) {
-  const thread = new Worker(new URL("./thread.js", import.meta.url), { type: "module" });
-  return new Promise((resolve, reject) => {
-    thread.addEventListener("message", resolve, { once: true });
-    thread.addEventListener("error", () => reject(new Error("a thread cannot be started: take one thread")), {
-      once: true,
-    });
-    thread.postMessage(lent);
-  });
 }
 
 /** The arrays of an answer, which are handed over, not copied. @param {unknown} answer @returns {Transferable[]} */
