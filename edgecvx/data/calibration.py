@@ -27,8 +27,8 @@ Array = NDArray[Any]
 
 FEW = 32
 """Below this, ranges still depend on which pictures happened to be taken (``docs/quantization.md``)."""
-_STEP = 4
-"""Pictures decoded ahead of the network."""
+_STEP = 2
+"""Pictures that a decoder takes at a time: these are in use, and as many with each of the decoders."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

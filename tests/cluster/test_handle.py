@@ -109,11 +109,12 @@ def test_a_scheduler_that_is_started_again_is_asked_again(tmp_path: Path, long: 
 def test_a_scheduler_that_is_gone_is_told_in_a_sentence(
     long: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("edgecvx.cluster.handle.PATIENCE", 1.0)
     with real_cluster(tmp_path, workers=1) as real, connect(real.address) as cluster:
         call = cluster.submit(file_sha256, long)
         assert real.scheduler is not None
         end(real.scheduler)
+        monkeypatch.setattr("edgecvx.cluster.handle.PATIENCE", 1.0)
+        monkeypatch.setattr("edgecvx.cluster.connect._FIRST", 1.0)
         with pytest.raises(ClusterError, match="is gone: start it again, and the same command goes on"):
             list(cluster.as_completed([call]))
 

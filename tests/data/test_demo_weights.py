@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -32,14 +34,23 @@ def shipped(variant: str) -> tuple[ConvNeXt, dict[str, str]]:
     return model.eval(), facts
 
 
+@functools.cache
+def drawn(start: int, spec: PreprocessSpec) -> tuple[Any, Any]:
+    """Twenty pictures as the networks take them, and what they show.
+
+    Far from the pictures behind the card's own figure, so that this is a second, independent look.
+    """
+    found = [picture(1_000_000 + i) for i in range(start, start + 20)]
+    batch = torch.from_numpy(prepare_batch([pixels for pixels, _ in found], spec, TENSOR))
+    return batch, torch.tensor([label for _, label in found])
+
+
 def top1(model: ConvNeXt, spec: PreprocessSpec, count: int) -> float:
     right = 0
     for start in range(0, count, 20):
-        # Far from the pictures behind the card's own figure, so that this is a second, independent look.
-        drawn = [picture(1_000_000 + i) for i in range(start, start + 20)]
-        batch = torch.from_numpy(prepare_batch([pixels for pixels, _ in drawn], spec, TENSOR))
+        batch, labels = drawn(start, spec)
         with torch.inference_mode():
-            right += int((model(batch).argmax(1) == torch.tensor([label for _, label in drawn])).sum())
+            right += int((model(batch).argmax(1) == labels).sum())
     return right / count
 
 

@@ -3,16 +3,82 @@
 from __future__ import annotations
 
 import json
+import shutil
+import subprocess
 from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
 from typing import Any, Generic, TypeVar
 
-from waiting import wait_until
+from waiting import PATIENCE, WEBSOCKET, wait_until
+from websockets.sync.client import connect
 
 AnyTab = TypeVar("AnyTab", bound="Tab", covariant=True)
+AnyBrowser = TypeVar("AnyBrowser", bound="Browser[Any]")
 
 
 class Browser(ABC, Generic[AnyTab]):
-    """One browser process."""
+    """One browser process, and a line to it; a context manager.
+
+    Args:
+        command: Starts it.
+        profile: Its folder, which goes with it; its log is put beside.
+    """
+
+    def __init__(self, command: Sequence[str], profile: Path) -> None:
+        self._profile = profile
+        with profile.with_name("browser.log").open("wb") as log:
+            self._process = subprocess.Popen(command, stdout=log, stderr=log)
+        self._ending = ExitStack()
+        self._ending.callback(self._end)
+        self._serial = 0
+        self._tabs: dict[str, AnyTab] = {}
+        """By what the browser calls them in what it tells of them."""
+        try:
+            address = wait_until(self._address, "the browser starts")
+            self._connection = self._ending.enter_context(connect(address, max_size=None, **WEBSOCKET))
+            self._greet()
+        except BaseException:
+            self._ending.close()
+            raise
+
+    @abstractmethod
+    def _address(self) -> str:
+        """Where it listens; empty, until that is there to be read."""
+
+    def _greet(self) -> None:
+        """What it wants to hear before anything else."""
+
+    @abstractmethod
+    def _told(self, event: Mapping[str, Any]) -> None:
+        """Something that it tells without being asked."""
+
+    def _ask(self, message: Mapping[str, Any]) -> dict[str, Any]:
+        """Sends a command and waits for its answer; what the browser tells meanwhile is taken note of."""
+        self._serial += 1
+        self._connection.send(json.dumps({"id": self._serial, **message}))
+        while True:
+            answer: dict[str, Any] = json.loads(self._connection.recv(PATIENCE))
+            if answer.get("id") == self._serial:
+                return answer
+            self._told(answer)
+
+    def __enter__(self: AnyBrowser) -> AnyBrowser:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self._ending.close()
+
+    def _end(self) -> None:
+        self._process.terminate()
+        try:
+            self._process.wait(20)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        shutil.rmtree(self._profile, ignore_errors=True)
 
     @abstractmethod
     def open(self, url: str, *, before: str = "") -> AnyTab:

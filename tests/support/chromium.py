@@ -3,18 +3,12 @@
 from __future__ import annotations
 
 import base64
-import json
 import shutil
-import subprocess
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import browsing
-from waiting import PATIENCE, WEBSOCKET, wait_until
-from websockets.sync.client import connect
 
 BINARY = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
@@ -40,31 +34,9 @@ class Browser(browsing.Browser["Tab"]):
     """One browser process; a context manager."""
 
     def __init__(self, folder: Path, flags: Sequence[str] = ()) -> None:
-        self._profile = folder / "profile"
-        log = (folder / "chromium.log").open("wb")
-        command = [
-            str(BINARY),
-            *FLAGS,
-            *flags,
-            "--remote-debugging-port=0",
-            f"--user-data-dir={self._profile}",
-            "about:blank",
-        ]
-        self._process = subprocess.Popen(command, stdout=log, stderr=log)
-        log.close()
-        self._ending = ExitStack()
-        self._ending.callback(self._end)
-        told = self._profile / "DevToolsActivePort"
-        try:
-            wait_until(lambda: told.exists() and told.read_text().count("\n") >= 1, "the browser starts")
-            port, path = told.read_text().splitlines()[:2]
-            address = f"ws://127.0.0.1:{port}{path}"
-            self._connection = self._ending.enter_context(connect(address, max_size=None, **WEBSOCKET))
-        except BaseException:
-            self._ending.close()
-            raise
-        self._serial = 0
-        self._tabs: dict[str, Tab] = {}
+        profile = folder / "profile"
+        asked = (*FLAGS, *flags, "--remote-debugging-port=0", f"--user-data-dir={profile}")
+        super().__init__([str(BINARY), *asked, "about:blank"], profile)
 
     def open(
         self,
@@ -109,34 +81,21 @@ class Browser(browsing.Browser["Tab"]):
 
     def call(self, method: str, session: str | None = None, **params: Any) -> dict[str, Any]:
         """Sends a command and waits for its answer; what the pages tell meanwhile is kept for them."""
-        self._serial += 1
-        serial = self._serial
-        message = {"id": serial, "method": method, "params": params}
-        self._connection.send(json.dumps(message if session is None else {**message, "sessionId": session}))
-        while True:
-            answer = json.loads(self._connection.recv(PATIENCE))
-            if answer.get("id") == serial:
-                if "error" in answer:
-                    raise AssertionError(f"{method}: {answer['error']['message']}")
-                result: dict[str, Any] = answer["result"]
-                return result
-            if answer.get("sessionId") in self._tabs:
-                self._tabs[answer["sessionId"]].told(answer)
+        whose = {} if session is None else {"sessionId": session}
+        answer = self._ask({"method": method, "params": params, **whose})
+        if "error" in answer:
+            raise AssertionError(f"{method}: {answer['error']['message']}")
+        result: dict[str, Any] = answer["result"]
+        return result
 
-    def __enter__(self) -> Browser:
-        return self
+    def _address(self) -> str:
+        told = self._profile / "DevToolsActivePort"
+        port, _, path = told.read_text().partition("\n") if told.exists() else ("", "", "")
+        return f"ws://127.0.0.1:{port}{path.strip()}" if path else ""
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        self._ending.close()
-
-    def _end(self) -> None:
-        self._process.terminate()
-        try:
-            self._process.wait(20)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        shutil.rmtree(self._profile, ignore_errors=True)
+    def _told(self, event: Mapping[str, Any]) -> None:
+        if event.get("sessionId") in self._tabs:
+            self._tabs[event["sessionId"]].told(event)
 
 
 class Tab(browsing.Tab):
@@ -154,7 +113,7 @@ class Tab(browsing.Tab):
         """A command to this page."""
         return self._browser.call(method, self._session, **params)
 
-    def told(self, event: dict[str, Any]) -> None:
+    def told(self, event: Mapping[str, Any]) -> None:
         """Takes note of an event."""
         params = event["params"]
         if event["method"] == "Runtime.exceptionThrown":

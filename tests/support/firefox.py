@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
 from collections.abc import Mapping
-from contextlib import ExitStack
 from pathlib import Path
-from types import MappingProxyType, TracebackType
+from types import MappingProxyType
 from typing import Any
 
 import browsing
-from waiting import PATIENCE, WEBSOCKET, wait_until
-from websockets.sync.client import connect
 
 BINARY = next(filter(None, map(shutil.which, ("firefox-esr", "firefox"))), None)
 
@@ -41,25 +37,12 @@ class Browser(browsing.Browser["Tab"]):
     """
 
     def __init__(self, folder: Path, preferences: Mapping[str, bool | int | str] = NONE) -> None:
-        self._profile = folder / "profile"
-        self._profile.mkdir()
+        profile = folder / "profile"
+        profile.mkdir()
         lines = (f"user_pref({json.dumps(k)}, {json.dumps(v)});\n" for k, v in {**PREFERENCES, **preferences}.items())
-        (self._profile / "user.js").write_text("".join(lines))
-        command = [str(BINARY), "--headless", "--remote-debugging-port", "0", "--profile", str(self._profile)]
-        with (folder / "firefox.log").open("wb") as log:
-            self._process = subprocess.Popen(command, stdout=log, stderr=log)
-        self._ending = ExitStack()
-        self._ending.callback(self._end)
-        try:
-            wait_until(self._address, "the browser starts")
-            self._connection = self._ending.enter_context(connect(self._address(), max_size=None, **WEBSOCKET))
-            self._serial = 0
-            self._tabs: dict[str, Tab] = {}
-            self.call("session.new", capabilities={})
-            self.call("session.subscribe", events=["log.entryAdded"])
-        except BaseException:
-            self._ending.close()
-            raise
+        (profile / "user.js").write_text("".join(lines))
+        command = [str(BINARY), "--headless", "--remote-debugging-port", "0", "--profile", str(profile)]
+        super().__init__(command, profile)
 
     def open(self, url: str, *, before: str = "") -> Tab:
         """A page in a context of its own: no cookie or cache of another test.
@@ -78,41 +61,27 @@ class Browser(browsing.Browser["Tab"]):
 
     def call(self, method: str, **params: Any) -> dict[str, Any]:
         """Sends a command and waits for its answer; what the pages tell meanwhile is kept for them."""
-        self._serial += 1
-        self._connection.send(json.dumps({"id": self._serial, "method": method, "params": params}))
-        while True:
-            answer = json.loads(self._connection.recv(PATIENCE))
-            if answer.get("id") == self._serial:
-                if answer["type"] == "error":
-                    raise AssertionError(f"{method}: {answer['message']}")
-                result: dict[str, Any] = answer["result"]
-                return result
-            context = answer.get("params", {}).get("source", {}).get("context")
-            if context in self._tabs:
-                self._tabs[context].told(answer)
-
-    def __enter__(self) -> Browser:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        self._ending.close()
+        answer = self._ask({"method": method, "params": params})
+        if answer["type"] == "error":
+            raise AssertionError(f"{method}: {answer['message']}")
+        result: dict[str, Any] = answer["result"]
+        return result
 
     def _address(self) -> str:
-        """Empty, until it is there to be read."""
         try:
             told = json.loads((self._profile / "WebDriverBiDiServer.json").read_text())
         except (OSError, ValueError):
             return ""
         return f"ws://{told['ws_host']}:{told['ws_port']}/session"
 
-    def _end(self) -> None:
-        self._process.terminate()
-        try:
-            self._process.wait(20)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        shutil.rmtree(self._profile, ignore_errors=True)
+    def _greet(self) -> None:
+        self.call("session.new", capabilities={})
+        self.call("session.subscribe", events=["log.entryAdded"])
+
+    def _told(self, event: Mapping[str, Any]) -> None:
+        context = event.get("params", {}).get("source", {}).get("context")
+        if context in self._tabs:
+            self._tabs[context].told(event)
 
 
 class Tab(browsing.Tab):
@@ -122,7 +91,7 @@ class Tab(browsing.Tab):
         super().__init__()
         self._browser, self._context, self._user = browser, context, user
 
-    def told(self, event: dict[str, Any]) -> None:
+    def told(self, event: Mapping[str, Any]) -> None:
         """Takes note of an event."""
         entry = event["params"]
         if entry["level"] in ("error", "warn"):

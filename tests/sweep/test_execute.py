@@ -22,6 +22,12 @@ SCALE = {"parameters": 1.0, "pixels": 1.0, "bits": 8.0, "calibrating": 0.0, "pic
 BOARDS = (Device(name="kitchen", device="ssh://pi@kitchen", tries=3), Device(name="here", device="local"))
 
 
+@pytest.fixture(autouse=True)
+def often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What another process of a sweep did is looked at more often than every half a second."""
+    monkeypatch.setattr("edgecvx.sweep.execute._TICK", 0.02)
+
+
 def export(name: str, together: str = "files") -> Job:
     return Job(kind="export", name=name, depends={"name": name}, call={}, together=together, scale=SCALE)
 

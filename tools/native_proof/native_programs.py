@@ -153,6 +153,19 @@ def broken(folder: Path, name: str, right: str, wrong: str) -> Path:
     return folder
 
 
+def without_kernels(folder: Path) -> Path:
+    """Takes all kernels but the portable ones out of broken sources: what ``PLAIN`` does, where there is a system.
+
+    A twin whose difference is in no kernel is as broken without them, and compiled in a fifth of the time.
+    """
+    for path in folder.iterdir():
+        text = path.read_text(encoding="utf-8")
+        for known in ("defined(__x86_64__)", "defined(__aarch64__)"):
+            text = text.replace(known, "0")
+        path.write_text(text, encoding="utf-8")
+    return folder
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Machine:
     """A processor that a program can be run as."""

@@ -259,6 +259,7 @@ def test_what_is_no_event_ends_it_too(body: bytes) -> None:
     page = measuring.host.page()
     order_of(page)
     page.say(body)
+    assert page.asked()["do"] == "end"
     assert (measuring.results[0].error or "").endswith("which is no event")
 
 
@@ -268,6 +269,7 @@ def test_a_million_runs_are_not_even_read() -> None:
     order_of(page)
     with pytest.raises((Answer, OSError)):  # the connection is closed in its face
         page.say(b'{"event": "turn", "turn": {"samples_ns": [' + b"12345," * 1_000_000)
+    assert page.asked()["do"] == "end"
     assert "it sent 6000042 bytes at once, where at most" in (measuring.results[0].error or "")
 
 

@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 import scripted
-from loopback_ssh import SSHD, Board
+from loopback_ssh import BEGINNING, SSHD, Board
 from support import PATHS
 from waiting import PATIENCE, wait_until
 
@@ -37,14 +37,9 @@ LIMITS = Limits(connect=PATIENCE, step=PATIENCE, check=PATIENCE, copy_bytes_per_
 BARE = f"{shlex.quote(sys.executable)} -I -S"
 
 # A runner that writes down when it measures, by the board's own clock, and is at it until its host lets it go.
-RUNNER = """
-import json, os, shutil, sys, threading, time
-folder = os.path.dirname(os.path.abspath(__file__))
-def say(**event):
-    print(json.dumps(event), flush=True)
-if sys.argv[1] == "check":
-    say(python="3", ok=True, missing=[], notes=[])
-    sys.exit()
+RUNNER = (
+    BEGINNING
+    + """
 log, gate = (os.path.join(folder, "..", "..", "..", name) for name in ("measured", "gate"))
 began = time.time()
 def lifeline():
@@ -63,6 +58,7 @@ with open(log, "a") as stream:
 shutil.rmtree(folder, ignore_errors=True)
 say(event="done")
 """.replace("PROTOCOL", str(PROTOCOL))
+)
 
 
 @pytest.fixture

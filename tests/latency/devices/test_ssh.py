@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from loopback_ssh import SSHD, Board
+from loopback_ssh import BEGINNING, SSHD, Board
 from support import PATHS
 from waiting import PATIENCE, wait_until
 
@@ -42,14 +42,9 @@ LIMITS = Limits(
 )
 
 # A runner of a few lines: what is under test here is the way to it. Each round waits for a file where one is named.
-RUNNER = """
-import json, os, shutil, sys, threading, time
-folder = os.path.dirname(os.path.abspath(__file__))
-def say(**event):
-    print(json.dumps(event), flush=True)
-if sys.argv[1] == "check":
-    say(python="3", ok=True, missing=[], notes=[])
-    sys.exit()
+RUNNER = (
+    BEGINNING
+    + """
 def lifeline():
     while os.read(0, 1):
         pass
@@ -74,6 +69,7 @@ for r in range(order["first_round"], order["rounds"]):
     say(event="round", round=r + 1, of=order["rounds"])
 say(event="done")
 """
+)
 
 
 @pytest.fixture(autouse=True)
