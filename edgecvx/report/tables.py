@@ -106,9 +106,7 @@ def _top1(row: Row) -> Cell:
 def _quantile(q: float) -> Callable[[Row], Cell]:
     def cell(row: Row) -> Cell:
         found = percentile(row.summary, q)
-        if found is None:
-            return ABSENT, ""
-        return milliseconds(found.ms), NO_INTERVAL if found.no_interval else interval_text(found.interval)
+        return (milliseconds(found.ms), interval_text(found.interval)) if found else (ABSENT, "")
 
     return cell
 
