@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 
 from edgecvx.results import statistics
 from edgecvx.results.figures import counted
-from edgecvx.results.latency import Conditions, DeviceBench, Fingerprint, Measured, Ratio
+from edgecvx.results.latency import Conditions, DeviceBench, Fingerprint, Measured, Ratio, percentile
 from edgecvx.spec import is_quantized
 
 _BUSY = 0.5
@@ -54,7 +54,18 @@ def of_device(device: DeviceBench) -> Iterator[str]:
     for m in device.measured:
         if m.options.get("delegate") == "xnnpack" and (m.backend or "").startswith("plain kernels"):
             yield f"{m.identity.file} was to run in XNNPACK, which took none of it: these are times of plain kernels"
+    yield from _of_intervals(device)
     yield from _of_int8(device)
+
+
+def _of_intervals(device: DeviceBench) -> Iterator[str]:
+    """The p90 that are given without an interval, and why."""
+    found = [(m, p90.no_interval) for m in device.measured if (p90 := percentile(m.model_summary, 0.9))]
+    without = [(m.identity.file, reason) for m, reason in found if reason]
+    if without:
+        (file, reason), others = without[0], len(without) - 1
+        more = f", nor of {counted(others, 'other')}" if others else ""
+        yield f"no interval is given of p90 of {file}{more}: {reason}; --rounds and --seconds measure for longer"
 
 
 def _of_conditions(fingerprint: Fingerprint, before: Conditions, after: Conditions | None) -> Iterator[str]:

@@ -23,7 +23,17 @@ from edgecvx.results.figures import (
     span,
     times,
 )
-from edgecvx.results.latency import Benchmark, Conditions, Fingerprint, Memory, Summary, ToolTimings, WarmUp, percentile
+from edgecvx.results.latency import (
+    Benchmark,
+    Conditions,
+    Fingerprint,
+    Memory,
+    Percentile,
+    Summary,
+    ToolTimings,
+    WarmUp,
+    percentile,
+)
 
 Pairs = tuple[tuple[str, str], ...]
 
@@ -86,6 +96,7 @@ def change(row: Row) -> str:
 
 Cell = tuple[str, str]
 """A figure, and what stands below it."""
+NO_INTERVAL = "no interval"
 
 
 def _top1(row: Row) -> Cell:
@@ -110,7 +121,7 @@ def _p50(row: Row) -> Cell:
 
 def _ratio(row: Row) -> Cell:
     ratio = row.against_fp32
-    return (times(ratio.value), interval_text(ratio.interval)) if ratio else (ABSENT, "")
+    return (times(ratio.value), interval_text(ratio.interval) or NO_INTERVAL) if ratio else (ABSENT, "")
 
 
 def _size(row: Row) -> Cell:
@@ -178,9 +189,14 @@ def _memory(m: Memory) -> str:
 
 
 def _summed(s: Summary) -> str:
-    parts = [f"p{100 * p.q:g} {milliseconds(p.ms, p.interval)}" for p in s.percentiles]
+    parts = [_in_words(p) for p in s.percentiles]
     whole = f"mean {milliseconds(s.mean)}, from {milliseconds(s.min)} to {milliseconds(s.max)}"
     return ", ".join([counted(s.samples, "run"), *parts, whole])
+
+
+def _in_words(p: Percentile) -> str:
+    why = f" ({NO_INTERVAL}: {p.no_interval})" if p.no_interval else ""
+    return f"p{100 * p.q:g} {milliseconds(p.ms, p.interval)}{why}"
 
 
 # --- a device -------------------------------------------------------------------------------------------------------

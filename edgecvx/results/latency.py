@@ -102,7 +102,9 @@ class Percentile:
     q: float
     ms: float
     interval: Interval | None
-    """95%, from the order of the samples alone, in milliseconds; None where there are too few samples for its ends."""
+    """95%, from the order of the samples alone, in milliseconds."""
+    no_interval: str | None = None
+    """Why there is none: what the samples share leaves too few of them for its ends."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

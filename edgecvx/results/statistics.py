@@ -7,11 +7,13 @@ whole turns share, and tails without a variance:
 
 - A percentile is the nearest-rank one: a time that was really measured, never one between two.
 - Its interval comes from the order of the samples (Woodruff's), for as many samples as there would be if turns had
-  nothing in common: their number over the design effect, by which the turns differ more than chance lets them.
+  nothing in common: their number over the design effect, by which the turns differ more than chance lets them and
+  neighbours are alike (``dependence.py``). Where that leaves too few, the median's is the range of the turns' medians,
+  and percentiles beyond it have none, with the reason.
 - A ratio is taken round by round, between turns a second apart, and the rounds are combined by the Hodges-Lehmann
-  estimator with the interval of Wilcoxon's signed rank test. Against the sign test's and Student's t it was the
-  narrowest that still covered 93% and more everywhere: t loses its power to a single bad round, the sign test a
-  quarter of it always.
+  estimator with the interval of Wilcoxon's signed rank test, widened by what neighbouring rounds share. Against the
+  sign test's and Student's t it was the narrowest: t loses its power to a single bad round, the sign test a quarter of
+  it always.
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecvx.results.accuracy import Interval
+from edgecvx.results.dependence import LEAST_IN_ROW, in_order_of_size, inflation
 from edgecvx.results.intervals import Z95
 from edgecvx.results.latency import Measured, Noise, Percentile, Ratio, Summary, Turn
 
@@ -34,12 +37,12 @@ ENOUGH: Mapping[float, int] = {0.5: 1, 0.9: 64, 0.95: 130, 0.99: 662}
 """Percentile -> the fewest samples it is given for: with that many, two or more lie beyond it with 99% certainty.
 Below, what is called p90 is often just the slowest run."""
 
-LEAST_ROUNDS = 6
-"""For the interval of a ratio: with five, even the whole range of them covers less than 95%."""
+LEAST_ROUNDS = 8
+"""For the interval of a ratio: with fewer, even their whole range covers less than 95% where rounds are a bit alike."""
+LEAST_BLOCKS_OF_RANGE = 6
+"""All of six lie on one side of their median in 3% of all cases; of five, in 6%."""
 _LEAST_BLOCKS = 10
 """Turns from which the design effect can be told; fewer are cut into twice as many parts."""
-_LEAST_EFFECTIVE = 0.75
-"""Of ``ENOUGH``: with a smaller effective size, a percentile is that of a few lucky or unlucky turns."""
 _STEADY_SPREAD, _STEADY_DRIFT = 0.05, 0.03
 """A yardstick that spreads or drifts more than this tells of a machine that is busy or changes its clock."""
 
@@ -73,40 +76,65 @@ def summary(turns: Sequence[Turn], *, batch: int) -> Summary | None:
 
 
 def percentile(blocks: Sequence[Floats], q: float) -> Percentile:
-    """The nearest-rank percentile of samples that came in blocks, with its interval.
+    """The nearest-rank percentile of samples that came in blocks, with its interval or why it has none.
 
     Args:
         blocks: At least one sample in at least one block; blocks share whatever a turn shares.
         q: Between 0 and 1.
     """
     ordered = np.sort(np.concatenate(blocks))
-    value = float(ordered[max(1, math.ceil(q * len(ordered) - 1e-9)) - 1])
-    return Percentile(q=q, ms=value, interval=_interval_of_percentile(blocks, ordered, q, value))
+    found = _interval_of_percentile(_enough(blocks), ordered, q)
+    interval, reason = (None, found) if isinstance(found, str) else (found, None)
+    return Percentile(q=q, ms=_nearest(ordered, q), interval=interval, no_interval=reason)
 
 
-def _interval_of_percentile(blocks: Sequence[Floats], ordered: Floats, q: float, value: float) -> Interval | None:
-    """Order statistics as far out as a sample without blocks, of the effective size, would have them."""
-    n, blocks = len(ordered), _enough(blocks)
-    effective = max(1, int(n / design_effect(blocks, q, value)))
-    found = ranks(effective, q)
-    if found is None or effective < _LEAST_EFFECTIVE * ENOUGH.get(q, 1):
-        return None
-    low, high = math.floor(found[0] * n / effective), math.ceil(found[1] * n / effective)
-    return Interval(low=float(ordered[max(low, 1) - 1]), high=float(ordered[min(high, n) - 1]))
+def _nearest(ordered: Floats, q: float) -> float:
+    return float(ordered[max(1, math.ceil(q * len(ordered) - 1e-9)) - 1])
 
 
-def design_effect(blocks: Sequence[Floats], q: float, value: float) -> float:
+def _interval_of_percentile(blocks: Sequence[Floats], ordered: Floats, q: float) -> Interval | str:
+    """Order statistics as far out as a sample without blocks, of the effective size, would have them; or why not."""
+    n, effect = len(ordered), _largest_effect(blocks, ordered, q)
+    effective = 0 if effect is None else max(1, int(n / effect))
+    found = ranks(effective, q) if effective else None
+    if found is not None:
+        low, high = math.floor(found[0] * n / effective), math.ceil(found[1] * n / effective)
+        if high <= n:
+            return Interval(low=float(ordered[max(low, 1) - 1]), high=float(ordered[high - 1]))
+    if q <= 0.5 and len(blocks) >= LEAST_BLOCKS_OF_RANGE:
+        middles = [_nearest(np.sort(block), q) for block in blocks]
+        return Interval(low=min(middles), high=max(middles))
+    if effective == 0:
+        return "turns next to each other were alike, as on a machine that changes slowly: they tell too little apart"
+    return f"{n} runs tell as much as {effective} that share nothing: too few for its ends"
+
+
+def _largest_effect(blocks: Sequence[Floats], ordered: Floats, q: float) -> float | None:
+    """The design effect of a percentile; beyond the median, the largest of it and of what lies around.
+
+    Runs that were slow together are rare, and where a measurement met few of them its own percentile hides them.
+    """
+    around = (q,) if q <= 0.5 else (q - 0.1, q, (1 + q) / 2)
+    effects = [design_effect(blocks, p, _nearest(ordered, p)) for p in around]
+    return None if any(e is None for e in effects) else max(e for e in effects if e is not None)
+
+
+def design_effect(blocks: Sequence[Floats], q: float, value: float) -> float | None:
     """By how much blocks that have something in common make a percentile less sure than as many free samples.
 
-    The variance of the share of samples at or below ``value``, from block to block, over the binomial one; widened for
-    the number of blocks by Student's t, and 1 at least.
+    The variance of the share of samples at or below ``value``, from block to block, over the binomial one, 1 at least;
+    times what neighbouring blocks share; widened for the number of blocks by Student's t. None where neighbours are
+    too much alike.
     """
     n, count = sum(map(len, blocks)), len(blocks)
     if count < 3:
         return 1.0
-    residuals = [np.count_nonzero(block <= value) - q * len(block) for block in blocks]
+    residuals = np.array([np.count_nonzero(block <= value) - q * len(block) for block in blocks])
+    shared = inflation(residuals) if count >= LEAST_IN_ROW else 1.0
+    if shared is None:
+        return None
     variance = count / (count - 1) * float(np.square(residuals).sum())
-    return max(1.0, variance / (n * q * (1 - q))) * (_student95(count - 1) / Z95) ** 2
+    return max(1.0, variance / (n * q * (1 - q)) * shared) * (_student95(count - 1) / Z95) ** 2
 
 
 def _enough(blocks: Sequence[Floats]) -> Sequence[Floats]:
@@ -171,7 +199,7 @@ def ratio(of: Mapping[int, float], against: Mapping[int, float], *, names: tuple
     if not shared:
         return None
     logs = np.log([of[r] / against[r] for r in shared])
-    value, interval = _exponential(hodges_lehmann(logs), logs)
+    value, interval = _exponential(middle_of_rounds(logs), logs)
     return Ratio(of=names[0], against=names[1], value=value, interval=interval, rounds=len(shared))
 
 
@@ -191,6 +219,22 @@ def ratio_of(ratios: Sequence[Ratio], of: str, against: str) -> Ratio | None:
             flipped = found.interval and Interval(low=1 / found.interval.high, high=1 / found.interval.low)
             return dataclasses.replace(found, of=of, against=against, value=1 / found.value, interval=flipped)
     return None
+
+
+def middle_of_rounds(logs: Floats) -> tuple[float, float, float] | None:
+    """The Hodges-Lehmann estimate of rounds in their order, its interval widened by what neighbours share.
+
+    The whole range of the rounds where they are fewer than ten, or too much alike; None with fewer than eight.
+    """
+    found = hodges_lehmann(logs)
+    if found is None or len(logs) < LEAST_ROUNDS:
+        return None
+    shared = inflation(in_order_of_size(logs)) if len(logs) >= LEAST_IN_ROW else None
+    lowest, highest = float(logs.min()), float(logs.max())
+    if shared is None:
+        return found[0], lowest, highest
+    (middle, low, high), wider = found, math.sqrt(shared)
+    return middle, max(lowest, middle - wider * (middle - low)), min(highest, middle + wider * (high - middle))
 
 
 def hodges_lehmann(values: Floats) -> tuple[float, float, float] | None:

@@ -8,10 +8,11 @@ import benchmark_sample as sample
 import pytest
 
 from edgecvx.latency.warnings import warnings_of
+from edgecvx.report.forms.page import page
 from edgecvx.report.join import join
 from edgecvx.report.remarks import device_remarks, general_remarks
 from edgecvx.results.accuracy import Validation
-from edgecvx.results.latency import DeviceBench, ToolTimings
+from edgecvx.results.latency import DeviceBench, ToolTimings, percentile
 
 
 def of_device(bench: DeviceBench) -> str:
@@ -163,3 +164,19 @@ def test_what_stands_with_a_device_is_not_repeated() -> None:
     told = general_remarks(join([], [made]))
     assert "Two names lead to one device." in told
     assert not [text for text in told if "governor" in text]
+
+
+def test_a_p90_without_an_interval_is_remarked_on_with_the_reason() -> None:
+    bench = calm()
+    assert "no interval is given" not in of_device(bench).lower()
+    first, *others = bench.measured
+    assert first.model_summary is not None
+    p90 = percentile(first.model_summary, 0.9)
+    assert p90 is not None
+    bare = dataclasses.replace(p90, interval=None, no_interval="200 runs tell as much as 31")
+    kept = tuple(bare if p.q == 0.9 else p for p in first.model_summary.percentiles)
+    summary = dataclasses.replace(first.model_summary, percentiles=kept)
+    bench = dataclasses.replace(bench, measured=(dataclasses.replace(first, model_summary=summary), *others))
+    told = of_device(bench)
+    assert "no interval: 200 runs tell as much as 31" in page(join([], [sample.benchmark(bench)]))
+    assert f"of p90 of {first.identity.file}: 200 runs tell as much as 31" in told

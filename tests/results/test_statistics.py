@@ -168,8 +168,8 @@ def test_a_ratio_is_taken_round_by_round() -> None:
 
 
 def test_a_ratio_over_few_rounds_has_no_interval() -> None:
-    five, six = (dict.fromkeys(range(n), 1.0) for n in (5, statistics.LEAST_ROUNDS))
-    few, enough = ratio(five, five), ratio(six, six)
+    seven, eight = (dict.fromkeys(range(n), 1.0) for n in (7, statistics.LEAST_ROUNDS))
+    few, enough = ratio(seven, seven), ratio(eight, eight)
     assert few is not None
     assert few.interval is None
     assert enough is not None

@@ -27,6 +27,7 @@ from edgecvx.web.visits.browsers import BROWSER_FACT, TIMER_FACT
 
 T = TypeVar("T")
 
+_NO_INTERVAL = f"no interval below {statistics.LEAST_ROUNDS} rounds"
 RATIOS_SHOWN = 12
 LAYERS_SHOWN = 6
 COLOURS: dict[VerdictKind, str] = {
@@ -263,7 +264,7 @@ def _ratios(device: DeviceBench, gates: Sequence[GateResult]) -> Iterator[Any]:
         if base is None or ratio is None:
             continue
         i = ratio.interval
-        sure = f"95% interval {i.low:.3f} to {i.high:.3f}" if i else "no interval"
+        sure = f"95% interval {i.low:.3f} to {i.high:.3f}" if i else _NO_INTERVAL
         names = [_named(device, x) for x in (m, base)]
         lines.append(
             f"{names[0]} takes {ratio.value:.3f} times as long as {names[1]} ({sure}, {counted(ratio.rounds, 'round')})"

@@ -190,7 +190,7 @@ def _strip(row: Row, samples: Sequence[float], x: svg.BrokenScale, y: float) -> 
     for q, kind in ((0.5, "p50"), (0.9, "p90")):
         if found := percentile(row.summary, q):
             px = x.clamp(found.ms / p50)
-            tip = f"{kind} {milliseconds(found.ms, found.interval)}"
+            tip = f"{kind} {milliseconds(found.ms, found.interval)}{', no interval' if found.no_interval else ''}"
             yield svg.path(f"M{svg.n(px)} {svg.n(y + 4)}V{svg.n(y - 24)}", kind, tip=tip)
     slowest = max(samples)
     tip = f"{row.label}: the slowest run, {milliseconds(slowest * p50)}, {times(slowest)} the median"
