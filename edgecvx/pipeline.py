@@ -48,10 +48,12 @@ from edgecvx.targets.gains import gains_nothing
 
 if TYPE_CHECKING:
     import onnx_ir as ir
+    from torch import nn
 
     from edgecvx.board.proof import Proof
     from edgecvx.export.base import Lowered
     from edgecvx.models.convnext import ConvNeXt
+    from edgecvx.models.labels import Labels
     from edgecvx.models.load import LoadedModel
     from edgecvx.quantize.observe.estimators import Estimator
     from edgecvx.quantize.plan import Engine
@@ -99,7 +101,7 @@ class ExportResult:
 
 
 def export(
-    model: str | Path,
+    model: str | Path | nn.Module,
     *,
     target: str | Sequence[str],
     precision: Precision | str = Precision.FP32,
@@ -108,7 +110,9 @@ def export(
     image_size: int | None = None,
     batch: int = 1,
     input_kind: InputKind | str = InputKind.FLOAT,
-    labels: str | Path | None = None,
+    labels: Labels | None = None,
+    preprocess: object | None = None,
+    name: str | None = None,
     platforms: str | Sequence[str] = (),
     out: str | Path = "",
     dump: str | Path | None = None,
@@ -125,7 +129,8 @@ def export(
     """Writes a model for one or more targets, each file proved against FP32 PyTorch before it is handed over.
 
     Args:
-        model: A variant, a timm name with tag, a checkpoint file, or a transformers folder or hub id.
+        model: A variant, a timm name with tag, a checkpoint file, a transformers folder or hub id, or a module in
+            memory: timm's or transformers' ConvNeXt, or one with their tensors. It is left as it is.
         target: One target or several.
         precision: Of the files.
         weights: ``auto``, ``imagenet``, ``demo``, ``random``, or a checkpoint file for the named variant.
@@ -133,7 +138,10 @@ def export(
         image_size: Height and width of the input; the checkpoint's own by default.
         batch: Pictures per run.
         input_kind: Normalized floats, or the bytes of the picture.
-        labels: A file of class names.
+        labels: The class names, as a list, a table from id to name, or a file; a module's configuration may bring them.
+        preprocess: How pictures are prepared, where a file or module does not say: transformers' image processor,
+            timm's ``resolve_model_data_config(model)``, or a ``PreprocessSpec``.
+        name: What to call a module in memory, in the names of its files.
         platforms: For targets ``native`` and ``web``: where their files are to run (``edgecvx.native.platforms``); by
             default here, and in browsers.
         out: The folder for the artifacts.
@@ -174,7 +182,9 @@ def export(
     steps = _Steps(total=2 + asked.calibrates + 2 * len(asked.targets), tell=on_step)
 
     steps.next("reading the checkpoint")
-    loaded = _load(asked, model, weights, image_size, None if labels is None else Path(labels))
+    loaded = _load(
+        asked, model, weights=weights, image_size=image_size, labels=labels, preprocess=preprocess, name=name
+    )
     steps.next("folding and writing the canonical graph")
     network = _network(asked, loaded, folds)
     planned = _plan(asked, network, steps) if asked.precision.calibrated else None
@@ -319,12 +329,12 @@ def _targets(names: Sequence[str]) -> tuple[Target, ...]:
     return tuple({t.name: t for t in targets}.values())
 
 
-def _load(asked: _Request, model: str | Path, weights: str, image_size: int | None, labels: Path | None) -> LoadedModel:
-    """The checkpoint, which has to have what the task needs."""
+def _load(asked: _Request, model: object, **given: Any) -> LoadedModel:
+    """The checkpoint or module, which has to have what the task needs."""
     _need_torch()
-    from edgecvx.models.load import load_model
+    from edgecvx.models.memory.given import load_given
 
-    loaded = load_model(model, weights=weights, image_size=image_size, labels=labels, seed=asked.seed)
+    loaded = load_given(model, seed=asked.seed, **given)
     if asked.task is Task.CLASSIFY and not loaded.spec.num_classes:
         raise UsageError(f"{loaded.spec.weights.ref} has no classifier: ask for --task features or --task embed")
     return loaded

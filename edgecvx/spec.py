@@ -102,6 +102,8 @@ class InputKind(str, enum.Enum):
 Stem = Literal["patch", "overlap", "overlap_tiered"]
 Activation = Literal["gelu", "gelu_tanh", "silu"]
 Layout = Literal["NCHW", "NHWC", "NC"]
+WeightsKind = Literal["imagenet", "demo", "random", "file", "module"]
+"""Where weights come from; ``module`` is one that somebody held in memory."""
 LayoutName = Literal["timm", "transformers", "mmpretrain", "original"]
 """Who names a checkpoint's tensors so."""
 Interpolation = Literal["bicubic", "bilinear", "lanczos", "nearest"]
@@ -174,12 +176,18 @@ class PreprocessSpec(Preprocess):
 class WeightsSource:
     """Where weights came from, and under which licence."""
 
-    kind: Literal["imagenet", "demo", "random", "file"]
+    kind: WeightsKind
     ref: str
-    """A hub id, a file name or a seed; never a path of somebody's machine."""
+    """A hub id, a file name, a class or a seed; never a path of somebody's machine."""
     layout: LayoutName
     sha256: str
+    """Of the file, or of the tensors where there was none."""
     license: str | None = None
+
+    @property
+    def brought(self) -> bool:
+        """Whether a user brought them: nobody here knows how their pictures were prepared."""
+        return self.kind in ("file", "module")
 
     @property
     def noncommercial(self) -> bool:

@@ -146,7 +146,7 @@ class Here:
                 if len(first) >= PICTURES:
                     break
             input_path = InputPath(reference, first)
-            if candidate.classifies and loaded.spec.weights.kind == "file" and (doubt := input_path.doubt()):
+            if candidate.classifies and loaded.spec.weights.brought and (doubt := input_path.doubt()):
                 self.warnings.append(doubt)
             self._references[candidate.reference_key] = reference, input_path
         return self._references[candidate.reference_key]

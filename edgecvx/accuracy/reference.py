@@ -48,7 +48,8 @@ def rebuild(manifest: Manifest, checkpoints: Sequence[Path] = ()) -> LoadedModel
 
     Args:
         manifest: The artifact's.
-        checkpoints: Files to look through, where the weights came from a file.
+        checkpoints: Files to look through, where the weights came from a file or a module; for a module any file that
+            holds its tensors will do.
 
     Raises:
         RuntimeUnavailableError: PyTorch is not installed.
@@ -60,7 +61,7 @@ def rebuild(manifest: Manifest, checkpoints: Sequence[Path] = ()) -> LoadedModel
         raise missing_package(f"{error.name}, which the FP32 reference needs,", "onnx") from error
     spec = manifest.model
     source = spec.weights
-    if source.kind == "file":
+    if source.brought:
         return _from_file(spec, checkpoints)
     name = source.ref if source.kind == "imagenet" else spec.arch.name
     seed = int(source.ref.removeprefix("seed ")) if source.kind == "random" else 0
@@ -75,6 +76,7 @@ def rebuild(manifest: Manifest, checkpoints: Sequence[Path] = ()) -> LoadedModel
 
 def _from_file(spec: ModelSpec, checkpoints: Sequence[Path]) -> LoadedModel:
     """The network out of the one file that has the manifest's hash; the architecture is the manifest's."""
+    from edgecvx.models.assemble import content_sha256
     from edgecvx.models.checkpoints import build, read_checkpoint
     from edgecvx.models.load import LoadedModel
     from edgecvx.models.weightfile import SAVED_NAMES, read_weight_file
@@ -83,12 +85,19 @@ def _from_file(spec: ModelSpec, checkpoints: Sequence[Path]) -> LoadedModel:
     for path in checkpoints:
         path = next((path / name for name in SAVED_NAMES if (path / name).is_file()), path)
         file = read_weight_file(path)
-        if file.sha256 == source.sha256:
-            arch = spec.arch
+        arch, in_memory = spec.arch, source.kind == "module"
+        if in_memory or file.sha256 == source.sha256:
             found = read_checkpoint(file, variant=arch, act=arch.act, head_norm_eps=arch.head_norm_eps)
+            if in_memory and content_sha256(found) != source.sha256:
+                continue
             # A layout that leaves no trace of activation and epsilons must not lose what the manifest knows of them.
             found = dataclasses.replace(found, arch=arch)
             return LoadedModel(module=build(found), spec=spec, warnings=())
+    if not checkpoints and source.kind == "module":
+        raise CheckpointError(
+            f"the reference needs the module this artifact came from: give validate(…, reference=model), or save the "
+            f"weights of {source.ref} and give them with --checkpoint"
+        )
     if not checkpoints:
         raise CheckpointError(f"the reference needs the weights this artifact came from: --checkpoint {source.ref}")
     raise CheckpointError(

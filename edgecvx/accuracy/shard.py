@@ -107,7 +107,7 @@ def described(key: str, entry: Entry, samples: Sequence[Sample]) -> Described:
             break
     doubts = []
     _, manifest = read_artifact(fetch(entry.artifact))
-    if manifest.task is Task.CLASSIFY and reference.spec.weights.kind == "file":
+    if manifest.task is Task.CLASSIFY and reference.spec.weights.brought:
         doubts = [doubt for doubt in [InputPath(reference, first).doubt()] if doubt]
     return Described(
         info=reference.info(from_cache=0),

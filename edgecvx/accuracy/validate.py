@@ -30,6 +30,7 @@ from edgecvx.data.dataset import DEMO, TWICE, Dataset, content_hashes, open_data
 from edgecvx.data.folder import Skipped, describe, reasons_of, unexpected
 from edgecvx.errors import EdgecvxError, UsageError, missing_package
 from edgecvx.manifest import Manifest
+from edgecvx.models.memory.reference import saved_module
 from edgecvx.results.accuracy import (
     SKIPPED_NAMED,
     ArtifactOutcome,
@@ -46,6 +47,7 @@ from edgecvx.web.visits.invitation import Invitation
 
 if TYPE_CHECKING:
     from distributed import Client
+    from torch import nn
 
 LOCAL = "local"
 
@@ -81,6 +83,7 @@ def validate(
     batch: int = 8,
     threads: int | None = None,
     checkpoints: Sequence[str | Path] = (),
+    reference: nn.Module | None = None,
     exclude: str | Path | Collection[str] = (),
     cache_dir: Path | None = None,
     cluster: str | Client | Cluster | None = None,
@@ -101,6 +104,7 @@ def validate(
         batch: Pictures per run of the reference, and per step; an artifact runs in its own batch.
         threads: How many threads the runtimes and PyTorch may use; with one, they take turns.
         checkpoints: Weights files, for artifacts that were exported from a file.
+        reference: The module, for artifacts that were exported from one in memory.
         exclude: A folder of pictures, or SHA-256 of content, to leave out; the pictures that any of the artifacts was
             calibrated on are left out in any case, for all of them, because all are measured on the same pictures.
         cache_dir: In place of the platform's cache folder.
@@ -142,6 +146,8 @@ def validate(
     with contextlib.ExitStack() as stack:
         cache, note = stack.enter_context(opened_cache(cache_dir))
         files = tuple(Path(c) for c in checkpoints)
+        if reference is not None:
+            files = (*files, stack.enter_context(saved_module(reference, [c.manifest for c in candidates])))
         source: Here | Elsewhere
         if cluster is None:
             browser = stack.enter_context(_browser(device, invitation))

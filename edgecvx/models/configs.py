@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from edgecvx.errors import CheckpointError
+from edgecvx.errors import CheckpointError, UsageError
 from edgecvx.models.labels import are_placeholders, label_texts, labels_from_ids
 from edgecvx.models.variants import three, timm_preprocess
 from edgecvx.spec import Activation, Interpolation, LayoutName, PreprocessSpec
@@ -58,15 +58,47 @@ def read_configs(
         CheckpointError: A file cannot be read, or asks for something this package does not do.
     """
     if layout == "timm" and config is not None:
-        return _timm(_read_json(config), config.name, image_size)
+        return timm_config(_read_json(config), config.name, image_size)
     if layout != "transformers":
         return SavedConfig()
-    found = _transformers(_read_json(config), config.name) if config is not None else {}
-    prepared = _convnext_processor(_read_json(preprocessor), preprocessor.name, image_size) if preprocessor else None
+    found = transformers_config(_read_json(config), config.name) if config is not None else {}
+    prepared = processor_preprocess(_read_json(preprocessor), preprocessor.name, image_size) if preprocessor else None
     return SavedConfig(**found, preprocess=prepared)
 
 
-def _transformers(config: Mapping[str, Any], where: str) -> dict[str, Any]:
+def given_preprocess(given: object, image_size: int | None) -> PreprocessSpec:
+    """How pictures are prepared, from whatever says so in a program.
+
+    Args:
+        given: transformers' image processor, timm's ``resolve_model_data_config(model)`` or ``pretrained_cfg``, the
+            content of a ``preprocessor_config.json``, or a ``PreprocessSpec``.
+        image_size: The size to prepare pictures for, instead of the one given.
+
+    Raises:
+        UsageError: It is none of these.
+        CheckpointError: It asks for something this package does not do.
+    """
+    if isinstance(given, PreprocessSpec):
+        return given if image_size is None else replace(given, size=image_size)
+    settings = as_settings(given)
+    if settings is None:
+        raise UsageError(
+            f"preprocess={type(given).__name__} does not say how pictures are prepared: give transformers' image "
+            "processor, timm's resolve_model_data_config(model), or a PreprocessSpec"
+        )
+    if "input_size" in settings:
+        return timm_preprocess_of(settings, "preprocess", image_size)
+    return processor_preprocess(settings, "preprocess", image_size)
+
+
+def as_settings(given: object) -> Mapping[str, Any] | None:
+    """A configuration as a table: one already, or an object that tells itself as one, as both libraries' do."""
+    told = given.to_dict() if hasattr(given, "to_dict") else given
+    return told if isinstance(told, Mapping) and all(isinstance(key, str) for key in told) else None
+
+
+def transformers_config(config: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """What a ``config.json`` of transformers tells, by the fields of ``SavedConfig``."""
     kind = config.get("model_type")
     if kind not in ("convnext", "convnextv2"):
         raise CheckpointError(f"{where} describes a {kind!r} model, not a ConvNeXt of transformers")
@@ -85,7 +117,7 @@ def _transformers(config: Mapping[str, Any], where: str) -> dict[str, Any]:
     }
 
 
-def _convnext_processor(config: Mapping[str, Any], where: str, image_size: int | None) -> PreprocessSpec:
+def processor_preprocess(config: Mapping[str, Any], where: str, image_size: int | None) -> PreprocessSpec:
     """What transformers' ``ConvNextImageProcessor`` does with these settings.
 
     Below 384 pixels it resizes the shorter side to ``size / crop_pct`` and crops the centre; from 384 on it squashes
@@ -117,7 +149,7 @@ def _convnext_processor(config: Mapping[str, Any], where: str, image_size: int |
         raise CheckpointError(f"{where}: resample, crop_pct, image_mean or image_std make no sense") from None
 
 
-def _timm(config: Mapping[str, Any], where: str, image_size: int | None) -> SavedConfig:
+def timm_config(config: Mapping[str, Any], where: str, image_size: int | None) -> SavedConfig:
     """The ``config.json`` that timm saves; another program's file of that name is not ours to judge."""
     trained = config.get("pretrained_cfg")
     if not isinstance(trained, dict) or not isinstance(config.get("architecture"), str):
@@ -126,11 +158,12 @@ def _timm(config: Mapping[str, Any], where: str, image_size: int | None) -> Save
     return SavedConfig(
         architecture=config["architecture"],
         labels=label_texts(names, where) if isinstance(names, list) and names else None,
-        preprocess=_timm_preprocess(trained, where, image_size),
+        preprocess=timm_preprocess_of(trained, where, image_size),
     )
 
 
-def _timm_preprocess(trained: Mapping[str, Any], where: str, image_size: int | None) -> PreprocessSpec:
+def timm_preprocess_of(trained: Mapping[str, Any], where: str, image_size: int | None) -> PreprocessSpec:
+    """The preprocessing that timm's ``pretrained_cfg`` describes, or its ``resolve_model_data_config``."""
     mode, interpolation = trained.get("crop_mode") or "center", trained.get("interpolation", "bicubic")
     if mode not in ("center", "squash"):
         raise CheckpointError(f"{where}: crop_mode {mode!r} is not supported; known: center, squash")

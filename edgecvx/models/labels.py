@@ -9,15 +9,35 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from edgecvx.errors import UsageError
 from edgecvx.files import read_label_text
 
+Labels = str | Path | Sequence[str] | Mapping[int, str] | Mapping[str, str]
+"""Class names as somebody gives them: a file, a list in the order of the classes, or id -> name."""
+
 _MAX_BYTES = 16 << 20
 """More than any list of class names; keeps a wrongly named picture or checkpoint from being read as text."""
+
+
+def labels_for(given: Labels, num_classes: int) -> tuple[str, ...]:
+    """The class names of a network, as its user gives them.
+
+    Raises:
+        UsageError: They are no names, or do not name exactly ``num_classes`` classes.
+    """
+    if isinstance(given, str | Path):
+        return read_labels(Path(given), num_classes)
+    if isinstance(given, Mapping):
+        labels = labels_from_ids({str(key): name for key, name in given.items()}, "labels")
+    elif isinstance(given, Sequence):
+        labels = label_texts(list(given), "labels")
+    else:
+        raise UsageError(f"labels are a file, a list of names or a table from id to name, not {type(given).__name__}")
+    return _checked(labels, num_classes, "labels")
 
 
 def read_labels(path: Path, num_classes: int) -> tuple[str, ...]:
@@ -31,12 +51,16 @@ def read_labels(path: Path, num_classes: int) -> tuple[str, ...]:
         labels = _from_json(text, path.name)
     else:
         labels = tuple(line.strip() for line in text.rstrip().splitlines())
+    return _checked(labels, num_classes, path.name)
+
+
+def _checked(labels: tuple[str, ...], num_classes: int, where: str) -> tuple[str, ...]:
     if num_classes == 0:
-        raise UsageError(f"{path.name} names classes, but these weights have no classifier: leave the labels out")
+        raise UsageError(f"{where} names classes, but these weights have no classifier: leave the labels out")
     if len(labels) != num_classes:
-        raise UsageError(f"{path.name} names {len(labels)} classes, the network has {num_classes}")
+        raise UsageError(f"{where} names {len(labels)} classes, the network has {num_classes}")
     if blank := [i for i, label in enumerate(labels) if not label]:
-        raise UsageError(f"{path.name} leaves class {blank[0]} without a name")
+        raise UsageError(f"{where} leaves class {blank[0]} without a name")
     return labels
 
 

@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 from typing import Literal
 
-import torch
-
 from edgecvx.errors import CheckpointError, UsageError, one_of
 from edgecvx.models import hub
-from edgecvx.models.checkpoints import Checkpoint, build, read_checkpoint
-from edgecvx.models.configs import read_configs
+from edgecvx.models.assemble import LoadedModel as LoadedModel
+from edgecvx.models.assemble import assembled, assumed_preprocess, digest, tag_of
+from edgecvx.models.checkpoints import read_checkpoint
+from edgecvx.models.configs import given_preprocess, read_configs
 from edgecvx.models.convnext import ConvNeXt, initialize
-from edgecvx.models.labels import read_labels
+from edgecvx.models.labels import Labels, labels_for
 from edgecvx.models.layouts import translate
-from edgecvx.models.variants import SHORT_NAMES, VARIANTS, ModelName, Tag, default_tag, preprocess_for, resolve_name
+from edgecvx.models.variants import SHORT_NAMES, VARIANTS, ModelName, preprocess_for, resolve_name
 from edgecvx.models.weightfile import SAVED_NAMES, SUFFIXES, WeightFile, read_weight_file
-from edgecvx.spec import ArchSpec, ModelSpec, PreprocessSpec, WeightsSource, check_image_size, from_json
+from edgecvx.spec import ModelSpec, PreprocessSpec, WeightsSource, check_image_size, from_json
 
 WEIGHTS = ("auto", "imagenet", "demo", "random")
 """What ``--weights`` takes besides a file."""
@@ -30,23 +28,13 @@ WEIGHTS = ("auto", "imagenet", "demo", "random")
 _RANDOM_CLASSES = 1000
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LoadedModel:
-    """A network ready to export, what it is, and what its owner should know."""
-
-    module: ConvNeXt
-    """In evaluation mode, float32."""
-    spec: ModelSpec
-    warnings: tuple[str, ...]
-    """Sentences to show: what was assumed, replaced, left out, or is not allowed with these weights."""
-
-
 def load_model(
     model: str | Path,
     *,
     weights: str = "auto",
     image_size: int | None = None,
-    labels: Path | None = None,
+    labels: Labels | None = None,
+    preprocess: object | None = None,
     seed: int = 0,
 ) -> LoadedModel:
     """Loads a network by name, from a checkpoint file, or from a transformers folder or hub id.
@@ -60,7 +48,8 @@ def load_model(
             file. ``auto`` takes ``imagenet``; if the hub cannot be reached, nothing is cached and no particular
             weights were named by a tag, it takes ``demo`` and says so in ``warnings``.
         image_size: Side of the input, a multiple of 32; None for the size the weights were trained at.
-        labels: A file with the class names, in place of those the checkpoint brings.
+        labels: The class names, or a file with them, in place of those the checkpoint brings.
+        preprocess: How pictures are prepared (``edgecvx.models.configs.given_preprocess``), for files that do not say.
         seed: For ``random``.
 
     Raises:
@@ -72,14 +61,16 @@ def load_model(
     if isinstance(model, Path) or _is_path(model):
         if weights != "auto":
             raise UsageError(f"{Path(model).name} already holds the weights: leave --weights {weights} out")
-        loaded = _from_path(Path(model), image_size)
+        loaded = _from_path(Path(model), image_size, preprocess=preprocess)
     elif hub.is_facebook_id(model):
         loaded = _from_facebook(model, weights, image_size)
     else:
         loaded = _from_name(resolve_name(model), weights, image_size, seed)
+    if preprocess is not None and not loaded.spec.weights.brought:
+        raise UsageError(f"{model} brings its preprocessing with it: leave preprocess= out")
     if labels is None:
         return loaded
-    return replace(loaded, spec=replace(loaded.spec, labels=read_labels(labels, loaded.spec.num_classes)))
+    return replace(loaded, spec=replace(loaded.spec, labels=labels_for(labels, loaded.spec.num_classes)))
 
 
 def demo_variants() -> tuple[str, ...]:
@@ -141,7 +132,7 @@ def _auto(name: ModelName, image_size: int | None) -> LoadedModel:
 
 
 def _from_timm(name: ModelName, image_size: int | None) -> LoadedModel:
-    return _assembled(
+    return assembled(
         read_checkpoint(_from_hub(name.tag.hub_id), variant=name.arch),
         tag=name.tag.tag,
         preprocess=preprocess_for(name.tag, image_size),
@@ -176,7 +167,9 @@ def _from_hub(repo: str) -> WeightFile:
     return file
 
 
-def _from_path(path: Path, image_size: int | None, *, name: ModelName | None = None) -> LoadedModel:
+def _from_path(
+    path: Path, image_size: int | None, *, name: ModelName | None = None, preprocess: object | None = None
+) -> LoadedModel:
     """A user's own weights. ``name`` is the network they are said to be for, where that was said."""
     if not _exists(path):
         raise CheckpointError(f"there is no file or folder {path}, and no known model of that name")
@@ -188,7 +181,8 @@ def _from_path(path: Path, image_size: int | None, *, name: ModelName | None = N
         _if_there(folder / "preprocessor_config.json"),
         image_size,
         name=name,
-        tag=re.sub(r"[^A-Za-z0-9_-]+", "_", called).strip("_-")[:64] or "weights",
+        prepared=None if preprocess is None else given_preprocess(preprocess, image_size),
+        tag=tag_of(called) or "weights",
         kind="file",
         ref=path.resolve().name.encode(errors="replace").decode(),  # a name of any bytes; manifests are UTF-8
         license=None,
@@ -217,6 +211,7 @@ def _with_configs(
     ref: str,
     license: str | None,
     name: ModelName | None = None,
+    prepared: PreprocessSpec | None = None,
 ) -> LoadedModel:
     """A network from its weights and what lies beside them; what neither tells is assumed, and said."""
     layout = translate(file.tensors, file.name).layout
@@ -230,11 +225,11 @@ def _with_configs(
         raise CheckpointError(
             f"config.json names {len(saved.labels)} classes, {file.name} has {checkpoint.num_classes}"
         )
-    preprocess = saved.preprocess
+    preprocess = prepared or saved.preprocess
     if preprocess is None:
-        preprocess, doubt = _assumed_preprocess(checkpoint.arch, name.tag if name else None, image_size, file.name)
+        preprocess, doubt = assumed_preprocess(checkpoint.arch, name.tag if name else None, image_size, file.name)
         doubts.append(doubt)
-    return _assembled(
+    return assembled(
         checkpoint,
         tag=tag,
         preprocess=preprocess,
@@ -244,27 +239,6 @@ def _with_configs(
         labels=saved.labels,
         warnings=tuple(doubts),
     )
-
-
-def _assumed_preprocess(
-    arch: ArchSpec, tag: Tag | None, image_size: int | None, where: str
-) -> tuple[PreprocessSpec, str]:
-    """The preprocessing for weights that do not bring their own: that of the tag they are said to follow."""
-    if tag is None and arch.name in VARIANTS:
-        tag = default_tag(arch.name)
-    if tag is None:
-        spec, like = PreprocessSpec() if image_size is None else PreprocessSpec(size=image_size), "ImageNet's usual"
-    else:
-        spec, like = preprocess_for(tag, image_size), f"that of {tag.name}"
-    doubt = (
-        f"{where} does not say how its pictures were prepared; took {like}: {spec.size} px, {spec.interpolation}, "
-        f"crop {spec.crop_pct:g}, mean {_numbers(spec.mean)}, std {_numbers(spec.std)}"
-    )
-    return spec, doubt
-
-
-def _numbers(values: tuple[float, ...]) -> str:
-    return "/".join(f"{v:g}" for v in values)
 
 
 def _demo_file(variant: str) -> Path:
@@ -278,7 +252,7 @@ def _demo(name: ModelName, image_size: int | None) -> LoadedModel:
     file = read_weight_file(_demo_file(name.arch.name))
     facts = file.metadata  # written with the weights, by tools/train_demo.py
     preprocess = from_json(PreprocessSpec, json.loads(facts["preprocess"]), where=file.name)
-    return _assembled(
+    return assembled(
         read_checkpoint(file, variant=name.arch),
         tag="demo",
         preprocess=preprocess if image_size is None else replace(preprocess, size=image_size),
@@ -291,7 +265,7 @@ def _demo(name: ModelName, image_size: int | None) -> LoadedModel:
 
 def _random(name: ModelName, image_size: int | None, seed: int) -> LoadedModel:
     module = initialize(ConvNeXt(name.arch, _RANDOM_CLASSES), seed)
-    source = WeightsSource(kind="random", ref=f"seed {seed}", layout="timm", sha256=_digest(module.state_dict()))
+    source = WeightsSource(kind="random", ref=f"seed {seed}", layout="timm", sha256=digest(module.state_dict()))
     spec = ModelSpec(
         arch=name.arch,
         tag="random",
@@ -300,37 +274,3 @@ def _random(name: ModelName, image_size: int | None, seed: int) -> LoadedModel:
         weights=source,
     )
     return LoadedModel(module=module, spec=spec, warnings=())
-
-
-def _digest(tensors: Mapping[str, torch.Tensor]) -> str:
-    """A hash over names, shapes and values, for weights that never were a file."""
-    total = hashlib.sha256()
-    for name, tensor in tensors.items():
-        total.update(f"{name}{tuple(tensor.shape)}".encode())
-        total.update(tensor.contiguous().numpy().tobytes())
-    return total.hexdigest()
-
-
-def _assembled(
-    checkpoint: Checkpoint,
-    *,
-    tag: str,
-    preprocess: PreprocessSpec,
-    kind: Literal["imagenet", "demo", "file"],
-    ref: str,
-    license: str | None,
-    labels: tuple[str, ...] | None = None,
-    warnings: tuple[str, ...] = (),
-) -> LoadedModel:
-    weights = WeightsSource(kind=kind, ref=ref, layout=checkpoint.layout, sha256=checkpoint.sha256, license=license)
-    if weights.noncommercial:
-        warnings = (*warnings, f"the licence of {ref} is {license}: no commercial use")
-    spec = ModelSpec(
-        arch=checkpoint.arch,
-        tag=tag,
-        num_classes=checkpoint.num_classes,
-        preprocess=preprocess,
-        weights=weights,
-        labels=labels,
-    )
-    return LoadedModel(module=build(checkpoint), spec=spec, warnings=(*checkpoint.notes, *warnings))

@@ -91,7 +91,7 @@ def read_weight_file(path: Path) -> WeightFile:
         tensors, notes = _unwrap(_unpickle(data, path.name), path.name)
     if not tensors:
         raise CheckpointError(f"{path.name} holds no tensors")
-    _check_tensors(tensors, path.name)
+    check_tensors(tensors, path.name)
     return WeightFile(
         name=path.name,
         tensors=tensors,
@@ -187,7 +187,7 @@ def _unwrap(loaded: object, name: str) -> tuple[Mapping[str, Tensor], tuple[str,
     return tensors, tuple(notes)
 
 
-def _check_tensors(tensors: Mapping[str, Tensor], name: str) -> None:
+def check_tensors(tensors: Mapping[str, Tensor], name: str) -> None:
     """Only plain tensors in memory, whose elements the file really holds.
 
     A pickle can describe a view that repeats one stored number a trillion times; copying it would take that much.
