@@ -1,14 +1,30 @@
-"""Stage (b): what each decision does to the logits, on pictures that the race does not use."""
+"""Stage (b): what each decision does to the logits, on pictures that the race does not use.
+
+Every option of every decision is tried twice: *alone*, with all others float, and *among*, with all others at the
+option with most in INT8. What is compared is always the same picture's logits with FP32's. Their mean square
+difference, the energy, adds up as long as roundings have nothing to do with each other, and where the two tries do not
+agree they have: then it is said, and the program reckons with their middle. One rounding more changes all that come
+after it, so what a small effect adds among the others is known less well than what it is alone.
+
+From an energy to points of top-1: a picture's answer changes where the difference of two logits outgrows its margin.
+With normal differences of twice the energy that is a sum over the margins of FP32's own answers, which cost one run of
+the network each, so there can be more of them than pictures that every option is tried on.
+"""
 
 from __future__ import annotations
 
+import functools
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from numpy.typing import NDArray
 
+from edgecvx.errors import EdgecvxError, UsageError
 from edgecvx.results.accuracy import Interval
+from edgecvx.tune.pieces import Options, Pieces, centred, exact, lowest
 from edgecvx.tune.space import Decision
 
 if TYPE_CHECKING:
@@ -18,6 +34,15 @@ if TYPE_CHECKING:
     from edgecvx.quantize.plan import QuantPlan
 
 Array = NDArray[Any]
+Floats = NDArray[np.float64]
+
+MEASURED = 32
+"""Pictures every option is tried on, where nothing is said: a mean of so many energies is within a fifth."""
+TWICE = 2.0
+"""Alone and among the others within such a factor: an energy of twice as much is an error of 1.4 times as much."""
+_DRAWS = 1000
+_LOWEST, _HIGHEST, _STEPS = 1e-8, 1e4, 481
+"""Energies that a limit is looked for in, over the spread of logits, in steps of 6%."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,9 +65,9 @@ class Effect:
     among: Divergence
     """With every other decision at its lowest: all of it less all but this one."""
     energy: float
-    """What the program reckons with: between the two."""
+    """What the program reckons with: between the two, and with those of all others what everything was measured at."""
     adds_up: bool
-    """Whether the two agree, within their intervals and a factor of two."""
+    """Whether the two agree, within their intervals or a factor of two."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,27 +76,35 @@ class Sensitivity:
 
     pictures: tuple[str, ...]
     """By content hash: no later stage may use them."""
+    measured: int
+    """The first so many of them were run through every option."""
     base: Divergence
     """With every decision float: stem, downsampling and classifier."""
     everything: Divergence
     """With every decision at its lowest."""
     effects: tuple[Effect, ...]
     margins: tuple[float, ...]
-    """Per picture: the first FP32 logit over the second."""
-    right: tuple[bool, ...] = ()
-    """Per picture: whether the first is the label; empty without labels."""
+    """Per picture: the label's FP32 logit over the best other, below 0 where FP32 is wrong; the first over the second
+    where there are no labels."""
+    spread: float
+    """The mean square of FP32's logits, each picture's mean taken off."""
 
     def energy(self, decisions: Mapping[str, str]) -> float:
-        """The predicted energy of a choice."""
-        raise NotImplementedError
+        """The predicted energy of a choice; an option without an effect is a ``float``."""
+        found = {(e.decision, e.option): e.energy for e in self.effects}
+        return self.base.energy + sum(found.get(choice, 0.0) for choice in decisions.items())
 
     def drop(self, energy: float) -> float:
         """Points of top-1 that a file of this energy is predicted to lose."""
-        raise NotImplementedError
+        return float(_drops(np.array(self.margins), np.array([energy]))[0])
 
     def allowed(self, drop: float) -> float:
-        """The energy at which so many points are lost."""
-        raise NotImplementedError
+        """The largest energy up to which no more points are predicted to be lost."""
+        energies = self.spread * np.geomspace(_LOWEST, _HIGHEST, _STEPS)
+        beyond = np.flatnonzero(_drops(np.array(self.margins), energies) > drop)
+        if not beyond.size:
+            return math.inf
+        return 0.0 if beyond[0] == 0 else float(energies[beyond[0] - 1])
 
 
 def sensitivity(
@@ -83,18 +116,163 @@ def sensitivity(
     *,
     hashes: Sequence[str],
     labels: Sequence[int] | None = None,
+    measured: int = MEASURED,
+    threads: int = 1,
+    seed: int = 0,
     on_part: Callable[[float], None] = lambda part: None,
 ) -> Sensitivity:
     """Measures every option of every decision, alone and among all others.
 
     Args:
-        graph: The canonical graph.
+        graph: The canonical graph, for one picture at a time.
         plan: Its calibrated plan.
         scheme: Of the target.
         decisions: Of ``space``.
         pictures: As the graph takes them, without the batch axis.
         hashes: Of the pictures, by content.
         labels: Their classes, where they are known.
+        measured: How many of them every option is tried on; the others give margins alone.
+        threads: That may be used.
+        seed: Of the intervals.
         on_part: Called with how much is done, 0 to 1.
+
+    Raises:
+        UsageError: There is no picture, or pictures, hashes and labels are not equally many.
     """
-    raise NotImplementedError
+    if not pictures or len(pictures) != len(hashes) or (labels is not None and len(labels) != len(pictures)):
+        raise UsageError(f"{len(pictures)} pictures do not go with {len(hashes)} hashes: each has one, and a label")
+    pieces = Pieces(graph, plan, scheme, tuple(decisions), threads)
+    tried = min(measured, len(pictures))
+    exact_logits, rows = list[Array](), list[dict[_Try, float]]()
+    for number, picture in enumerate(pictures):
+        on_part(number / len(pictures))
+        exact_logits.append(pieces.exact(picture[None])[0])
+        if number < tried:
+            rows.append(_energies(pieces, picture[None], exact_logits[-1]))
+    energies = {key: np.array([row[key] for row in rows]) for key in rows[0]}
+    logits = np.stack(exact_logits)
+    bounds = functools.partial(_divergence, draws=np.random.default_rng(seed).integers(0, tried, (_DRAWS, tried)))
+    return Sensitivity(
+        pictures=tuple(hashes),
+        measured=tried,
+        base=bounds(energies[_BASE]),
+        everything=bounds(energies[_ALL]),
+        effects=_effects(energies, decisions, bounds),
+        margins=tuple(float(m) for m in margins_of(logits, labels)),
+        spread=float(np.square(centred(logits)).mean()),
+    )
+
+
+def margins_of(logits: Array, labels: Sequence[int] | None = None) -> Floats:
+    """How far each picture's answer is from another one: below 0 where it is wrong already."""
+    rows = np.arange(len(logits))
+    first = logits.argmax(axis=1) if labels is None else np.asarray(labels)
+    others = np.array(logits, dtype=np.float64)
+    own = others[rows, first].copy()
+    others[rows, first] = -np.inf
+    return np.asarray(own - others.max(axis=1))
+
+
+_Try = tuple[str, str, str]
+"""Among which others (``alone``, ``among``), the decision, the option."""
+_BASE: _Try = ("alone", "", "")
+_ALL: _Try = ("among", "", "")
+
+
+def _energies(pieces: Pieces, picture: Array, answer: Array) -> dict[_Try, float]:
+    """The energy of each try on one picture."""
+    blocks, found = pieces.blocks, dict[_Try, float]()
+    for others, options in (("alone", exact(blocks)), ("among", lowest(blocks))):
+        before = [picture]
+        for piece, chosen in enumerate(options):
+            before.append(pieces.run(piece, chosen, before[-1]))
+        ended = pieces.run(len(blocks), (), before[-1])
+        found[others, "", ""] = _energy(ended, answer)
+        for piece, block in enumerate(blocks):
+            for place, decision in enumerate(block):
+                for option in decision.names:
+                    if option != options[piece][place]:
+                        changed = (*options[piece][:place], option, *options[piece][place + 1 :])
+                        x = pieces.run(piece, changed, before[piece])
+                        found[others, decision.name, option] = _energy(_rest(pieces, options, piece, x), answer)
+    return found
+
+
+def _rest(pieces: Pieces, options: Sequence[Options], piece: int, x: Array) -> Array:
+    """The answers, from what a piece returned."""
+    for later in range(piece + 1, len(options)):
+        x = pieces.run(later, options[later], x)
+    return pieces.run(len(options), (), x)
+
+
+def _energy(logits: Array, answer: Array) -> float:
+    energy = float(np.square(centred(logits - answer)).mean())
+    if not math.isfinite(energy):
+        raise EdgecvxError("the quantized graph returned no finite logits")
+    return energy
+
+
+def _effects(
+    energies: Mapping[_Try, Floats], decisions: Sequence[Decision], bounds: Callable[[Floats], Divergence]
+) -> tuple[Effect, ...]:
+    """From the energies of each try on each picture, the pictures paired."""
+    found: list[tuple[str, str, Divergence, Divergence]] = []
+    for decision in decisions:
+        without = energies["among", decision.name, decision.exact]
+        for option in decision.names[:-1]:
+            alone = energies["alone", decision.name, option] - energies[_BASE]
+            whole = energies[_ALL] if option == decision.lowest else energies["among", decision.name, option]
+            found.append((decision.name, option, bounds(alone), bounds(whole - without)))
+    middle = {(name, option): max(0.0, _middle(alone, among)) for name, option, alone, among in found}
+    together = sum(middle[d.name, d.lowest] for d in decisions)
+    wanted = float((energies[_ALL] - energies[_BASE]).mean())
+    factor = wanted / together if together > 0 and wanted > 0 else 1.0
+    return tuple(
+        Effect(
+            decision=name,
+            option=option,
+            alone=alone,
+            among=among,
+            energy=factor * middle[name, option],
+            adds_up=_agree(alone, among),
+        )
+        for name, option, alone, among in found
+    )
+
+
+def _middle(first: Divergence, second: Divergence) -> float:
+    """Of two tries that agree the better known counts more; among the others a small effect drowns in theirs."""
+    if first.interval is None or second.interval is None or not _agree(first, second):
+        return (first.energy + second.energy) / 2
+    widths = [max(d.interval.high - d.interval.low, 1e-300) for d in (first, second) if d.interval is not None]
+    weights = np.array([1.0 / width**2 for width in widths]) / (1.0 / min(widths) ** 2)
+    return float(weights @ [first.energy, second.energy] / weights.sum())
+
+
+def _agree(first: Divergence, second: Divergence) -> bool:
+    if first.interval is not None and second.interval is not None:
+        apart = first.interval.low > second.interval.high or second.interval.low > first.interval.high
+        if not apart:
+            return True
+    low, high = sorted((first.energy, second.energy))
+    return low > 0 and high <= TWICE * low
+
+
+def _divergence(energies: Floats, *, draws: NDArray[np.int64]) -> Divergence:
+    """The mean, and what 95% of the means of as many pictures drawn from these are within."""
+    if len(energies) < 2:
+        return Divergence(energy=float(energies.mean()), interval=None)
+    low, high = np.quantile(energies[draws].mean(axis=1), (0.025, 0.975))
+    return Divergence(energy=float(energies.mean()), interval=Interval(low=float(low), high=float(high)))
+
+
+def _drops(margins: Floats, energies: Floats) -> Floats:
+    """Points lost at each energy: right answers that go, less wrong ones that come right."""
+    deviation = np.sqrt(2.0 * np.maximum(energies, 1e-300))
+    gone = _beyond(np.abs(margins)[None, :] / deviation[:, None])
+    return np.asarray(100.0 * (np.where(margins > 0, 1.0, -1.0) * gone).mean(axis=1))
+
+
+def _beyond(z: Floats) -> Floats:
+    """The part of a normal distribution that lies beyond."""
+    return np.asarray(0.5 * np.vectorize(math.erfc)(z / math.sqrt(2.0)), dtype=np.float64)
