@@ -103,7 +103,12 @@ def normal_quantile(p: float) -> float:
 
 
 def holm(p_values: Mapping[Any, float], alpha: float) -> frozenset[Any]:
-    """The claims that hold together at a level: the smallest p against all of them, the next against one less, …"""
+    """The claims that hold together at a level: the smallest p is held against all of them, the next against one less.
+
+    Args:
+        p_values: Claim -> its p.
+        alpha: How often any of those that are returned may be wrong.
+    """
     settled = set()
     ordered = sorted(p_values.items(), key=lambda item: item[1])
     for index, (claim, p) in enumerate(ordered):

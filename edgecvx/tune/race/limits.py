@@ -32,7 +32,9 @@ class Limits:
 
     def __post_init__(self) -> None:
         if self.max_drop is not None and self.min_top1 is not None:
-            raise UsageError("--max-drop and --min-top1 exclude each other: one says what may be lost, one what is left")
+            raise UsageError(
+                "--max-drop and --min-top1 exclude each other: one says what may be lost, one what is left"
+            )
         if self.max_drop is not None and not 0 <= self.max_drop <= 100:
             raise UsageError(f"--max-drop {self.max_drop:g} does not work: it is in percentage points, from 0 to 100")
         if self.min_top1 is not None and not 0 < self.min_top1 <= 100:

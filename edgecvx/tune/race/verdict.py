@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from edgecvx.tune.limits import LimitKind
+from edgecvx.tune.race.limits import LimitKind
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,9 +12,9 @@ from typing import Literal
 
 import numpy as np
 
-from edgecvx.tune.limits import BETTER, FASTER, LimitKind, Limits, in_words
-from edgecvx.tune.measured import Standing
-from edgecvx.tune.significance import below_zero, drop_at_most, right_at_least
+from edgecvx.tune.race.limits import BETTER, FASTER, LimitKind, Limits, in_words
+from edgecvx.tune.race.measured import Standing
+from edgecvx.tune.race.significance import below_zero, drop_at_most, right_at_least
 
 ClaimKind = Literal["holds", "breaks", "not better"]
 By = Literal["pictures", "rounds", "fact"]
