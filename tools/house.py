@@ -63,6 +63,7 @@ ROOMS: Mapping[str, str] = {
     "pipeline": "export(): from a checkpoint to proven files",
     "sweep.recipe": "what a sweep is asked for, read with its lines",
     "sweep": "models x targets x data x devices as jobs, stopped and resumed",
+    "tune": "which file to ship: the space, what it costs, the race",
     "cli": "one file per verb: parses, calls, shows",
     "__main__": "python -m edgecvx, and what it does when told to stop",
 }

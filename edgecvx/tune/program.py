@@ -1,82 +1,22 @@
-"""The exact program of stage (d): the fastest choice of options that keeps every additive limit.
+"""Stage (d), the exact program: the fastest choice of options that keeps every additive limit, and the whole front.
 
-A file is a chain: positions (a part of a block each) in the order in which they are computed, one option at each, with
-costs per option, and costs of two options that meet. Every cost is additive: milliseconds, the energy of what the
-logits lose, bytes. Several chains (models, sizes, targets) compete, each with limits of its own, since what a network
-may lose is its own.
-
-``solve_milp`` is the program: a flow through the chain's options, one unit from the first position to the last, whose
-arcs carry the costs, and one row for each limit. Without limits such a program is a shortest path and its relaxation
-is integral; limits leave little to branch on. ``solve_chain`` comes to the same by other means, labels that are not
-dominated, and is held to it in the tests.
+Several chains compete (models, sizes, targets), each with limits of its own, since what a network may lose is its own.
+``milp`` solves one by a mixed-integer program, ``labels`` by a dynamic program that comes to the whole front at once.
+Both are exact and know nothing of each other: what one finds is held to the other before it is used.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from types import MappingProxyType
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
+from edgecvx.errors import EdgecvxError
+from edgecvx.tune.chain import SLACK, Chain, Solution, non_dominated
+from edgecvx.tune.labels import front_of_chain, solve_chain
+from edgecvx.tune.milp import milp_of_chain
 
-from edgecvx.errors import EdgecvxError, missing_package
-
-Costs = Mapping[str, float]
-"""Quantity (``ms``, ``loss``, ``bytes``) -> how much; what is not named is 0."""
-NO_COSTS: Costs = MappingProxyType({})
-
-SLACK = 1e-9
-"""Of a limit and of what is spent, relative to their size: sums of thirty floats differ by that, depending on order."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Position:
-    """One decision, and what each of its options costs."""
-
-    name: str
-    options: Mapping[str, Costs]
-
-    def __post_init__(self) -> None:
-        if not self.options:
-            raise EdgecvxError(f"{self.name} has no options")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Chain:
-    """One file's positions, and what it costs whatever is chosen."""
-
-    name: str
-    positions: tuple[Position, ...]
-    base: Costs = NO_COSTS
-    neighbours: tuple[Mapping[tuple[str, str], Costs], ...] = ()
-    """Between each position and the next: (option here, option there) -> what it costs that the two meet."""
-    limits: Costs = NO_COSTS
-    """Quantity -> the most it may come to."""
-
-    def __post_init__(self) -> None:
-        if self.neighbours and len(self.neighbours) != max(0, len(self.positions) - 1):
-            raise EdgecvxError(f"{self.name}: {len(self.positions)} positions have {len(self.neighbours)} borders")
-
-    def border(self, index: int, here: str, there: str) -> Costs:
-        """What it costs that an option meets one of the next position."""
-        return self.neighbours[index].get((here, there), NO_COSTS) if self.neighbours else NO_COSTS
-
-    def totals(self, choices: Mapping[str, str]) -> dict[str, float]:
-        """What a choice of one option at each position comes to."""
-        chosen = [choices[position.name] for position in self.positions]
-        parts = [self.base, *(p.options[o] for p, o in zip(self.positions, chosen, strict=True))]
-        parts += [self.border(i, here, there) for i, (here, there) in enumerate(itertools.pairwise(chosen))]
-        return {quantity: sum(part.get(quantity, 0.0) for part in parts) for quantity in self.quantities}
-
-    @property
-    def quantities(self) -> tuple[str, ...]:
-        """All that anything here costs, or that is limited."""
-        costs = [self.base, self.limits, *(c for p in self.positions for c in p.options.values())]
-        costs += [c for border in self.neighbours for c in border.values()]
-        return tuple(dict.fromkeys(quantity for c in costs for quantity in c))
+__all__ = ["Problem", "front", "solve_chain", "solve_milp"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,36 +26,71 @@ class Problem:
     chains: tuple[Chain, ...]
     objective: str = "ms"
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Solution:
-    """A chain, an option at each of its positions, and what it comes to."""
-
-    chain: str
-    choices: Mapping[str, str]
-    totals: Costs = field(default_factory=lambda: NO_COSTS)
+    def __post_init__(self) -> None:
+        names = [chain.name for chain in self.chains]
+        if len(set(names)) < len(names):
+            raise EdgecvxError("two chains of a problem have one name")
 
 
 def solve_milp(problem: Problem) -> Solution | None:
     """The best choice that keeps the limits; None where there is none.
 
+    Chains are solved one by one, those first that might be best, until none that is left could be better.
+
     Raises:
         EdgecvxError: scipy is not installed, or gives up.
     """
-    raise NotImplementedError
-
-
-def solve_chain(chain: Chain, objective: str = "ms") -> Solution | None:
-    """The best choice of one chain, by labels that no other dominates; None where no choice keeps the limits."""
-    raise NotImplementedError
+    best: Solution | None = None
+    least = {chain.name: chain.least(problem.objective) for chain in problem.chains}
+    for chain in sorted(problem.chains, key=lambda chain: (least[chain.name], chain.name)):
+        if best is not None and least[chain.name] >= best.totals[problem.objective]:
+            break
+        found = milp_of_chain(chain, problem.objective)
+        if found is not None and (best is None or found.totals[problem.objective] < best.totals[problem.objective]):
+            best = found
+    return best
 
 
 def front(problem: Problem, *, against: str = "loss", most: int = 16) -> tuple[Solution, ...]:
-    """The choices that nothing beats in both, the fastest first.
+    """The choices that nothing beats in both, the best in the objective first.
 
     Args:
         problem: The chains, with all limits that hold for every point.
         against: What is traded for the objective.
-        most: Points at most, spread over the range of ``against``; the two ends are among them.
+        most: Points at most; the two ends are among them, the others where gaps are widest.
+
+    Raises:
+        EdgecvxError: The two programs do not come to the same.
     """
-    raise NotImplementedError
+    whole = [s for chain in problem.chains for s in front_of_chain(chain, problem.objective, against)]
+    points = _spread(non_dominated(whole, problem.objective, against), (problem.objective, against), most)
+    chains = {chain.name: chain for chain in problem.chains}
+    for point in points:
+        _check(point, chains[point.chain], problem.objective, against)
+    return points
+
+
+def _check(point: Solution, chain: Chain, objective: str, against: str) -> None:
+    """Holds a point to the other program: within what it loses, nothing is better."""
+    found = milp_of_chain(chain.limited(**{against: point.totals[against]}), objective)
+    ours = point.totals[objective]
+    if found is None or abs(found.totals[objective] - ours) > 10 * SLACK * max(1.0, abs(ours)):
+        theirs = "nothing" if found is None else f"{found.totals[objective]:.9g}"
+        raise EdgecvxError(f"{chain.name}: two programs disagree ({ours:.9g}, {theirs}): this is a bug")
+
+
+def _spread(points: Sequence[Solution], quantities: tuple[str, str], most: int) -> tuple[Solution, ...]:
+    """The ends, and of what is between as many as asked for, so that no gap is wide."""
+    if len(points) <= most:
+        return tuple(points)
+    first, last = points[0], points[-1]
+    widths = {q: abs(last.totals[q] - first.totals[q]) for q in quantities}
+
+    def gap(a: int, b: int) -> float:
+        return sum(abs(points[a].totals[q] - points[b].totals[q]) / widths[q] for q in quantities)
+
+    kept = [0, len(points) - 1][:most]
+    while len(kept) < most:
+        low, high = max(((a, b) for a, b in itertools.pairwise(kept) if b - a > 1), key=lambda ab: gap(*ab))
+        kept = sorted([*kept, min(range(low + 1, high), key=lambda i: abs(gap(low, i) - gap(i, high)))])
+    return tuple(points[i] for i in kept)
