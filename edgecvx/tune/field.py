@@ -7,7 +7,6 @@ same race, and a second one measures nothing again.
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -22,7 +21,6 @@ from edgecvx.files import write_atomically
 from edgecvx.results.identity import identity_of
 from edgecvx.results.latency import DeviceBench, Measured
 from edgecvx.results.statistics import round_medians
-from edgecvx.spec import Precision
 from edgecvx.sweep.job import hash_of
 from edgecvx.tune.pictures import Pictures
 from edgecvx.tune.race.measured import Answers, Timing

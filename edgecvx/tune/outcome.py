@@ -161,7 +161,13 @@ def _row(candidate: Candidate, *, name: str, state: State, why: str) -> Row:
 def _misses(run: Race) -> list[Miss]:
     """Predictions beside measurements."""
     return [
-        Miss(name=s.name, predicted_ms=predicted, ms=s.ms, off=s.ms / predicted - 1, mended=abs(s.ms / predicted - 1) > OFF)
+        Miss(
+            name=s.name,
+            predicted_ms=predicted,
+            ms=s.ms,
+            off=s.ms / predicted - 1,
+            mended=abs(s.ms / predicted - 1) > OFF,
+        )
         for s in run.standings
         if s.ms is not None and (predicted := s.entrant.predicted.ms)
     ]
@@ -199,16 +205,17 @@ def next_limits(run: Race, ending: Ending, limits: Limits) -> list[NextLimit]:
         beyond = [
             s
             for s in run.standings
-            if s.error is None and s is not front and s.ms is not None and excess(s, replace(Limits(), **{kind: limit})) > 0
+            if s.error is None
+            and s is not front
+            and s.ms is not None
+            and excess(s, replace(Limits(), **{kind: limit})) > 0
         ]
         beyond = [s for s in beyond if excess(s, alone) <= 0 and (front is None or _gains(s, front, alone))]
         if not beyond:
             continue
         nearest = min(beyond, key=lambda s: (excess(s, replace(Limits(), **{kind: limit})), s.name))
         value = _value(nearest, kind)
-        found.append(
-            NextLimit(limit=kind, value=value, file=nearest.name, sentence=_buys(kind, value, nearest, front))
-        )
+        found.append(NextLimit(limit=kind, value=value, file=nearest.name, sentence=_buys(kind, value, nearest, front)))
     return found
 
 
@@ -230,12 +237,18 @@ def _value(standing: Standing, kind: str) -> float:
 
 
 def _buys(kind: str, value: float, standing: Standing, front: Standing | None) -> str:
-    figures = [milliseconds(standing.ms or 0.0), f"{percent(standing.top1 or 0.0)} right", megabytes(standing.entrant.bytes)]
+    figures = [
+        milliseconds(standing.ms or 0.0),
+        f"{percent(standing.top1 or 0.0)} right",
+        megabytes(standing.entrant.bytes),
+    ]
     words = {"max_p50": f"{value:.3g} ms", "max_mb": f"{value:.3g} MB", "max_memory": f"{value:.3g} MB of memory"}
     asked = words.get(kind, f"{value:.3g} points lost" if kind == "max_drop" else f"{value:.3g}% right")
     gain = ""
     if front is not None and front.top1 is not None and standing.top1 is not None:
-        gain = f", {points(standing.top1 - front.top1)} points and {standing.ms or 0.0:.3g} for {front.ms or 0.0:.3g} ms"
+        gain = (
+            f", {points(standing.top1 - front.top1)} points and {standing.ms or 0.0:.3g} for {front.ms or 0.0:.3g} ms"
+        )
     return f"A limit of {asked} would allow {standing.name} ({', '.join(figures)}){gain}."
 
 

@@ -72,9 +72,13 @@ def open_pictures(request: Request, models: Sequence[Model]) -> Pictures:
         search = open_data(request.data, seed=request.seed, exclude=calibrated, limit=max(1, part), **common)
         count = len(every.samples) - part
     if not search.labelled:
-        raise UsageError(f"{search.name} has no labels: without them nothing is right or wrong, and nothing can be chosen")
+        raise UsageError(
+            f"{search.name} has no labels: without them nothing is right or wrong, and nothing can be chosen"
+        )
     if count < FEWEST:
-        raise UsageError(f"{search.name} leaves {count} pictures to judge by, {FEWEST} are the least: give more of them")
+        raise UsageError(
+            f"{search.name} leaves {count} pictures to judge by, {FEWEST} are the least: give more of them"
+        )
     seen = calibrated | frozenset(s.sha256 for s in search.samples)
     key = hash_of([sorted(seen), str(request.data), search.sha256, request.seed])
     return Pictures(search=search.samples, seen=seen, count=count, key=key, machine=str(fingerprint()["id"]))

@@ -13,13 +13,12 @@ from typing import TYPE_CHECKING
 
 from edgecvx.errors import EdgecvxError
 from edgecvx.quantize.plan import read_plan
-from edgecvx.spec import Precision, Task, from_json, to_json
+from edgecvx.spec import InputKind, Precision, Task, from_json, to_json
 from edgecvx.sweep.job import hash_of
 from edgecvx.targets import get_target
 from edgecvx.tune.chain import Chain, Position, Solution
 from edgecvx.tune.cost import CostModel, Observation, design, fit
 from edgecvx.tune.field import Field
-from edgecvx.tune.race.limits import Limits
 from edgecvx.tune.race.measured import Standing
 from edgecvx.tune.sensitivity import Sensitivity, sensitivity
 from edgecvx.tune.space import Candidate, Decision, space
@@ -53,13 +52,18 @@ class Refinement:
     raced: dict[str, Candidate] = field(default_factory=dict)
     """Name -> candidate."""
 
-    def front(self, limits: Limits, most: int = POINTS) -> list[tuple[Candidate, Solution]]:
-        """The files that nothing is predicted to beat, the fastest first; and what they are predicted to cost."""
+    def front(self, room: float | None, most: int = POINTS) -> list[tuple[Candidate, Solution]]:
+        """The files that nothing is predicted to beat, the fastest first; and what they are predicted to cost.
+
+        Args:
+            room: Points of top-1 that rounding may lose; None for any number.
+            most: Files.
+        """
         from edgecvx.tune.program import Problem, front
 
         chain = chain_of(self.decisions, self.loss, self.cost, self.plain.title)
-        if limits.max_drop is not None:
-            chain = chain.limited(loss=max(self.loss.allowed(limits.max_drop), chain.least("loss")))
+        if room is not None:
+            chain = chain.limited(loss=max(self.loss.allowed(room), chain.least("loss")))
         points = front(Problem(chains=(chain,)), most=most)
         return [(self.candidate(s.choices), s) for s in points]
 
@@ -130,7 +134,9 @@ def refine(
     )
 
 
-def _loss(field: Field, plain: Candidate, decisions: Sequence[Decision], on_part: Callable[[float], None]) -> Sensitivity:
+def _loss(
+    field: Field, plain: Candidate, decisions: Sequence[Decision], on_part: Callable[[float], None]
+) -> Sensitivity:
     """What each decision costs in answers; kept for a later run."""
     workshop, scheme = field.workshop, get_target(plain.target).schemes[Precision.INT8]
     samples = field.pictures.search[:LOOKED_AT]
@@ -144,7 +150,7 @@ def _loss(field: Field, plain: Candidate, decisions: Sequence[Decision], on_part
     from edgecvx.graph.values import spec_of
 
     graph, plan = _graph(field, plain), read_plan(workshop.plan(plain.model, plain.size))
-    inputs, samples = field.pictures.inputs(
+    inputs, tried = field.pictures.inputs(
         workshop.models[plain.model], plain.size, spec_of(graph.graph.inputs[0]), LOOKED_AT
     )
     measured = sensitivity(
@@ -153,8 +159,8 @@ def _loss(field: Field, plain: Candidate, decisions: Sequence[Decision], on_part
         scheme,
         decisions,
         inputs,
-        hashes=[s.sha256 for s in samples],
-        labels=[s.label for s in samples if s.label is not None],
+        hashes=[s.sha256 for s in tried],
+        labels=[s.label for s in tried if s.label is not None],
         on_part=on_part,
     )
     write_atomically(place, json.dumps(to_json(measured)).encode())
@@ -165,7 +171,7 @@ def _graph(field: Field, candidate: Candidate) -> ir.Model:
     from edgecvx.graph.network import canonical_graph
 
     loaded = field.workshop.models[candidate.model].load(candidate.size)
-    graph, _ = canonical_graph(loaded.module, loaded.spec, task=Task.CLASSIFY)
+    graph, _ = canonical_graph(loaded.module, loaded.spec, task=Task.CLASSIFY, batch=1, input_kind=InputKind.FLOAT)
     return graph
 
 

@@ -128,5 +128,3 @@ def _short(given: str | Path, taken: list[str]) -> str:
     path = Path(given)
     name = path.stem if path.suffix else path.name
     return name if name not in taken else f"{name}-{len(taken) + 1}"
-
-

@@ -56,7 +56,12 @@ def write_blocks(out: Path, refinement: Refinement) -> None:
     name = refinement.plain.title
     write(out, f"answers by block {name}", ("decision", "option", "energy", "alone", "among", "adds up"), effects)
     terms = [
-        (t.name, f"{t.ms:.5f}", f"{t.interval.low:.5f}" if t.interval else "", f"{t.interval.high:.5f}" if t.interval else "")
+        (
+            t.name,
+            f"{t.ms:.5f}",
+            f"{t.interval.low:.5f}" if t.interval else "",
+            f"{t.interval.high:.5f}" if t.interval else "",
+        )
         for t in refinement.cost.terms
     ]
     write(out, f"times by block {name}", ("term", "ms", "low", "high"), terms)

@@ -46,6 +46,8 @@ FIRST_TURNS = 10
 """Of each file from whose times all others are predicted."""
 REFINED = 1
 """Networks that are looked at block by block."""
+LEAST_ROOM = 0.1
+"""Points of top-1: what the size loses was measured on few pictures, and may be less."""
 BEFORE_RACE = 0.5
 """Of the budget: what comes before the race may take that part of it."""
 STAGES = ("bounds", "answers", "times", "blocks", "race")
@@ -131,9 +133,7 @@ def tune(
         data=data,
         truth=truth,
         calib=data if calib is None else calib,
-        limits=Limits(
-            max_drop=max_drop, min_top1=min_top1, max_p50=max_p50, max_mb=max_mb, max_memory=max_memory
-        ),
+        limits=Limits(max_drop=max_drop, min_top1=min_top1, max_p50=max_p50, max_mb=max_mb, max_memory=max_memory),
         sizes=tuple(sizes),
         threads=tuple(threads),
         budget=budget,
@@ -264,10 +264,11 @@ class _Search:
         found = where.bench(list(names), FIRST_TURNS)
         rows = []
         for name, candidate in names.items():
-            ms = sorted(found[name].rounds.values())
-            if ms:
-                forecast.timed(candidate, ms[len(ms) // 2])
-            rows.append((name, len(ms), f"{ms[len(ms) // 2]:.4f}" if ms else "", found[name].error or ""))
+            turns = sorted(found[name].rounds.values())
+            if turns:
+                forecast.timed(candidate, turns[len(turns) // 2])
+            middle = f"{turns[len(turns) // 2]:.4f}" if turns else ""
+            rows.append((name, len(turns), middle, found[name].error or ""))
         rows += [
             (c.title, 0, f"{ms:.4f}", "predicted along the line")
             for c in candidates
@@ -280,7 +281,7 @@ class _Search:
 
     def blocks(self, where: Field, candidates: Sequence[Candidate], forecast: Forecast) -> list[Refinement]:
         self.begin("blocks")
-        refined = []
+        refined = list[Refinement]()
         for plain in refinable(candidates, forecast, self.request.limits)[:REFINED]:
             try:
                 found = refine(where, plain, tell=self.say, may_take=self._may_take)
@@ -309,11 +310,18 @@ class _Search:
     def _mixed(self, refined: Sequence[Refinement], forecast: Forecast) -> list[Candidate]:
         found = []
         for refinement in refined:
-            for candidate, solution in refinement.front(self.request.limits):
+            for candidate, solution in refinement.front(self._room(refinement.plain, forecast)):
                 forecast.times[candidate.key] = solution.totals["ms"]
                 forecast.drops[candidate.key] = refinement.loss.drop(solution.totals["loss"]) / 100
                 found.append(candidate)
         return found
+
+    def _room(self, plain: Candidate, forecast: Forecast) -> float | None:
+        """Points that rounding may lose, beside what the size loses already."""
+        limit, by_size = self.request.limits.max_drop, forecast.drop(plain)
+        if limit is None:
+            return None
+        return limit if by_size is None else min(limit, max(limit - 100 * by_size[0], LEAST_ROOM))
 
     # (e, f) the race
 

@@ -124,7 +124,11 @@ class Workshop:
 
     def plan(self, model: str, size: int) -> Path:
         """The calibrated plan of a network: made with its first INT8 file, and taken for all others."""
-        return self.work / "plans" / f"{hash_of([self.models[model].spec.weights.sha256, size, self.calibration])[:24]}.json"
+        return (
+            self.work
+            / "plans"
+            / f"{hash_of([self.models[model].spec.weights.sha256, size, self.calibration])[:24]}.json"
+        )
 
     def _find(self, key: str) -> bool:
         folder = self.work / "files" / key
@@ -143,7 +147,9 @@ class Workshop:
         plan = self._plan_for(candidate, decisions, folder) if candidate.precision.calibrated else None
         model = self.models[candidate.model]
         pictures = {"calib": self.request.calib, "calib_samples": CALIBRATED_ON}
-        options: dict[str, Any] = {} if not candidate.precision.calibrated else pictures if plan is None else {"plan": plan}
+        options: dict[str, Any] = (
+            {} if not candidate.precision.calibrated else pictures if plan is None else {"plan": plan}
+        )
         exported = edgecvx.export(
             model.given,
             target=candidate.target,
@@ -166,7 +172,9 @@ class Workshop:
         if not candidate.decisions:
             return calibrated if calibrated.exists() else None
         if not calibrated.exists():  # whoever has decisions was preceded by the plain file
-            self.file(Candidate(model=candidate.model, size=candidate.size, target=candidate.target, precision=Precision.INT8))
+            self.file(
+                Candidate(model=candidate.model, size=candidate.size, target=candidate.target, precision=Precision.INT8)
+            )
         return write_forced(calibrated, decisions, candidate, self.work / "plans")
 
     def _keep_plan(self, candidate: Candidate, folder: Path) -> None:

@@ -59,8 +59,9 @@ class Answers:
 class Measurer(Protocol):
     """Who bakes the files, runs them and times them."""
 
-    most_pictures: int
-    """How many pictures there are that no earlier stage saw."""
+    @property
+    def most_pictures(self) -> int:
+        """How many pictures there are that no earlier stage saw."""
 
     def bench(self, names: Sequence[str], rounds: int) -> Mapping[str, Timing]:
         """So many more rounds, all of these files in turn."""
