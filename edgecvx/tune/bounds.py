@@ -13,7 +13,7 @@ from types import MappingProxyType
 from edgecvx.graph.scheme import Role
 from edgecvx.quantize.plan import Arithmetic
 from edgecvx.spec import ArchSpec, Precision
-from edgecvx.tune.limits import Limits
+from edgecvx.tune.race.limits import Limits
 from edgecvx.tune.space import Candidate, Decision
 
 FLOAT_BYTES: Mapping[str, int] = MappingProxyType({"tflite": 2, "coreml": 2})

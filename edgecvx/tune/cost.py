@@ -96,8 +96,10 @@ class CostModel:
     """Milliseconds as a sum of terms."""
 
     decisions: tuple[Decision, ...]
+    reference: Mapping[str, str]
+    """The decisions of the file all ratios are taken to."""
     reference_ms: float
-    """Of the file all ratios are taken to."""
+    """Its median."""
     observations: tuple[Observation, ...]
     names: tuple[str, ...]
     """Of the terms."""
@@ -149,12 +151,12 @@ class CostModel:
             reference_ms: The median of the file with the reference's decisions at that size.
             pixels: How many pixels it has for each of this size.
         """
-        ours = _row(self.decisions, self.observations[0].decisions, self.names) @ np.array(self.values)
+        ours = _row(self.decisions, self.reference, self.names) @ np.array(self.values)
         base = reference_ms - pixels * (float(ours) - self.values[0])
         return replace(
             self,
             reference_ms=reference_ms,
-            observations=self.observations[:1],
+            observations=(),
             values=(base, *(pixels * value for value in self.values[1:])),
             covariance=tuple(tuple(pixels**2 * c for c in row) for row in self.covariance),
             noise=math.hypot(pixels * self.noise, _CARRIED_OVER * reference_ms),
@@ -204,11 +206,17 @@ def design(
     return tuple(chosen)
 
 
-def fit(decisions: Sequence[Decision], reference_ms: float, observations: Sequence[Observation]) -> CostModel:
+def fit(
+    decisions: Sequence[Decision],
+    reference: Mapping[str, str],
+    reference_ms: float,
+    observations: Sequence[Observation],
+) -> CostModel:
     """The model of what was timed; called again with more of it, a mended one.
 
     Args:
         decisions: Of the model for the target.
+        reference: The decisions of the file all ratios are taken to.
         reference_ms: The median of the reference file.
         observations: The files, the reference among them.
 
@@ -232,6 +240,7 @@ def fit(decisions: Sequence[Decision], reference_ms: float, observations: Sequen
     best = max(fits, key=lambda f: f.likelihood)
     return CostModel(
         decisions=tuple(decisions),
+        reference=dict(reference),
         reference_ms=reference_ms,
         observations=tuple(observations),
         names=names,

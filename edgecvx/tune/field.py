@@ -1,0 +1,264 @@
+"""Where a race is run for real: files timed in turn on devices, and validated on pictures that nobody saw.
+
+What was measured is kept below ``OUT/work``, by the content of files and pictures: a run that was stopped takes up the
+same race, and a second one measures nothing again.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import edgecvx
+from edgecvx.accuracy.rows import PictureAnswers
+from edgecvx.errors import DeviceError, EdgecvxError
+from edgecvx.files import write_atomically
+from edgecvx.results.identity import identity_of
+from edgecvx.results.latency import DeviceBench, Measured
+from edgecvx.results.statistics import round_medians
+from edgecvx.sweep.job import hash_of
+from edgecvx.tune.pictures import Pictures
+from edgecvx.tune.race.measured import Answers, Timing
+from edgecvx.tune.space import Candidate
+from edgecvx.tune.workshop import File, Workshop
+
+RUNS_A_TURN = 5
+"""A turn's median is then no single run's."""
+AT_ONCE = 10
+"""Files in one turn-taking: each is a process, and has its memory."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Field:
+    """The files of candidates, measured on one device, or on several of which the worst counts."""
+
+    workshop: Workshop
+    pictures: Pictures
+    devices: tuple[str, ...]
+    candidates: dict[str, Candidate] = field(default_factory=dict)
+    """By the names they race under."""
+    rounds: int = 0
+    """Turns that were taken, over all calls: no number comes twice."""
+    facts: dict[str, str] = field(default_factory=dict)
+    """Device -> what it is."""
+    seconds: dict[str, float] = field(default_factory=lambda: {"timing": 0.0, "validating": 0.0})
+    on_part: Callable[[str], None] = lambda text: None
+    _yardsticks: dict[tuple[str, int], Mapping[str, bool]] = field(default_factory=dict)
+
+    @property
+    def most_pictures(self) -> int:
+        """Pictures that are left for races."""
+        return self.pictures.count
+
+    # Times
+
+    def bench(self, names: Sequence[str], rounds: int) -> Mapping[str, Timing]:
+        """So many more rounds of all of these in turn, on every device."""
+        found: dict[str, Timing] = {}
+        first = self.rounds
+        for start in range(0, len(names), AT_ONCE):
+            # Beyond so many the first file races again, so that all have turns beside one they share.
+            group = list(dict.fromkeys([*names[start : start + AT_ONCE], *([names[0]] if start else [])]))
+            timed = self._bench(group, rounds)
+            for name, timing in timed.items():
+                found[name] = timing if name not in found else _joined(found[name], timing)
+        if self.rounds == first:
+            self.rounds += rounds
+        return found
+
+    def _bench(self, names: Sequence[str], rounds: int) -> dict[str, Timing]:
+        first, self.rounds = self.rounds, self.rounds + rounds
+        files, errors = dict[str, File](), dict[str, str]()
+        for name in names:
+            try:
+                files[name] = self.workshop.file(self.candidates[name])
+            except EdgecvxError as error:
+                errors[name] = str(error)
+        found = {name: Timing(rounds={}, error=error) for name, error in errors.items()}
+        by_threads: dict[int | None, list[str]] = {}
+        for name in files:
+            by_threads.setdefault(self.candidates[name].threads, []).append(name)
+        # Different threads are another measurement of the same call only where every file has all of them.
+        for threads, group in by_threads.items():
+            found |= self._timed({name: files[name] for name in group}, threads, rounds, first)
+        return found
+
+    def _timed(self, files: Mapping[str, File], threads: int | None, rounds: int, first: int) -> dict[str, Timing]:
+        keys = {name: hash_of_file(file) for name, file in files.items()}
+        asked = {
+            "files": sorted(keys.values()),
+            "threads": threads,
+            "rounds": [first, rounds],
+            "devices": self.devices,
+            "machine": self.pictures.machine if "local" in self.devices else None,
+        }
+        place = self.workshop.work / "times" / f"{hash_of(asked)[:24]}.json"
+        if (known := _read_timings(place)) is None:
+            known = self._measured(files, keys, threads, rounds, first)
+            text = json.dumps({k: _as_json(t) for k, t in known.items()}, indent=1)
+            write_atomically(place, text.encode())
+        return {name: known[keys[name]] for name in files if keys[name] in known}
+
+    def _measured(
+        self, files: Mapping[str, File], keys: Mapping[str, str], threads: int | None, rounds: int, first: int
+    ) -> dict[str, Timing]:
+        paths = {keys[name]: file.path for name, file in files.items()}
+        result = edgecvx.benchmark(
+            list(paths.values()),
+            devices=self.devices,
+            threads=None if threads is None else (threads,),
+            runs=RUNS_A_TURN * rounds,
+            rounds=rounds,
+            end_to_end=False,
+            memory=first == 0 or self.workshop.request.limits.max_memory is not None,
+        )
+        for device in result.devices:
+            if device.error is not None:
+                raise DeviceError(f"{device.fingerprint.name}: {device.error}")
+            self.facts[device.fingerprint.name] = _device_in_words(device)
+        worst = [_by_file(device, first) for device in result.devices]
+        return {key: _worst([found[key] for found in worst if key in found]) for key in paths}
+
+    # Answers
+
+    def validate(self, name: str, pictures: int) -> Answers:
+        """Who is right on the first so many pictures: the file, and its model in FP32 at its own size."""
+        candidate = self.candidates[name]
+        try:
+            file = self.workshop.file(candidate)
+            rights, _ = self._rights(file, pictures)
+            yardstick = self._yardstick(candidate, pictures)
+        except EdgecvxError as error:
+            none = np.zeros(0, dtype=bool)
+            return Answers(right=none, reference=none, error=str(error))
+        shared = [picture for picture in rights if picture in yardstick]
+        return Answers(
+            right=np.array([rights[p] for p in shared], dtype=bool),
+            reference=np.array([yardstick[p] for p in shared], dtype=bool),
+        )
+
+    def _yardstick(self, candidate: Candidate, pictures: int) -> Mapping[str, bool]:
+        """What the model gets right as PyTorch computes it, at the size it was trained for."""
+        model = self.workshop.models[candidate.model]
+        asked = (model.name, pictures)
+        if asked not in self._yardsticks:
+            own = replace(candidate, size=model.own_size, decisions={}, threads=None)
+            known = [c for c in self.candidates.values() if (c.model, c.size) == (model.name, model.own_size)]
+            file = self.workshop.file(known[0] if known else own)
+            self._yardsticks[asked] = self._rights(file, pictures)[1]
+        return self._yardsticks[asked]
+
+    def _rights(self, file: File, pictures: int) -> tuple[dict[str, bool], dict[str, bool]]:
+        """Picture -> whether the file is right, and whether its own reference is."""
+        asked = {"file": hash_of_file(file), "pictures": pictures, "data": self.pictures.key}
+        place = self.workshop.work / "answers" / f"{hash_of(asked)[:24]}.json"
+        if (known := _read_json(place)) is None:
+            known = self._validated(file, pictures)
+            write_atomically(place, json.dumps(known).encode())
+        names = known["pictures"]
+        return dict(zip(names, known["right"], strict=True)), dict(zip(names, known["reference"], strict=True))
+
+    def _validated(self, file: File, pictures: int) -> dict[str, Any]:
+        heard: list[PictureAnswers] = []
+        request = self.workshop.request
+        result = edgecvx.validate(
+            file.path,
+            data=request.data,
+            truth=request.truth,
+            limit=pictures,
+            seed=request.seed,
+            exclude=self.pictures.seen,
+            checkpoints=request.checkpoints,
+            cluster=request.cluster,
+            on_answers=heard.append,
+        )
+        (outcome,) = result.artifacts
+        if outcome.error is not None or outcome.findings:
+            why = outcome.error or outcome.findings[0].sentence
+            raise EdgecvxError(f"{file.path.name}: {why}")
+        if not heard:
+            raise EdgecvxError(f"{request.data} has no labels: without them nothing is right or wrong")
+        (answers,) = heard
+        return {
+            "pictures": list(answers.pictures),
+            "right": answers.right.tolist(),
+            "reference": answers.reference_right.tolist(),
+        }
+
+
+def hash_of_file(file: File) -> str:
+    """Over all parts of a file."""
+    return identity_of(file.path, file.manifest, None).sha256
+
+
+def _by_file(device: DeviceBench, first: int) -> dict[str, Timing]:
+    return {m.identity.sha256: _timing(m, device, first) for m in device.measured}
+
+
+def _timing(m: Measured, device: DeviceBench, first: int) -> Timing:
+    medians = {first + number: ns / 1e6 for number, ns in round_medians(m.model).items()}
+    error = m.error
+    if not medians and error is None:
+        error = f"{device.fingerprint.name} gave no single runs of {m.identity.file}"
+    return Timing(
+        rounds=medians,
+        peak_bytes=m.memory.peak if m.memory else None,
+        error=error,
+        emulated=device.fingerprint.emulated,
+    )
+
+
+def _worst(timings: Sequence[Timing]) -> Timing:
+    """One file on several devices: in each round, the slowest."""
+    if not timings:
+        return Timing(rounds={}, error="no device measured it")
+    shared = set.intersection(*(set(t.rounds) for t in timings))
+    return Timing(
+        rounds={r: max(t.rounds[r] for t in timings) for r in sorted(shared)},
+        peak_bytes=max(filter(None, (t.peak_bytes for t in timings)), default=None),
+        error=next((t.error for t in timings if t.error), None),
+        emulated=next((t.emulated for t in timings if t.emulated), None),
+    )
+
+
+def _joined(a: Timing, b: Timing) -> Timing:
+    return replace(a, rounds={**a.rounds, **b.rounds}, error=a.error or b.error)
+
+
+def _device_in_words(device: DeviceBench) -> str:
+    f = device.fingerprint
+    parts = [f.board or f.hostname, f.cpu, f"{f.cores} processors" if f.cores else None]
+    noise = device.noise.sentence if device.noise is not None else None
+    return ". ".join(filter(None, [", ".join(filter(None, parts)), noise]))
+
+
+def _as_json(timing: Timing) -> dict[str, Any]:
+    return {
+        "rounds": {str(r): ms for r, ms in timing.rounds.items()},
+        "peak_bytes": timing.peak_bytes,
+        "error": timing.error,
+        "emulated": timing.emulated,
+    }
+
+
+def _read_timings(path: Path) -> dict[str, Timing] | None:
+    data = _read_json(path)
+    if data is None:
+        return None
+    return {
+        key: Timing(**{**timing, "rounds": {int(r): ms for r, ms in timing["rounds"].items()}})
+        for key, timing in data.items()
+    }
+
+
+def _read_json(path: Path) -> dict[str, Any] | None:
+    try:
+        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return found
