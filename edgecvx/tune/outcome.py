@@ -10,7 +10,6 @@ from edgecvx.errors import EdgecvxError
 from edgecvx.manifest import manifest_path
 from edgecvx.results.figures import counted, megabytes, milliseconds, percent, points
 from edgecvx.sweep.store import place_copy
-from edgecvx.tune.bounds import Dropped
 from edgecvx.tune.field import Field, hash_of_file
 from edgecvx.tune.forecast import Forecast
 from edgecvx.tune.race.ends import excess, interval_of_change, interval_of_ms
@@ -21,6 +20,7 @@ from edgecvx.tune.race.verdict import Decided, Drawn, Impossible, Undecided, Ver
 from edgecvx.tune.refine import OFF, Refinement
 from edgecvx.tune.report.values import Account, DeviceResult, Ending, Miss, NextLimit, Part, Row, State
 from edgecvx.tune.space import Candidate
+from edgecvx.tune.space.bounds import Dropped
 
 RUNNERS_UP = 3
 

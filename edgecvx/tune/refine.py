@@ -16,11 +16,12 @@ from edgecvx.quantize.plan import read_plan
 from edgecvx.spec import InputKind, Precision, Task, from_json, to_json
 from edgecvx.sweep.job import hash_of
 from edgecvx.targets import get_target
-from edgecvx.tune.chain import Chain, Position, Solution
-from edgecvx.tune.cost import CostModel, Observation, design, fit
 from edgecvx.tune.field import Field
+from edgecvx.tune.model.chains import chain_of
+from edgecvx.tune.model.cost import CostModel, Observation, design, fit
+from edgecvx.tune.model.sensitivity import Sensitivity, sensitivity
+from edgecvx.tune.program.chain import Solution
 from edgecvx.tune.race.measured import Standing
-from edgecvx.tune.sensitivity import Sensitivity, sensitivity
 from edgecvx.tune.space import Candidate, Decision, space
 
 if TYPE_CHECKING:
@@ -193,34 +194,3 @@ def _times(
         if ratios:
             observations.append(Observation(decisions=candidate.decisions, ratios=ratios))
     return observations, sorted(reference.values())[len(reference) // 2]
-
-
-def chain_of(decisions: Sequence[Decision], loss: Sensitivity, cost: CostModel, name: str) -> Chain:
-    """The program's chain: what each option costs over ``float`` alone, and what it costs that two meet."""
-    exact = {d.name: d.exact for d in decisions}
-    base = cost.predict(exact).ms
-    alone = {
-        (d.name, option): cost.predict({**exact, d.name: option}).ms - base for d in decisions for option in d.names
-    }
-    energy = {(e.decision, e.option): e.energy for e in loss.effects}
-    positions = tuple(
-        Position(
-            name=d.name,
-            options={o: {"ms": alone[d.name, o], "loss": energy.get((d.name, o), 0.0)} for o in d.names},
-        )
-        for d in decisions
-    )
-    neighbours = []
-    for here, there in zip(decisions, decisions[1:], strict=False):
-        border = {}
-        for a in here.names:
-            for b in there.names:
-                both = cost.predict({**exact, here.name: a, there.name: b}).ms - base
-                border[a, b] = {"ms": both - alone[here.name, a] - alone[there.name, b]}
-        neighbours.append(border)
-    return Chain(
-        name=name,
-        positions=positions,
-        base={"ms": base, "loss": loss.base.energy},
-        neighbours=tuple(neighbours),
-    )

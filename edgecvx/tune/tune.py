@@ -19,7 +19,6 @@ from edgecvx.errors import EdgecvxError
 from edgecvx.spec import Precision
 from edgecvx.targets import get_target
 from edgecvx.tune import tables
-from edgecvx.tune.bounds import Dropped, bound_of, hopeless
 from edgecvx.tune.field import Field
 from edgecvx.tune.forecast import Forecast, choose, now_better
 from edgecvx.tune.outcome import device_result, ship
@@ -33,6 +32,7 @@ from edgecvx.tune.report.page import write_reports
 from edgecvx.tune.report.values import DeviceResult, StageCost, Tuned
 from edgecvx.tune.request import BUDGET, SIZES, Model, Request, read_models
 from edgecvx.tune.space import Candidate, space
+from edgecvx.tune.space.bounds import Dropped, bound_of, hopeless
 from edgecvx.tune.workshop import Workshop
 
 if TYPE_CHECKING:

@@ -17,9 +17,9 @@ from edgecvx.manifest import Manifest
 from edgecvx.spec import Precision
 from edgecvx.sweep.job import hash_of, versions
 from edgecvx.targets import get_target
-from edgecvx.tune.forced import write_forced
 from edgecvx.tune.request import CALIBRATED_ON, Model, Request
 from edgecvx.tune.space import Candidate, Decision
+from edgecvx.tune.space.forced import write_forced
 
 MADE = "made.json"
 """Written last: a folder without it holds no file."""

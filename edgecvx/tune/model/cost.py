@@ -133,6 +133,11 @@ class CostModel:
         found = {n: float(x * v) for n, x, v in zip(self.names, row, self.values, strict=True)}
         return {name: ms for name, ms in found.items() if ms != 0.0}
 
+    @property
+    def base(self) -> float:
+        """What a file takes whose every decision is ``float``."""
+        return dict(zip(self.names, self.values, strict=True))[BASE]
+
     def unary(self, decision: Decision, option: str) -> float:
         """What an option of a decision costs over ``float``, without its borders."""
         known = dict(zip(self.names, self.values, strict=True))

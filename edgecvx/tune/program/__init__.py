@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from edgecvx.errors import EdgecvxError
-from edgecvx.tune.chain import SLACK, Chain, Solution, non_dominated
-from edgecvx.tune.labels import front_of_chain, solve_chain
-from edgecvx.tune.milp import milp_of_chain
+from edgecvx.tune.program.chain import SLACK, Chain, Solution, non_dominated
+from edgecvx.tune.program.labels import front_of_chain, solve_chain
+from edgecvx.tune.program.milp import milp_of_chain
 
 __all__ = ["Problem", "front", "solve_chain", "solve_milp"]
 

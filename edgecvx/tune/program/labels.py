@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from edgecvx.tune.chain import SLACK, Chain, Costs, Solution, non_dominated
+from edgecvx.tune.program.chain import SLACK, Chain, Costs, Solution, non_dominated
 
 Floats = NDArray[np.float64]
 

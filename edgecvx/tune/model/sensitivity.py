@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from edgecvx.errors import EdgecvxError, UsageError
 from edgecvx.results.accuracy import Interval
-from edgecvx.tune.pieces import Options, Pieces, centred, exact, lowest
+from edgecvx.tune.model.pieces import Options, Pieces, centred, exact, lowest
 from edgecvx.tune.space import Decision
 
 if TYPE_CHECKING:

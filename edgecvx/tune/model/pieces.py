@@ -23,8 +23,8 @@ from edgecvx.board.engines.onnxruntime import import_onnxruntime
 from edgecvx.graph.values import name_of
 from edgecvx.quantize.insert import insert
 from edgecvx.quantize.plan import QuantPlan
-from edgecvx.tune.forced import forced
 from edgecvx.tune.space import Decision
+from edgecvx.tune.space.forced import forced
 
 if TYPE_CHECKING:
     from edgecvx.graph.scheme import Scheme

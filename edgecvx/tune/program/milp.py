@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecvx.errors import EdgecvxError, missing_package
-from edgecvx.tune.chain import Chain, Costs, Solution
+from edgecvx.tune.program.chain import Chain, Costs, Solution
 
 Floats = NDArray[np.float64]
 
