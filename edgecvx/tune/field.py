@@ -6,8 +6,9 @@ same race, and a second one measures nothing again.
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -75,10 +76,8 @@ class Field:
         first, self.rounds = self.rounds, self.rounds + rounds
         files, errors = dict[str, File](), dict[str, str]()
         for name in names:
-            try:
+            with _kept(errors, name):
                 files[name] = self.workshop.file(self.candidates[name])
-            except EdgecvxError as error:
-                errors[name] = str(error)
         found = {name: Timing(rounds={}, error=error) for name, error in errors.items()}
         by_threads: dict[int | None, list[str]] = {}
         for name in files:
@@ -189,6 +188,15 @@ class Field:
             "right": answers.right.tolist(),
             "reference": answers.reference_right.tolist(),
         }
+
+
+@contextlib.contextmanager
+def _kept(errors: dict[str, str], name: str) -> Iterator[None]:
+    """What goes wrong with one file is its own, and stops no other."""
+    try:
+        yield
+    except EdgecvxError as error:
+        errors[name] = str(error)
 
 
 def hash_of_file(file: File) -> str:

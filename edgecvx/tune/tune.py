@@ -48,6 +48,8 @@ REFINED = 1
 """Networks that are looked at block by block."""
 LEAST_ROOM = 0.1
 """Points of top-1: what the size loses was measured on few pictures, and may be less."""
+BEFORE_TIMES = 0.3
+"""Of the budget: beyond it, only files without which nothing could be predicted are written."""
 BEFORE_RACE = 0.5
 """Of the budget: what comes before the race may take that part of it."""
 STAGES = ("bounds", "answers", "times", "blocks", "race")
@@ -256,8 +258,7 @@ class _Search:
 
     def times(self, where: Field, candidates: Sequence[Candidate], forecast: Forecast) -> None:
         self.begin("times")
-        timed = probes(candidates, forecast)
-        where.workshop.write(timed, tell=lambda name, done, of: self.say(f"writing {name}", done / of))
+        timed = self._written(where, probes(candidates, forecast))
         names = {c.title: c for c in timed}
         where.candidates.update(names)
         self.say(f"timing {len(names)} files in turns")
@@ -276,6 +277,16 @@ class _Search:
         ]
         tables.write(self.request.out, f"times {'+'.join(where.devices)}", ("file", "turns", "ms", "note"), rows)
         self.end(f"{len(timed)} files timed, the times of {len(candidates) - len(timed)} predicted from them")
+
+    def _written(self, where: Field, wanted: Sequence[tuple[Candidate, bool]]) -> list[Candidate]:
+        """Writes the files to time; those that can be done without only while there is time."""
+        found = []
+        for index, (candidate, needed) in enumerate(wanted):
+            if needed or self.spent < BEFORE_TIMES * 60 * self.request.budget:
+                self.say(f"writing {candidate.title}", index / len(wanted))
+                where.workshop.write([candidate])
+                found.append(candidate)
+        return found
 
     # (b, c, d) block by block
 
@@ -436,16 +447,20 @@ class _Search:
         )
 
 
-def probes(candidates: Sequence[Candidate], forecast: Forecast) -> list[Candidate]:
-    """The files to time: of each target, precision and number of threads the smallest network and the largest."""
+def probes(candidates: Sequence[Candidate], forecast: Forecast) -> list[tuple[Candidate, bool]]:
+    """The files to time: of each target, precision and number of threads the smallest network, and then the largest.
+
+    Returns:
+        Each with whether it is needed: from one file times go with the multiply-accumulates, from two along a line.
+    """
     kinds: dict[Any, list[Candidate]] = {}
     for candidate in candidates:
         kinds.setdefault((candidate.target, candidate.precision, candidate.threads), []).append(candidate)
-    found = []
     for group in kinds.values():
         group.sort(key=lambda c: (forecast.macs[c.model, c.size], c.key))
-        found += [group[0], *([group[-1]] if len(group) > 1 else [])]
-    return found
+    return [(group[0], True) for group in kinds.values()] + [
+        (group[-1], False) for group in kinds.values() if len(group) > 1
+    ]
 
 
 def refinable(candidates: Sequence[Candidate], forecast: Forecast, limits: Limits) -> list[Candidate]:
