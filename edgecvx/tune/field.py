@@ -25,6 +25,7 @@ from edgecvx.results.statistics import round_medians
 from edgecvx.sweep.job import hash_of
 from edgecvx.tune.pictures import Pictures
 from edgecvx.tune.race.measured import Answers, Timing
+from edgecvx.tune.references import rights_of
 from edgecvx.tune.space import Candidate
 from edgecvx.tune.workshop import File, Workshop
 
@@ -114,7 +115,7 @@ class Field:
             runs=RUNS_A_TURN * rounds,
             rounds=rounds,
             end_to_end=False,
-            memory=first == 0 or self.workshop.request.limits.max_memory is not None,
+            memory=self.workshop.request.limits.max_memory is not None,
         )
         for device in result.devices:
             if device.error is not None:
@@ -130,8 +131,9 @@ class Field:
         candidate = self.candidates[name]
         try:
             file = self.workshop.file(candidate)
-            rights, _ = self._rights(file, pictures)
-            yardstick = self._yardstick(candidate, pictures)
+            rights, own = self._rights(file, pictures)
+            trained = candidate.size == self.workshop.models[candidate.model].own_size
+            yardstick = own if trained else self._yardstick(candidate, pictures)
         except EdgecvxError as error:
             none = np.zeros(0, dtype=bool)
             return Answers(right=none, reference=none, error=str(error))
@@ -146,10 +148,8 @@ class Field:
         model = self.workshop.models[candidate.model]
         asked = (model.name, pictures)
         if asked not in self._yardsticks:
-            own = replace(candidate, size=model.own_size, decisions={}, threads=None)
-            known = [c for c in self.candidates.values() if (c.model, c.size) == (model.name, model.own_size)]
-            file = self.workshop.file(known[0] if known else own)
-            self._yardsticks[asked] = self._rights(file, pictures)[1]
+            samples = self.pictures.racing(pictures)
+            self._yardsticks[asked] = rights_of(self.workshop, samples, model, model.own_size)
         return self._yardsticks[asked]
 
     def _rights(self, file: File, pictures: int) -> tuple[dict[str, bool], dict[str, bool]]:

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from edgecvx import __version__
 from edgecvx.data.dataset import DEMO
 from edgecvx.errors import EdgecvxError
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
 
 RACERS = 8
 """Files in a race on one device: more would leave each too few turns."""
+FEWEST_RACERS = 3
 NEWCOMERS = 2
 """Files that a mended model may send into a race after each look."""
 FIRST_TURNS = 10
@@ -50,7 +53,7 @@ LEAST_ROOM = 0.1
 """Points of top-1: what the size loses was measured on few pictures, and may be less."""
 BEFORE_TIMES = 0.3
 """Of the budget: beyond it, only files without which nothing could be predicted are written."""
-BEFORE_RACE = 0.5
+BEFORE_RACE = 0.6
 """Of the budget: what comes before the race may take that part of it."""
 STAGES = ("bounds", "answers", "times", "blocks", "race")
 
@@ -157,6 +160,9 @@ class _Search:
     stages: list[StageCost] = field(default_factory=list)
     stage: str = STAGES[0]
     stage_began: float = field(default_factory=time.monotonic)
+    seconds_a_file: float = 5.0
+    """That writing and timing one took, as far as is known."""
+    _late: bool = False
 
     # What it all comes to
 
@@ -221,7 +227,8 @@ class _Search:
         rights = {}
         for index, (name, size) in enumerate(wanted):
             self.say(f"{name} at {size} px in FP32", index / len(wanted))
-            rights[name, size] = rights_of(workshop, pictures, workshop.models[name], size)
+            found = rights_of(workshop, pictures.search, workshop.models[name], size)
+            rights[name, size] = np.array([found.get(s.name, False) for s in pictures.search])
         rows = [(f"{name} {size}", len(right), f"{right.mean():.4f}") for (name, size), right in rights.items()]
         tables.write(self.request.out, "answers", ("network", "pictures", "top1"), rows)
         self.end(f"{len(wanted)} networks in FP32 on {len(pictures.search)} pictures that no race uses")
@@ -247,7 +254,7 @@ class _Search:
         self.times(where, candidates, forecast)
         refined = self.blocks(where, candidates, forecast)
         mixed = self._mixed(refined, forecast)
-        chosen, left_out = choose([*candidates, *mixed], forecast, self.request.limits, RACERS)
+        chosen, left_out = choose([*candidates, *mixed], forecast, self.request.limits, self._racers)
         run = self.race(where, chosen, [*candidates, *mixed], forecast, refined)
         result = device_result(
             where, run, [*candidates, *mixed], dropped, left_out, forecast, refined, self.request.limits
@@ -275,6 +282,7 @@ class _Search:
             for c in candidates
             if c.title not in names and (ms := forecast.ms(c)) is not None
         ]
+        self.seconds_a_file = (time.monotonic() - self.stage_began) / len(timed)
         tables.write(self.request.out, f"times {'+'.join(where.devices)}", ("file", "turns", "ms", "note"), rows)
         self.end(f"{len(timed)} files timed, the times of {len(candidates) - len(timed)} predicted from them")
 
@@ -305,18 +313,14 @@ class _Search:
         names = ", ".join(r.plain.title for r in refined) or "no network"
         for r in refined:
             tables.write_blocks(self.request.out, r)
-        self.end(f"{names} looked at block by block, from {files} whole files")
+        late = " (there was no time for it)" if not refined and self._late else ""
+        self.end(f"{names} looked at block by block, from {files} whole files{late}")
         return refined
 
     def _may_take(self, files: int) -> bool:
         """Whether there is time to write and time so many more files before the race."""
-        each = max(2.0, self._seconds_a_file)
-        return self.spent + files * each < BEFORE_RACE * 60 * self.request.budget
-
-    @property
-    def _seconds_a_file(self) -> float:
-        found = [s for s in self.stages if s.name == "times"]
-        return found[-1].seconds / 20 if found else 6.0
+        self._late = self.spent + files * self.seconds_a_file > BEFORE_RACE * 60 * self.request.budget
+        return not self._late
 
     def _mixed(self, refined: Sequence[Refinement], forecast: Forecast) -> list[Candidate]:
         found = []
@@ -333,6 +337,11 @@ class _Search:
         if limit is None:
             return None
         return limit if by_size is None else min(limit, max(limit - 100 * by_size[0], LEAST_ROOM))
+
+    @property
+    def _racers(self) -> int:
+        """How many files may race: as many as one look at takes half of what is left."""
+        return int(min(RACERS, max(FEWEST_RACERS, self.left / 2 / self.seconds_a_file)))
 
     # (e, f) the race
 
@@ -465,6 +474,11 @@ def probes(candidates: Sequence[Candidate], forecast: Forecast) -> list[tuple[Ca
 
 def refinable(candidates: Sequence[Candidate], forecast: Forecast, limits: Limits) -> list[Candidate]:
     """Calibrated INT8 files that may win, the likeliest first."""
-    calibrated = [c for c in candidates if c.precision is Precision.INT8 and forecast.ms(c) is not None]
-    chosen, _ = choose(calibrated, forecast, limits, len(calibrated))
-    return chosen
+    calibrated = [
+        c
+        for c in candidates
+        if c.precision is Precision.INT8
+        and (ms := forecast.ms(c)) is not None
+        and forecast.may_keep(c, limits, ms) is None
+    ]
+    return choose(calibrated, forecast, limits, len(calibrated))[0] if calibrated else []
