@@ -19,6 +19,7 @@ import edgecvx
 from edgecvx.accuracy.rows import PictureAnswers
 from edgecvx.errors import DeviceError, EdgecvxError
 from edgecvx.files import write_atomically
+from edgecvx.latency.devices.collect import At
 from edgecvx.results.identity import identity_of
 from edgecvx.results.latency import DeviceBench, Measured
 from edgecvx.results.statistics import round_medians
@@ -48,7 +49,6 @@ class Field:
     """Turns that were taken, over all calls: no number comes twice."""
     facts: dict[str, str] = field(default_factory=dict)
     """Device -> what it is."""
-    seconds: dict[str, float] = field(default_factory=lambda: {"timing": 0.0, "validating": 0.0})
     on_part: Callable[[str], None] = lambda text: None
     _yardsticks: dict[tuple[str, int], Mapping[str, bool]] = field(default_factory=dict)
 
@@ -115,6 +115,7 @@ class Field:
             runs=RUNS_A_TURN * rounds,
             rounds=rounds,
             end_to_end=False,
+            on_progress=self._heard,
             memory=self.workshop.request.limits.max_memory is not None,
         )
         for device in result.devices:
@@ -123,6 +124,12 @@ class Field:
             self.facts[device.fingerprint.name] = _device_in_words(device)
         worst = [_by_file(device, first) for device in result.devices]
         return {key: _worst([found[key] for found in worst if key in found]) for key in paths}
+
+    def _heard(self, at: At) -> None:
+        """From the threads of devices."""
+        rounds = f" {at.round} of {at.of}" if at.doing == "rounds" else ""
+        if not rounds or at.round % max(1, at.of // 2) == 0:
+            self.on_part(f"{at.device}: {at.doing}{rounds}")
 
     # Answers
 

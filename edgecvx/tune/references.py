@@ -44,7 +44,7 @@ def _computed(samples: Sequence[Sample], model: Model, size: int) -> dict[str, b
     unreadable: dict[str, str] = {}
     right: dict[str, bool] = {}
     for chunk, (pixels,) in decoded(samples, (spec,), BATCH, unreadable):
-        session = TorchSession(loaded.module, image_size=size, batch=len(chunk))
+        session = TorchSession(loaded.module, image_size=size, batch=len(chunk), threads=1)
         (logits,) = session.run(as_input(pixels, spec, session.inputs[0])).values()
         for sample, row in zip(chunk, logits, strict=True):
             right[_key(sample)] = bool(np.argmax(row) == sample.label)

@@ -82,6 +82,7 @@ def tune(
     devices: str | Sequence[str] = ("local",),
     data: str | Path = DEMO,
     truth: str | Path | None = None,
+    labels: str | Path | None = None,
     calib: str | Path | None = None,
     max_drop: float | None = None,
     min_top1: float | None = None,
@@ -109,6 +110,7 @@ def tune(
         devices: ``local``, ``ssh://user@host``, …; each has a winner of its own.
         data: Labelled pictures, or ``demo`` for drawn ones.
         truth: A label file for them.
+        labels: A file of the networks' class names, where their checkpoints bring none.
         calib: Pictures that INT8 files are calibrated on; a part of ``data`` by default, which then judges nothing.
         max_drop: Percentage points of top-1 that may be lost, against the same model in FP32 PyTorch at its own size.
         min_top1: Percent that have to be right, whatever the model.
@@ -137,6 +139,7 @@ def tune(
         devices=tuple([devices] if isinstance(devices, str) else devices),
         data=data,
         truth=truth,
+        labels=labels,
         calib=data if calib is None else calib,
         limits=Limits(max_drop=max_drop, min_top1=min_top1, max_p50=max_p50, max_mb=max_mb, max_memory=max_memory),
         sizes=tuple(sizes),
@@ -250,7 +253,7 @@ class _Search:
         workshop: Workshop,
         pictures: Pictures,
     ) -> DeviceResult:
-        where = Field(workshop=workshop, pictures=pictures, devices=devices)
+        where = Field(workshop=workshop, pictures=pictures, devices=devices, on_part=self.say)
         self.times(where, candidates, forecast)
         refined = self.blocks(where, candidates, forecast)
         mixed = self._mixed(refined, forecast)
