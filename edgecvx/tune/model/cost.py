@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 
 from edgecvx.errors import EdgecvxError, missing_package
 from edgecvx.results.accuracy import Interval
+from edgecvx.results.intervals import Z95
 from edgecvx.results.statistics import hodges_lehmann
 from edgecvx.tune.space import Decision
 
@@ -43,6 +44,8 @@ _EXCESSES = (1.0, 1.5, 2.0, 3.0, 5.0, 8.0, 13.0, 21.0)
 """How many times as far as the turns spread files may be from a sum."""
 _CARRIED_OVER = 0.025
 """Of the reference's time: how far terms of one size are from those of another, whose maps fit other caches."""
+_TOGETHER = 6
+"""Files from which a round's level is told better than from the reference alone."""
 _LEAST_NOISE = 0.002
 """Of the reference's time: two builds of one file differ by as much, by where their pages lie."""
 
@@ -60,15 +63,9 @@ class Observation:
             raise EdgecvxError(f"a file that was timed in turns has positive ratios, got {self.ratios[:3]}")
 
     @property
-    def ratio(self) -> tuple[float, float]:
-        """The ratio, and its standard error by the rounds."""
-        logs = np.log(self.ratios)
-        found = hodges_lehmann(logs)
-        if found is None:
-            middle = float(np.median(logs))
-            return math.exp(middle), float(np.ptp(logs)) / 2
-        middle, low, high = found
-        return math.exp(middle), math.exp(middle) * (high - low) / (2 * 1.96)
+    def ratio(self) -> float:
+        """Over all rounds."""
+        return math.exp(_middle(np.log(self.ratios))[0])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -233,10 +230,8 @@ def fit(
     common = _common_names(decisions)
     names = (*common, *(_own(d, option) for d in decisions for option in d.names[:-1]))
     x = np.array([_row(decisions, o.decisions, names) for o in observations])
-    found = [o.ratio for o in observations]
-    y = reference_ms * np.array([ratio for ratio, _ in found])
-    turns = reference_ms * math.sqrt(float(np.mean([error**2 for _, error in found])))
-    turns = max(turns, _LEAST_NOISE * reference_ms)
+    ratios, errors = _levelled(observations, dict(reference))
+    y, turns = reference_ms * ratios, reference_ms * max(_LEAST_NOISE, math.sqrt(float(np.square(errors).mean())))
     blocks = max(1, len({(d.stage, d.block) for d in decisions}))
     fits = [
         _posterior(x, y, _prior(decisions, names, common, reference_ms, share * reference_ms / blocks), excess * turns)
@@ -254,6 +249,35 @@ def fit(
         noise=best.noise,
         student=_student(len(observations) - _rank(x[:, : len(common)])),
     )
+
+
+def _levelled(observations: Sequence[Observation], reference: Mapping[str, str]) -> tuple[Floats, Floats]:
+    """The ratio of each file to the reference, and its standard error, both as parts.
+
+    A bad moment of the reference is in every ratio of its round. So where all files went through the same rounds, a
+    round's level is taken from all of them, and the reference is one file among the others.
+    """
+    found = [np.log(o.ratios) for o in observations]
+    rounds = max(map(len, found))
+    together = [i for i, logs in enumerate(found) if len(logs) == rounds]
+    if len(together) >= _TOGETHER:
+        levels = np.median([found[i] for i in together], axis=0)
+        found = [logs - levels if i in together else logs for i, logs in enumerate(found)]
+    middles = np.array([_middle(logs) for logs in found])
+    zero = next((middles[i, 0] for i in together if dict(observations[i].decisions) == reference), 0.0)
+    if len(together) >= _TOGETHER:
+        middles[together, 0] -= zero
+    ratios = np.exp(middles[:, 0])
+    return ratios, ratios * middles[:, 1]
+
+
+def _middle(logs: Floats) -> tuple[float, float]:
+    """The middle of some logarithms of ratios, and its standard error."""
+    found = hodges_lehmann(logs)
+    if found is None:
+        return float(np.median(logs)), float(np.ptp(logs)) / 2
+    middle, low, high = found
+    return middle, (high - low) / (2 * Z95)
 
 
 @dataclass(frozen=True, slots=True)
