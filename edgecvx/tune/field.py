@@ -80,38 +80,32 @@ class Field:
             with _kept(errors, name):
                 files[name] = self.workshop.file(self.candidates[name])
         found = {name: Timing(rounds={}, error=error) for name, error in errors.items()}
-        by_threads: dict[int | None, list[str]] = {}
-        for name in files:
-            by_threads.setdefault(self.candidates[name].threads, []).append(name)
-        # Different threads are another measurement of the same call only where every file has all of them.
-        for threads, group in by_threads.items():
-            found |= self._timed({name: files[name] for name in group}, threads, rounds, first)
-        return found
+        return found | (self._timed(files, rounds, first) if files else {})
 
-    def _timed(self, files: Mapping[str, File], threads: int | None, rounds: int, first: int) -> dict[str, Timing]:
-        keys = {name: hash_of_file(file) for name, file in files.items()}
+    def _timed(self, files: Mapping[str, File], rounds: int, first: int) -> dict[str, Timing]:
+        """Every file with every number of threads that any of them is run with: only so they lie side by side."""
+        keys = {name: _key(hash_of_file(file), self.candidates[name].threads) for name, file in files.items()}
         asked = {
             "files": sorted(keys.values()),
-            "threads": threads,
             "rounds": [first, rounds],
             "devices": self.devices,
             "machine": self.pictures.machine if "local" in self.devices else None,
         }
         place = self.workshop.work / "times" / f"{hash_of(asked)[:24]}.json"
         if (known := _read_timings(place)) is None:
-            known = self._measured(files, keys, threads, rounds, first)
+            known = self._measured(files, rounds, first)
             text = json.dumps({k: _as_json(t) for k, t in known.items()}, indent=1)
             write_atomically(place, text.encode())
-        return {name: known[keys[name]] for name in files if keys[name] in known}
+        none = Timing(rounds={}, error="no device measured it")
+        return {name: known.get(keys[name], none) for name in files}
 
-    def _measured(
-        self, files: Mapping[str, File], keys: Mapping[str, str], threads: int | None, rounds: int, first: int
-    ) -> dict[str, Timing]:
-        paths = {keys[name]: file.path for name, file in files.items()}
+    def _measured(self, files: Mapping[str, File], rounds: int, first: int) -> dict[str, Timing]:
+        paths = {hash_of_file(file): file.path for file in files.values()}
+        threads = dict.fromkeys(t for name in files if (t := self.candidates[name].threads) is not None)
         result = edgecvx.benchmark(
             list(paths.values()),
             devices=self.devices,
-            threads=None if threads is None else (threads,),
+            threads=tuple(threads) or None,
             runs=RUNS_A_TURN * rounds,
             rounds=rounds,
             end_to_end=False,
@@ -122,8 +116,8 @@ class Field:
             if device.error is not None:
                 raise DeviceError(f"{device.fingerprint.name}: {device.error}")
             self.facts[device.fingerprint.name] = _device_in_words(device)
-        worst = [_by_file(device, first) for device in result.devices]
-        return {key: _worst([found[key] for found in worst if key in found]) for key in paths}
+        found = [_by_file(device, first) for device in result.devices]
+        return {key: _worst([f[key] for f in found if key in f]) for key in dict.fromkeys(k for f in found for k in f)}
 
     def _heard(self, at: At) -> None:
         """From the threads of devices."""
@@ -212,7 +206,11 @@ def hash_of_file(file: File) -> str:
 
 
 def _by_file(device: DeviceBench, first: int) -> dict[str, Timing]:
-    return {m.identity.sha256: _timing(m, device, first) for m in device.measured}
+    return {_key(m.identity.sha256, m.threads): _timing(m, device, first) for m in device.measured}
+
+
+def _key(sha256: str, threads: int | None) -> str:
+    return sha256 if threads is None else f"{sha256} x{threads}"
 
 
 def _timing(m: Measured, device: DeviceBench, first: int) -> Timing:

@@ -272,7 +272,9 @@ class _Search:
         names = {c.title: c for c in timed}
         where.candidates.update(names)
         self.say(f"timing {len(names)} files in turns")
+        began = time.monotonic()
         found = where.bench(list(names), FIRST_TURNS)
+        self.seconds_a_file += (time.monotonic() - began) / len(names)
         rows = []
         for name, candidate in names.items():
             turns = sorted(found[name].rounds.values())
@@ -285,18 +287,20 @@ class _Search:
             for c in candidates
             if c.title not in names and (ms := forecast.ms(c)) is not None
         ]
-        self.seconds_a_file = (time.monotonic() - self.stage_began) / len(timed)
         tables.write(self.request.out, f"times {'+'.join(where.devices)}", ("file", "turns", "ms", "note"), rows)
         self.end(f"{len(timed)} files timed, the times of {len(candidates) - len(timed)} predicted from them")
 
     def _written(self, where: Field, wanted: Sequence[tuple[Candidate, bool]]) -> list[Candidate]:
         """Writes the files to time; those that can be done without only while there is time."""
-        found = []
+        found, took = list[Candidate](), list[float]()
         for index, (candidate, needed) in enumerate(wanted):
             if needed or self.spent < BEFORE_TIMES * 60 * self.request.budget:
                 self.say(f"writing {candidate.title}", index / len(wanted))
+                began = time.monotonic()
                 where.workshop.write([candidate])
+                took.append(time.monotonic() - began)
                 found.append(candidate)
+        self.seconds_a_file = sorted(took)[len(took) // 2]  # the first INT8 file of a network also calibrates
         return found
 
     # (b, c, d) block by block
