@@ -64,7 +64,7 @@ def test_every_end_has_a_page(kind: str) -> None:
 def test_exit_codes_are_those_of_a_gate() -> None:
     assert tuned().exit_code == 0
     for kind in ("undecided", "impossible"):
-        assert tuned(ending=Ending(kind=kind, sentence="", file=None)).exit_code == 1  # type: ignore[arg-type]
+        assert tuned(ending=Ending(kind=kind, sentence="", file=None)).exit_code == 1
     assert tuned(ending=Ending(kind="front", sentence="", file=None)).exit_code == 0
 
 
