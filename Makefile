@@ -33,7 +33,7 @@ help:
 	@echo "make test-native  that it is the same bytes from every folder, and fits the oldest system of each platform"
 	@echo "make native-proof  the engine proved at length: kernels, networks, hostile files, other processors; an hour"
 	@echo "make cluster-proof  clusters at length: the same report after every fault, their overhead, 100,000 jobs; minutes"
-	@echo "make tune-proof  the exact program of tune against every choice, 1,000 times; a minute"
+	@echo "make tune-proof  tune: its program against every choice, 1,000 times, and 500 races; two minutes"
 	@echo "make board    an Arm board in build/board, emulated, on which tests then run; on Debian, with qemu-user"
 	@echo "make emulated the demo files on every processor that can be emulated here: build/emulated/answers.md"
 	@echo "make clean    remove the environment, the caches and ./demo"
@@ -137,9 +137,10 @@ native-proof: $(READY)
 cluster-proof: $(READY)
 	$(BIN)/python tools/cluster_proof/proof.py $(PARTS)
 
-# The exact program of `tune` against trying everything.
+# The exact program of `tune` against trying everything, and its races where the truth is known.
 tune-proof: $(READY)
 	$(BIN)/python tools/tune_proof/program.py
+	PYTHONPATH=tests/samples $(BIN)/python tools/tune_proof/races.py
 
 # Debian for arm64 and the runtimes' aarch64 wheels, for qemu-user: a minute or two, half a gigabyte, no root.
 board: $(READY)

@@ -34,6 +34,9 @@ def tune(
     ] = None,
     data: Annotated[str, typer.Option(metavar="DIR|demo", help="Labelled pictures, or drawn ones.")] = "demo",
     truth: Annotated[str | None, typer.Option(metavar="FILE", help="A label file for them.")] = None,
+    labels: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Class names, where the checkpoints bring none.")
+    ] = None,
     calib: Annotated[
         str | None, typer.Option(metavar="DIR|demo", help="Pictures to calibrate on (default: a part of --data).")
     ] = None,
@@ -77,6 +80,7 @@ def tune(
             devices=device or ("local",),
             data=data,
             truth=truth,
+            labels=labels,
             calib=calib,
             max_drop=max_drop,
             min_top1=min_top1,

@@ -6,8 +6,9 @@ same race, and a second one measures nothing again.
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -18,12 +19,14 @@ import edgecvx
 from edgecvx.accuracy.rows import PictureAnswers
 from edgecvx.errors import DeviceError, EdgecvxError
 from edgecvx.files import write_atomically
+from edgecvx.latency.devices.collect import At
 from edgecvx.results.identity import identity_of
 from edgecvx.results.latency import DeviceBench, Measured
 from edgecvx.results.statistics import round_medians
 from edgecvx.sweep.job import hash_of
 from edgecvx.tune.pictures import Pictures
 from edgecvx.tune.race.measured import Answers, Timing
+from edgecvx.tune.references import rights_of
 from edgecvx.tune.space import Candidate
 from edgecvx.tune.workshop import File, Workshop
 
@@ -46,7 +49,6 @@ class Field:
     """Turns that were taken, over all calls: no number comes twice."""
     facts: dict[str, str] = field(default_factory=dict)
     """Device -> what it is."""
-    seconds: dict[str, float] = field(default_factory=lambda: {"timing": 0.0, "validating": 0.0})
     on_part: Callable[[str], None] = lambda text: None
     _yardsticks: dict[tuple[str, int], Mapping[str, bool]] = field(default_factory=dict)
 
@@ -75,54 +77,53 @@ class Field:
         first, self.rounds = self.rounds, self.rounds + rounds
         files, errors = dict[str, File](), dict[str, str]()
         for name in names:
-            try:
+            with _kept(errors, name):
                 files[name] = self.workshop.file(self.candidates[name])
-            except EdgecvxError as error:
-                errors[name] = str(error)
         found = {name: Timing(rounds={}, error=error) for name, error in errors.items()}
-        by_threads: dict[int | None, list[str]] = {}
-        for name in files:
-            by_threads.setdefault(self.candidates[name].threads, []).append(name)
-        # Different threads are another measurement of the same call only where every file has all of them.
-        for threads, group in by_threads.items():
-            found |= self._timed({name: files[name] for name in group}, threads, rounds, first)
-        return found
+        return found | (self._timed(files, rounds, first) if files else {})
 
-    def _timed(self, files: Mapping[str, File], threads: int | None, rounds: int, first: int) -> dict[str, Timing]:
-        keys = {name: hash_of_file(file) for name, file in files.items()}
+    def _timed(self, files: Mapping[str, File], rounds: int, first: int) -> dict[str, Timing]:
+        """Every file with every number of threads that any of them is run with: only so they lie side by side."""
+        keys = {name: _key(hash_of_file(file), self.candidates[name].threads) for name, file in files.items()}
         asked = {
             "files": sorted(keys.values()),
-            "threads": threads,
             "rounds": [first, rounds],
             "devices": self.devices,
             "machine": self.pictures.machine if "local" in self.devices else None,
         }
         place = self.workshop.work / "times" / f"{hash_of(asked)[:24]}.json"
         if (known := _read_timings(place)) is None:
-            known = self._measured(files, keys, threads, rounds, first)
+            known = self._measured(files, rounds, first)
             text = json.dumps({k: _as_json(t) for k, t in known.items()}, indent=1)
             write_atomically(place, text.encode())
-        return {name: known[keys[name]] for name in files if keys[name] in known}
+        none = Timing(rounds={}, error="no device measured it")
+        return {name: known.get(keys[name], none) for name in files}
 
-    def _measured(
-        self, files: Mapping[str, File], keys: Mapping[str, str], threads: int | None, rounds: int, first: int
-    ) -> dict[str, Timing]:
-        paths = {keys[name]: file.path for name, file in files.items()}
+    def _measured(self, files: Mapping[str, File], rounds: int, first: int) -> dict[str, Timing]:
+        paths = {hash_of_file(file): file.path for file in files.values()}
+        threads = dict.fromkeys(t for name in files if (t := self.candidates[name].threads) is not None)
         result = edgecvx.benchmark(
             list(paths.values()),
             devices=self.devices,
-            threads=None if threads is None else (threads,),
+            threads=tuple(threads) or None,
             runs=RUNS_A_TURN * rounds,
             rounds=rounds,
             end_to_end=False,
-            memory=first == 0 or self.workshop.request.limits.max_memory is not None,
+            on_progress=self._heard,
+            memory=self.workshop.request.limits.max_memory is not None,
         )
         for device in result.devices:
             if device.error is not None:
                 raise DeviceError(f"{device.fingerprint.name}: {device.error}")
             self.facts[device.fingerprint.name] = _device_in_words(device)
-        worst = [_by_file(device, first) for device in result.devices]
-        return {key: _worst([found[key] for found in worst if key in found]) for key in paths}
+        found = [_by_file(device, first) for device in result.devices]
+        return {key: _worst([f[key] for f in found if key in f]) for key in dict.fromkeys(k for f in found for k in f)}
+
+    def _heard(self, at: At) -> None:
+        """From the threads of devices."""
+        rounds = f" {at.round} of {at.of}" if at.doing == "rounds" else ""
+        if not rounds or at.round % max(1, at.of // 2) == 0:
+            self.on_part(f"{at.device}: {at.doing}{rounds}")
 
     # Answers
 
@@ -131,8 +132,9 @@ class Field:
         candidate = self.candidates[name]
         try:
             file = self.workshop.file(candidate)
-            rights, _ = self._rights(file, pictures)
-            yardstick = self._yardstick(candidate, pictures)
+            rights, own = self._rights(file, pictures)
+            trained = candidate.size == self.workshop.models[candidate.model].own_size
+            yardstick = own if trained else self._yardstick(candidate, pictures)
         except EdgecvxError as error:
             none = np.zeros(0, dtype=bool)
             return Answers(right=none, reference=none, error=str(error))
@@ -147,10 +149,8 @@ class Field:
         model = self.workshop.models[candidate.model]
         asked = (model.name, pictures)
         if asked not in self._yardsticks:
-            own = replace(candidate, size=model.own_size, decisions={}, threads=None)
-            known = [c for c in self.candidates.values() if (c.model, c.size) == (model.name, model.own_size)]
-            file = self.workshop.file(known[0] if known else own)
-            self._yardsticks[asked] = self._rights(file, pictures)[1]
+            samples = self.pictures.racing(pictures)
+            self._yardsticks[asked] = rights_of(self.workshop, samples, model, model.own_size)
         return self._yardsticks[asked]
 
     def _rights(self, file: File, pictures: int) -> tuple[dict[str, bool], dict[str, bool]]:
@@ -191,13 +191,26 @@ class Field:
         }
 
 
+@contextlib.contextmanager
+def _kept(errors: dict[str, str], name: str) -> Iterator[None]:
+    """What goes wrong with one file is its own, and stops no other."""
+    try:
+        yield
+    except EdgecvxError as error:
+        errors[name] = str(error)
+
+
 def hash_of_file(file: File) -> str:
     """Over all parts of a file."""
     return identity_of(file.path, file.manifest, None).sha256
 
 
 def _by_file(device: DeviceBench, first: int) -> dict[str, Timing]:
-    return {m.identity.sha256: _timing(m, device, first) for m in device.measured}
+    return {_key(m.identity.sha256, m.threads): _timing(m, device, first) for m in device.measured}
+
+
+def _key(sha256: str, threads: int | None) -> str:
+    return sha256 if threads is None else f"{sha256} x{threads}"
 
 
 def _timing(m: Measured, device: DeviceBench, first: int) -> Timing:

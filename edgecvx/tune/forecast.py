@@ -138,7 +138,7 @@ def choose(
 
 
 def _spread(likely: Sequence[Candidate], forecast: Forecast, limits: Limits, most: int) -> list[Candidate]:
-    """The best by the objective; where answers count, the fastest two of each network, so that no network is left out."""
+    """The best by the objective; where answers count, of each network the fastest two, so that none is left out."""
     by_time = sorted(likely, key=lambda c: (forecast.ms(c) or 0.0, c.key))
     if limits.objective == "fastest" and limits.decides:
         return by_time[:most]

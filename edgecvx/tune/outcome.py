@@ -194,28 +194,24 @@ def _account(refinement: Refinement, run: Race, where: Field) -> Account:
 
 
 def next_limits(run: Race, ending: Ending, limits: Limits) -> list[NextLimit]:
-    """What a looser limit would buy: the nearest file beyond each limit that is better than the one in front."""
-    by_name = {s.name: s for s in run.standings}
-    front = by_name.get(ending.file or "")
+    """What a looser limit would buy: the nearest file beyond each limit that is better than the one in front.
+
+    Where no file keeps the limits, the nearest is bought at all.
+    """
+    in_front = next((s for s in run.standings if s.name == ending.file and ending.kind != "impossible"), None)
     found = []
     for kind, limit in limits.named.items():
         if limit is None:
             continue
-        alone = replace(limits, **{kind: None})
-        beyond = [
-            s
-            for s in run.standings
-            if s.error is None
-            and s is not front
-            and s.ms is not None
-            and excess(s, replace(Limits(), **{kind: limit})) > 0
-        ]
-        beyond = [s for s in beyond if excess(s, alone) <= 0 and (front is None or _gains(s, front, alone))]
-        if not beyond:
-            continue
-        nearest = min(beyond, key=lambda s: (excess(s, replace(Limits(), **{kind: limit})), s.name))
-        value = _value(nearest, kind)
-        found.append(NextLimit(limit=kind, value=value, file=nearest.name, sentence=_buys(kind, value, nearest, front)))
+        only, others = limits.only(kind), limits.without(kind)
+        timed = [s for s in run.standings if s.error is None and s.ms is not None and s is not in_front]
+        beyond = [s for s in timed if excess(s, only) > 0 >= excess(s, others)]
+        beyond = [s for s in beyond if in_front is None or _gains(s, in_front, limits)]
+        if beyond:
+            nearest = min(beyond, key=lambda s: (excess(s, only), s.name))
+            value = _value(nearest, kind)
+            sentence = _buys(kind, value, nearest, in_front)
+            found.append(NextLimit(limit=kind, value=value, file=nearest.name, sentence=sentence))
     return found
 
 
@@ -236,20 +232,16 @@ def _value(standing: Standing, kind: str) -> float:
     return round(values[kind], 4)
 
 
-def _buys(kind: str, value: float, standing: Standing, front: Standing | None) -> str:
-    figures = [
-        milliseconds(standing.ms or 0.0),
-        f"{percent(standing.top1 or 0.0)} right",
-        megabytes(standing.entrant.bytes),
-    ]
-    words = {"max_p50": f"{value:.3g} ms", "max_mb": f"{value:.3g} MB", "max_memory": f"{value:.3g} MB of memory"}
-    asked = words.get(kind, f"{value:.3g} points lost" if kind == "max_drop" else f"{value:.3g}% right")
+def _buys(kind: str, value: float, standing: Standing, in_front: Standing | None) -> str:
+    words = {"max_p50": "{:.3g} ms", "max_mb": "{:.3g} MB", "max_memory": "{:.3g} MB of memory"}
+    words |= {"max_drop": "{:.3g} points lost", "min_top1": "{:.4g}% right"}
+    ms, right, size = standing.ms or 0.0, standing.top1 or 0.0, megabytes(standing.entrant.bytes)
+    figures = f"{milliseconds(ms)}, {percent(right)} right, {size}"
     gain = ""
-    if front is not None and front.top1 is not None and standing.top1 is not None:
-        gain = (
-            f", {points(standing.top1 - front.top1)} points and {standing.ms or 0.0:.3g} for {front.ms or 0.0:.3g} ms"
-        )
-    return f"A limit of {asked} would allow {standing.name} ({', '.join(figures)}){gain}."
+    if in_front is not None and in_front.top1 is not None and in_front.ms is not None:
+        change = points(right - in_front.top1)
+        gain = f": {change} points of top-1, {milliseconds(ms)} in place of {milliseconds(in_front.ms)}"
+    return f"A limit of {words[kind].format(value)} would allow {standing.name} ({figures}){gain}."
 
 
 # The files

@@ -22,8 +22,10 @@ from edgecvx.spec import TensorSpec
 from edgecvx.sweep.job import hash_of
 from edgecvx.tune.request import CALIBRATED_ON, Model, Request
 
-PREDICTED_FROM = 128
-"""Pictures at most, and a fifth of those that there are."""
+PREDICTED_FROM, FEW = 128, 32
+"""Pictures that predictions are made from, at most and at least, and a fifth of those that there are."""
+A_MINUTE = 20
+"""Pictures through all networks together for each minute of the budget: a few percent of it."""
 FEWEST = 40
 """Pictures, below which there is nothing to race on."""
 DRAWN = 4 * DEMO_PICTURES
@@ -44,6 +46,22 @@ class Pictures:
     """Over all of that."""
     machine: str
     """Names this machine."""
+    request: Request
+    models: tuple[Model, ...]
+
+    def racing(self, most: int) -> tuple[Sample, ...]:
+        """The first so many of those that are left, as ``validate`` takes them."""
+        spec, request = self.models[0].spec, self.request
+        found = open_data(
+            request.data,
+            num_classes=spec.num_classes,
+            labels=spec.labels,
+            truth=request.truth,
+            limit=most,
+            seed=request.seed,
+            exclude=self.seen,
+        )
+        return found.samples
 
     def inputs(self, model: Model, size: int, tensor: TensorSpec, most: int) -> tuple[list[NDArray[Any]], list[Sample]]:
         """The search's pictures as a network takes them, without the batch axis."""
@@ -59,16 +77,18 @@ def open_pictures(request: Request, models: Sequence[Model]) -> Pictures:
         UsageError: There are too few pictures, or they have no labels.
     """
     spec = models[0].spec
+    networks = len(models) * (len(request.sizes) + 1)
+    most = min(PREDICTED_FROM, max(FEW, int(A_MINUTE * request.budget / networks)))
     calibration = open_calibration(request.calib, samples=CALIBRATED_ON)
     calibrated = frozenset(s.sha256 for s in calibration.samples)
     common: dict[str, Any] = {"num_classes": spec.num_classes, "labels": spec.labels, "truth": request.truth}
     if request.demo:
         # The streams of two seeds are disjoint: the race has the request's own, the search the one before the next.
-        search = open_data(request.data, limit=PREDICTED_FROM, seed=request.seed + 500, **common)
+        search = open_data(request.data, limit=most, seed=request.seed + 500, **common)
         count = DRAWN
     else:
         every = open_data(request.data, seed=request.seed, exclude=calibrated, **common)
-        part = min(PREDICTED_FROM, len(every.samples) // 5)
+        part = min(most, len(every.samples) // 5)
         search = open_data(request.data, seed=request.seed, exclude=calibrated, limit=max(1, part), **common)
         count = len(every.samples) - part
     if not search.labelled:
@@ -81,4 +101,12 @@ def open_pictures(request: Request, models: Sequence[Model]) -> Pictures:
         )
     seen = calibrated | frozenset(s.sha256 for s in search.samples)
     key = hash_of([sorted(seen), str(request.data), search.sha256, request.seed])
-    return Pictures(search=search.samples, seen=seen, count=count, key=key, machine=str(fingerprint()["id"]))
+    return Pictures(
+        search=search.samples,
+        seen=seen,
+        count=count,
+        key=key,
+        machine=str(fingerprint()["id"]),
+        request=request,
+        models=tuple(models),
+    )

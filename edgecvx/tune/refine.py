@@ -27,8 +27,8 @@ from edgecvx.tune.space import Candidate, Decision, space
 if TYPE_CHECKING:
     import onnx_ir as ir
 
-LOOKED_AT = 48
-"""Pictures on which each decision is tried: divergences are paired and smooth, and need fewer than answers do."""
+LOOKED_AT = 128
+"""Pictures whose margins say what an energy costs in answers; every option is tried on fewer."""
 ROUNDS = 8
 """Turns of each whole file that the model of milliseconds is fitted from."""
 POINTS = 4

@@ -33,6 +33,7 @@ class Request:
     devices: tuple[str, ...]
     data: str | Path
     truth: str | Path | None
+    labels: str | Path | None
     calib: str | Path
     limits: Limits
     sizes: tuple[int, ...]
@@ -84,6 +85,7 @@ class Model:
     """Short, and no other one's."""
     given: str | Path
     weights: str
+    labels: Path | None
     spec: ModelSpec
     """At the size it was trained for."""
 
@@ -96,7 +98,7 @@ class Model:
         """The network at a size."""
         from edgecvx.models.load import load_model
 
-        return load_model(self.given, weights=self.weights, image_size=size)
+        return load_model(self.given, weights=self.weights, image_size=size, labels=self.labels)
 
 
 def read_models(request: Request) -> tuple[tuple[Model, ...], tuple[str, ...]]:
@@ -109,14 +111,15 @@ def read_models(request: Request) -> tuple[tuple[Model, ...], tuple[str, ...]]:
 
     models, warnings = list[Model](), list[str]()
     for given in request.models:
-        loaded = load_model(given, weights=request.weights)
+        labels = None if request.labels is None else Path(request.labels)
+        loaded = load_model(given, weights=request.weights, labels=labels)
         name = _short(given, [m.name for m in models])
         if not loaded.spec.num_classes:
             raise UsageError(f"{name} has no classifier: there are no answers to be right or wrong")
         if models and _classes(loaded.spec) != _classes(models[0].spec):
             raise UsageError(f"{name} and {models[0].name} know other classes: they answer other questions")
         warnings += loaded.warnings
-        models.append(Model(name=name, given=given, weights=request.weights, spec=loaded.spec))
+        models.append(Model(name=name, given=given, weights=request.weights, labels=labels, spec=loaded.spec))
     return tuple(models), tuple(dict.fromkeys(warnings))
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgecvx.files import write_atomically
+from edgecvx.results.accuracy import Interval
 from edgecvx.tune.race.race import Race
 from edgecvx.tune.space import Candidate
 
@@ -65,6 +66,10 @@ def write_blocks(out: Path, refinement: Refinement) -> None:
         for t in refinement.cost.terms
     ]
     write(out, f"times by block {name}", ("term", "ms", "low", "high"), terms)
+
+
+def _ends(interval: Interval | None) -> tuple[str, str]:
+    return ("", "") if interval is None else (f"{interval.low:.5f}", f"{interval.high:.5f}")
 
 
 def short_name(candidate: Candidate, taken: Mapping[str, Candidate]) -> str:

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from edgecvx import __version__
 from edgecvx.data.dataset import DEMO
 from edgecvx.errors import EdgecvxError
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
 
 RACERS = 8
 """Files in a race on one device: more would leave each too few turns."""
+FEWEST_RACERS = 3
 NEWCOMERS = 2
 """Files that a mended model may send into a race after each look."""
 FIRST_TURNS = 10
@@ -48,7 +51,9 @@ REFINED = 1
 """Networks that are looked at block by block."""
 LEAST_ROOM = 0.1
 """Points of top-1: what the size loses was measured on few pictures, and may be less."""
-BEFORE_RACE = 0.5
+BEFORE_TIMES = 0.3
+"""Of the budget: beyond it, only files without which nothing could be predicted are written."""
+BEFORE_RACE = 0.6
 """Of the budget: what comes before the race may take that part of it."""
 STAGES = ("bounds", "answers", "times", "blocks", "race")
 
@@ -77,6 +82,7 @@ def tune(
     devices: str | Sequence[str] = ("local",),
     data: str | Path = DEMO,
     truth: str | Path | None = None,
+    labels: str | Path | None = None,
     calib: str | Path | None = None,
     max_drop: float | None = None,
     min_top1: float | None = None,
@@ -104,6 +110,7 @@ def tune(
         devices: ``local``, ``ssh://user@host``, …; each has a winner of its own.
         data: Labelled pictures, or ``demo`` for drawn ones.
         truth: A label file for them.
+        labels: A file of the networks' class names, where their checkpoints bring none.
         calib: Pictures that INT8 files are calibrated on; a part of ``data`` by default, which then judges nothing.
         max_drop: Percentage points of top-1 that may be lost, against the same model in FP32 PyTorch at its own size.
         min_top1: Percent that have to be right, whatever the model.
@@ -132,6 +139,7 @@ def tune(
         devices=tuple([devices] if isinstance(devices, str) else devices),
         data=data,
         truth=truth,
+        labels=labels,
         calib=data if calib is None else calib,
         limits=Limits(max_drop=max_drop, min_top1=min_top1, max_p50=max_p50, max_mb=max_mb, max_memory=max_memory),
         sizes=tuple(sizes),
@@ -155,6 +163,9 @@ class _Search:
     stages: list[StageCost] = field(default_factory=list)
     stage: str = STAGES[0]
     stage_began: float = field(default_factory=time.monotonic)
+    seconds_a_file: float = 5.0
+    """That writing and timing one took, as far as is known."""
+    _late: bool = False
 
     # What it all comes to
 
@@ -219,7 +230,8 @@ class _Search:
         rights = {}
         for index, (name, size) in enumerate(wanted):
             self.say(f"{name} at {size} px in FP32", index / len(wanted))
-            rights[name, size] = rights_of(workshop, pictures, workshop.models[name], size)
+            found = rights_of(workshop, pictures.search, workshop.models[name], size)
+            rights[name, size] = np.array([found.get(s.name, False) for s in pictures.search])
         rows = [(f"{name} {size}", len(right), f"{right.mean():.4f}") for (name, size), right in rights.items()]
         tables.write(self.request.out, "answers", ("network", "pictures", "top1"), rows)
         self.end(f"{len(wanted)} networks in FP32 on {len(pictures.search)} pictures that no race uses")
@@ -241,11 +253,11 @@ class _Search:
         workshop: Workshop,
         pictures: Pictures,
     ) -> DeviceResult:
-        where = Field(workshop=workshop, pictures=pictures, devices=devices)
+        where = Field(workshop=workshop, pictures=pictures, devices=devices, on_part=self.say)
         self.times(where, candidates, forecast)
         refined = self.blocks(where, candidates, forecast)
         mixed = self._mixed(refined, forecast)
-        chosen, left_out = choose([*candidates, *mixed], forecast, self.request.limits, RACERS)
+        chosen, left_out = choose([*candidates, *mixed], forecast, self.request.limits, self._racers)
         run = self.race(where, chosen, [*candidates, *mixed], forecast, refined)
         result = device_result(
             where, run, [*candidates, *mixed], dropped, left_out, forecast, refined, self.request.limits
@@ -256,12 +268,13 @@ class _Search:
 
     def times(self, where: Field, candidates: Sequence[Candidate], forecast: Forecast) -> None:
         self.begin("times")
-        timed = probes(candidates, forecast)
-        where.workshop.write(timed, tell=lambda name, done, of: self.say(f"writing {name}", done / of))
+        timed = self._written(where, probes(candidates, forecast))
         names = {c.title: c for c in timed}
         where.candidates.update(names)
         self.say(f"timing {len(names)} files in turns")
+        began = time.monotonic()
         found = where.bench(list(names), FIRST_TURNS)
+        self.seconds_a_file += (time.monotonic() - began) / len(names)
         rows = []
         for name, candidate in names.items():
             turns = sorted(found[name].rounds.values())
@@ -276,6 +289,19 @@ class _Search:
         ]
         tables.write(self.request.out, f"times {'+'.join(where.devices)}", ("file", "turns", "ms", "note"), rows)
         self.end(f"{len(timed)} files timed, the times of {len(candidates) - len(timed)} predicted from them")
+
+    def _written(self, where: Field, wanted: Sequence[tuple[Candidate, bool]]) -> list[Candidate]:
+        """Writes the files to time; those that can be done without only while there is time."""
+        found, took = list[Candidate](), list[float]()
+        for index, (candidate, needed) in enumerate(wanted):
+            if needed or self.spent < BEFORE_TIMES * 60 * self.request.budget:
+                self.say(f"writing {candidate.title}", index / len(wanted))
+                began = time.monotonic()
+                where.workshop.write([candidate])
+                took.append(time.monotonic() - began)
+                found.append(candidate)
+        self.seconds_a_file = sorted(took)[len(took) // 2]  # the first INT8 file of a network also calibrates
+        return found
 
     # (b, c, d) block by block
 
@@ -294,18 +320,14 @@ class _Search:
         names = ", ".join(r.plain.title for r in refined) or "no network"
         for r in refined:
             tables.write_blocks(self.request.out, r)
-        self.end(f"{names} looked at block by block, from {files} whole files")
+        late = " (there was no time for it)" if not refined and self._late else ""
+        self.end(f"{names} looked at block by block, from {files} whole files{late}")
         return refined
 
     def _may_take(self, files: int) -> bool:
         """Whether there is time to write and time so many more files before the race."""
-        each = max(2.0, self._seconds_a_file)
-        return self.spent + files * each < BEFORE_RACE * 60 * self.request.budget
-
-    @property
-    def _seconds_a_file(self) -> float:
-        found = [s for s in self.stages if s.name == "times"]
-        return found[-1].seconds / 20 if found else 6.0
+        self._late = self.spent + files * self.seconds_a_file > BEFORE_RACE * 60 * self.request.budget
+        return not self._late
 
     def _mixed(self, refined: Sequence[Refinement], forecast: Forecast) -> list[Candidate]:
         found = []
@@ -322,6 +344,11 @@ class _Search:
         if limit is None:
             return None
         return limit if by_size is None else min(limit, max(limit - 100 * by_size[0], LEAST_ROOM))
+
+    @property
+    def _racers(self) -> int:
+        """How many files may race: as many as one look at takes half of what is left."""
+        return int(min(RACERS, max(FEWEST_RACERS, self.left / 2 / self.seconds_a_file)))
 
     # (e, f) the race
 
@@ -436,20 +463,29 @@ class _Search:
         )
 
 
-def probes(candidates: Sequence[Candidate], forecast: Forecast) -> list[Candidate]:
-    """The files to time: of each target, precision and number of threads the smallest network and the largest."""
+def probes(candidates: Sequence[Candidate], forecast: Forecast) -> list[tuple[Candidate, bool]]:
+    """The files to time: of each target, precision and number of threads the smallest network, and then the largest.
+
+    Returns:
+        Each with whether it is needed: from one file times go with the multiply-accumulates, from two along a line.
+    """
     kinds: dict[Any, list[Candidate]] = {}
     for candidate in candidates:
         kinds.setdefault((candidate.target, candidate.precision, candidate.threads), []).append(candidate)
-    found = []
     for group in kinds.values():
         group.sort(key=lambda c: (forecast.macs[c.model, c.size], c.key))
-        found += [group[0], *([group[-1]] if len(group) > 1 else [])]
-    return found
+    return [(group[0], True) for group in kinds.values()] + [
+        (group[-1], False) for group in kinds.values() if len(group) > 1
+    ]
 
 
 def refinable(candidates: Sequence[Candidate], forecast: Forecast, limits: Limits) -> list[Candidate]:
     """Calibrated INT8 files that may win, the likeliest first."""
-    calibrated = [c for c in candidates if c.precision is Precision.INT8 and forecast.ms(c) is not None]
-    chosen, _ = choose(calibrated, forecast, limits, len(calibrated))
-    return chosen
+    calibrated = [
+        c
+        for c in candidates
+        if c.precision is Precision.INT8
+        and (ms := forecast.ms(c)) is not None
+        and forecast.may_keep(c, limits, ms) is None
+    ]
+    return choose(calibrated, forecast, limits, len(calibrated))[0] if calibrated else []

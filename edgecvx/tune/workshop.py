@@ -63,6 +63,7 @@ class Workshop:
         model = self.models[candidate.model]
         made_from: dict[str, Any] = {
             "weights": model.spec.weights.sha256,
+            "labels": model.spec.labels,
             "arch": model.spec.arch.name,
             "size": candidate.size,
             "target": candidate.target,
@@ -156,6 +157,7 @@ class Workshop:
             precision=candidate.precision,
             weights=model.weights,
             image_size=candidate.size,
+            labels=model.labels,
             out=folder,
             **options,
         )

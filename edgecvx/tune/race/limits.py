@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from edgecvx.errors import UsageError
@@ -65,6 +65,14 @@ class Limits:
             "max_mb": self.max_mb,
             "max_memory": self.max_memory,
         }
+
+    def only(self, kind: LimitKind) -> Limits:
+        """This one limit."""
+        return replace(Limits(), **{kind: self.named[kind]})
+
+    def without(self, kind: LimitKind) -> Limits:
+        """All the others."""
+        return replace(self, **{kind: None})
 
 
 def in_words(kind: LimitKind, limit: float) -> str:
