@@ -192,5 +192,5 @@ def _times(
         shared = sorted(timings[name].rounds.keys() & reference.keys())
         ratios = tuple(timings[name].rounds[r] / reference[r] for r in shared)
         if ratios:
-            observations.append(Observation(decisions=candidate.decisions, ratios=ratios))
+            observations.append(Observation(decisions=candidate.decisions, ratios=ratios, rounds=tuple(shared)))
     return observations, sorted(reference.values())[len(reference) // 2]

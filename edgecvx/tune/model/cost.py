@@ -57,10 +57,14 @@ class Observation:
     decisions: Mapping[str, str]
     ratios: tuple[float, ...]
     """Per round: its median over the reference's in the same round; 1 for the reference itself."""
+    rounds: tuple[int, ...] = ()
+    """Which rounds those were, so that files that shared them are known; empty where nobody knows."""
 
     def __post_init__(self) -> None:
         if not self.ratios or any(not 0 < ratio < math.inf for ratio in self.ratios):
             raise EdgecvxError(f"a file that was timed in turns has positive ratios, got {self.ratios[:3]}")
+        if self.rounds and len(self.rounds) != len(self.ratios):
+            raise EdgecvxError(f"{len(self.ratios)} ratios are not of {len(self.rounds)} rounds")
 
     @property
     def ratio(self) -> float:
@@ -254,19 +258,20 @@ def fit(
 def _levelled(observations: Sequence[Observation], reference: Mapping[str, str]) -> tuple[Floats, Floats]:
     """The ratio of each file to the reference, and its standard error, both as parts.
 
-    A bad moment of the reference is in every ratio of its round. So where all files went through the same rounds, a
-    round's level is taken from all of them, and the reference is one file among the others.
+    A bad moment of the reference is in every ratio of its round. So where files went through the same rounds, a round's
+    level is taken from all of them, and the reference is one file among the others.
     """
-    found = [np.log(o.ratios) for o in observations]
-    rounds = max(map(len, found))
-    together = [i for i, logs in enumerate(found) if len(logs) == rounds]
-    if len(together) >= _TOGETHER:
-        levels = np.median([found[i] for i in together], axis=0)
-        found = [logs - levels if i in together else logs for i, logs in enumerate(found)]
-    middles = np.array([_middle(logs) for logs in found])
-    zero = next((middles[i, 0] for i in together if dict(observations[i].decisions) == reference), 0.0)
-    if len(together) >= _TOGETHER:
-        middles[together, 0] -= zero
+    middles = np.array([_middle(np.log(o.ratios)) for o in observations])
+    groups: dict[tuple[int, ...], list[int]] = {}
+    for index, o in enumerate(observations):
+        if o.rounds and dict(o.decisions) != reference:
+            groups.setdefault(o.rounds, []).append(index)
+    for group in groups.values():
+        if len(group) >= _TOGETHER:
+            logs = np.log([observations[i].ratios for i in group])
+            levels = np.median(np.vstack([logs, np.zeros(logs.shape[1])]), axis=0)
+            middles[group] = [_middle(row - levels) for row in logs]
+            middles[group, 0] -= _middle(-levels)[0]
     ratios = np.exp(middles[:, 0])
     return ratios, ratios * middles[:, 1]
 

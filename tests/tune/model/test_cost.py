@@ -105,6 +105,23 @@ def test_a_noisy_machine_widens_intervals() -> None:
     )
 
 
+def test_a_bad_moment_of_the_reference_is_seen_where_rounds_were_shared() -> None:
+    machine, choices = Machine(7, spread=0.003, own=0.0), mixtures(10)
+    timed = machine.timed(FILES, rounds=8)
+    bad = np.exp(np.random.default_rng(0).normal(0, 0.2, 8))
+    hit = [timed[0], *(replace(o, ratios=tuple(np.array(o.ratios) * bad)) for o in timed[1:])]
+
+    def off(observations: list[Observation]) -> float:
+        model = fit(DECISIONS, FILES[0], machine.ms(FILES[0]), observations)
+        ratios = [model.predict(c).ms / machine.ms(c) for c in choices]
+        return float(np.std(ratios)) + model.noise / 20
+
+    shared = [replace(o, rounds=tuple(range(8))) for o in hit]
+    assert off(shared) < off(hit) / 2
+    with pytest.raises(EdgecvxError, match="8 ratios"):
+        replace(timed[1], rounds=(1, 2))
+
+
 def test_a_sum_that_does_not_hold_widens_them_too() -> None:
     choice = mixtures(1)[0]
     honest, crooked = Machine(2, spread=0.002, own=0.0), Machine(2, spread=0.002, own=0.3)
