@@ -6,9 +6,10 @@ difference, the energy, adds up as long as roundings have nothing to do with eac
 agree they have: then it is said, and the program reckons with their middle. One rounding more changes all that come
 after it, so what a small effect adds among the others is known less well than what it is alone.
 
-From an energy to points of top-1: a picture's answer changes where the difference of two logits outgrows its margin.
-With normal differences of twice the energy that is a sum over the margins of FP32's own answers, which cost one run of
-the network each, so there can be more of them than pictures that every option is tried on.
+From an energy to points of top-1: FP32's own logits, which cost one run of the network each, so that there can be more
+of them than pictures every option is tried on, are given the differences that rounding everything was seen to make,
+stretched or shrunk to that energy. Drawn normal numbers would not do: what a coarse grid does to one picture's logits
+it does to the next one's too, and where much is lost logits shrink, which costs more answers than noise as large.
 """
 
 from __future__ import annotations
@@ -41,8 +42,8 @@ MEASURED = 32
 TWICE = 2.0
 """Alone and among the others within such a factor: an energy of twice as much is an error of 1.4 times as much."""
 _DRAWS = 1000
-_LOWEST, _HIGHEST, _STEPS = 1e-8, 1e4, 481
-"""Energies that a limit is looked for in, over the spread of logits, in steps of 6%."""
+_PARTS = np.geomspace(1e-7, 1e2, 46)
+"""Energies at which losses are tried, as parts of the spread of logits."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,11 +84,10 @@ class Sensitivity:
     everything: Divergence
     """With every decision at its lowest."""
     effects: tuple[Effect, ...]
-    margins: tuple[float, ...]
-    """Per picture: the label's FP32 logit over the best other, below 0 where FP32 is wrong; the first over the second
-    where there are no labels."""
     spread: float
     """The mean square of FP32's logits, each picture's mean taken off."""
+    lost: tuple[float, ...]
+    """Points of top-1 at energies that are parts of the spread, evenly apart in their logarithms."""
 
     def energy(self, decisions: Mapping[str, str]) -> float:
         """The predicted energy of a choice; an option without an effect is a ``float``."""
@@ -95,8 +95,11 @@ class Sensitivity:
         return self.base.energy + sum(found.get(choice, 0.0) for choice in decisions.items())
 
     def drop(self, energy: float) -> float:
-        """Points of top-1 that a file of this energy is predicted to lose."""
-        return float(_drops(np.array(self.margins), np.array([energy]))[0])
+        """Points of top-1 that a file of this energy is predicted to lose; below 0 where it gains some."""
+        part = max(energy, 0.0) / self.spread
+        if part < _PARTS[0]:
+            return 0.0
+        return float(np.interp(math.log(part), np.log(_PARTS), self.lost))
 
     def allowed(self, drop: float) -> float:
         """The largest energy up to which no more points are predicted to be lost.
@@ -104,13 +107,15 @@ class Sensitivity:
         With few pictures one near tie can lose a quarter of a point at energies at which next to nothing happens, and
         give it back later: the curve is made to rise before it is read.
         """
-        energies = self.spread * np.geomspace(_LOWEST, _HIGHEST, _STEPS)
-        drops = _drops(np.array(self.margins), energies)
-        rising = (np.maximum.accumulate(drops) + np.minimum.accumulate(drops[::-1])[::-1]) / 2
+        lost = np.array(self.lost)
+        rising = (np.maximum.accumulate(lost) + np.minimum.accumulate(lost[::-1])[::-1]) / 2
         beyond = np.flatnonzero(rising > drop)
         if not beyond.size:
             return math.inf
-        return 0.0 if beyond[0] == 0 else float(energies[beyond[0] - 1])
+        if beyond[0] == 0:
+            return 0.0
+        ends = slice(beyond[0] - 1, beyond[0] + 1)
+        return self.spread * math.exp(float(np.interp(drop, rising[ends], np.log(_PARTS[ends]))))
 
 
 def sensitivity(
@@ -137,7 +142,7 @@ def sensitivity(
         pictures: As the graph takes them, without the batch axis.
         hashes: Of the pictures, by content.
         labels: Their classes, where they are known.
-        measured: How many of them every option is tried on; the others give margins alone.
+        measured: How many of them every option is tried on; of the others FP32's logits alone are used.
         threads: That may be used.
         seed: Of the intervals.
         on_part: Called with how much is done, 0 to 1.
@@ -149,14 +154,17 @@ def sensitivity(
         raise UsageError(f"{len(pictures)} pictures do not go with {len(hashes)} hashes: each has one, and a label")
     pieces = Pieces(graph, plan, scheme, tuple(decisions), threads)
     tried = min(measured, len(pictures))
-    exact_logits, rows = list[Array](), list[dict[_Try, float]]()
+    answers, rows, changes = list[Array](), list[dict[_Try, float]](), list[Array]()
     for number, picture in enumerate(pictures):
         on_part(number / len(pictures))
-        exact_logits.append(pieces.exact(picture[None])[0])
+        answers.append(pieces.exact(picture[None])[0])
         if number < tried:
-            rows.append(_energies(pieces, picture[None], exact_logits[-1]))
+            row, change = _energies(pieces, picture[None], answers[-1])
+            rows.append(row)
+            changes.append(change)
     energies = {key: np.array([row[key] for row in rows]) for key in rows[0]}
-    logits = np.stack(exact_logits)
+    logits = np.stack(answers)
+    spread = float(np.square(centred(logits)).mean())
     bounds = functools.partial(_divergence, draws=np.random.default_rng(seed).integers(0, tried, (_DRAWS, tried)))
     return Sensitivity(
         pictures=tuple(hashes),
@@ -164,19 +172,40 @@ def sensitivity(
         base=bounds(energies[_BASE]),
         everything=bounds(energies[_ALL]),
         effects=_effects(energies, decisions, bounds),
-        margins=tuple(float(m) for m in margins_of(logits, labels)),
-        spread=float(np.square(centred(logits)).mean()),
+        spread=spread,
+        lost=lost_points(logits, np.stack(changes), labels, spread),
     )
 
 
-def margins_of(logits: Array, labels: Sequence[int] | None = None) -> Floats:
-    """How far each picture's answer is from another one: below 0 where it is wrong already."""
-    rows = np.arange(len(logits))
-    first = logits.argmax(axis=1) if labels is None else np.asarray(labels)
-    others = np.array(logits, dtype=np.float64)
-    own = others[rows, first].copy()
-    others[rows, first] = -np.inf
-    return np.asarray(own - others.max(axis=1))
+def lost_points(
+    logits: Array, changes: Array, labels: Sequence[int] | None, spread: float, parts: Floats = _PARTS
+) -> tuple[float, ...]:
+    """Points of top-1 that are lost when logits change so, made as large as some energies.
+
+    Args:
+        logits: FP32's, a row per picture.
+        changes: What was seen to be added to the first pictures' logits. As far as it takes their own logits back, it
+            is taken to do so to every picture's; the rest of each is tried on all.
+        labels: Their classes; without them every answer that changes counts as lost.
+        spread: The energy of the logits themselves.
+        parts: The energies, as parts of that.
+    """
+    changes, own = centred(changes), centred(logits)
+    energy = float(np.square(changes).mean())
+    seen = own[: len(changes)]
+    taken = max(0.0, -float((changes * seen).sum()) / max(float(np.square(seen).sum()), 1e-300))
+    rest = changes + taken * seen
+    first = logits.argmax(axis=1)
+    right = first if labels is None else np.asarray(labels)
+    if not energy:
+        return (0.0,) * len(parts)
+    lost = []
+    for part in parts:
+        stretch = math.sqrt(part * spread / energy)
+        left = own * max(0.0, 1.0 - stretch * taken)
+        still = np.mean([((left + stretch * change).argmax(axis=1) == right).mean() for change in rest])
+        lost.append(100.0 * float((first == right).mean() - still))
+    return tuple(lost)
 
 
 _Try = tuple[str, str, str]
@@ -185,15 +214,16 @@ _BASE: _Try = ("alone", "", "")
 _ALL: _Try = ("among", "", "")
 
 
-def _energies(pieces: Pieces, picture: Array, answer: Array) -> dict[_Try, float]:
-    """The energy of each try on one picture."""
-    blocks, found = pieces.blocks, dict[_Try, float]()
+def _energies(pieces: Pieces, picture: Array, answer: Array) -> tuple[dict[_Try, float], Array]:
+    """The energy of each try on one picture, and what rounding everything adds to its logits."""
+    blocks, found, change = pieces.blocks, dict[_Try, float](), np.zeros_like(answer)
     for others, options in (("alone", exact(blocks)), ("among", lowest(blocks))):
         before = [picture]
         for piece, chosen in enumerate(options):
             before.append(pieces.run(piece, chosen, before[-1]))
         ended = pieces.run(len(blocks), (), before[-1])
         found[others, "", ""] = _energy(ended, answer)
+        change = ended[0] - answer  # in the end that of everything at its lowest
         for piece, block in enumerate(blocks):
             for place, decision in enumerate(block):
                 for option in decision.names:
@@ -201,7 +231,7 @@ def _energies(pieces: Pieces, picture: Array, answer: Array) -> dict[_Try, float
                         changed = (*options[piece][:place], option, *options[piece][place + 1 :])
                         x = pieces.run(piece, changed, before[piece])
                         found[others, decision.name, option] = _energy(_rest(pieces, options, piece, x), answer)
-    return found
+    return found, change
 
 
 def _rest(pieces: Pieces, options: Sequence[Options], piece: int, x: Array) -> Array:
@@ -270,15 +300,3 @@ def _divergence(energies: Floats, *, draws: NDArray[np.int64]) -> Divergence:
         return Divergence(energy=float(energies.mean()), interval=None)
     low, high = np.quantile(energies[draws].mean(axis=1), (0.025, 0.975))
     return Divergence(energy=float(energies.mean()), interval=Interval(low=float(low), high=float(high)))
-
-
-def _drops(margins: Floats, energies: Floats) -> Floats:
-    """Points lost at each energy: right answers that go, less wrong ones that come right."""
-    deviation = np.sqrt(2.0 * np.maximum(energies, 1e-300))
-    gone = _beyond(np.abs(margins)[None, :] / deviation[:, None])
-    return np.asarray(100.0 * (np.where(margins > 0, 1.0, -1.0) * gone).mean(axis=1))
-
-
-def _beyond(z: Floats) -> Floats:
-    """The part of a normal distribution that lies beyond."""
-    return np.asarray(0.5 * np.vectorize(math.erfc)(z / math.sqrt(2.0)), dtype=np.float64)

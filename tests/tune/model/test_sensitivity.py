@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -22,7 +23,7 @@ from edgecvx.quantize.plan import QuantPlan
 from edgecvx.spec import Precision, from_json, to_json
 from edgecvx.targets import get_target
 from edgecvx.tune.model.pieces import Pieces, centred, exact, lowest
-from edgecvx.tune.model.sensitivity import Sensitivity, margins_of, sensitivity
+from edgecvx.tune.model.sensitivity import Divergence, Sensitivity, lost_points, sensitivity
 from edgecvx.tune.space import Decision, decisions
 from edgecvx.tune.space.forced import forced
 
@@ -111,38 +112,56 @@ def test_a_mixture_is_predicted_and_one_without_its_worst_part_is_not(
     assert measured.energy({**mixed, HARD: "float"}) < found / 10
 
 
-def test_points_follow_from_margins_and_back() -> None:
-    logits = np.random.default_rng(0).standard_normal((400, 10))
-    margins = tuple(float(m) for m in margins_of(logits))
-    one = Sensitivity(
-        pictures=(),
-        measured=0,
-        base=_no_divergence(),
-        everything=_no_divergence(),
-        effects=(),
-        margins=margins,
-        spread=1.0,
-    )
-    drops = [one.drop(energy) for energy in (1e-6, 1e-4, 1e-2, 1.0)]
-    assert drops == sorted(drops) and drops[0] < 0.2
-    for points in (0.5, 2.0, 8.0):
-        assert one.drop(one.allowed(points)) <= points + 0.05 and one.drop(1.3 * one.allowed(points)) > points
-    draw = np.random.default_rng(1)
-    noisy = logits + np.sqrt(1e-2) * draw.standard_normal((200, 400, 10))
+def with_losses(lost: tuple[float, ...]) -> Sensitivity:
+    nothing = Divergence(energy=0.0, interval=None)
+    return Sensitivity(pictures=(), measured=0, base=nothing, everything=nothing, effects=(), spread=1.0, lost=lost)
+
+
+def test_points_are_what_changes_of_that_size_do_to_answers() -> None:
+    draw = np.random.default_rng(0)
+    logits = draw.standard_normal((400, 10)).astype(np.float32)
+    changes, spread = draw.standard_normal((30, 10)), float(np.square(centred(logits)).mean())
+    one = replace(with_losses(lost_points(logits, changes, None, spread)), spread=spread)
+    noisy = logits + 0.1 * draw.standard_normal((200, 400, 10))
     flips = 100 * (noisy.argmax(axis=2) != logits.argmax(axis=1)).mean()
-    assert one.drop(1e-2) == pytest.approx(flips, rel=0.15), "and it is what noise of that energy does"
+    assert one.drop(0.01 * 9 / 10) == pytest.approx(flips, rel=0.3)
+    drops = [one.drop(energy) for energy in (0.0, 1e-4, 1e-2, 1.0)]
+    assert drops == sorted(drops) and drops[0] == 0
+    for points in (0.5, 2.0, 8.0):
+        assert one.drop(one.allowed(points)) <= points + 0.3 and one.drop(1.5 * one.allowed(points)) > points
 
 
-def test_a_wrong_answer_may_come_right() -> None:
-    logits = np.array([[2.0, 1.0, 0.0], [2.0, 1.9, 0.0]])
-    assert list(margins_of(logits)) == pytest.approx([1.0, 0.1])
-    assert list(margins_of(logits, [0, 1])) == pytest.approx([1.0, -0.1])
+def test_a_change_that_is_the_same_for_all_pictures_costs_more_than_noise() -> None:
+    draw = np.random.default_rng(0)
+    logits = 3 * draw.standard_normal((400, 10))
+    labels = [int(label) for label in logits.argmax(axis=1)]
+    noise = draw.standard_normal((20, 10))
+    pushed = np.tile(np.eye(10)[0], (20, 1))
+    parts = np.array([0.5])
+    (by_noise,), (by_push,) = (lost_points(logits, change, labels, 9.0, parts) for change in (noise, pushed))
+    assert by_push > by_noise + 5
 
 
-def _no_divergence() -> Any:
-    from edgecvx.tune.model.sensitivity import Divergence
+def test_logits_that_shrink_are_lost_in_noise_that_others_stand_above() -> None:
+    draw = np.random.default_rng(0)
+    logits = 3 * centred(draw.standard_normal((400, 10)))
+    spread, parts = float(np.square(logits).mean()), np.array([1.0])
+    noise = 0.3 * centred(draw.standard_normal((20, 10)))
+    shrinking = noise - 0.98 * logits[:20]
+    (lost,) = lost_points(logits, shrinking, None, spread, parts)
+    # The same changes, each on another picture: as if they had nothing to do with the logits they were seen on.
+    (strange,) = lost_points(logits, np.roll(shrinking, 1, axis=0), None, spread, parts)
+    assert lost > strange + 10
 
-    return Divergence(energy=0.0, interval=None)
+
+def test_a_wrong_answer_may_come_right_and_a_curve_that_dips_is_read_as_rising() -> None:
+    logits, labels = np.array([[2.0, 1.9, 0.0]]), [1]
+    (points,) = lost_points(logits, np.array([[0.0, 1.0, 0.0]]), labels, 1.0, np.array([0.5]))
+    assert points == -100.0
+    rising = with_losses((0.0,) * 20 + (1.0,) * 26)
+    dipping = with_losses((0.0,) * 10 + (0.6,) + (0.0,) * 9 + (1.0,) * 26)
+    assert dipping.allowed(0.5) == pytest.approx(rising.allowed(0.5), rel=0.5)
+    assert with_losses((0.0,) * 46).allowed(0.5) == math.inf and with_losses((1.0,) * 46).allowed(0.5) == 0.0
 
 
 def test_it_is_kept_as_json_and_the_same_seed_gives_the_same(
