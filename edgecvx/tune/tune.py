@@ -7,8 +7,9 @@ is measured. What was made and measured lies below ``OUT/work`` by content, so t
 
 from __future__ import annotations
 
+import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,7 +27,7 @@ from edgecvx.tune.forecast import Forecast, choose, now_better
 from edgecvx.tune.outcome import device_result, ship
 from edgecvx.tune.pictures import Pictures, open_pictures
 from edgecvx.tune.race.limits import Limits
-from edgecvx.tune.race.measured import Entrant, Prediction, Standing
+from edgecvx.tune.race.measured import Entrant, Prediction, Standing, Timing
 from edgecvx.tune.race.race import Race, RaceProgress, race
 from edgecvx.tune.references import rights_of
 from edgecvx.tune.refine import Refinement, refine
@@ -49,6 +50,8 @@ FIRST_TURNS = 10
 """Of each file from whose times all others are predicted."""
 REFINED = 1
 """Networks that are looked at block by block."""
+MIXING_GAINS = 0.3
+"""Of the time of the INT8 file by the precision's own rules, at most."""
 LEAST_ROOM = 0.1
 """Points of top-1: what the size loses was measured on few pictures, and may be less."""
 BEFORE_TIMES = 0.3
@@ -276,12 +279,11 @@ class _Search:
         found = where.bench(list(names), FIRST_TURNS)
         self.seconds_a_file += (time.monotonic() - began) / len(names)
         rows = []
-        for name, candidate in names.items():
-            turns = sorted(found[name].rounds.values())
-            if turns:
-                forecast.timed(candidate, turns[len(turns) // 2])
-            middle = f"{turns[len(turns) // 2]:.4f}" if turns else ""
-            rows.append((name, len(turns), middle, found[name].error or ""))
+        for name, ms in side_by_side(found).items():
+            if ms is not None:
+                forecast.timed(names[name], ms)
+            figure = "" if ms is None else f"{ms:.4f}"
+            rows.append((name, len(found[name].rounds), figure, found[name].error or ""))
         rows += [
             (c.title, 0, f"{ms:.4f}", "predicted along the line")
             for c in candidates
@@ -308,7 +310,9 @@ class _Search:
     def blocks(self, where: Field, candidates: Sequence[Candidate], forecast: Forecast) -> list[Refinement]:
         self.begin("blocks")
         refined = list[Refinement]()
-        for plain in refinable(candidates, forecast, self.request.limits)[:REFINED]:
+        for plain in refinable(candidates, forecast, self.request.limits):
+            if len(refined) == REFINED or self._late:
+                break
             try:
                 found = refine(where, plain, tell=self.say, may_take=self._may_take)
             except EdgecvxError as error:
@@ -463,6 +467,21 @@ class _Search:
         )
 
 
+def side_by_side(timings: Mapping[str, Timing]) -> dict[str, float | None]:
+    """The time of each file, as its ratio to the first in the rounds they share, times the first one's.
+
+    Many files take their turns in groups, minutes apart; what the machine did meanwhile is in the ratios of none.
+    """
+    reference = next(iter(timings.values())).rounds
+    whole = statistics.median(reference.values()) if reference else None
+    found: dict[str, float | None] = {}
+    for name, timing in timings.items():
+        ratios = [ms / reference[r] for r, ms in timing.rounds.items() if r in reference]
+        own = statistics.median(timing.rounds.values()) if timing.rounds else None
+        found[name] = whole * statistics.median(ratios) if ratios and whole is not None else own
+    return found
+
+
 def probes(candidates: Sequence[Candidate], forecast: Forecast) -> list[tuple[Candidate, bool]]:
     """The files to time: of each target, precision and number of threads the smallest network, and then the largest.
 
@@ -480,12 +499,9 @@ def probes(candidates: Sequence[Candidate], forecast: Forecast) -> list[tuple[Ca
 
 
 def refinable(candidates: Sequence[Candidate], forecast: Forecast, limits: Limits) -> list[Candidate]:
-    """Calibrated INT8 files that may win, the likeliest first."""
-    calibrated = [
-        c
-        for c in candidates
-        if c.precision is Precision.INT8
-        and (ms := forecast.ms(c)) is not None
-        and forecast.may_keep(c, limits, ms) is None
-    ]
+    """Calibrated INT8 files that may win once their blocks are mixed, the likeliest first."""
+    known = [c for c in candidates if (ms := forecast.ms(c)) is not None and forecast.may_keep(c, limits, ms) is None]
+    least = min((forecast.ms(c) or 0.0 for c in known), default=0.0)
+    near = [c for c in known if limits.objective != "fastest" or (forecast.ms(c) or 0.0) * (1 - MIXING_GAINS) <= least]
+    calibrated = [c for c in near if c.precision is Precision.INT8]
     return choose(calibrated, forecast, limits, len(calibrated))[0] if calibrated else []

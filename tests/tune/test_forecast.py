@@ -10,7 +10,9 @@ import pytest
 from edgecvx.spec import Precision
 from edgecvx.tune.forecast import Forecast, along, choose, now_better
 from edgecvx.tune.race.limits import Limits
+from edgecvx.tune.race.measured import Timing
 from edgecvx.tune.space import Candidate
+from edgecvx.tune.tune import side_by_side
 
 SIZES = (160, 192, 224)
 
@@ -83,3 +85,11 @@ def test_a_file_joins_only_if_it_is_expected_to_be_better_by_what_counts() -> No
     assert now_better(candidate(192), candidate(224), found, limits)
     assert not now_better(candidate(224), candidate(192), found, limits)
     assert not now_better(candidate(160), candidate(224), found, limits)
+
+
+def test_files_timed_in_groups_minutes_apart_are_compared_by_the_file_both_groups_share() -> None:
+    first = Timing(rounds={0: 10.0, 1: 10.0, 2: 30.0, 3: 30.0, 4: 30.0})
+    timings = {"first": first, "quiet": Timing(rounds={0: 5.0, 1: 5.0}), "busy": Timing(rounds={3: 15.0, 4: 15.0})}
+    found = side_by_side(timings)
+    assert found["quiet"] == found["busy"] == pytest.approx(15.0)
+    assert np.median(list(timings["quiet"].rounds.values())) != np.median(list(timings["busy"].rounds.values()))

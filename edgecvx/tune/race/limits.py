@@ -78,7 +78,7 @@ class Limits:
 def in_words(kind: LimitKind, limit: float) -> str:
     """A limit, as a sentence says it."""
     forms: dict[LimitKind, str] = {
-        "max_drop": "at most {:g} points of top-1 lost",
+        "max_drop": "at most {:g} " + ("point" if limit == 1 else "points") + " of top-1 lost",
         "min_top1": "at least {:g}% right",
         "max_p50": "p50 of at most {:g} ms",
         "max_mb": "a file of at most {:g} MB",

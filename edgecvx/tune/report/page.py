@@ -47,7 +47,7 @@ def _plot(device: DeviceResult, tuned: Tuned) -> Html | None:
         return None
     caption = (
         "Left is faster, up is more often right. Dots were measured, with their 95% intervals, upright of the change "
-        "against FP32; diamonds are predictions, and none of them was chosen by anything but that."
+        "against FP32; diamonds are predictions of files that did not race."
     )
     draw = partial(plots.candidates, device, tuned.limits.get("max_p50"))
     return figure("All candidates", caption, draw)
