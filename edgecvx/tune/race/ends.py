@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -17,6 +18,9 @@ from edgecvx.tune.race.limits import BETTER, FASTER, LimitKind, Limits, in_words
 from edgecvx.tune.race.measured import Standing
 from edgecvx.tune.race.significance import times_more
 from edgecvx.tune.race.verdict import Decided, Drawn, Impossible, Undecided, Verdict
+
+MOST = 1e4
+"""Times as much data as there was: nobody waits for more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,11 +190,10 @@ def _undecided(
             sentence=f"Undecided: the device was EMULATED ({emulated}), and its times say nothing; "
             "only answers and sizes were judged.",
         )
-    worst = max(open_claims, key=lambda e: (_factor(e, costs) or 1e9, e.claim.of == leader.name))
-    claim, factor = worst.claim, _factor(worst, costs)
-    between = (claim.of, claim.than or in_words(claim.limit, limits.named[claim.limit] or 0.0) if claim.limit else "")
-    if claim.than is not None:
-        between = (claim.of, claim.than)
+    worst, factor = _blocking(open_claims, leader, costs)
+    claim = worst.claim
+    limit = limits.named[claim.limit] if claim.limit is not None else None
+    between = (claim.of, claim.than or in_words(claim.limit or "max_p50", limit or 0.0))
     more = "no number of them will tell" if factor is None else ""
     pictures, minutes = None, None
     if factor is not None:
@@ -219,9 +222,26 @@ def _state(by_name: dict[str, Standing], claim: Claim, limits: Limits) -> str:
     return f"{percent(of.top1 or 0.0)} and {percent(than.top1 or 0.0)} right"
 
 
-def _factor(evidence: Evidence, costs: Costs) -> float | None:
-    found = times_more(evidence.p, costs.level)
-    return None if found is None or found > 1e4 else found
+def _blocking(open_claims: Sequence[Evidence], leader: Standing, costs: Costs) -> tuple[Evidence, float | None]:
+    """The claim that takes most to settle, and how many times as much data it takes; None where none are enough.
+
+    Of the one in front each claim is needed; of any other file the easiest: it may break a limit, or be no better.
+    """
+    by_file: dict[str, list[Evidence]] = {}
+    for e in open_claims:
+        by_file.setdefault(e.claim.of, []).append(e)
+    own = by_file.pop(leader.name, [])
+    needed = [*own, *(min(found, key=lambda e: _times(e, costs)) for found in by_file.values())]
+    worst = max(needed, key=lambda e: _times(e, costs))
+    times = _times(worst, costs)
+    return worst, None if math.isinf(times) else times
+
+
+def _times(evidence: Evidence, costs: Costs) -> float:
+    """How many times as much data would settle a claim, if it goes on like that."""
+    sides = 2 if evidence.claim.limit is not None else 1  # a limit is kept or broken: its p is of both
+    found = times_more(evidence.p / sides, costs.level / sides)
+    return math.inf if found is None or found > MOST else found
 
 
 def _rounded(number: float) -> int:

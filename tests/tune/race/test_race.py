@@ -168,3 +168,12 @@ def test_the_order_of_the_files_decides_nothing() -> None:
     found = race(machine.entrants[::-1], LOSS, machine)
     assert found.verdict.winner == "b"  # type: ignore[union-attr]
     assert np.isfinite(found.looks[0].seconds)
+
+
+def test_what_is_undecided_is_what_takes_most_to_settle_of_the_file_in_front() -> None:
+    files = {"front": Planted(ms=5, lost=0.006), "slow": Planted(ms=9, lost=0.02)}
+    verdict = run(PlantedMachine(files, most_pictures=300), LOSS).verdict
+    assert isinstance(verdict, Undecided)
+    assert verdict.between[0] == verdict.leader == "front"
+    assert verdict.pictures is not None
+    assert verdict.pictures > 300
