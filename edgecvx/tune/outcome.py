@@ -112,10 +112,12 @@ def _state(standing: Standing, run: Race, ending: Ending, limits: Limits) -> tup
         return "ship", "keeps every limit, and nothing is better"
     if standing.name in ending.tied:
         return "tied", f"as good as {ending.file}"
-    if standing.name in ending.front:
-        return "kept", "on the front"
+    if ending.kind == "front":
+        return "kept", "on the front" if standing.name in ending.front else "something is faster and more often right"
     slower = [c.than for c in run.settled if c.kind == "not better" and c.of == standing.name]
-    return "kept", f"not better than {slower[-1]}" if slower else "open"
+    if slower:
+        return "kept", f"not better than {slower[-1]}"
+    return "open", "the best by what is known" if standing.name == ending.file else "it may be the one to ship"
 
 
 def _predicted(candidate: Candidate, forecast: Forecast, left_out: Mapping[str, str]) -> Row:

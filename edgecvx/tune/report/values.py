@@ -19,9 +19,9 @@ SCHEMA_VERSION = 1
 SCHEMA_FILE = "tune.schema.json"
 """In ``edgecvx/assets``: the JSON schema of ``as_json``, made by ``tools/schema.py``."""
 
-State = Literal["ship", "tied", "kept", "breaks", "predicted", "dropped", "error"]
-"""``kept``: it raced and may keep the limits, but is not better; ``predicted``: it was not measured, because it was
-predicted to do worse; ``dropped``: it needed no measuring."""
+State = Literal["ship", "tied", "kept", "open", "breaks", "predicted", "dropped", "error"]
+"""``kept``: it raced and may keep the limits, but is not better; ``open``: it raced, and that is not known;
+``predicted``: it did not race, because it was predicted to do worse; ``dropped``: it needed no measuring."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

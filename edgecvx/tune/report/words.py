@@ -8,7 +8,7 @@ from edgecvx.results.figures import ABSENT, counted, megabytes, milliseconds, pe
 from edgecvx.tune.report.values import Account, DeviceResult, Miss, Row, Tuned
 
 COLUMNS = ("p50", "predicted", "top-1", "change", "pictures", "size")
-ORDER = ("ship", "tied", "kept", "breaks", "error", "predicted", "dropped")
+ORDER = ("ship", "tied", "open", "kept", "breaks", "error", "predicted", "dropped")
 VERDICTS = {"decided": "pass", "front": "none", "undecided": "undecided", "impossible": "fail"}
 """Ending -> the verdict whose sign and colour it has."""
 
