@@ -32,6 +32,7 @@ from edgecvx.tune.workshop import File, Workshop
 
 RUNS_A_TURN = 5
 """A turn's median is then no single run's."""
+TURNS = ("rounds", "least")
 AT_ONCE = 10
 """Files in one turn-taking: each is a process, and has its memory."""
 
@@ -220,6 +221,7 @@ def _timing(m: Measured, device: DeviceBench, first: int) -> Timing:
         error = f"{device.fingerprint.name} gave no single runs of {m.identity.file}"
     return Timing(
         rounds=medians,
+        least={first + turn.round: min(turn.samples_ns) / 1e6 for turn in m.model if turn.samples_ns},
         peak_bytes=m.memory.peak if m.memory else None,
         error=error,
         emulated=device.fingerprint.emulated,
@@ -233,6 +235,7 @@ def _worst(timings: Sequence[Timing]) -> Timing:
     shared = set.intersection(*(set(t.rounds) for t in timings))
     return Timing(
         rounds={r: max(t.rounds[r] for t in timings) for r in sorted(shared)},
+        least={r: max(t.least.get(r, t.rounds[r]) for t in timings) for r in sorted(shared)},
         peak_bytes=max(filter(None, (t.peak_bytes for t in timings)), default=None),
         error=next((t.error for t in timings if t.error), None),
         emulated=next((t.emulated for t in timings if t.emulated), None),
@@ -240,7 +243,8 @@ def _worst(timings: Sequence[Timing]) -> Timing:
 
 
 def _joined(a: Timing, b: Timing) -> Timing:
-    return replace(a, rounds={**a.rounds, **b.rounds}, error=a.error or b.error)
+    rounds, least = {**a.rounds, **b.rounds}, {**a.least, **b.least}
+    return replace(a, rounds=rounds, least=least, error=a.error or b.error)
 
 
 def _device_in_words(device: DeviceBench) -> str:
@@ -253,6 +257,7 @@ def _device_in_words(device: DeviceBench) -> str:
 def _as_json(timing: Timing) -> dict[str, Any]:
     return {
         "rounds": {str(r): ms for r, ms in timing.rounds.items()},
+        "least": {str(r): ms for r, ms in timing.least.items()},
         "peak_bytes": timing.peak_bytes,
         "error": timing.error,
         "emulated": timing.emulated,
@@ -264,9 +269,12 @@ def _read_timings(path: Path) -> dict[str, Timing] | None:
     if data is None:
         return None
     return {
-        key: Timing(**{**timing, "rounds": {int(r): ms for r, ms in timing["rounds"].items()}})
-        for key, timing in data.items()
+        key: Timing(**{**timing, **{k: _numbered(timing.get(k, {})) for k in TURNS}}) for key, timing in data.items()
     }
+
+
+def _numbered(turns: Mapping[str, float]) -> dict[int, float]:
+    return {int(number): ms for number, ms in turns.items()}
 
 
 def _read_json(path: Path) -> dict[str, Any] | None:

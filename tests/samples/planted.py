@@ -32,6 +32,8 @@ class PlantedMachine:
     """Of a file's own turn."""
     shared: float = 0.0
     """Of the machine, in all files' turns of a round."""
+    busy: float = 0.0
+    """How many times as long most runs of a turn take, because something else takes the processor; not its fastest."""
     most_pictures: int = 4000
     reference: float = 0.94
     emulated: str | None = None
@@ -49,8 +51,11 @@ class PlantedMachine:
         for name in names:
             file = self.files[name]
             own = file.ms * together * np.exp(self.noise * chance.standard_normal(rounds))
-            turns = {self.rounds + i: float(ms) for i, ms in enumerate(own)}
-            found[name] = Timing(rounds=turns, peak_bytes=file.peak_bytes, error=file.error, emulated=self.emulated)
+            least = {self.rounds + i: float(ms) for i, ms in enumerate(own)}
+            turns = {r: ms * (1 + self.busy * float(chance.random())) for r, ms in least.items()}
+            found[name] = Timing(
+                rounds=turns, least=least, peak_bytes=file.peak_bytes, error=file.error, emulated=self.emulated
+            )
             self.asked.append(("bench", name, rounds))
         self.rounds += rounds
         return found

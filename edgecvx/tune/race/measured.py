@@ -38,6 +38,8 @@ class Timing:
     rounds: Mapping[int, float]
     """Round -> the median of its turn, in milliseconds. Rounds that two files share lay side by side, and no number
     comes twice in a race."""
+    least: Mapping[int, float] = field(default_factory=dict)
+    """Round -> the fastest run of its turn: what something else on the machine took from the others is not in it."""
     peak_bytes: int | None = None
     """The most a process held that did nothing but open and run it."""
     error: str | None = None
@@ -76,6 +78,7 @@ class Standing:
 
     entrant: Entrant
     rounds: dict[int, float] = field(default_factory=dict)
+    least: dict[int, float] = field(default_factory=dict)
     peak_bytes: int | None = None
     answers: Answers | None = None
     emulated: str | None = None
@@ -106,6 +109,7 @@ class Standing:
     def add(self, timing: Timing) -> None:
         """Takes what a bench gave."""
         self.rounds.update(timing.rounds)
+        self.least.update(timing.least or timing.rounds)
         self.peak_bytes = max(filter(None, (self.peak_bytes, timing.peak_bytes)), default=None)
         self.emulated, self.error = timing.emulated or self.emulated, timing.error or self.error
 

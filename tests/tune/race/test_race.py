@@ -177,3 +177,15 @@ def test_what_is_undecided_is_what_takes_most_to_settle_of_the_file_in_front() -
     assert verdict.between[0] == verdict.leader == "front"
     assert verdict.pictures is not None
     assert verdict.pictures > 300
+
+
+def test_a_busy_machine_breaks_no_limit_that_a_file_keeps_when_it_is_let() -> None:
+    files = {"fits": Planted(ms=5), "does not": Planted(ms=9)}
+    busy = run(PlantedMachine(files, busy=6.0), Limits(max_p50=8.0)).verdict
+    assert isinstance(busy, Undecided)
+    assert run(PlantedMachine(files), Limits(max_p50=8.0)).verdict.winner == "fits"  # type: ignore[union-attr]
+
+
+def test_on_a_busy_machine_a_file_that_is_too_slow_at_its_fastest_still_is() -> None:
+    verdict = run(PlantedMachine({"slow": Planted(ms=9)}, busy=6.0), Limits(max_p50=8.0)).verdict
+    assert isinstance(verdict, Impossible)
