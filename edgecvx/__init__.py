@@ -1,8 +1,8 @@
 """edgecvx: from a ConvNeXt V2 checkpoint to a proven file for every edge runtime.
 
 ``edgecvx.export(...)`` writes artifacts, ``edgecvx.load(...)`` opens one, ``edgecvx.validate(...)`` says how much worse
-than FP32 PyTorch they are, ``edgecvx.benchmark(...)`` how long they take, and ``edgecvx.sweep(...)`` does all of it for
-everything a recipe names. Importing this package loads no framework;
+than FP32 PyTorch they are, ``edgecvx.benchmark(...)`` how long they take, ``edgecvx.sweep(...)`` does all of it for
+everything a recipe names, and ``edgecvx.tune(...)`` finds the one to ship. Importing this package loads no framework;
 what a call needs is imported when it is called.
 """
 
@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "benchmark", "export", "load", "sweep", "validate"]
+__all__ = ["__version__", "benchmark", "export", "load", "sweep", "tune", "validate"]
 
 if TYPE_CHECKING:
     from edgecvx.accuracy.validate import validate as validate
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from edgecvx.pipeline import export as export
     from edgecvx.runtimes.artifact import load as load
     from edgecvx.sweep.run import sweep as sweep
+    from edgecvx.tune.tune import tune as tune
 
 
 def __getattr__(name: str) -> Any:
@@ -44,6 +45,10 @@ def __getattr__(name: str) -> Any:
         import edgecvx.sweep
 
         return edgecvx.sweep
+    if name == "tune":
+        import edgecvx.tune
+
+        return edgecvx.tune
     raise AttributeError(f"module 'edgecvx' has no attribute {name!r}")
 
 

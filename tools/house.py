@@ -64,6 +64,12 @@ ROOMS: Mapping[str, str] = {
     "pipeline": "export(): from a checkpoint to proven files",
     "sweep.recipe": "what a sweep is asked for, read with its lines",
     "sweep": "models x targets x data x devices as jobs, stopped and resumed",
+    "tune.race": "the best measured in turns, until it is safe to stop",
+    "tune.space": "what could be written, and what is known of it before",
+    "tune.program": "the exact program: two ways to one front",
+    "tune.model": "what each decision costs, in time and in answers",
+    "tune.report": "a search in words, and as a page",
+    "tune": "which file to ship: the stages of a search",
     "cli": "one file per verb: parses, calls, shows",
     "__main__": "python -m edgecvx, and what it does when told to stop",
 }
@@ -79,6 +85,8 @@ DOORS: Mapping[str, frozenset[str]] = {
             "edgecvx.export",
             "edgecvx.sweep",
             "edgecvx.sweep.run",
+            "edgecvx.tune",
+            "edgecvx.tune.tune",
         }
     ),
     "edgecvx.export": frozenset({"edgecvx.pipeline"}),

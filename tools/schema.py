@@ -25,6 +25,8 @@ from edgecvx.results.accuracy import SCHEMA_VERSION, Validation
 from edgecvx.results.latency import Benchmark
 from edgecvx.sweep import result
 from edgecvx.sweep.result import SweepResult
+from edgecvx.tune.report import values
+from edgecvx.tune.report.values import Tuned
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _PLAIN = {str: "string", int: "integer", float: "number", bool: "boolean"}
@@ -56,6 +58,13 @@ def sweep_schema() -> str:
     """The schema of a sweep's result, as it ships."""
     found = json_schema(SweepResult, "edgecvx sweep")
     found["$defs"]["SweepResult"]["properties"]["schema_version"]["const"] = result.SCHEMA_VERSION
+    return json.dumps(found, indent=2, ensure_ascii=False) + "\n"
+
+
+def tune_schema() -> str:
+    """The schema of a search's result, as it ships."""
+    found = json_schema(Tuned, "edgecvx tune")
+    found["$defs"]["Tuned"]["properties"]["schema_version"]["const"] = values.SCHEMA_VERSION
     return json.dumps(found, indent=2, ensure_ascii=False) + "\n"
 
 
@@ -123,3 +132,4 @@ if __name__ == "__main__":
     (assets / "validation.schema.json").write_text(validation_schema(), encoding="utf-8")
     (assets / "benchmark.schema.json").write_text(benchmark_schema(), encoding="utf-8")
     (assets / result.SCHEMA_FILE).write_text(sweep_schema(), encoding="utf-8")
+    (assets / values.SCHEMA_FILE).write_text(tune_schema(), encoding="utf-8")

@@ -7,7 +7,7 @@ over pictures are made from the rows alone: a run that was resumed and one that 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -111,6 +111,33 @@ def _answers(actual: Array, expected: Array, truths: Sequence[int | None]) -> ND
     answers["artifact_at_reference"] = softmax(actual.astype(np.float64))[each, top["reference"][:, 0]]
     answers["divergence"] = row_divergences(actual, expected)
     return answers
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PictureAnswers:
+    """Picture by picture, what a report only counts: who was right."""
+
+    artifact: str
+    """The hash over its files."""
+    pictures: tuple[str, ...]
+    """Names, in the order they were run in."""
+    right: NDArray[np.bool_]
+    """Whether the artifact's first class was the right one."""
+    reference_right: NDArray[np.bool_]
+
+
+def picture_answers(
+    rows: Array, identity: ArtifactIdentity, pictures: Sequence[str], truths: Sequence[int | None]
+) -> PictureAnswers:
+    """Who was right on each picture."""
+    wanted = np.array([-2 if truth is None else truth for truth in truths])
+    right = {who: rows["answer"][f"{who}_top"][:, 0] == wanted for who in WHO}
+    return PictureAnswers(
+        artifact=identity.sha256,
+        pictures=tuple(pictures),
+        right=right["artifact"],
+        reference_right=right["reference"],
+    )
 
 
 def summarize(

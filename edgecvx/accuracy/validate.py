@@ -90,6 +90,7 @@ def validate(
     device: str = LOCAL,
     invitation: Invitation | None = None,
     on_progress: Callable[[Progress], None] | None = None,
+    on_answers: Callable[[picture_rows.PictureAnswers], None] | None = None,
 ) -> Validation:
     """Measures how much worse than FP32 PyTorch artifacts are, and how sure that is.
 
@@ -113,6 +114,7 @@ def validate(
         device: ``local``, or ``browser``: the artifacts' answers come from a browser that opens a link.
         invitation: For ``browser``: where the page is served, how long it is waited for, and who shows the link.
         on_progress: Called after each batch.
+        on_answers: Called for each classifier whose pictures have labels, with who was right on each of them.
 
     Returns:
         An outcome for each artifact. An artifact that cannot be run has an error there and stops no other.
@@ -155,7 +157,7 @@ def validate(
             source = stack.enter_context(contextlib.closing(here))
         else:
             source = stack.enter_context(_on(cluster, pictures, batch, cache, files, candidates, on_progress))
-        run = _Run(data=pictures, rule=rule, source=source, tell=on_progress)
+        run = _Run(data=pictures, rule=rule, source=source, tell=on_progress, answers=on_answers)
         outcomes = tuple(run.outcome(candidate, i, len(candidates)) for i, candidate in enumerate(candidates))
     undecoded = (Skipped(name=name, reason=reason) for name, reason in sorted(source.unreadable.items()))
     skipped = (*pictures.skipped, *undecoded)
@@ -225,6 +227,7 @@ class _Run:
     rule: Gate
     source: Here | Elsewhere
     tell: Callable[[Progress], None] | None
+    answers: Callable[[picture_rows.PictureAnswers], None] | None = None
     warnings: list[str] = field(default_factory=list)
 
     def outcome(self, candidate: Candidate, index: int, total: int) -> ArtifactOutcome:
@@ -267,13 +270,17 @@ class _Run:
                 f"{identity.file}: its manifest prepares pictures with another {', '.join(names)} than its weights "
                 "want; on the first pictures that made no difference"
             )
+        pictures = [s.name for s in measured.samples]
+        truths = [s.label for s in measured.samples] if self.data.labelled else None
+        if self.answers is not None and truths is not None and candidate.classifies:
+            self.answers(picture_rows.picture_answers(measured.rows, identity, pictures, truths))
         outcome = picture_rows.summarize(
             measured.rows,
             identity=identity,
             reference=measured.reference,
             outputs=[spec.name for spec in candidate.manifest.outputs],
-            pictures=[s.name for s in measured.samples],
-            truths=[s.label for s in measured.samples] if self.data.labelled else None,
+            pictures=pictures,
+            truths=truths,
             classes=candidate.manifest.model.num_classes,
             class_name=self._name_of_class(candidate.manifest),
             rule=self.rule,

@@ -26,6 +26,7 @@ from edgecvx.cli.listing import doctor, models, targets
 from edgecvx.cli.predict import predict
 from edgecvx.cli.report import report
 from edgecvx.cli.sweep import sweep
+from edgecvx.cli.tune import tune
 from edgecvx.cli.validate import validate
 from edgecvx.errors import EdgecvxError
 
@@ -36,7 +37,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for verb in (export, validate, build_engine, bench, report, sweep, predict, inspect, models, targets, doctor):
+for verb in (export, validate, build_engine, bench, report, sweep, tune, predict, inspect, models, targets, doctor):
     app.command()(verb)
 
 CommandLineError: Any = typer.BadParameter.__mro__[2]

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from edgecvx.latency.devices.collect import At
     from edgecvx.pipeline import Step
     from edgecvx.sweep.execute import Progress as Swept
+    from edgecvx.tune.tune import Progress as Tuning
     from edgecvx.web.visits.invitation import Invitation
 
 _OBEYED = dict.fromkeys(
@@ -266,6 +267,35 @@ def _swept(at: Swept) -> RenderableType:
     for worker, doing in at.workers.items():
         lanes.add_row(Text(worker), Text(doing), "")
     return Group(jobs, lanes)
+
+
+@contextlib.contextmanager
+def tuning() -> Iterator[Callable[[Tuning], None]]:
+    """Shows the stage of a search, what it costs, and what is left of its budget; a line per step elsewhere."""
+    if not log.is_terminal:
+        shown: set[tuple[str, str]] = set()
+
+        def line(at: Tuning) -> None:
+            if (at.stage, at.doing) not in shown:
+                shown.add((at.stage, at.doing))
+                _line(f"[{at.index + 1}/{at.of}] {at.stage}: {at.doing} ({_clock(at.spent)}, {_clock(at.left)} left)")
+
+        yield line
+        return
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[time]}"))
+    with _bar(*columns) as bar:
+        task = bar.add_task("starting", total=1.0, time="")
+
+        def draw(at: Tuning) -> None:
+            name = f"[{at.index + 1}/{at.of}] {at.stage}: {at.doing}"
+            time = f"{_clock(at.spent)}, {_clock(at.left)} left"
+            bar.update(task, description=escape(name), completed=at.part, time=time)
+
+        yield draw
+
+
+def _clock(seconds: float) -> str:
+    return f"{int(seconds) // 60}:{int(seconds) % 60:02}"
 
 
 def _line(text: str) -> None:

@@ -7,7 +7,7 @@ Two rules, in this order:
   take the answers with them. From ``ENOUGH`` on downwards a layer's input or weights make it float, and its output
   makes it return floats, or where its kernel cannot, float too.
 - **What gains no time.** Of a role that a target's scheme spares (``Sparing``), depthwise convolutions, only so many
-  layers are INT8 as its aims ask for.
+  layers are INT8 as its aims ask for, and those somebody chose layer by layer.
 """
 
 from __future__ import annotations
@@ -68,7 +68,8 @@ def keep(graph: ir.Model, scheme: Scheme, plan: Decided | None) -> Kept:
     floats, outputs = _by_figures(layers, scheme, {} if plan is None else plan.layers)
     integers = [name for name in layers if scheme.quantizes(name) and name not in floats]
     if scheme.spares is not None:
-        spared = _spared(integers, scheme.spares, macs, sizes)
+        chosen = frozenset[str]() if plan is None else _chosen(plan)
+        spared = _spared(integers, scheme.spares, macs, sizes, chosen)
         floats |= {name: _reason(scheme.spares) for name in spared}
         integers = [name for name in integers if name not in floats]
     return Kept(
@@ -85,7 +86,7 @@ def _by_figures(
     outputs: dict[str, str] = {}
     for name in layers:
         plan = plans.get(name)
-        if plan is None or not scheme.quantizes(name) or plan.arithmetic is Arithmetic.INT8:
+        if plan is None or not scheme.quantizes(name) or plan.arithmetic in (Arithmetic.INT8, Arithmetic.INT8_CHOSEN):
             continue
         if plan.arithmetic is Arithmetic.FLOAT:
             floats[name] = plan.reason
@@ -96,10 +97,10 @@ def _by_figures(
 
 
 def _spared(
-    integers: Sequence[str], spares: Sparing, macs: Mapping[str, int], sizes: Mapping[str, int]
+    integers: Sequence[str], spares: Sparing, macs: Mapping[str, int], sizes: Mapping[str, int], chosen: frozenset[str]
 ) -> tuple[str, ...]:
     """The layers that are left float because the aims are reached without them."""
-    candidates = [name for name in integers if role_of(name) is spares.role]
+    candidates = [name for name in integers if role_of(name) is spares.role and name not in chosen]
     taken = {name for name in integers if name not in candidates}
     for stage in spares.stages:
         for name in (n for n in candidates if n.startswith(f"stages.{stage}.")):
@@ -110,6 +111,10 @@ def _spared(
                 break
             taken.add(name)
     return tuple(name for name in candidates if name not in taken)
+
+
+def _chosen(plan: Decided) -> frozenset[str]:
+    return frozenset(name for name, layer in plan.layers.items() if layer.arithmetic is Arithmetic.INT8_CHOSEN)
 
 
 def _reason(spares: Sparing) -> str:

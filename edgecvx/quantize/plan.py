@@ -58,6 +58,8 @@ class Arithmetic(str, enum.Enum):
     """How much of a layer is INT8, where a target can do it."""
 
     INT8 = "int8"
+    INT8_CHOSEN = "int8, chosen"
+    """The same, and no target spares it: somebody looked at this very layer."""
     FLOAT_OUTPUT = "int8, output float"
     """One grid does not hold what it returns."""
     FLOAT = "float"
@@ -89,7 +91,7 @@ class LayerPlan:
     """None where another tool chose the grids."""
     arithmetic: Arithmetic = Arithmetic.INT8
     reason: str = ""
-    """Why it is not INT8 throughout."""
+    """Why it is not INT8 throughout, or who chose that it is."""
 
     def __post_init__(self) -> None:
         for scale in self.weight_scales:
@@ -104,7 +106,9 @@ class LayerPlan:
             if not abs(added) <= float(np.finfo(np.float32).max):
                 raise EdgecvxError(f"a bias correction has to be a finite float32, got {added}")
         if (self.arithmetic is Arithmetic.INT8) is bool(self.reason):
-            raise EdgecvxError("a layer has a reason where it is not INT8 throughout, and nowhere else")
+            raise EdgecvxError(
+                "a layer has a reason where it is not INT8 throughout or was chosen to be, and nowhere else"
+            )
 
 
 class Decided(Protocol):

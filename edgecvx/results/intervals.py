@@ -55,10 +55,10 @@ def paired_interval(lost: float, gained: float, pictures: float) -> Interval:
     """
     _check_counts(lost, pictures)
     _check_counts(lost + gained, pictures)
-    delta, score = (gained - lost) / pictures, partial(_score, lost, gained, pictures)
+    delta, statistic = (gained - lost) / pictures, partial(score, lost, gained, pictures)
     return Interval(
-        low=_crossing(score, Z95, -1.0, delta) if delta > -1 else -1.0,
-        high=_crossing(score, -Z95, delta, 1.0) if delta < 1 else 1.0,
+        low=_crossing(statistic, Z95, -1.0, delta) if delta > -1 else -1.0,
+        high=_crossing(statistic, -Z95, delta, 1.0) if delta < 1 else 1.0,
     )
 
 
@@ -168,7 +168,7 @@ def pictures_needed(lost: int, gained: int, pictures: int, allowed: float) -> in
     return math.ceil(high / unit) * unit
 
 
-def _score(lost: float, gained: float, n: float, delta: float) -> float:
+def score(lost: float, gained: float, n: float, delta: float) -> float:
     """The score statistic of "the true difference is delta", normal if it is.
 
     ``q`` is the likeliest rate of losing under that hypothesis, the positive root of a quadratic; the variance of the

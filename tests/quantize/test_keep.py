@@ -88,8 +88,17 @@ def test_only_so_many_are_int8_as_the_aims_ask_for(graph: ir.Model, plan: QuantP
     assert all(name.startswith("stages.1.") for name in integers(Sparing(stages=(1,), macs=1.0)))
 
 
+def test_what_somebody_chose_is_not_spared(graph: ir.Model, plan: QuantPlan) -> None:
+    scheme = Scheme(spares=Sparing(macs=0.0, weights=0.0))
+    assert DEPTHWISE in keep(graph, scheme, plan).floats
+    chosen = keep(graph, scheme, in_float(plan, DEPTHWISE, Arithmetic.INT8_CHOSEN, "chosen"))
+    assert DEPTHWISE not in chosen.reasons and len(chosen.floats) == len(keep(graph, scheme, plan).floats) - 1
+
+
 def test_a_reason_belongs_to_what_is_not_int8(plan: QuantPlan) -> None:
     with pytest.raises(EdgecvxError, match="reason"):
         replace(plan.layers[FC1], arithmetic=Arithmetic.FLOAT)
+    with pytest.raises(EdgecvxError, match="reason"):
+        replace(plan.layers[FC1], arithmetic=Arithmetic.INT8_CHOSEN)
     with pytest.raises(EdgecvxError, match="reason"):
         replace(plan.layers[FC1], reason="none")

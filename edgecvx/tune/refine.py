@@ -1,0 +1,196 @@
+"""Block by block: stages b, c and d for one network and target, whose calibrated INT8 file looks best so far.
+
+What each decision costs in answers comes from the quantized graph, what it costs in time from whole files in turns, and
+the exact program puts both together: the front of files that nobody measured yet.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from edgecvx.errors import EdgecvxError
+from edgecvx.quantize.plan import read_plan
+from edgecvx.spec import InputKind, Precision, Task, from_json, to_json
+from edgecvx.sweep.job import hash_of
+from edgecvx.targets import get_target
+from edgecvx.tune.field import Field
+from edgecvx.tune.model.chains import chain_of
+from edgecvx.tune.model.cost import CostModel, Observation, design, fit
+from edgecvx.tune.model.sensitivity import Sensitivity, sensitivity
+from edgecvx.tune.program.chain import Solution
+from edgecvx.tune.race.measured import Standing
+from edgecvx.tune.space import Candidate, Decision, space
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+LOOKED_AT = 128
+"""Pictures whose margins say what an energy costs in answers; every option is tried on fewer."""
+ROUNDS = 8
+"""Turns of each whole file that the model of milliseconds is fitted from."""
+POINTS = 4
+"""Of the front, that race."""
+OFF = 0.05
+"""A model that misses a time by more is fitted again with it."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Refinement:
+    """One network and target, block by block."""
+
+    plain: Candidate
+    """Its INT8 file by the precision's own rules."""
+    decisions: tuple[Decision, ...]
+    loss: Sensitivity
+    cost: CostModel
+    observations: list[Observation]
+    files: int
+    """That were written and timed for it."""
+    mended: int = 0
+    raced: dict[str, Candidate] = field(default_factory=dict)
+    """Name -> candidate."""
+
+    def front(self, room: float | None, most: int = POINTS) -> list[tuple[Candidate, Solution]]:
+        """The files that nothing is predicted to beat, the fastest first; and what they are predicted to cost.
+
+        Args:
+            room: Points of top-1 that rounding may lose; None for any number.
+            most: Files.
+        """
+        from edgecvx.tune.program import Problem, front
+
+        chain = chain_of(self.decisions, self.loss, self.cost, self.plain.title)
+        if room is not None:
+            chain = chain.limited(loss=max(self.loss.allowed(room), chain.least("loss")))
+        points = front(Problem(chains=(chain,)), most=most)
+        return [(self.candidate(s.choices), s) for s in points]
+
+    def candidate(self, choices: Mapping[str, str]) -> Candidate:
+        """The file of a choice."""
+        return replace(self.plain, decisions=dict(choices))
+
+    def mend(self, reference: Standing, standings: Sequence[Standing]) -> bool:
+        """Fits the model again with files that raced, where it missed one; whether it did."""
+        found, missed = [], False
+        for standing in standings:
+            candidate = self.raced.get(standing.name)
+            if candidate is None or standing.ms is None:
+                continue
+            shared = sorted(standing.rounds.keys() & reference.rounds.keys())
+            if not shared:
+                continue
+            predicted = self.cost.predict(candidate.decisions).ms / self.cost.reference_ms
+            ratios = tuple(standing.rounds[r] / reference.rounds[r] for r in shared)
+            against = self._to_reference(ratios, reference)
+            missed |= abs(sorted(against)[len(against) // 2] / predicted - 1) > OFF
+            found.append(Observation(decisions=candidate.decisions, ratios=against))
+        if missed:
+            self.cost = fit(self.decisions, self.cost.reference, self.cost.reference_ms, [*self.observations, *found])
+            self.mended += 1
+        return missed
+
+    def _to_reference(self, ratios: Sequence[float], reference: Standing) -> tuple[float, ...]:
+        """Ratios to a file that raced, as ratios to the file that the model is fitted to."""
+        candidate = self.raced.get(reference.name)
+        if candidate is None or reference.ms is None:
+            return tuple(ratios)
+        own = self.cost.predict(candidate.decisions).ms / self.cost.reference_ms
+        return tuple(ratio * own for ratio in ratios)
+
+
+def refine(
+    field: Field,
+    plain: Candidate,
+    *,
+    tell: Callable[[str, float], None],
+    may_take: Callable[[int], bool],
+) -> Refinement | None:
+    """Looks at a network and target block by block; None where there is nothing to decide, or no time for it.
+
+    Args:
+        field: Who writes and times files.
+        plain: The candidate in calibrated INT8, without decisions.
+        tell: Told what is done, and how much of it.
+        may_take: Whether there is time for so many whole files.
+    """
+    target = get_target(plain.target)
+    model = field.workshop.models[plain.model]
+    found = space(target, model.spec.arch).decisions
+    wanted = design(found) if found else ()
+    if not found or not may_take(len(wanted)):
+        return None
+    field.workshop.file(plain)
+    loss = _loss(field, plain, found, lambda part: tell(f"what each block's rounding costs: {plain.title}", part))
+    candidates = [replace(plain, decisions=dict(choices)) for choices in wanted]
+    field.workshop.write(
+        candidates, {plain.target: found}, lambda name, done, of: tell(f"writing {name}", done / max(1, of))
+    )
+    observations, reference_ms = _times(field, candidates, tell)
+    cost = fit(found, wanted[0], reference_ms, observations)
+    return Refinement(
+        plain=plain, decisions=found, loss=loss, cost=cost, observations=observations, files=len(candidates)
+    )
+
+
+def _loss(
+    field: Field, plain: Candidate, decisions: Sequence[Decision], on_part: Callable[[float], None]
+) -> Sensitivity:
+    """What each decision costs in answers; kept for a later run."""
+    workshop, scheme = field.workshop, get_target(plain.target).schemes[Precision.INT8]
+    samples = field.pictures.search[:LOOKED_AT]
+    asked = {"file": workshop.key(plain), "pictures": [s.sha256 for s in samples], "scheme": to_json(scheme)}
+    place = workshop.work / "sensitivity" / f"{hash_of(asked)[:24]}.json"
+    try:
+        return from_json(Sensitivity, json.loads(place.read_text(encoding="utf-8")))
+    except (OSError, ValueError, EdgecvxError):
+        pass
+    from edgecvx.files import write_atomically
+    from edgecvx.graph.values import spec_of
+
+    graph, plan = _graph(field, plain), read_plan(workshop.plan(plain.model, plain.size))
+    inputs, tried = field.pictures.inputs(
+        workshop.models[plain.model], plain.size, spec_of(graph.graph.inputs[0]), LOOKED_AT
+    )
+    measured = sensitivity(
+        graph,
+        plan,
+        scheme,
+        decisions,
+        inputs,
+        hashes=[s.sha256 for s in tried],
+        labels=[s.label for s in tried if s.label is not None],
+        on_part=on_part,
+    )
+    write_atomically(place, json.dumps(to_json(measured)).encode())
+    return measured
+
+
+def _graph(field: Field, candidate: Candidate) -> ir.Model:
+    from edgecvx.graph.network import canonical_graph
+
+    loaded = field.workshop.models[candidate.model].load(candidate.size)
+    graph, _ = canonical_graph(loaded.module, loaded.spec, task=Task.CLASSIFY, batch=1, input_kind=InputKind.FLOAT)
+    return graph
+
+
+def _times(
+    field: Field, candidates: Sequence[Candidate], tell: Callable[[str, float], None]
+) -> tuple[list[Observation], float]:
+    """Every whole file beside the first, in turns; and the first one's time."""
+    names = [f"design {index} of {candidates[0].title}" for index in range(len(candidates))]
+    field.candidates.update(zip(names, candidates, strict=True))
+    tell(f"timing {len(names)} whole files in turns", 0.0)
+    timings = field.bench(names, ROUNDS)
+    reference = timings[names[0]].rounds
+    if not reference:
+        raise EdgecvxError(timings[names[0]].error or f"{names[0]} could not be timed")
+    observations = []
+    for name, candidate in zip(names, candidates, strict=True):
+        shared = sorted(timings[name].rounds.keys() & reference.keys())
+        ratios = tuple(timings[name].rounds[r] / reference[r] for r in shared)
+        if ratios:
+            observations.append(Observation(decisions=candidate.decisions, ratios=ratios, rounds=tuple(shared)))
+    return observations, sorted(reference.values())[len(reference) // 2]

@@ -1,0 +1,1 @@
+"""What a search found: its values, and how people and programs read them."""
