@@ -43,7 +43,7 @@ setup: $(READY)
 # The mark $(UNFINISHED) stands from the first command to the last one but one: an environment in which it is found was
 # interrupted and may hold half a package that pip takes for a whole one, so it is thrown away. $(READY) comes last.
 # torch goes first, alone: its wheel is the largest by far, and a download that breaks there wastes nothing else.
-$(READY): pyproject.toml apps/pyproject.toml constraints.txt
+$(READY): pyproject.toml apps/pyproject.toml demo_weights/pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || \
 	  { echo "$(PYTHON) does not fit the pinned versions, which need Python 3.11 to 3.13: make PYTHON=python3.11"; exit 1; }
 	@rm -f $@
@@ -52,7 +52,7 @@ $(READY): pyproject.toml apps/pyproject.toml constraints.txt
 	@echo "setting up $(VENV): some minutes and about 3 GB, once"
 	@test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt torch
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]' -e ./apps
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]' -e ./apps -e ./demo_weights
 	$(BIN)/pip check
 	@rm $(UNFINISHED) && touch $@
 
@@ -148,5 +148,5 @@ emulated: $(READY)
 	$(BIN)/python tools/processors/compare.py --pictures $(PICTURES) --slow-pictures $(SLOW)
 
 clean:
-	rm -rf $(VENV) $(DEMO) node_modules build dist *.egg-info apps/*.egg-info apps/build .mypy_cache .pytest_cache .ruff_cache
-	find edgecvx apps tests -name __pycache__ -type d -prune -exec rm -rf {} +
+	rm -rf $(VENV) $(DEMO) node_modules build dist *.egg-info apps/*.egg-info apps/build demo_weights/*.egg-info demo_weights/build .mypy_cache .pytest_cache .ruff_cache
+	find edgecvx apps demo_weights tests -name __pycache__ -type d -prune -exec rm -rf {} +
