@@ -15,7 +15,7 @@ SHELL := bash
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
 .PHONY: help setup test lint lint-js npm sizes format demo demo-cluster sweep-proof cluster-proof live native test-native \
-        native-proof board emulated clean
+        native-proof release-proof board emulated clean
 
 help:
 	@echo "make setup    the environment in $(VENV), with the pinned versions of constraints.txt"
@@ -33,6 +33,7 @@ help:
 	@echo "make test-native  that it is the same bytes from every folder, and fits the oldest system of each platform"
 	@echo "make native-proof  the engine proved at length: kernels, networks, hostile files, other processors; an hour"
 	@echo "make cluster-proof  clusters at length: the same report after every fault, their overhead, 100,000 jobs; minutes"
+	@echo "make release-proof  wheels and source archives in build/release, held to their lists, installed by extra; EXTRAS names them"
 	@echo "make board    an Arm board in build/board, emulated, on which tests then run; on Debian, with qemu-user"
 	@echo "make emulated the demo files on every processor that can be emulated here: build/emulated/answers.md"
 	@echo "make clean    remove the environment, the caches and ./demo"
@@ -135,6 +136,11 @@ native-proof: $(READY)
 # The same, of clusters; PARTS names some of it.
 cluster-proof: $(READY)
 	$(BIN)/python tools/cluster_proof/proof.py $(PARTS)
+
+# What a release would be; a fresh environment for each of EXTRAS, from the package index. The empty name is no extra.
+EXTRAS ?= ,tflite,browser,report,cluster,demo,live
+release-proof: $(READY)
+	$(BIN)/python tools/release_proof.py --out build/release --extras "$(EXTRAS)"
 
 # Debian for arm64 and the runtimes' aarch64 wheels, for qemu-user: a minute or two, half a gigabyte, no root.
 board: $(READY)
