@@ -15,7 +15,7 @@ SHELL := bash
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
 .PHONY: help setup test lint lint-js npm sizes format demo demo-cluster sweep-proof cluster-proof live native test-native \
-        native-proof tune-proof board emulated clean
+        native-proof tune-proof release-proof board emulated clean
 
 help:
 	@echo "make setup    the environment in $(VENV), with the pinned versions of constraints.txt"
@@ -34,6 +34,7 @@ help:
 	@echo "make native-proof  the engine proved at length: kernels, networks, hostile files, other processors; an hour"
 	@echo "make cluster-proof  clusters at length: the same report after every fault, their overhead, 100,000 jobs; minutes"
 	@echo "make tune-proof  tune: its program against every choice, 1,000 times, and 500 races; two minutes"
+	@echo "make release-proof  wheels and source archives in build/release, held to their lists, installed by extra; EXTRAS names them"
 	@echo "make board    an Arm board in build/board, emulated, on which tests then run; on Debian, with qemu-user"
 	@echo "make emulated the demo files on every processor that can be emulated here: build/emulated/answers.md"
 	@echo "make clean    remove the environment, the caches and ./demo"
@@ -44,7 +45,7 @@ setup: $(READY)
 # The mark $(UNFINISHED) stands from the first command to the last one but one: an environment in which it is found was
 # interrupted and may hold half a package that pip takes for a whole one, so it is thrown away. $(READY) comes last.
 # torch goes first, alone: its wheel is the largest by far, and a download that breaks there wastes nothing else.
-$(READY): pyproject.toml apps/pyproject.toml constraints.txt
+$(READY): pyproject.toml apps/pyproject.toml demo_weights/pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || \
 	  { echo "$(PYTHON) does not fit the pinned versions, which need Python 3.11 to 3.13: make PYTHON=python3.11"; exit 1; }
 	@rm -f $@
@@ -53,7 +54,7 @@ $(READY): pyproject.toml apps/pyproject.toml constraints.txt
 	@echo "setting up $(VENV): some minutes and about 3 GB, once"
 	@test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt torch
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]' -e ./apps
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]' -e ./apps -e ./demo_weights
 	$(BIN)/pip check
 	@rm $(UNFINISHED) && touch $@
 
@@ -142,6 +143,11 @@ tune-proof: $(READY)
 	$(BIN)/python tools/tune_proof/program.py
 	PYTHONPATH=tests/samples $(BIN)/python tools/tune_proof/races.py
 
+# What a release would be; a fresh environment for each of EXTRAS, from the package index. The empty name is no extra.
+EXTRAS ?= ,tflite,browser,report,cluster,demo,live
+release-proof: $(READY)
+	$(BIN)/python tools/release_proof.py --out build/release --extras "$(EXTRAS)"
+
 # Debian for arm64 and the runtimes' aarch64 wheels, for qemu-user: a minute or two, half a gigabyte, no root.
 board: $(READY)
 	PYTHON=$(BIN)/python tools/processors/board.sh build/board
@@ -155,5 +161,5 @@ emulated: $(READY)
 	$(BIN)/python tools/processors/compare.py --pictures $(PICTURES) --slow-pictures $(SLOW)
 
 clean:
-	rm -rf $(VENV) $(DEMO) node_modules build dist *.egg-info apps/*.egg-info apps/build .mypy_cache .pytest_cache .ruff_cache
-	find edgecvx apps tests -name __pycache__ -type d -prune -exec rm -rf {} +
+	rm -rf $(VENV) $(DEMO) node_modules build dist *.egg-info apps/*.egg-info apps/build demo_weights/*.egg-info demo_weights/build .mypy_cache .pytest_cache .ruff_cache
+	find edgecvx apps demo_weights tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,7 +14,7 @@ from rivals import run_in
 
 from edgecvx.data import demo
 from edgecvx.data.preprocess import normalize
-from edgecvx.models.load import demo_variants, load_model
+from edgecvx.models.load import demo_file, demo_variants, load_model
 from edgecvx.runtimes.torch import TorchSession
 from edgecvx.spec import PreprocessSpec
 
@@ -58,7 +57,7 @@ class Network:
     def _checkpoint(self) -> tuple[Path, ...]:
         if self.weights == "random":
             return ()
-        return (Path(str(resources.files("edgecvx"))) / "assets" / f"convnextv2_{self.variant}.demo.safetensors",)
+        return (demo_file(f"convnextv2_{self.variant}"),)
 
 
 def network_for(variant: str, precision: str) -> Network:

@@ -13,7 +13,7 @@ from pathlib import Path
 from safetensors import safe_open
 
 ROOT = Path(__file__).parents[1]
-ASSETS = ROOT / "edgecvx" / "assets"
+WEIGHTS = ROOT / "demo_weights"
 CARD = ROOT / "docs" / "demo-weights.md"
 BEGIN, END = "<!-- figures: tools/demo_card.py -->\n", "<!-- end of figures -->\n"
 
@@ -26,7 +26,7 @@ def figures(file: Path) -> Mapping[str, str]:
     right, count = float(facts["top1"]), int(facts["top1_pictures"])
     margin = 1.96 * math.sqrt(right * (1 - right) / count)
     return {
-        "file in `edgecvx/assets/`": f"`{file.name}`",
+        "file": f"`{file.name}`",
         "classes": str(len(json.loads(facts["classes"]))),
         "parameters": f"{parameters:,}",
         "size, float16": f"{file.stat().st_size / 1e6:.1f} MB",
@@ -47,11 +47,11 @@ def table(columns: Mapping[str, Mapping[str, str]]) -> str:
 
 def main() -> None:
     """The command line."""
-    files = sorted(ASSETS.glob("*.demo.safetensors"))
+    files = sorted(WEIGHTS.glob("*/*.demo.safetensors"))
     columns = {file.name.split(".")[0].removeprefix("convnextv2_"): figures(file) for file in files}
     before, rest = CARD.read_text(encoding="utf-8").split(BEGIN)
     card = before + BEGIN + table(columns) + END + rest.split(END)[1]
-    for path in (CARD, ASSETS / CARD.name):
+    for path in (CARD, WEIGHTS / "README.md"):
         path.write_text(card, encoding="utf-8")
     print(table(columns))
 

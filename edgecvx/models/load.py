@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import re
 from dataclasses import replace
@@ -26,6 +27,7 @@ WEIGHTS = ("auto", "imagenet", "demo", "random")
 """What ``--weights`` takes besides a file."""
 
 _RANDOM_CLASSES = 1000
+_BRING_DEMO = "pip install 'edgecvx[demo]'"
 
 
 def load_model(
@@ -74,8 +76,8 @@ def load_model(
 
 
 def demo_variants() -> tuple[str, ...]:
-    """The variants whose demo weights ship with this package."""
-    return tuple(name for name in VARIANTS if _demo_file(name).is_file())
+    """The variants whose demo weights are installed."""
+    return tuple(name for name in VARIANTS if demo_file(name).is_file())
 
 
 def _is_path(model: str) -> bool:
@@ -117,9 +119,10 @@ def _auto(name: ModelName, image_size: int | None) -> LoadedModel:
     try:
         return _from_timm(name, image_size)
     except hub.HubUnavailableError as error:
-        has_demo = name.arch.name in demo_variants()
-        if name.explicit or not has_demo:
-            instead = "demo or --weights random" if has_demo else "random"
+        demos = demo_variants()
+        if name.explicit or name.arch.name not in demos:
+            instead = "demo or --weights random" if name.arch.name in demos else "random"
+            instead += "" if demos else f" ({_BRING_DEMO} brings demo weights of atto and femto)"
             raise hub.HubUnavailableError(
                 f"{error}; go online once, name a file with --weights FILE, or try {name.arch.name} --weights {instead}"
             ) from None
@@ -241,15 +244,25 @@ def _with_configs(
     )
 
 
-def _demo_file(variant: str) -> Path:
-    return Path(str(resources.files("edgecvx"))) / "assets" / f"{variant}.demo.safetensors"
+def demo_file(variant: str) -> Path:
+    """Where a variant's demo weights are, if it has any: in their own package, which a checkout has beside this one."""
+    installed = importlib.util.find_spec("edgecvx_demo_weights")
+    if installed is not None and installed.origin is not None:
+        folder = Path(installed.origin).parent
+    else:
+        folder = Path(str(resources.files("edgecvx"))).parent / "demo_weights" / "edgecvx_demo_weights"
+    return folder / f"{variant}.demo.safetensors"
 
 
 def _demo(name: ModelName, image_size: int | None) -> LoadedModel:
-    if name.arch.name not in demo_variants():
-        known = ", ".join(demo_variants()) or "none in this installation"
+    known = ", ".join(demo_variants())
+    if not known:
+        raise CheckpointError(
+            f"the demo weights are not installed: {_BRING_DEMO} brings them, and --weights random needs none"
+        )
+    if name.arch.name not in known.split(", "):
         raise CheckpointError(f"no demo weights for {name.arch.name} (there are: {known}): try --weights random")
-    file = read_weight_file(_demo_file(name.arch.name))
+    file = read_weight_file(demo_file(name.arch.name))
     facts = file.metadata  # written with the weights, by tools/train_demo.py
     preprocess = from_json(PreprocessSpec, json.loads(facts["preprocess"]), where=file.name)
     return assembled(

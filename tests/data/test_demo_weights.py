@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import json
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +17,16 @@ from safetensors import safe_open  # noqa: E402
 from edgecvx.data.demo import CLASSES, picture  # noqa: E402
 from edgecvx.data.preprocess import prepare_batch  # noqa: E402
 from edgecvx.models.convnext import ConvNeXt, GlobalResponseNorm  # noqa: E402
+from edgecvx.models.load import demo_file  # noqa: E402
 from edgecvx.models.variants import VARIANTS  # noqa: E402
 from edgecvx.spec import PreprocessSpec, TensorSpec, from_json  # noqa: E402
 
-ASSETS = Path(str(resources.files("edgecvx"))) / "assets"
+WEIGHTS = Path(__file__).parents[2] / "demo_weights"
 TENSOR = TensorSpec(name="image", shape=(1, 3, 224, 224), dtype="float32", layout="NCHW")
 
 
 def shipped(variant: str) -> tuple[ConvNeXt, dict[str, str]]:
-    with safe_open(ASSETS / f"{variant}.demo.safetensors", "pt") as file:
+    with safe_open(demo_file(variant), "pt") as file:
         weights = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
         facts = file.metadata()
     model = ConvNeXt(VARIANTS[variant], len(CLASSES))
@@ -70,10 +70,10 @@ def test_the_demo_weights_recognize_fresh_pictures_and_need_their_grn(variant: s
     assert top1(model, spec, 120) < right - 0.03  # without it, it is another network
 
 
-def test_the_demo_weights_fit_into_the_package() -> None:
-    assert sum(file.stat().st_size for file in ASSETS.glob("*.demo.safetensors")) < 20e6
+def test_the_demo_weights_fit_into_a_small_package() -> None:
+    assert sum(file.stat().st_size for file in WEIGHTS.glob("*/*.demo.safetensors")) < 20e6
 
 
-def test_the_model_card_lies_next_to_the_weights() -> None:
+def test_the_model_card_is_the_readme_next_to_the_weights() -> None:
     card = (Path(__file__).parents[2] / "docs" / "demo-weights.md").read_text(encoding="utf-8")
-    assert (ASSETS / "demo-weights.md").read_text(encoding="utf-8") == card
+    assert (WEIGHTS / "README.md").read_text(encoding="utf-8") == card

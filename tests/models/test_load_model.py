@@ -117,7 +117,7 @@ def demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     facts = {"classes": json.dumps(["disc", "ring", "cross"]), "license": "Apache-2.0"}
     facts["preprocess"] = json.dumps(to_json(PreprocessSpec(size=224, crop_pct=1.0)))
     safetensors.torch.save_file(tensors, path, metadata=facts)
-    monkeypatch.setattr(load, "_demo_file", lambda variant: tmp_path / f"{variant}.demo.safetensors")
+    monkeypatch.setattr(load, "demo_file", lambda variant: tmp_path / f"{variant}.demo.safetensors")
     return path
 
 
@@ -146,6 +146,14 @@ def test_a_variant_without_demo_weights_says_which_have_them(demo: Path) -> None
         load_model("nano", weights="demo")
     with pytest.raises(HubUnavailableError, match="--weights random"):
         load_model("nano")
+
+
+def test_without_the_demo_weights_one_is_told_what_brings_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(load, "demo_file", lambda variant: tmp_path / variant)
+    with pytest.raises(CheckpointError, match=r"not installed: pip install 'edgecvx\[demo\]'"):
+        load_model("atto", weights="demo")
+    with pytest.raises(HubUnavailableError, match=r"edgecvx\[demo\]"):
+        load_model("atto")
 
 
 def test_the_shipped_demo_weights_load() -> None:
