@@ -8,6 +8,9 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 MODULES := node_modules/.ready
 UNFINISHED := $(VENV)/.unfinished
+# The generator of the site lives apart: it brings a dozen packages that nothing else needs.
+DOCS := build/docs
+DOCS_READY := $(DOCS)/venv/.ready
 
 # A line of a recipe stops at its first failing command, also inside a pipe or a loop.
 SHELL := bash
@@ -15,7 +18,7 @@ SHELL := bash
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
 .PHONY: help setup test lint lint-js npm sizes format demo demo-cluster sweep-proof cluster-proof live native test-native \
-        native-proof tune-proof release-proof board emulated clean
+        native-proof tune-proof release-proof board emulated docs clean
 
 help:
 	@echo "make setup    the environment in $(VENV), with the pinned versions of constraints.txt"
@@ -37,6 +40,7 @@ help:
 	@echo "make release-proof  wheels and source archives in build/release, held to their lists, installed by extra; EXTRAS names them"
 	@echo "make board    an Arm board in build/board, emulated, on which tests then run; on Debian, with qemu-user"
 	@echo "make emulated the demo files on every processor that can be emulated here: build/emulated/answers.md"
+	@echo "make docs     all pages as a site with search, in build/docs/site; its generator is installed into build/docs once"
 	@echo "make clean    remove the environment, the caches and ./demo"
 
 setup: $(READY)
@@ -159,6 +163,17 @@ SLOW ?= 1
 emulated: $(READY)
 	EVERY_PROCESSOR=1 $(BIN)/python -m pytest tests/tools/test_same_answers.py
 	$(BIN)/python tools/processors/compare.py --pictures $(PICTURES) --slow-pictures $(SLOW)
+
+$(DOCS_READY): docs/requirements.txt
+	rm -rf $(DOCS)/venv && $(PYTHON) -m venv $(DOCS)/venv
+	$(DOCS)/venv/bin/pip install --quiet --disable-pip-version-check --no-deps -r $<
+	@touch $@
+
+# Needs no network once the generator is there. A link or an anchor that leads nowhere ends it.
+docs: $(DOCS_READY)
+	$(DOCS)/venv/bin/python tools/docs/gather.py $(DOCS)/pages
+	$(DOCS)/venv/bin/zensical build --clean --strict
+	@echo "python -m http.server --bind 127.0.0.1 --directory $(DOCS)/site, then open http://127.0.0.1:8000"
 
 clean:
 	rm -rf $(VENV) $(DEMO) node_modules build dist *.egg-info apps/*.egg-info apps/build demo_weights/*.egg-info demo_weights/build .mypy_cache .pytest_cache .ruff_cache
