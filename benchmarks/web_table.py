@@ -125,8 +125,8 @@ COLUMNS = (
 )
 FOOT = """
 All builds of LiteRT.js use relaxed SIMD but the one called `compat`, which it takes where a browser has none, and which
-has no threads. So do the engine's builds called `relaxed`; ONNX Runtime Web and the engine's others use the fixed operations
-alone, which every browser has.
+has no threads. So do the engine's builds called `relaxed`; ONNX Runtime Web and the engine's others use the fixed
+operations alone, which every browser has.
 
 ```
 benchmarks/setup.sh plain web"""
