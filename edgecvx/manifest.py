@@ -11,7 +11,7 @@ from typing import Literal
 
 from edgecvx.board.proof import SAMPLES, Expected, Proof
 from edgecvx.errors import ArtifactError, EdgecvxError
-from edgecvx.spec import Calibration, InputKind, ModelSpec, Precision, Task, TensorSpec, from_json
+from edgecvx.spec import Calibration, InputKind, ModelSpec, OutputKind, Precision, Task, TensorSpec, from_json
 
 SCHEMA_VERSION = 2
 SUFFIX = ".edgecvx.json"
@@ -114,6 +114,11 @@ class Manifest:
             raise ArtifactError("the manifest was proved with other outputs than it names: export the model again")
         for spec, output in zip(self.outputs, self.proof.outputs, strict=True):
             _check_expected(output, probes=self.self_check.probes, values=math.prod(spec.shape[1:]))
+
+    @property
+    def returns_probabilities(self) -> bool:
+        """Whether a classifier's file ends in a softmax."""
+        return self.task is Task.CLASSIFY and self.outputs[0].name == OutputKind.PROBABILITIES.value
 
     @property
     def artifact_name(self) -> str:

@@ -33,15 +33,14 @@ from edgecvx.inspection.artifact import pairs_in
 from edgecvx.manifest import Manifest, Quantized, SelfCheck
 from edgecvx.native.build import check_platforms
 from edgecvx.native.platforms import this_platform
-from edgecvx.proof.metrics import max_error_of_range
-from edgecvx.proof.selfcheck import Closeness, closeness, self_check
+from edgecvx.proof.selfcheck import Closeness, closeness, noise, self_check
 from edgecvx.quantize.plan import HOLDS, dump_plan
 from edgecvx.quantize.request import USUAL_REFINEMENTS, PlanRequest
 from edgecvx.runtimes import availability, open_session
 from edgecvx.runtimes.base import run_batches
 from edgecvx.runtimes.engine import check_note
 from edgecvx.runtimes.proof import prove
-from edgecvx.spec import CALIBRATION_PICTURES, InputKind, ModelSpec, Precision, PreprocessSpec, Task
+from edgecvx.spec import CALIBRATION_PICTURES, InputKind, ModelSpec, OutputKind, Precision, PreprocessSpec, Task
 from edgecvx.targets import get_target
 from edgecvx.targets.base import Target
 from edgecvx.targets.gains import gains_nothing
@@ -110,6 +109,7 @@ def export(
     image_size: int | None = None,
     batch: int = 1,
     input_kind: InputKind | str = InputKind.FLOAT,
+    output: OutputKind | str = OutputKind.LOGITS,
     labels: Labels | None = None,
     preprocess: object | None = None,
     name: str | None = None,
@@ -138,6 +138,7 @@ def export(
         image_size: Height and width of the input; the checkpoint's own by default.
         batch: Pictures per run.
         input_kind: Normalized floats, or the bytes of the picture.
+        output: What a classifier's files return: logits, or probabilities.
         labels: The class names, as a list, a table from id to name, or a file; a module's configuration may bring them.
         preprocess: How pictures are prepared, where a file or module does not say: transformers' image processor,
             timm's ``resolve_model_data_config(model)``, or a ``PreprocessSpec``.
@@ -164,6 +165,7 @@ def export(
         precision=_chosen("precision", precision, Precision),
         task=_chosen("task", task, Task),
         input_kind=_chosen("input", input_kind, InputKind),
+        output=_chosen("output", output, OutputKind),
         batch=batch,
         seed=seed,
         platforms=tuple(dict.fromkeys([platforms] if isinstance(platforms, str) else platforms)),
@@ -190,7 +192,9 @@ def export(
     planned = _plan(asked, network, steps) if asked.precision.calibrated else None
     from edgecvx.quantize.sources import GraphSources
 
-    sources = GraphSources(network.graph, network.spec.preprocess, network.probes, network.expected, planned)
+    sources = GraphSources(
+        network.graph, network.spec.preprocess, network.probes, network.expected, planned, asked.output
+    )
     artifacts = tuple(_write(asked, t, network, sources, steps) for t in asked.targets)
     kind = this_processor().kind
     useless = (gains_nothing(t.name, asked.precision, kind) for t in asked.targets)
@@ -207,6 +211,7 @@ class _Request:
     precision: Precision
     task: Task
     input_kind: InputKind
+    output: OutputKind
     batch: int
     seed: int
     platforms: tuple[str, ...]
@@ -222,6 +227,7 @@ class _Request:
     def check(self) -> None:
         """Refuses what no file can be, before any work is done."""
         self._check_platforms()
+        self._check_output()
         for target in self.targets:
             target.check_precision(self.precision)
             if target.format.check_request:
@@ -253,6 +259,19 @@ class _Request:
             # Also for this machine, where the file is proved.
             check_platforms((*self.options(target).platforms, this_platform().name))
 
+    def _check_output(self) -> None:
+        """Refuses probabilities of what gives none."""
+        if self.output is OutputKind.LOGITS:
+            return
+        if self.task is not Task.CLASSIFY:
+            raise UsageError(f"--output {self.output.value} is for --task classify: {self.task.value} has no classes")
+        for target in self.targets:
+            if target.format.logits_alone:
+                raise UsageError(
+                    f"target {target.name} returns logits: {target.format.logits_alone}; leave --output out, "
+                    "edgecvx predict and edgecvx.load make probabilities of them"
+                )
+
     def options(self, target: Target) -> Any:
         """The options of a target's lowering."""
         return target.options(self.precision, self.platforms)
@@ -260,6 +279,7 @@ class _Request:
     def stem(self, spec: ModelSpec) -> str:
         """``convnextv2_femto.demo-224-fp32``; what is unusual stands in it, so that no file hides another."""
         unusual = [self.task.value] * (self.task is not Task.CLASSIFY)
+        unusual += [self.output.value] * (self.output is not OutputKind.LOGITS)
         unusual += [self.input_kind.value] * (self.input_kind is not InputKind.FLOAT)
         unusual += [f"b{self.batch}"] * (self.batch != 1)
         return "-".join([spec.name, str(spec.preprocess.size), *unusual, self.precision.value])
@@ -409,7 +429,8 @@ def _write(asked: _Request, target: Target, network: _Network, sources: GraphSou
     name = network.stem + target.format.suffix
     with staged(asked.out, network.stem, lowered.files) as folder:
         _check_pairs(asked, target, folder / name)
-        checked = _check(asked, target, folder / name, lowered, network, source)
+        off = noise(lowered.outputs, source.expected, sources.exact)
+        checked = _check(asked, target, folder / name, lowered, network, source, off)
         quantized = _quantized(asked, target, network, source, checked.close)
         manifest = _manifest(asked, target, network, lowered, checked, quantized, source.floats.reasons)
         path = publish(folder, asked.out, manifest, name)
@@ -436,7 +457,13 @@ class _Checked:
 
 
 def _check(
-    asked: _Request, target: Target, path: Path, lowered: Lowered, network: _Network, source: GraphSource
+    asked: _Request,
+    target: Target,
+    path: Path,
+    lowered: Lowered,
+    network: _Network,
+    source: GraphSource,
+    off: float,
 ) -> _Checked:
     """Opens the staged file in its runtime; compares it with its reference, and calibration pictures with FP32."""
     with contextlib.closing(open_session(target.format.checked_in, path, threads=1)) as session:
@@ -449,7 +476,7 @@ def _check(
             expected=source.expected,
             precision=asked.precision,
             against=source.against,
-            noise=_noise(source.expected, network.expected),
+            noise=off,
             note=_note(target),
         )
         proof = prove(answers, lowered.outputs, source.expected, target.format.checked_in)
@@ -460,11 +487,6 @@ def _check(
             kept = np.ascontiguousarray(kept.transpose(0, 2, 3, 1))
         close = closeness(session, lowered.outputs, kept, source.exact)
         return _Checked(check=check, proof=proof, close=close)
-
-
-def _noise(expected: Sequence[Array], exact: Sequence[Array]) -> float:
-    """How far a file's reference is from FP32 on the probe pictures, as a fraction of the range."""
-    return max(max_error_of_range(ours, theirs) for ours, theirs in zip(expected, exact, strict=True))
 
 
 def _note(target: Target) -> str:

@@ -99,6 +99,13 @@ class InputKind(str, enum.Enum):
     UINT8 = "uint8"
 
 
+class OutputKind(str, enum.Enum):
+    """What a classifier returns: the numbers before the softmax, or those behind it."""
+
+    LOGITS = "logits"
+    PROBABILITIES = "probabilities"
+
+
 Stem = Literal["patch", "overlap", "overlap_tiered"]
 Activation = Literal["gelu", "gelu_tanh", "silu"]
 Layout = Literal["NCHW", "NHWC", "NC"]

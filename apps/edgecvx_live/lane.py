@@ -20,6 +20,7 @@ from edgecvx.data.preprocess import prepare
 from edgecvx.errors import EdgecvxError, RuntimeFailedError
 from edgecvx.manifest import Manifest
 from edgecvx.runtimes.artifact import ranked, softmax
+from edgecvx.runtimes.logits import logits_of
 from edgecvx.spec import PreprocessSpec, TensorSpec
 from edgecvx_live.smoothing import Smoother
 from edgecvx_live.values import Frame, Model, Reading
@@ -105,7 +106,7 @@ class Lane:
         try:
             batch, prepare_ms = prepared.batch(manifest)
             started = time.perf_counter()
-            logits = self._opened.run(batch)[manifest.outputs[0].name][0].astype(np.float64)
+            (logits,) = logits_of(manifest, self._opened.run(batch))
         except RuntimeFailedError as error:
             self.close()
             self._failed(str(error))

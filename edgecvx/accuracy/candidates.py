@@ -50,7 +50,8 @@ class Candidate:
     @property
     def reference_key(self) -> str:
         """The same for artifacts that share a reference."""
-        return json.dumps([to_json(self.manifest.model), self.manifest.task.value])
+        kind = "probabilities" if self.manifest.returns_probabilities else self.manifest.task.value
+        return json.dumps([to_json(self.manifest.model), kind])
 
     def identity(self, versions: Mapping[str, str] | None = None) -> ArtifactIdentity:
         """Who it is, in the runtime that runs it here, or on workers with these versions of runtimes."""

@@ -21,6 +21,7 @@ from edgecvx.proof.selfcheck import channels_first
 from edgecvx.results.accuracy import Finding
 from edgecvx.runtimes import open_session
 from edgecvx.runtimes.base import Session, run_batches
+from edgecvx.runtimes.logits import as_logits
 from edgecvx.runtimes.proof import check
 from edgecvx.spec import Task, TensorSpec
 
@@ -108,7 +109,7 @@ class FedArtifact:
                     f"{self._name} gives NaN or infinite values in {spec.name!r} for the picture {picture}: "
                     "no figure can be made of that"
                 )
-            outputs.append(array)
+            outputs.append(as_logits(array) if manifest.returns_probabilities else array)
         return outputs
 
 

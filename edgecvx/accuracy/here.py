@@ -138,7 +138,12 @@ class Here:
             loaded = rebuild(candidate.manifest, self.checkpoints)
             self.warnings += loaded.warnings
             reference = Reference(
-                loaded, task=candidate.manifest.task, cache=self.cache, batch=self.batch, threads=self.threads
+                loaded,
+                task=candidate.manifest.task,
+                cache=self.cache,
+                batch=self.batch,
+                threads=self.threads,
+                probabilities=candidate.manifest.returns_probabilities,
             )
             first: list[Sample] = []
             for chunk, _ in decoded(self.data.samples, (reference.preprocess,), self.batch, self.unreadable):

@@ -24,6 +24,7 @@ from edgecvx.errors import CheckpointError, EdgecvxError, missing_package
 from edgecvx.manifest import Manifest
 from edgecvx.results.accuracy import ReferenceInfo
 from edgecvx.runtimes.base import run_batches
+from edgecvx.runtimes.logits import told_apart
 from edgecvx.spec import ModelSpec, PreprocessSpec, Task, to_json
 
 if TYPE_CHECKING:
@@ -116,9 +117,19 @@ class Reference:
         threads: How many batches may be run at once; None as many as there are processors. Each is run by one thread:
             PyTorch's sums depend, in their last bits, on how many share one, and the same pictures must give the same
             report on every machine.
+        probabilities: Whether it stands beside a file that returns those; its answers are cut as that one's.
     """
 
-    def __init__(self, loaded: LoadedModel, *, task: Task, cache: Path, batch: int, threads: int | None) -> None:
+    def __init__(
+        self,
+        loaded: LoadedModel,
+        *,
+        task: Task,
+        cache: Path,
+        batch: int,
+        threads: int | None,
+        probabilities: bool = False,
+    ) -> None:
         from edgecvx.runtimes import torch
 
         self.spec = loaded.spec
@@ -130,6 +141,7 @@ class Reference:
         # Always whole batches, filled up: a picture's answer then does not depend on where it came in the order.
         self._session = torch.TorchSession(loaded.module, task=task, image_size=size, batch=batch, threads=1)
         self._batch = batch
+        self._probabilities = probabilities
         self._torch = torch.version()
         self._shapes = [spec.shape[1:] for spec in self._session.outputs]
         self._sizes = [int(np.prod(shape)) for shape in self._shapes]
@@ -170,10 +182,10 @@ class Reference:
         if self._store is None:
             with self._lock:
                 self.computed += len(samples)
-            return self.run(self._as_input(pixels))
+            return self.run(self._as_input(pixels))  # so large that it is no classifier's
         keys = [picture_key(sample.sha256) for sample in samples]
         new = [i for i, key in enumerate(keys) if key not in self._store]
-        found = self.run(self._as_input(pixels[new])) if new else []
+        found = self._computed(self._as_input(pixels[new])) if new else []
         with self._lock:
             self.computed += len(new)
             if new:
@@ -182,7 +194,7 @@ class Reference:
             rows = self._store.get(keys)
         ends = np.cumsum(self._sizes)[:-1]
         parts = np.split(rows, ends, axis=1)
-        return [part.reshape(len(keys), *shape) for part, shape in zip(parts, self._shapes, strict=True)]
+        return self._told([part.reshape(len(keys), *shape) for part, shape in zip(parts, self._shapes, strict=True)])
 
     def remembered(self, samples: Sequence[Sample]) -> Array:
         """The rows of pictures that were answered."""
@@ -203,6 +215,13 @@ class Reference:
 
     def run(self, images: Array) -> list[Array]:
         """The outputs for any number of inputs, float32 NCHW, batches of them at once; nothing is remembered."""
+        return self._told(self._computed(images))
+
+    def _told(self, outputs: list[Array]) -> list[Array]:
+        """What can be compared with a file's answers."""
+        return [told_apart(output) for output in outputs] if self._probabilities else outputs
+
+    def _computed(self, images: Array) -> list[Array]:
         batches = [images[start : start + self._batch] for start in range(0, len(images), self._batch)]
         ran = list(prepared(lambda batch: run_batches(self._session, batch), batches, threads=self.abreast))
         outputs = [np.concatenate([outputs[spec.name] for outputs in ran]) for spec in self._session.outputs]

@@ -203,7 +203,14 @@ def _reference(entry: Entry) -> tuple[Reference, tuple[str, ...]]:
     def load() -> tuple[Reference, tuple[str, ...]]:
         _, manifest = read_artifact(fetch(entry.artifact))
         loaded = rebuild(manifest, [fetch(checkpoint) for checkpoint in entry.checkpoints])
-        reference = Reference(loaded, task=manifest.task, cache=cache_folder(), batch=entry.batch, threads=1)
+        reference = Reference(
+            loaded,
+            task=manifest.task,
+            cache=cache_folder(),
+            batch=entry.batch,
+            threads=1,
+            probabilities=manifest.returns_probabilities,
+        )
         return reference, tuple(loaded.warnings)
 
     return _NETWORKS.get(f"{entry.reference} {entry.batch}", load)

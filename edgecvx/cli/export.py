@@ -13,7 +13,7 @@ from rich.table import Table
 from edgecvx.cli import show
 from edgecvx.errors import UsageError
 from edgecvx.results.figures import megabytes
-from edgecvx.spec import CALIBRATION_PICTURES, InputKind, Precision, Task, to_json
+from edgecvx.spec import CALIBRATION_PICTURES, InputKind, OutputKind, Precision, Task, to_json
 
 
 class Quantizer(str, enum.Enum):
@@ -62,6 +62,9 @@ def export(
     input_kind: Annotated[
         InputKind, typer.Option("--input", help="Take normalized floats, or the picture's own bytes.")
     ] = InputKind.FLOAT,
+    output: Annotated[
+        OutputKind, typer.Option(help="What a classifier's files return: softmax left to the reader, or in the file.")
+    ] = OutputKind.LOGITS,
     labels: Annotated[Path | None, typer.Option(metavar="FILE", help="Class names: one a line, or JSON.")] = None,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Where the files go.")] = Path(),
     dump: Annotated[
@@ -97,6 +100,7 @@ def export(
             image_size=image_size,
             batch=batch,
             input_kind=input_kind,
+            output=output,
             labels=labels,
             platforms=_names(platform),
             out=out,

@@ -52,6 +52,8 @@ class Format:
     floats: tuple[Precision, ...] = (Precision.FP32, Precision.FP16)
     schemes: Mapping[Precision, Scheme] = field(default_factory=lambda: MappingProxyType({}))
     """How each of its integer precisions is quantized."""
+    logits_alone: str = ""
+    """Why a classifier's file cannot return probabilities, and what makes them then; empty where it can."""
     note: str = ""
     """Where its files run."""
 

@@ -60,6 +60,7 @@ FUNCTIONS = (
 
 OPS = frozenset(
     {("", op) for op in ["Cast", "Conv", "Gelu", "Sigmoid", "Mul", "Add", "GlobalAveragePool", "Flatten", "Gemm"]}
+    | {("", "Softmax")}
     | {(DOMAIN, op) for op in ("LayerNorm2d", "Grn", "GrnL2")}
 )
 """Every op a lowering can meet in a float graph, as (domain, name)."""

@@ -13,7 +13,8 @@ from edgecvx.errors import SelfCheckError
 from edgecvx.manifest import SelfCheck
 from edgecvx.proof.metrics import least_sqnr, max_error_of_range, min_cosine
 from edgecvx.runtimes.base import Session, run_batches
-from edgecvx.spec import Layout, Precision, TensorSpec
+from edgecvx.runtimes.logits import as_logits
+from edgecvx.spec import Layout, OutputKind, Precision, TensorSpec
 
 Array = NDArray[Any]
 
@@ -67,13 +68,13 @@ def self_check(
         array = channels_first(actual[spec.name], spec.layout)
         if array.shape != reference.shape:
             raise SelfCheckError(f"output {spec.name!r} has shape {array.shape}, the reference has {reference.shape}")
-        error = max_error_of_range(array, reference)
+        error = _error(spec, array, reference)
         if not error <= limit:
             raise SelfCheckError(
                 f"output {spec.name!r} is off by {error:.2e} of the reference's range in {runtime}, "
                 f"allowed is {limit:g}: the file is not handed over"
             )
-        worst, cosine = max(worst, error), min(cosine, min_cosine(array, reference))
+        worst, cosine = max(worst, error), min(cosine, min_cosine(*_comparable(spec, array, reference)))
     # Two digits: enough to judge by, and the same on every run and every machine of a kind.
     return SelfCheck(
         against=against,
@@ -107,12 +108,37 @@ def closeness(session: Session, outputs: Sequence[TensorSpec], pictures: Array, 
     """
     actual = run_batches(session, pictures)
     pairs = [
-        (channels_first(actual[spec.name], spec.layout), array) for spec, array in zip(outputs, exact, strict=True)
+        _comparable(spec, channels_first(actual[spec.name], spec.layout), array)
+        for spec, array in zip(outputs, exact, strict=True)
     ]
     cosine = min(min_cosine(ours, array) for ours, array in pairs)
     if not all(np.isfinite(ours).all() for ours, _ in pairs):
         return Closeness(cosine=cosine, sqnr=-np.inf)
     return Closeness(cosine=cosine, sqnr=least_sqnr(pairs))
+
+
+def noise(outputs: Sequence[TensorSpec], expected: Sequence[Array], exact: Sequence[Array]) -> float:
+    """How far a file's reference is from FP32 on the probe pictures, as a fraction of the range."""
+    return max(_error(*compared) for compared in zip(outputs, expected, exact, strict=True))
+
+
+def _comparable(spec: TensorSpec, actual: Array, expected: Array) -> tuple[Array, Array]:
+    """Two arrays of an output, as they are compared: probabilities by their logarithms.
+
+    A softmax multiplies what a logit is off by as much as logits are large, and hides it where one of them is far above
+    the others. So a file that ends in one is held to what the same file without it is held to.
+    """
+    if spec.name != OutputKind.PROBABILITIES.value:
+        return actual, expected
+    return as_logits(actual), as_logits(expected)
+
+
+def _error(spec: TensorSpec, actual: Array, expected: Array) -> float:
+    """The largest difference, as a fraction of the range; of probabilities also how far their sums are from 1."""
+    error = max_error_of_range(*_comparable(spec, actual, expected))
+    if spec.name != OutputKind.PROBABILITIES.value:
+        return error
+    return max(error, float(np.abs(actual.astype(np.float64).sum(axis=-1) - 1).max()))
 
 
 def channels_first(array: Array, layout: Layout) -> Array:

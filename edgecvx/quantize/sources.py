@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import onnx_ir as ir
 from numpy.typing import NDArray
 
 from edgecvx.data.preprocess import as_input
+from edgecvx.graph.probabilities import ending_in_softmax
 from edgecvx.graph.run import execute
 from edgecvx.graph.scheme import Scheme
 from edgecvx.graph.values import spec_of
@@ -19,7 +20,8 @@ from edgecvx.quantize.insert import insert
 from edgecvx.quantize.keep import Kept, keep
 from edgecvx.quantize.plan import QuantPlan
 from edgecvx.quantize.planning import Planned, look
-from edgecvx.spec import PreprocessSpec
+from edgecvx.runtimes.logits import softmax
+from edgecvx.spec import OutputKind, PreprocessSpec
 
 Array = NDArray[Any]
 
@@ -57,12 +59,15 @@ class GraphSources:
     """FP32 PyTorch's outputs for them."""
     planned: Planned | None
     """The plan, for static INT8."""
+    output: OutputKind = OutputKind.LOGITS
+    """What the files of a classifier return; the plan is of logits in any case."""
     made: dict[Scheme | None, GraphSource] = field(default_factory=dict)
 
     def of(self, scheme: Scheme | None) -> GraphSource:
         """The source for targets of a scheme; None for files of floats."""
         if scheme not in self.made:
-            self.made[scheme] = self._source(scheme)
+            source = self._source(scheme)
+            self.made[scheme] = source if self.output is OutputKind.LOGITS else _with_softmax(source)
         return self.made[scheme]
 
     def _source(self, scheme: Scheme | None) -> GraphSource:
@@ -87,6 +92,11 @@ class GraphSources:
         )
 
     @functools.cached_property
+    def exact(self) -> Sequence[Array]:
+        """What FP32 returns for the probe pictures, as a file would."""
+        return self.expected if self.output is OutputKind.LOGITS else [softmax(array) for array in self.expected]
+
+    @functools.cached_property
     def _looked(self) -> Decisions:
         """What is known of the network where nothing was calibrated."""
         return look(self.graph, self.preprocess)
@@ -95,3 +105,9 @@ class GraphSources:
     def _exact(self) -> Sequence[Array]:
         """FP32's outputs for the calibration pictures that were kept."""
         return execute(self.graph, self.planned.kept) if self.planned and self.planned.kept else ()
+
+
+def _with_softmax(source: GraphSource) -> GraphSource:
+    """The same for files that return probabilities; what they are held to is computed here, not by a graph."""
+    expected, exact = ([softmax(array) for array in arrays] for arrays in (source.expected, source.exact))
+    return replace(source, graph=ending_in_softmax(source.graph), expected=expected, exact=exact)

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
+from typing import Any, TypedDict, overload
 
 import numpy as np
 
@@ -16,6 +17,8 @@ from edgecvx.files import read_artifact
 from edgecvx.manifest import Manifest
 from edgecvx.runtimes import NO_OPTIONS, open_session
 from edgecvx.runtimes.base import Array, Session
+from edgecvx.runtimes.logits import logits_of
+from edgecvx.runtimes.logits import softmax as softmax
 from edgecvx.runtimes.proof import check
 from edgecvx.spec import Task
 
@@ -28,6 +31,13 @@ class Ranked:
     label: str
     probability: float
     logit: float
+
+
+class Scored(TypedDict):
+    """One class of an answer, as pipelines of transformers put it."""
+
+    label: str
+    score: float
 
 
 class Artifact:
@@ -47,17 +57,45 @@ class Artifact:
         spec, preprocess = self.manifest.input, self.manifest.model.preprocess
         return in_batches(lambda part: self.run(prepare_batch(part, preprocess, spec)), pictures, spec.shape[0])
 
-    def predict(self, pictures: Sequence[PictureSource], *, top: int = 5) -> list[tuple[Ranked, ...]]:
-        """The ``top`` classes of each picture, most likely first.
+    @overload
+    def __call__(self, inputs: PictureSource, *, top_k: int = 5) -> list[Scored]: ...
+
+    @overload
+    def __call__(self, inputs: list[Any] | tuple[Any, ...], *, top_k: int = 5) -> list[list[Scored]]: ...
+
+    def __call__(
+        self, inputs: PictureSource | list[Any] | tuple[Any, ...], *, top_k: int = 5
+    ) -> list[Scored] | list[list[Scored]]:
+        """Answers as ``transformers.pipeline("image-classification")`` does, so that code around one stays as it is.
+
+        Args:
+            inputs: A picture, or a list of them: a path, a picture of Pillow's, or an array, height x width x RGB.
+            top_k: How many classes, most likely first.
+
+        Returns:
+            ``[{"label": …, "score": …}, …]`` for a picture, a list of those for a list of pictures.
 
         Raises:
             UsageError: The artifact is no classifier.
         """
+        if not isinstance(inputs, list | tuple):
+            return self([inputs], top_k=top_k)[0]
+        answers = self.predict(inputs, top=top_k) if inputs else []
+        return [[Scored(label=found.label, score=found.probability) for found in answer] for answer in answers]
+
+    def predict(self, pictures: Sequence[PictureSource], *, top: int = 5) -> list[tuple[Ranked, ...]]:
+        """The ``top`` classes of each picture, most likely first.
+
+        Raises:
+            UsageError: The artifact is no classifier, or less than one class is asked for.
+        """
+        if top < 1:
+            raise UsageError(f"{top} classes of a picture do not work: ask for 1 or more")
         if self.manifest.task is not Task.CLASSIFY:
             raise UsageError(
                 f"{self.path.name} returns {self.manifest.task.value}, not classes; use edgecvx.load(...).run_pictures"
             )
-        logits = self.run_pictures(pictures)[self.manifest.outputs[0].name].astype(np.float64)
+        logits = logits_of(self.manifest, self.run_pictures(pictures))
         labels = self.manifest.model.labels
         return [ranked(np.argsort(-row, kind="stable")[:top], softmax(row), row, labels) for row in logits]
 
@@ -117,12 +155,6 @@ def _check_described(session: Session, manifest: Manifest, name: str) -> None:
             )
     if len(described) != len(session.inputs) + len(session.outputs):
         raise ArtifactError(f"the manifest of {name} describes tensors that are not in the file; export it again")
-
-
-def softmax(logits: Array) -> Array:
-    """Probabilities along the last axis."""
-    powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    return np.asarray(powers / powers.sum(axis=-1, keepdims=True))
 
 
 def ranked(order: Array, probabilities: Array, logits: Array, labels: Sequence[str] | None) -> tuple[Ranked, ...]:

@@ -75,7 +75,7 @@ def lower(graph: ir.Model, options: CoreMLOptions) -> Lowered:
     ct = import_coremltools()
     with quiet():
         writer, program = _program(ct, graph, options, taken, published, classifier=labels is not None)
-        spec, weights = _convert(ct, program, options, taken, labels)
+        spec, weights = _convert(ct, program, options, taken, labels, _scores(published))
     _describe(spec, graph, writer, ct.__version__)
     shapes = {value.name: value for node in graph.graph for value in node.outputs}
     chosen = {
@@ -128,7 +128,7 @@ def _labels(graph: ir.Model, options: CoreMLOptions) -> list[str] | None:
     text = graph.metadata_props.get("edgecvx.labels")
     logits = graph.graph.outputs[0]
     batch, *rest = shape_of(logits)
-    fits = text is not None and logits.name == "logits" and batch == 1
+    fits = text is not None and logits.name in ("logits", PROBABILITIES) and batch == 1
     if not fits:
         if options.classifier is True:
             raise ExportError("a Core ML classifier needs the task classify, labels, and a batch of 1")
@@ -160,10 +160,15 @@ def _program(
         results = [writer.publish(name) for name in published]
         function.set_outputs(results)
         if classifier:
-            writer.op("softmax", PROBABILITIES, x=results[0], axis=-1)
+            writer.op("softmax", _scores(published), x=writer.values["logits"], axis=-1)
     program = Program()
     program.add_function("main", function)
     return writer, program
+
+
+def _scores(published: list[str]) -> str:
+    """What the dictionary of a classifier is made of: Core ML takes that value away from a program's outputs."""
+    return f"label_{PROBABILITIES}" if PROBABILITIES in published else PROBABILITIES
 
 
 def _enter(writer: MilWriter, x: Any, taken: _Input) -> Any:
@@ -181,13 +186,13 @@ def _enter(writer: MilWriter, x: Any, taken: _Input) -> Any:
 
 
 def _convert(
-    ct: ModuleType, program: Any, options: CoreMLOptions, taken: _Input, labels: list[str] | None
+    ct: ModuleType, program: Any, options: CoreMLOptions, taken: _Input, labels: list[str] | None, scores: str
 ) -> tuple[Any, bytes]:
     """The protobuf coremltools makes of the program, and the weight file beside it."""
     classifier = None
     if labels is not None:
         classifier = ct.ClassifierConfig(
-            class_labels=labels, predicted_feature_name=LABEL, predicted_probabilities_output=PROBABILITIES
+            class_labels=labels, predicted_feature_name=LABEL, predicted_probabilities_output=scores
         )
     try:
         model = ct.convert(

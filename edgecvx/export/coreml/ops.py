@@ -182,6 +182,7 @@ LOWERINGS: dict[tuple[str, str], Callable[[MilWriter, ir.Node], Var]] = {
         "reshape", w.output(node), x=w.input(node, 0), shape=shape_of(node.outputs[0])
     ),
     ("", "Gemm"): _linear,
+    ("", "Softmax"): lambda w, node: w.op("softmax", w.output(node), x=w.input(node, 0), axis=-1),
     ("", "QuantizeLinear"): quantize,
     ("", "DequantizeLinear"): dequantize,
 }

@@ -24,5 +24,6 @@ FORMAT = Format(
     tools=("ziglang",),
     floats=(),
     schemes={Precision.INT8: INT8},
+    logits_alone="its engine ends with the classifier",
     note="any processor with a C compiler; fastest on x86-64 and 64-bit Arm",
 )

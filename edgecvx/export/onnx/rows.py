@@ -136,11 +136,18 @@ class RowForm(Form):
         else:
             self._keep(value, rows=rows)
 
+    def softmax(self, node: ir.Node) -> None:
+        """In float32: halves have no number for what is very unlikely, and there are few numbers here."""
+        x, name = self._rows(name_of(node.inputs[0])), name_of(node.outputs[0])
+        x, shape = self._cast(x, FLOAT, f"{name}.float"), shape_of(node.outputs[0])
+        self._keep(node.outputs[0], rows=self._write.op("Softmax", [x], {"axis": 1}, name=name, shape=shape))
+
     RULES: ClassVar[Mapping[tuple[str, str], Callable[..., None]]] = MappingProxyType(
         {
             ("", "Cast"): cast,
             ("", "Conv"): conv,
             ("", "Gemm"): gemm,
+            ("", "Softmax"): softmax,
             ("", "Gelu"): elementwise,
             ("", "Add"): elementwise,
             ("", "Mul"): elementwise,

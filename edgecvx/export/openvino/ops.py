@@ -134,6 +134,7 @@ _RULES: dict[tuple[str, str], Rule] = {
     ("", DEQUANTIZE): _fake_quantize,
     ("", "Conv"): _conv,
     ("", "Gemm"): _gemm,
+    ("", "Softmax"): lambda ops, node, values: ops.softmax(values[name_of(node.inputs[0])], 1),
     ("", "Gelu"): _gelu,
     ("", "Sigmoid"): lambda ops, node, values: ops.sigmoid(values[name_of(node.inputs[0])]),
     ("", "Add"): _binary,

@@ -195,6 +195,13 @@ class TensorRTForm(Form):
         y = self._write.op("GlobalAveragePool", [x], name=name, shape=shape_of(value))
         self._values[name_of(value)] = self._cast(y, self._type, own)
 
+    def softmax(self, node: ir.Node) -> None:
+        """In float32: halves have no number for what is very unlikely, and there are few numbers here."""
+        value = node.outputs[0]
+        x = self._cast(self._value(node.inputs[0]), FLOAT, f"{name_of(value)}.float")
+        y = self._write.op("Softmax", [x], {"axis": 1}, name=name_of(value), shape=shape_of(value))
+        self._values[name_of(value)] = y
+
     def quantize(self, node: ir.Node) -> None:
         """Q or DQ, with the zero points that the quantized graph leaves out: TensorRT's parser wants three inputs."""
         source, scale, *rest = node.inputs
@@ -217,6 +224,7 @@ class TensorRTForm(Form):
             ("", "Cast"): cast,
             ("", "Conv"): plain,
             ("", "Gemm"): plain,
+            ("", "Softmax"): softmax,
             ("", "Gelu"): gelu,
             ("", "Add"): plain,
             ("", "Mul"): plain,

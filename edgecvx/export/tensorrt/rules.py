@@ -41,8 +41,8 @@ OPSETS = (17, 20)
 OPS = frozenset(
     (
         *("Add", "Cast", "Conv", "DequantizeLinear", "Div", "Erf", "Flatten", "Gemm", "GlobalAveragePool"),
-        *("LayerNormalization", "Mul", "QuantizeLinear", "ReduceMean", "ReduceSum", "Sigmoid", "Sqrt", "Tanh"),
-        "Transpose",
+        *("LayerNormalization", "Mul", "QuantizeLinear", "ReduceMean", "ReduceSum", "Sigmoid", "Softmax", "Sqrt"),
+        *("Tanh", "Transpose"),
     )
 )
 

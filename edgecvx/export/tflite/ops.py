@@ -94,6 +94,12 @@ def _cast(e: Emitter, node: ir.Node) -> None:
     e.compute("DEQUANTIZE", [e.read(node.inputs[0])], e.define(node.outputs[0]), options)
 
 
+def _softmax(e: Emitter, node: ir.Node) -> None:
+    options = e.writer.schema.SoftmaxOptionsT()
+    options.beta = 1.0
+    e.compute("SOFTMAX", [e.read(node.inputs[0])], e.define(node.outputs[0]), options)
+
+
 RULES: dict[tuple[str, str], Callable[[Emitter, ir.Node], object]] = {
     ("", "Cast"): _cast,
     ("", "Conv"): conv,
@@ -109,5 +115,6 @@ RULES: dict[tuple[str, str], Callable[[Emitter, ir.Node], object]] = {
     ),
     ("", "Flatten"): _flatten,
     ("", "Gemm"): gemm,
+    ("", "Softmax"): _softmax,
 }
 """(domain, op) of a canonical node -> what writes it."""

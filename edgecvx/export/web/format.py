@@ -19,5 +19,6 @@ FORMAT = Format(
     tools=("ziglang",),
     floats=(),  # no phone runs FP32 in a browser: the engine has none, and the download would be four times as large
     schemes={Precision.INT8: INT8},
+    logits_alone="its engine ends with the classifier",
     note="any browser with WebAssembly SIMD: Safari 16.4, Chrome 91, Firefox 89; not run on a phone",
 )
