@@ -99,9 +99,7 @@ def installed(extra: str, wheels: Path, folder: Path) -> Path:
     python = folder / "bin" / "python"
     asked = ["edgecvx[tflite]", "edgecvx-live"] if extra == "live" else [f"edgecvx[{extra}]" if extra else "edgecvx"]
     pip = [str(python), "-m", "pip", "--disable-pip-version-check"]
-    subprocess.run(
-        [*pip, "install", "--quiet", "--find-links", str(wheels), *asked], check=True, stderr=subprocess.DEVNULL
-    )
+    subprocess.run([*pip, "install", "--quiet", "-f", str(wheels), *asked], check=True, stderr=subprocess.DEVNULL)
     subprocess.run([*pip, "check"], check=True, stdout=subprocess.DEVNULL)
     subprocess.run([folder / "bin" / "edgecvx", "--version"], check=True, stdout=subprocess.DEVNULL)
     return python

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
@@ -14,6 +15,10 @@ from edgecvx.cli import show
 from edgecvx.errors import UsageError
 from edgecvx.results.figures import megabytes
 from edgecvx.spec import CALIBRATION_PICTURES, InputKind, OutputKind, Precision, Task, to_json
+
+if TYPE_CHECKING:
+    from edgecvx.pipeline import ExportResult
+    from edgecvx.report.join import Report
 
 
 class Quantizer(str, enum.Enum):
@@ -84,12 +89,20 @@ def export(
     ] = None,
     quantizer: Annotated[Quantizer, typer.Option(help="int8: who chooses the scales.")] = Quantizer.EDGECVX,
     estimator: Annotated[RangeEstimator, typer.Option(help="int8: how ranges are chosen.")] = RangeEstimator.AUTO,
+    card: Annotated[bool, typer.Option("--card", help="Also write a model card, in Markdown.")] = False,
+    results: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="DIR|FILE", help="card: what validate and bench wrote as JSON, for the card's figures."),
+    ] = None,
     as_json: show.AsJson = False,
 ) -> None:
     """Write a model for one or more targets; each file is run and proved, against FP32 PyTorch or its INT8 plan."""
     from edgecvx.pipeline import export as run
 
     chosen = _precision(precision, fp16, int8)
+    if results and not card:
+        raise UsageError("--results goes with --card: its figures stand in the model card")
+    measured = _measured(results) if results else None  # before anything is exported: a wrong name costs no export
     with show.progress() as on_step:
         result = run(
             model,
@@ -114,6 +127,8 @@ def export(
             on_step=on_step,
         )
     show.warnings(result.warnings)
+    if card:
+        _write_card(result, out, measured)
     if as_json:
         artifacts = [
             {
@@ -138,6 +153,25 @@ def export(
     notes = (note for a in result.artifacts for note in (a.manifest.self_check.note, *a.notes))
     for note in dict.fromkeys(filter(None, notes)):
         show.out.print(escape(note), style="dim")
+
+
+def _measured(places: Sequence[Path]) -> Report:
+    """What was measured, joined."""
+    from edgecvx.report.join import join
+    from edgecvx.report.read import read
+
+    found = read(places)
+    show.warnings(found.warnings)
+    return join(found.validations, found.benchmarks)
+
+
+def _write_card(result: ExportResult, folder: Path, measured: Report | None) -> None:
+    """The card of all files of this call, beside them."""
+    from edgecvx.files import write_atomically
+    from edgecvx.report.forms.card import card, card_name
+
+    artifacts = {a.path: a.manifest for a in result.artifacts}
+    write_atomically(folder / card_name(artifacts), card(artifacts, measured).encode())
 
 
 def _names(text: str) -> list[str]:

@@ -12,14 +12,17 @@ import io
 import os
 import signal
 import sys
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any
 
 import typer
 
 from edgecvx import __version__
+from edgecvx.cli import completion as shells
 from edgecvx.cli import show
 from edgecvx.cli.bench import bench
 from edgecvx.cli.build_engine import build_engine
+from edgecvx.cli.completion import completion
 from edgecvx.cli.export import export
 from edgecvx.cli.inspect import inspect
 from edgecvx.cli.listing import doctor, models, targets
@@ -37,8 +40,16 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for verb in (export, validate, build_engine, bench, report, sweep, tune, predict, inspect, models, targets, doctor):
-    app.command()(verb)
+JOBS: Mapping[str, Sequence[Callable[..., Any]]] = {
+    "Make files": (export, build_engine, sweep, tune),
+    "Measure them": (validate, bench, report),
+    "Use and look into them": (predict, inspect),
+    "What there is": (models, targets, doctor, completion),
+}
+"""Every verb under the job it is for, as help shows them."""
+for job, verbs in JOBS.items():
+    for verb in verbs:
+        app.command(rich_help_panel=job)(verb)
 
 CommandLineError: Any = typer.BadParameter.__mro__[2]
 """Click's ClickException. Newer Typer carries a click of its own, so that ``import click`` may name another one."""
@@ -77,6 +88,7 @@ def main() -> None:
 
 def run(arguments: list[str]) -> int:
     """Runs one command; every error a user can mend is one line and exit code 2."""
+    shells.prepare()
     try:
         result = app(args=arguments, prog_name="edgecvx", standalone_mode=False)
     except CommandLineError as error:

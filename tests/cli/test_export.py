@@ -48,6 +48,19 @@ def test_export_prints_one_json_object(checkpoint: Path, tmp_path: Path, capfd: 
     assert any("does not say how its pictures were prepared" in warning for warning in printed["warnings"])
 
 
+def test_a_card_is_written_beside_the_files_when_asked_for(checkpoint: Path, tmp_path: Path) -> None:
+    asked = ["export", str(checkpoint), "-t", "onnx", "--image-size", "64", "--out", str(tmp_path), "--card"]
+    assert cli.run(asked) == 0
+    (card,) = tmp_path.glob("*.card.md")
+    (entry,) = json.loads(next(tmp_path.glob("*.edgecvx.json")).read_text())["files"]
+    assert entry["sha256"] in card.read_text(encoding="utf-8")
+
+
+def test_results_without_a_card_are_refused(checkpoint: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["export", str(checkpoint), "-t", "onnx", "--results", "r"]) == 2
+    assert "--results goes with --card" in capfd.readouterr().err
+
+
 def test_the_same_call_gives_the_same_bytes(checkpoint: Path, tmp_path: Path) -> None:
     """In processes of their own, with other hash seeds: nothing may depend on the order of a set or the day."""
     results = []

@@ -48,18 +48,18 @@ CELLS: Mapping[str, Callable[[Row], str]] = {
 
 def markdown(report: Report) -> str:
     """The report as GitHub's Markdown."""
-    lines = [f"## {_text(report.title or headline(report))}", "", _text(lead(report)), ""]
-    lines += [f"> {_text(remark)}  " for remark in general_remarks(report)]
+    lines = [f"## {literal_text(report.title or headline(report))}", "", literal_text(lead(report)), ""]
+    lines += [f"> {literal_text(remark)}  " for remark in general_remarks(report)]
     for device in report.devices:
-        lines += ["", f"### {_title(device)}", "", _text(described(device.fingerprint)), ""]
+        lines += ["", f"### {_title(device)}", "", literal_text(described(device.fingerprint)), ""]
         if pick := take(device):
-            lines += [f"**{_text(pick)}**", ""]
+            lines += [f"**{literal_text(pick)}**", ""]
         lines += [*_table(device.rows), ""]
-        lines += [f"On the Pareto front, {_text(names)}.\n" for names in _fronts(device)]
+        lines += [f"On the Pareto front, {literal_text(names)}.\n" for names in _fronts(device)]
         remarks = device_remarks(device)
-        lines += [f"- {_text(remark)}" for remark in remarks[:REMARKS]]
+        lines += [f"- {literal_text(remark)}" for remark in remarks[:REMARKS]]
         lines += [f"- {len(remarks) - REMARKS} more stand on the page."] if len(remarks) > REMARKS else []
-        lines += ["", f"<sub>{_text(noise(device))}</sub>"]
+        lines += ["", f"<sub>{literal_text(noise(device))}</sub>"]
     if report.unmeasured:
         lines += ["", "### Validated, not timed", "", *_table(report.unmeasured)]
     lines += ["", *_provenance(report), ""]
@@ -70,16 +70,16 @@ def table(report: Report) -> str:
     """The tables alone, for a README: one per device."""
     lines: list[str] = []
     for device in report.devices:
-        lines += [f"**{_title(device)}**: {_text(described(device.fingerprint))}", "", *_table(device.rows), ""]
+        lines += [f"**{_title(device)}**: {literal_text(described(device.fingerprint))}", "", *_table(device.rows), ""]
     if report.unmeasured:
         lines += ["**Validated, not timed**", "", *_table(report.unmeasured), ""]
     over = f"Top-1 over {' and '.join(map(pictures, report.data))}, with" if report.data else "With"
-    lines.append(f"<sub>{_text(over)} 95% intervals. edgecvx {_text(report.versions)}.</sub>")
+    lines.append(f"<sub>{literal_text(over)} 95% intervals. edgecvx {literal_text(report.versions)}.</sub>")
     return writable("\n".join([*lines, ""]))
 
 
 def _title(device: DevicePart) -> str:
-    return _text(device.title) + (" (emulated: no device times)" if device.emulated is not None else "")
+    return literal_text(device.title) + (" (emulated: no device times)" if device.emulated is not None else "")
 
 
 def _table(rows: Sequence[Row]) -> list[str]:
@@ -90,7 +90,7 @@ def _table(rows: Sequence[Row]) -> list[str]:
         "| " + " | ".join(shown) + " |",
         "|" + "|".join("---" if name in ("artifact", "verdict") else "--:" for name in shown) + "|",
     ]
-    return lines + ["| " + " | ".join(map(_text, cells)) + " |" for cells in zip(*shown.values(), strict=True)]
+    return lines + ["| " + " | ".join(map(literal_text, cells)) + " |" for cells in zip(*shown.values(), strict=True)]
 
 
 def _fronts(device: DevicePart) -> Iterator[str]:
@@ -114,15 +114,16 @@ def _provenance(report: Report) -> Iterator[str]:
             (weights and weights.license) or ABSENT,
             f"{calibration.name}, {counted(calibration.count, 'picture')}" if calibration else ABSENT,
         )
-        yield "| " + " | ".join(map(_text, cells)) + " |"
+        yield "| " + " | ".join(map(literal_text, cells)) + " |"
     yield ""
     for data in report.data:
-        yield _text(f"Pictures: {pictures(data)}, SHA-256 {data.sha256}.")
+        yield literal_text(f"Pictures: {pictures(data)}, SHA-256 {data.sha256}.")
         yield ""
     yield "</details>"
 
 
-def _text(text: str) -> str:
+def literal_text(text: str) -> str:
+    """Untrusted text as Markdown that says just that; cut where it is longer than anybody reads."""
     return literal(shorten(text, LONGEST)) if len(text) > LONGEST else literal(text)
 
 
