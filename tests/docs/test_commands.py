@@ -20,7 +20,10 @@ from documented import (
 
 from edgecvx.cli import main as cli
 
-WORKFLOWS = (ROOT / "examples" / "github-actions" / "model.yml", ROOT / "docs" / "examples" / "github-actions-bench.yml")
+WORKFLOWS = (
+    ROOT / "examples" / "github-actions" / "model.yml",
+    ROOT / "docs" / "examples" / "github-actions-bench.yml",
+)
 VERBS_IN_WORKFLOWS = {"export", "validate", "bench", "report"}
 JOB_KEYS = {"runs-on", "timeout-minutes", "env", "steps", "concurrency", "strategy", "needs", "permissions", "if"}
 STEP_KEYS = {"name", "uses", "with", "run", "if", "env", "id", "shell", "working-directory"}
@@ -81,9 +84,7 @@ def test_the_readmes_python_names_what_there_is() -> None:
 
     import edgecvx
 
-    signatures = {
-        verb: inspect.signature(getattr(edgecvx, verb)) for verb in ("load", "validate", "benchmark")
-    }
+    signatures = {verb: inspect.signature(getattr(edgecvx, verb)) for verb in ("load", "validate", "benchmark")}
     from edgecvx.pipeline import export
 
     signatures["export"] = inspect.signature(export)
@@ -118,7 +119,9 @@ def test_a_workflow_is_one_and_its_commands_exist(file: Path) -> None:
     yaml = pytest.importorskip("yaml")
     workflow = yaml.safe_load(file.read_text(encoding="utf-8"))
     assert faults(workflow) == []
-    found = [words for job in workflow["jobs"].values() for step in job["steps"] for words in commands(step.get("run", ""))]
+    found = [
+        words for job in workflow["jobs"].values() for step in job["steps"] for words in commands(step.get("run", ""))
+    ]
     assert len(found) >= 5
     assert {words[1] for words in found} <= VERBS_IN_WORKFLOWS
     for words in found:

@@ -27,7 +27,8 @@ def test_every_link_leads_to_a_file_and_a_heading() -> None:
 
 def test_a_link_to_nothing_is_noticed(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
-    page.write_text("# A `b` c?\n\n[a](#a-b-c) [b](#a-b) [c](other.md)\n\n```\n[d](none.md)\n```\n\n<img src=\"e.png\">")
+    code = "```\n[d](none.md)\n```"
+    page.write_text(f'# A `b` c?\n\n[a](#a-b-c) [b](#a-b) [c](other.md)\n\n{code}\n\n<img src="e.png">')
     told = [link.fault.split(": ")[1] for link in links(page) if link.fault]
     assert told == ["(#a-b) leads to no heading of page.md", "(other.md) leads to no file", "(e.png) leads to no file"]
 

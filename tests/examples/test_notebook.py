@@ -14,8 +14,10 @@ import pytest
 from documented import ROOT
 
 NOTEBOOK = ROOT / "examples" / "finetune-to-board.ipynb"
-CELL_BY_CELL = "import sys; names = {'__name__': '__main__'}\nfor n, cell in enumerate(__import__('json').load(sys.stdin)): \
+CELL_BY_CELL = (
+    "import sys; names = {'__name__': '__main__'}\nfor n, cell in enumerate(__import__('json').load(sys.stdin)): \
 exec(compile(cell, f'cell {n}', 'exec'), names)"
+)
 """In an interpreter of its own, as a kernel would be."""
 
 
