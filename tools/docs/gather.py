@@ -21,13 +21,14 @@ ROOT = Path(__file__).resolve().parents[2]
 SETTINGS = ROOT / "zensical.toml"
 PACKAGE = ROOT / "edgecvx"
 START = ROOT / "README.md"
+STYLE = ROOT / "docs" / "site.css"
 MARK = "sources.sha256"
 """Beside the site: what it was built from."""
 
 
 def sources() -> list[Path]:
     """The files of the site, README.md first."""
-    return [path for path in reached(START) if path.is_file() and path.is_relative_to(ROOT)]
+    return [*(path for path in reached(START) if path.is_file() and path.is_relative_to(ROOT)), STYLE]
 
 
 def digest() -> str:
