@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from edgecvx.cli import show
 from edgecvx.cli.outputs import check_outputs, deliver
-from edgecvx.cli.pace import Pace
 from edgecvx.errors import UsageError
+from edgecvx.results.figures import counted
+
+if TYPE_CHECKING:
+    from edgecvx.accuracy.validate import Progress
 
 
 def validate(
@@ -56,7 +62,6 @@ def validate(
     Exit code 0: every artifact passed its gate; 1: one failed, or the pictures were too few to tell; 2: an error.
     """
     from edgecvx.accuracy.thumbnails import thumbnails
-    from edgecvx.accuracy.validate import Progress
     from edgecvx.accuracy.validate import validate as run
     from edgecvx.report.forms.markdown import validation_markdown
     from edgecvx.report.forms.page import page
@@ -105,3 +110,32 @@ def validate(
     deliver(places, forms, lambda: validation_terminal(result), lambda: validation_errors(result))
     show.remark(pace.sentence)
     return result.exit_code
+
+
+@dataclass(slots=True)
+class Pace:
+    """How fast it was: the pictures that were run, not those that were known, and the time from the first word on.
+
+    For the terminal alone, since a report of the same pictures is the same on any day.
+    """
+
+    clock: Callable[[], float] = time.perf_counter
+    _ran: dict[int, int] = field(default_factory=dict)
+    _begun: float | None = None
+    _ended: float = 0.0
+
+    def note(self, at: Progress) -> None:
+        """Takes a word of a validation."""
+        self._ended = self.clock()
+        self._begun = self._ended if self._begun is None else self._begun
+        self._ran[at.index] = at.done - at.known
+
+    @property
+    def sentence(self) -> str | None:
+        """What a user is told; None where nothing had to be run."""
+        ran, files = sum(self._ran.values()), sum(n > 0 for n in self._ran.values())
+        seconds = self._ended - (self._begun or 0.0)
+        if ran <= 0 or seconds <= 0:
+            return None
+        through = f" through {files} files" if files > 1 else ""
+        return f"{counted(ran, 'picture', 'pictures')}{through} in {seconds:.1f} s: {ran / seconds:.3g} a second"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from edgecvx.accuracy.validate import Progress
-from edgecvx.cli.pace import Pace
+from edgecvx.cli.validate import Pace
 
 
 def paced(*words: tuple[float, int, int, int]) -> str | None:
