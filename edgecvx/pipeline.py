@@ -352,7 +352,7 @@ def _targets(names: Sequence[str]) -> tuple[Target, ...]:
 def _load(asked: _Request, model: object, **given: Any) -> LoadedModel:
     """The checkpoint or module, which has to have what the task needs."""
     _need_torch()
-    from edgecvx.models.memory.given import load_given
+    from edgecvx.inmemory.given import load_given
 
     loaded = load_given(model, seed=asked.seed, **given)
     if asked.task is Task.CLASSIFY and not loaded.spec.num_classes:

@@ -43,7 +43,7 @@ ROOMS: Mapping[str, str] = {
     "runtimes.mil": "a Core ML program computed off a Mac",
     "runtimes": "a file opened, isolated, checked, asked",
     "proof": "how far a file is from its reference",
-    "models.memory": "a module in memory, held to its own forward pass",
+    "inmemory": "a module in memory, held to its own forward pass",
     "quantize.observe": "one sweep, what it saw, and ranges from it",
     "quantize": "figures, decisions, the plan, its insertion",
     "targets": "per device: format, runtime, INT8 scheme",

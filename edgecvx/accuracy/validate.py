@@ -29,8 +29,8 @@ from edgecvx.cluster.handle import Cluster, Word
 from edgecvx.data.dataset import DEMO, TWICE, Dataset, content_hashes, open_data
 from edgecvx.data.folder import Skipped, describe, reasons_of, unexpected
 from edgecvx.errors import EdgecvxError, UsageError, missing_package
+from edgecvx.inmemory.reference import saved_module
 from edgecvx.manifest import Manifest
-from edgecvx.models.memory.reference import saved_module
 from edgecvx.results.accuracy import (
     SKIPPED_NAMED,
     ArtifactOutcome,

@@ -101,7 +101,7 @@ def lower(graph: ir.Model, options: CoreMLOptions) -> Lowered:
 def _kept_float(graph: ir.Model, options: CoreMLOptions, *, classifier: bool) -> dict[str, str]:
     """What is computed in a higher precision than asked for, and why."""
     kept = kept_float(graph) if options.precision.quantized else {}
-    if classifier and options.half:
+    if options.half and (classifier or any(node.op_type == "Softmax" for node in graph.graph)):
         kept[PROBABILITIES] = "softmax of logits that are FP32 at the file's door anyway"
     return kept
 
@@ -159,8 +159,10 @@ def _program(
         write(writer, graph.graph)
         results = [writer.publish(name) for name in published]
         function.set_outputs(results)
-        if classifier:
-            writer.op("softmax", _scores(published), x=writer.values["logits"], axis=-1)
+        if classifier and PROBABILITIES in published:
+            writer.op("identity", _scores(published), x=results[0])
+        elif classifier:
+            writer.op("softmax", _scores(published), x=results[0], axis=-1)
     program = Program()
     program.add_function("main", function)
     return writer, program

@@ -165,6 +165,15 @@ def _linear(w: MilWriter, node: ir.Node) -> Var:
     return w.op("linear", w.output(node), x=x, weight=weight, bias=bias)
 
 
+def _softmax(w: MilWriter, node: ir.Node) -> Var:
+    """In FP32: halves have no number for what is very unlikely, and these are the numbers a file returns."""
+    x, name = w.input(node, 0), name_of(node.outputs[0])
+    if w.half:
+        w.single.add(name)
+        x = w.op("cast", w.identifiers.of(f"{name}.logits"), x=x, dtype="fp32")
+    return w.op("softmax", w.identifiers.of(name), x=x, axis=-1)
+
+
 LOWERINGS: dict[tuple[str, str], Callable[[MilWriter, ir.Node], Var]] = {
     ("", "Cast"): _bytes_to_numbers,
     ("", "Conv"): _conv,
@@ -182,7 +191,7 @@ LOWERINGS: dict[tuple[str, str], Callable[[MilWriter, ir.Node], Var]] = {
         "reshape", w.output(node), x=w.input(node, 0), shape=shape_of(node.outputs[0])
     ),
     ("", "Gemm"): _linear,
-    ("", "Softmax"): lambda w, node: w.op("softmax", w.output(node), x=w.input(node, 0), axis=-1),
+    ("", "Softmax"): _softmax,
     ("", "QuantizeLinear"): quantize,
     ("", "DequantizeLinear"): dequantize,
 }

@@ -53,12 +53,14 @@ class MilWriter:
         self.passes: set[str] = set()
         self.centred: set[str] = set()
         """Canonical names of the values that are ``GREY`` less than they should be."""
+        self.single: set[str] = set()
+        """Canonical names of the values that are FP32 in any program."""
         self._settings: dict[tuple[str, str], Var] = {}
 
     def publish(self, name: str) -> Var:
         """The value as the program returns it: FP32, under its own name."""
         var, identifier = self.values[name], self.identifiers.of(name)
-        if self.half:
+        if self.half and name not in self.single:
             return self.op("cast", identifier, x=var, dtype="fp32")
         return var if var.name == identifier else self.op("identity", identifier, x=var)
 

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from lowerings import canonical
 from mlpackages import lowered, save
 from numpy.typing import NDArray
 from support import PATHS, assert_close, network, probe, relative_error
@@ -30,6 +31,7 @@ from edgecvx.export.coreml.lower import lower
 from edgecvx.export.coreml.options import CoreMLOptions
 from edgecvx.graph.canonical import build_canonical
 from edgecvx.graph.fold import fold_uint8_input
+from edgecvx.graph.probabilities import ending_in_softmax
 from edgecvx.models.convnext import Block, ConvNeXt, outputs_of
 from edgecvx.runtimes.mil.executor import ReferenceSession, read_ops
 from edgecvx.spec import InputKind, Precision, PreprocessSpec, Task, to_json
@@ -247,6 +249,18 @@ def test_classifier_returns_label_probabilities_and_logits(precision: Precision,
     assert features["classLabel_probs"] == pytest.approx(probabilities, rel=1e-5)
     assert features["classLabel"] == max(probabilities, key=probabilities.__getitem__)
     assert list(probabilities)[:5] == ["ash", "crane (1)", "oak", "crane (3)", "elm"]  # a dictionary needs each its own
+
+
+@pytest.mark.parametrize("precision", [FP32, FP16])
+def test_classifier_of_probabilities_keeps_the_array(precision: Precision, tmp_path: Path) -> None:
+    graph = ending_in_softmax(canonical(network(), metadata=LABELS))
+    package = lower(graph, CoreMLOptions(precision=precision))
+    assert [o.name for o in package.outputs] == ["probabilities"]
+    features = ReferenceSession(save(package, tmp_path), fp16=precision is FP16).features(probe())
+    (logits,) = reference(network(), probe())
+    assert_close(features["probabilities"], torch.softmax(torch.from_numpy(logits), 1), **WITHIN[precision])
+    assert list(features["classLabel_probs"].values()) == pytest.approx(features["probabilities"][0].tolist())
+    assert features["classLabel"] == max(features["classLabel_probs"], key=features["classLabel_probs"].get)
 
 
 def test_classifier_only_where_it_can_be_one() -> None:

@@ -12,7 +12,7 @@ from support import network
 from torch import Tensor, nn
 
 from edgecvx.errors import CheckpointError
-from edgecvx.models.memory.module import load_module
+from edgecvx.inmemory.module import load_module
 from edgecvx.spec import PreprocessSpec
 
 SIZE = PreprocessSpec(size=64)

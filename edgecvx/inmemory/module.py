@@ -1,7 +1,7 @@
 """A module somebody holds, read as its checkpoint would be: tensors by name, and what its configuration tells.
 
 The network that is exported is ours, built from the module's tensors by the code that reads checkpoint files. That it
-is the same network is not believed but seen: both are asked the probe pictures (``edgecvx.models.memory.forward``).
+is the same network is not believed but seen: both are asked the probe pictures (``edgecvx.inmemory.forward``).
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ import torch
 from torch import nn
 
 from edgecvx.errors import CheckpointError, UsageError
+from edgecvx.inmemory.configuration import TAKEN, Configuration, configuration_of
+from edgecvx.inmemory.forward import check_forward
 from edgecvx.models.assemble import LoadedModel, assembled, assumed_preprocess, content_sha256, tag_of
 from edgecvx.models.checkpoints import Checkpoint, read_checkpoint
 from edgecvx.models.configs import SavedConfig, given_preprocess
 from edgecvx.models.convnext import ConvNeXt
 from edgecvx.models.labels import Labels, labels_for
 from edgecvx.models.layouts import translate
-from edgecvx.models.memory.configuration import TAKEN, Configuration, configuration_of
-from edgecvx.models.memory.forward import check_forward
 from edgecvx.models.variants import VARIANTS
 from edgecvx.models.weightfile import WeightFile, check_tensors, few
 from edgecvx.spec import PreprocessSpec, check_image_size

@@ -11,9 +11,9 @@ from support import SMALL, assert_close, network
 from torch import nn
 
 from edgecvx.errors import CheckpointError, EdgecvxError, UsageError
+from edgecvx.inmemory.given import load_given
+from edgecvx.inmemory.module import load_module
 from edgecvx.models.convnext import ConvNeXt
-from edgecvx.models.memory.given import load_given
-from edgecvx.models.memory.module import load_module
 from edgecvx.spec import PreprocessSpec
 
 SIZE = PreprocessSpec(size=64)

@@ -7,10 +7,10 @@ from pathlib import Path
 from torch import nn
 
 from edgecvx.errors import UsageError
+from edgecvx.inmemory.configuration import TAKEN
+from edgecvx.inmemory.module import called, load_module
 from edgecvx.models.labels import Labels
 from edgecvx.models.load import LoadedModel, load_model
-from edgecvx.models.memory.configuration import TAKEN
-from edgecvx.models.memory.module import called, load_module
 
 
 def load_given(

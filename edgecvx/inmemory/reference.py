@@ -29,7 +29,7 @@ def saved_module(module: nn.Module, manifests: Sequence[Manifest]) -> Iterator[P
     """
     from safetensors.torch import save_file
 
-    from edgecvx.models.memory.module import load_module  # and with it torch, which only this needs
+    from edgecvx.inmemory.module import load_module  # and with it torch, which only this needs
 
     loaded = load_module(module, preprocess=manifests[0].model.preprocess)
     found = loaded.spec.weights
