@@ -66,9 +66,9 @@ def test_a_command_that_is_none_is_noticed(words: str, error: type[BaseException
 
 
 def test_an_option_that_is_gone_is_noticed_in_a_sentence_too() -> None:
-    check_mentioned("edgecvx validate --html".split())
-    with pytest.raises(AssertionError, match="has no --htm$"):
-        check_mentioned("edgecvx validate --htm".split())
+    check_mentioned(["edgecvx", "validate", "--html"])
+    with pytest.raises(AssertionError, match=r"has no --htm$"):
+        check_mentioned(["edgecvx", "validate", "--htm"])
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name)
