@@ -197,10 +197,14 @@ def test_a_private_path_is_noticed() -> None:
     assert private("edgecvx/models/root/x, $HOME/work/x, https://example.com/work/x") == []
 
 
+BESIDE = ("apps", "benchmarks", "docs", "examples", "tools")
+"""Folders of the repository that have tests and lie beside the package."""
+
+
 def test_tests_mirror_the_package() -> None:
     """Whoever reads edgecvx/graph/fold.py finds its tests in tests/graph/."""
     folders = {p.parent.relative_to(ROOT / "tests") for p in (ROOT / "tests").rglob("test_*.py")}
-    places = {folder for folder in folders if folder.parts and folder.parts[0] not in ("apps", "benchmarks", "tools")}
+    places = {folder for folder in folders if folder.parts and folder.parts[0] not in BESIDE}
     assert {str(folder) for folder in places if not (PACKAGE / folder).is_dir()} == set()
 
 
