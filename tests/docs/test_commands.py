@@ -86,8 +86,10 @@ def test_the_readmes_python_names_what_there_is() -> None:
 
     signatures = {verb: inspect.signature(getattr(edgecvx, verb)) for verb in ("load", "validate", "benchmark")}
     from edgecvx.pipeline import export
+    from edgecvx.sweep.run import sweep
+    from edgecvx.tune.tune import tune
 
-    signatures["export"] = inspect.signature(export)
+    signatures |= {function.__name__: inspect.signature(function) for function in (export, sweep, tune)}
     calls = [
         (verb, keyword)
         for page in PAGES
