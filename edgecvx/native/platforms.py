@@ -54,6 +54,19 @@ _WASM = ("-Os", "-s", _VISIBLE, "-DECVX_FREESTANDING", "-Wl,--no-entry", "-rdyna
 _SHARED = ("-Wl,--import-memory", "-Wl,--shared-memory", "-Wl,--max-memory=4294901760")
 _SOURCE = (".c", ".h")
 
+
+def _wasm(name: str, runs_on: str, features: str = "", *, flags: tuple[str, ...] = ()) -> Platform:
+    """WebAssembly with SIMD and more."""
+    return Platform(
+        name=name,
+        runs_on=runs_on,
+        endings=(".wasm",),
+        target="wasm32-freestanding",
+        cpu=f"generic+simd128+bulk_memory{features}",
+        flags=(*_WASM, *flags),
+    )
+
+
 _ALL = (
     Platform(
         name="x86_64-linux",
@@ -111,38 +124,15 @@ _ALL = (
         cpu="x86_64",
         flags=_WINDOWS,
     ),
-    Platform(
-        name="wasm32",
-        runs_on="browsers, Node.js and WebAssembly runtimes with SIMD",
-        endings=(".wasm",),
-        target="wasm32-freestanding",
-        cpu="generic+simd128+bulk_memory",
-        flags=_WASM,
+    _wasm("wasm32", "browsers, Node.js and WebAssembly runtimes with SIMD"),
+    _wasm("wasm32-relaxed", "browsers and Node.js with relaxed SIMD: Chrome 114, Firefox 145", "+relaxed_simd"),
+    _wasm(
+        "wasm32-threads",
+        "browsers that isolate the page and Node.js, with threads that JavaScript lends",
+        "+atomics",
+        flags=_SHARED,
     ),
-    Platform(
-        name="wasm32-relaxed",
-        runs_on="browsers and Node.js with relaxed SIMD: Chrome 114, Firefox 145",
-        endings=(".wasm",),
-        target="wasm32-freestanding",
-        cpu="generic+simd128+bulk_memory+relaxed_simd",
-        flags=_WASM,
-    ),
-    Platform(
-        name="wasm32-threads",
-        runs_on="browsers that isolate the page and Node.js, with threads that JavaScript lends",
-        endings=(".wasm",),
-        target="wasm32-freestanding",
-        cpu="generic+simd128+bulk_memory+atomics",
-        flags=(*_WASM, *_SHARED),
-    ),
-    Platform(
-        name="wasm32-relaxed-threads",
-        runs_on="the same with threads",
-        endings=(".wasm",),
-        target="wasm32-freestanding",
-        cpu="generic+simd128+bulk_memory+relaxed_simd+atomics",
-        flags=(*_WASM, *_SHARED),
-    ),
+    _wasm("wasm32-relaxed-threads", "the same with threads", "+relaxed_simd+atomics", flags=_SHARED),
     Platform(name="aarch64-android", runs_on="Android, 64-bit Arm", kind="source", endings=_SOURCE),
     Platform(name="x86_64-android", runs_on="Android's emulator on x86-64", kind="source", endings=_SOURCE),
     Platform(name="aarch64-ios", runs_on="iPhone, iPad", kind="source", endings=_SOURCE),

@@ -252,11 +252,8 @@ def portable() -> Machine:
 
 _X86 = ("-target", "x86_64-linux-musl", "-mcpu=x86_64", "-static")
 _ARM = ("-target", "aarch64-linux-musl", "-mcpu=generic", "-static")
-_RELAXED_DOT = [
-    *(0x00, 0x61, 0x73, 0x6D, 0x01, 0x00, 0x00, 0x00, 0x01, 0x04, 0x01, 0x60, 0x00, 0x00, 0x03, 0x02, 0x01, 0x00),
-    *(0x0A, 0x10, 0x01, 0x0E, 0x01, 0x01, 0x7B, 0x20, 0x00, 0x20, 0x00, 0x20, 0x00, 0xFD, 0x93, 0x02, 0x1A, 0x0B),
-]
-"""A module with ``i32x4.relaxed_dot_i8x16_i7x16_add_s``."""
+_ASKS = (HERE.parents[1] / "edgecvx" / "web" / "site" / "processor.js").as_uri()
+"""What asks a browser."""
 _WASM = ("-target", "wasm32-wasi", "-mcpu=generic+simd128+bulk_memory", "-DECVX_FREESTANDING")
 _NODE = ("node", "--no-warnings", str(HERE / "wasi.mjs"))
 NODE = Machine(name="node", kernels="simd128", runner=_NODE, target=_WASM)
@@ -265,7 +262,7 @@ RELAXED = Machine(
     kernels="relaxed",
     runner=_NODE,
     target=(*_WASM[:2], f"{_WASM[2]}+relaxed_simd", *_WASM[3:]),
-    needs=f"process.exit(WebAssembly.validate(new Uint8Array({_RELAXED_DOT})) ? 0 : 1)",
+    needs=f"import('{_ASKS}').then(({{ isRelaxed }}) => process.exit(isRelaxed() ? 0 : 1))",
 )
 MACHINES = (
     THIS,

@@ -100,17 +100,6 @@ static void P(look_at_packed)(Products *to) {
     memset(to->wide, least == -128, weights / 256);
 }
 
-INLINE void P(round_group)(int8_t *to, const VF v[4]) {
-    wasm_v128_store(to, wasm_i8x16_narrow_i16x8((v128_t)P(join)(v[0], v[1]), (v128_t)P(join)(v[2], v[3])));
-}
+INLINE void P(put_bytes)(int8_t *to, v128_t low, v128_t high) { wasm_v128_store(to, wasm_i8x16_narrow_i16x8(low, high)); }
 
-static void P(scale_hidden)(const void *hidden, const void *factor, int count, int zero, void *to) {
-    const int16_t *h = hidden, *f = factor;
-    const v128_t z = wasm_i16x8_splat((int16_t)zero);
-    int8_t *out = to;
-    for (int i = 0; i < count; i += 16) {
-        const v128_t a = wasm_i16x8_q15mulr_sat(wasm_v128_load(h + i), wasm_v128_load(f + i));
-        const v128_t b = wasm_i16x8_q15mulr_sat(wasm_v128_load(h + i + 8), wasm_v128_load(f + i + 8));
-        wasm_v128_store(out + i, wasm_i8x16_narrow_i16x8(wasm_i16x8_add_sat(a, z), wasm_i16x8_add_sat(b, z)));
-    }
-}
+#include "bytes_simd128.h"
