@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from edgecvx.errors import EdgecvxError
-from edgecvx.quantize.plan import read_plan
+from edgecvx.quantize.plan import QuantPlan, read_plan
 from edgecvx.spec import InputKind, Precision, Task, from_json, to_json
 from edgecvx.sweep.job import hash_of
 from edgecvx.targets import get_target
@@ -23,6 +23,7 @@ from edgecvx.tune.model.sensitivity import Sensitivity, sensitivity
 from edgecvx.tune.program.chain import Solution
 from edgecvx.tune.race.measured import Standing
 from edgecvx.tune.space import Candidate, Decision, space
+from edgecvx.tune.space.forced import usual
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -43,6 +44,8 @@ class Refinement:
 
     plain: Candidate
     """Its INT8 file by the precision's own rules."""
+    usual: Mapping[str, str]
+    """The decisions of that file, which races without them."""
     decisions: tuple[Decision, ...]
     loss: Sensitivity
     cost: CostModel
@@ -66,7 +69,7 @@ class Refinement:
         if room is not None:
             chain = chain.limited(loss=max(self.loss.allowed(room), chain.least("loss")))
         points = front(Problem(chains=(chain,)), most=most)
-        return [(self.candidate(s.choices), s) for s in points]
+        return [(self.candidate(s.choices), s) for s in points if dict(s.choices) != dict(self.usual)]
 
     def candidate(self, choices: Mapping[str, str]) -> Candidate:
         """The file of a choice."""
@@ -123,7 +126,10 @@ def refine(
     if not found or not may_take(len(wanted)):
         return None
     field.workshop.file(plain)
-    loss = _loss(field, plain, found, lambda part: tell(f"what each block's rounding costs: {plain.title}", part))
+    graph, plan = _graph(field, plain), read_plan(field.workshop.plan(plain.model, plain.size))
+    loss = _loss(
+        field, plain, graph, plan, found, lambda part: tell(f"what each block's rounding costs: {plain.title}", part)
+    )
     candidates = [replace(plain, decisions=dict(choices)) for choices in wanted]
     field.workshop.write(
         candidates, {plain.target: found}, lambda name, done, of: tell(f"writing {name}", done / max(1, of))
@@ -131,12 +137,23 @@ def refine(
     observations, reference_ms = _times(field, candidates, tell)
     cost = fit(found, wanted[0], reference_ms, observations)
     return Refinement(
-        plain=plain, decisions=found, loss=loss, cost=cost, observations=observations, files=len(candidates)
+        plain=plain,
+        usual=usual(graph, target.schemes[Precision.INT8], plan, found),
+        decisions=found,
+        loss=loss,
+        cost=cost,
+        observations=observations,
+        files=len(candidates),
     )
 
 
 def _loss(
-    field: Field, plain: Candidate, decisions: Sequence[Decision], on_part: Callable[[float], None]
+    field: Field,
+    plain: Candidate,
+    graph: ir.Model,
+    plan: QuantPlan,
+    decisions: Sequence[Decision],
+    on_part: Callable[[float], None],
 ) -> Sensitivity:
     """What each decision costs in answers; kept for a later run."""
     workshop, scheme = field.workshop, get_target(plain.target).schemes[Precision.INT8]
@@ -150,7 +167,6 @@ def _loss(
     from edgecvx.files import write_atomically
     from edgecvx.graph.values import spec_of
 
-    graph, plan = _graph(field, plain), read_plan(workshop.plan(plain.model, plain.size))
     inputs, tried = field.pictures.inputs(
         workshop.models[plain.model], plain.size, spec_of(graph.graph.inputs[0]), LOOKED_AT
     )
