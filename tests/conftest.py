@@ -39,7 +39,7 @@ if "ZIG_GLOBAL_CACHE_DIR" not in os.environ:
 os.environ["EDGECVX_LEASES"] = tempfile.mkdtemp(prefix="edgecvx-tests-leases-")
 atexit.register(shutil.rmtree, os.environ["EDGECVX_LEASES"], ignore_errors=True)
 
-pytest_plugins = ["small_classifier", "native_artifacts", "sites"]
+pytest_plugins = ["small_classifier", "native_artifacts", "sites", "browsers"]
 
 import support  # noqa: E402 (after the environment is set)
 import waiting  # noqa: E402

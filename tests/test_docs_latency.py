@@ -2,40 +2,16 @@
 
 from __future__ import annotations
 
-import re
-import shlex
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
-import typer.main
+from documented import ROOT, check_command, commands, shell_commands
 
 from edgecvx.cli import main as cli
-from edgecvx.latency.request import read_choice
 from edgecvx.results.statistics import ENOUGH
-from edgecvx.targets import TARGETS
 
-DOCS = Path(__file__).parents[1] / "docs"
+DOCS = ROOT / "docs"
 EXAMPLE = DOCS / "examples" / "github-actions-bench.yml"
-
-
-def commands(text: str) -> Iterator[list[str]]:
-    """Every ``edgecvx …`` that stands at the beginning of a line."""
-    for line in text.splitlines():
-        if line.strip().startswith("edgecvx "):
-            yield shlex.split(line.split(" # ")[0])
-
-
-def check(words: list[str]) -> None:
-    """Lets the command line parse a command without carrying it out."""
-    group: Any = typer.main.get_command(cli.app)
-    command = group.commands[words[1]]
-    with command.make_context(words[1], list(words[2:])) as context:
-        options = context.params
-    for text in options.get("runtime") or ():
-        read_choice(text)
-    assert set((options.get("target") or "tflite").split(",")) <= set(TARGETS)
 
 
 def steps() -> list[dict[str, Any]]:
@@ -48,7 +24,7 @@ def test_the_examples_commands_are_understood() -> None:
     found = [words for step in steps() for words in commands(step.get("run", ""))]
     assert [words[1] for words in found] == ["export", "export", "bench", "export", "bench"]
     for words in found:
-        check(words)
+        check_command(words)
 
 
 def test_the_example_holds_a_ratio_on_a_shared_machine_and_milliseconds_on_a_board() -> None:
@@ -61,16 +37,15 @@ def test_the_example_holds_a_ratio_on_a_shared_machine_and_milliseconds_on_a_boa
 
 
 def test_the_documents_commands_are_understood() -> None:
-    text = (DOCS / "latency.md").read_text(encoding="utf-8")
-    found = list(commands("\n".join(re.findall(r"```\n(.*?)```", text, flags=re.DOTALL))))
+    found = shell_commands(DOCS / "latency.md")
     assert len(found) == 4
     for words in found:
-        check(words)
+        check_command(words)
 
 
 def test_a_command_with_an_option_that_is_gone_is_noticed() -> None:
     with pytest.raises(cli.CommandLineError, match="--max-latency"):
-        check(["edgecvx", "bench", "a.tflite", "--max-latency", "1"])
+        check_command(["edgecvx", "bench", "a.tflite", "--max-latency", "1"])
 
 
 def test_the_document_says_how_many_samples_a_percentile_needs() -> None:

@@ -23,12 +23,6 @@ SUM = "[...document.querySelector('#picture').toDataURL()].reduce((a, b) => (a *
 """A number that tells one picture from another."""
 
 
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    with Browser(tmp_path_factory.mktemp("browser")) as browser:
-        yield browser
-
-
 @pytest.fixture
 def engine() -> Iterator[Pretended]:
     with Pretended().running() as engine:

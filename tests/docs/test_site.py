@@ -33,14 +33,6 @@ def address(site: Path) -> Iterator[str]:
         yield address
 
 
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[chromium.Browser]:
-    if chromium.BINARY is None:
-        pytest.skip("no Chromium here")
-    with chromium.Browser(tmp_path_factory.mktemp("chromium")) as browser:
-        yield browser
-
-
 def open_page(browser: chromium.Browser, url: str, **how: Any) -> chromium.Tab:
     tab = browser.open(url, **how)
     tab.wait("document.readyState === 'complete' && !!document.querySelector('h1')")

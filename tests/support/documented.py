@@ -14,6 +14,7 @@ import typer.main
 from command_line import given, verbs
 
 from edgecvx.cli import main as cli
+from edgecvx.latency.request import read_choice
 from edgecvx.targets import TARGETS
 
 ROOT = Path(__file__).parents[2]
@@ -76,10 +77,12 @@ def check_mentioned(words: list[str]) -> None:
 
 
 def check_command(words: list[str]) -> None:
-    """Lets the command line parse a command without carrying it out; its targets have to exist."""
+    """Lets the command line parse a command without carrying it out; its targets and runtimes have to exist."""
     group: Any = typer.main.get_command(cli.app)
     verb = group.commands[words[1]]
     with verb.make_context(words[1], list(words[2:])) as context:
         options = context.params
+    for text in options.get("runtime") or ():
+        read_choice(text)
     named = set((options.get("target") or "tflite").split(","))
     assert {name for name in named if not _PLACEHOLDER.fullmatch(name)} <= set(TARGETS), words

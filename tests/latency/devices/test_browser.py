@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -300,12 +300,6 @@ def test_two_links_at_once_are_refused(native_classifier: Exported) -> None:
 # --- in a real browser -------------------------------------------------------------------------------------------
 
 chromium = pytest.mark.skipif(BINARY is None, reason="no chromium in the path")
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    with Browser(tmp_path_factory.mktemp("browser")) as browser:
-        yield browser
 
 
 @chromium

@@ -1,4 +1,4 @@
-"""One browser of each kind for the tests of a file, and an empty page of a site in it."""
+"""One browser of each kind for all tests that need nothing special of it; every page has a context of its own."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import firefox as fox
 import pytest
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[chromium.Browser]:
     if chromium.BINARY is None:
         pytest.skip("no chromium in the path")
