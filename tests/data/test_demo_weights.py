@@ -60,14 +60,14 @@ def test_the_demo_weights_recognize_fresh_pictures_and_need_their_grn(variant: s
     spec = from_json(PreprocessSpec, json.loads(facts["preprocess"]))
     assert tuple(json.loads(facts["classes"])) == CLASSES and facts["license"] == "Apache-2.0"
     assert float(facts["top1"]) > 0.9
-    right = top1(model, spec, 240)
-    assert right > 0.9  # with 94% right in truth, 240 pictures show under 90% once in a hundred
+    right = top1(model, spec, 120)
+    assert right > 0.88  # with 94% right in truth, 120 pictures show under 88% once in a hundred
 
     scales = [module.weight.detach() for module in model.modules() if isinstance(module, GlobalResponseNorm)]
     assert float(torch.cat(scales).abs().mean()) > 0.1  # it starts at zero
     for scale in scales:
         scale.zero_()
-    assert top1(model, spec, 120) < right - 0.03  # without it, it is another network
+    assert top1(model, spec, 60) < right - 0.03  # without it, it is another network
 
 
 def test_the_demo_weights_fit_into_a_small_package() -> None:
