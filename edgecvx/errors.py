@@ -35,6 +35,10 @@ class DeviceError(EdgecvxError):
     """A device cannot be reached, or cannot measure what it was asked to."""
 
 
+class PublishingError(EdgecvxError):
+    """What was made or measured cannot be given to a model hub or a tracking server; it stays where it is."""
+
+
 class ImageError(EdgecvxError):
     """A picture cannot be read."""
 
