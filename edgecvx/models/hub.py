@@ -12,7 +12,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from edgecvx.errors import CheckpointError
+from edgecvx.errors import CheckpointError, Page
 from edgecvx.models.hub_client import client, network_errors
 from edgecvx.models.weightfile import SAVED_NAMES
 
@@ -27,6 +27,8 @@ licence is theirs to give."""
 
 class HubUnavailableError(CheckpointError):
     """The hub cannot be reached and the file is not in its cache, so nobody can say whether it exists."""
+
+    page = Page.WEIGHTS
 
 
 def is_facebook_id(name: str) -> bool:

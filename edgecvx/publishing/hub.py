@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from edgecvx import __version__
-from edgecvx.errors import PublishingError, UsageError
+from edgecvx.errors import Page, PublishingError, UsageError, about
 from edgecvx.files import file_sha256, read_artifact
 from edgecvx.manifest import Manifest, manifest_path
 from edgecvx.models.hub_client import client, network_errors
@@ -44,6 +44,7 @@ class Pushed:
     files: tuple[str, ...]
 
 
+@about(Page.HUB)
 def push(
     artifacts: Sequence[str | Path] | str | Path,
     repository: str,
@@ -93,6 +94,7 @@ def push(
     )
 
 
+@about(Page.HUB)
 def check(repository: str) -> Any:
     """The hub's client, once everything is in order that can be known without asking the hub.
 

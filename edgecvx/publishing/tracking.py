@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from edgecvx.errors import PublishingError, UsageError, missing_package
+from edgecvx.errors import Page, PublishingError, UsageError, about, missing_package
 from edgecvx.publishing.records import RunRecord, metric_name
 from edgecvx.results.untrusted import plain
 
@@ -50,6 +50,7 @@ class Tracker:
     """As it may be shown: without name and password."""
     began: float = field(default_factory=time.time)
 
+    @about(Page.RUNS)
     def log(self, record: RunRecord) -> str:
         """Logs a run with those in it; returns its id.
 
@@ -105,6 +106,7 @@ def _tags(record: RunRecord, parent: str | None) -> dict[str, str]:
     return {"mlflow.source.name": "edgecvx", "mlflow.source.type": "LOCAL", **named, **within}
 
 
+@about(Page.RUNS)
 def open_tracker(address: str, experiment: str = EXPERIMENT) -> Tracker:
     """Finds the experiment on a server, or makes it there: before any work is done, so that a wrong address costs none.
 
