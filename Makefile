@@ -18,7 +18,7 @@ SHELL := bash
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
 .PHONY: help setup test lint lint-js npm sizes format demo demo-cluster sweep-proof cluster-proof live native test-native \
-        native-proof tune-proof release-proof board emulated docs clean
+        native-proof tune-proof mlflow-proof release-proof board emulated docs clean
 
 help:
 	@echo "make setup    the environment in $(VENV), with the pinned versions of constraints.txt"
@@ -37,6 +37,7 @@ help:
 	@echo "make native-proof  the engine proved at length: kernels, networks, hostile files, other processors; an hour"
 	@echo "make cluster-proof  clusters at length: the same report after every fault, their overhead, 100,000 jobs; minutes"
 	@echo "make tune-proof  tune: its program against every choice, 1,000 times, and 500 races; two minutes"
+	@echo "make mlflow-proof  runs in a real tracking server on this machine, installed into build/mlflow once; minutes"
 	@echo "make release-proof  wheels and source archives in build/release, held to their lists, installed by extra; EXTRAS names them"
 	@echo "make board    an Arm board in build/board, emulated, on which tests then run; on Debian, with qemu-user"
 	@echo "make emulated the demo files on every processor that can be emulated here: build/emulated/answers.md"
@@ -146,6 +147,17 @@ cluster-proof: $(READY)
 tune-proof: $(READY)
 	$(BIN)/python tools/tune_proof/program.py
 	PYTHONPATH=tests/samples $(BIN)/python tools/tune_proof/races.py
+
+# MLflow's own server, which brings a database and a web framework that nothing else needs, on 127.0.0.1.
+MLFLOW := build/mlflow
+MLFLOW_READY := $(MLFLOW)/.ready
+$(MLFLOW_READY): tools/mlflow_server.txt
+	rm -rf $(MLFLOW) && $(PYTHON) -m venv $(MLFLOW)
+	$(MLFLOW)/bin/pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
+
+mlflow-proof: $(READY) $(MLFLOW_READY)
+	MLFLOW_SERVER=$(abspath $(MLFLOW)/bin/mlflow) $(BIN)/python -m pytest tests/publishing/against_a_server.py
 
 # What a release would be; a fresh environment for each of EXTRAS, from the package index. The empty name is no extra.
 EXTRAS ?= ,tflite,browser,report,cluster,demo,live

@@ -26,7 +26,7 @@ from edgecvx import __version__
 from edgecvx.board.device.processors import this_processor
 from edgecvx.data.preprocess import as_input
 from edgecvx.data.probe import probe_pictures
-from edgecvx.errors import SelfCheckError, UsageError, missing_package, one_of
+from edgecvx.errors import Page, SelfCheckError, UsageError, about, missing_package, one_of
 from edgecvx.export.base import load_attribute
 from edgecvx.files import entries_of, publish, staged, write_atomically
 from edgecvx.inspection.artifact import pairs_in
@@ -259,6 +259,7 @@ class _Request:
             # Also for this machine, where the file is proved.
             check_platforms((*self.options(target).platforms, this_platform().name))
 
+    @about(Page.OUTPUTS)
     def _check_output(self) -> None:
         """Refuses probabilities of what gives none."""
         if self.output is OutputKind.LOGITS:

@@ -24,6 +24,7 @@ os.environ |= {
     "TOKENIZERS_PARALLELISM": "false",
     "TRANSFORMERS_VERBOSITY": "error",
     "DO_NOT_TRACK": "1",
+    "MLFLOW_DISABLE_TELEMETRY": "true",  # it does not obey the line above
 }
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 # An empty hub cache: what somebody downloaded on this machine must not decide what `--weights auto` takes.

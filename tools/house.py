@@ -70,6 +70,7 @@ ROOMS: Mapping[str, str] = {
     "tune.model": "what each decision costs, in time and in answers",
     "tune.report": "a search in words, and as a page",
     "tune": "which file to ship: the stages of a search",
+    "publishing": "a model hub, and runs of a tracking server",
     "cli": "one file per verb: parses, calls, shows",
     "__main__": "python -m edgecvx, and what it does when told to stop",
 }

@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from edgecvx.cli import show
-from edgecvx.cli.outputs import check_outputs, deliver, json_alone
+from edgecvx.cli.outputs import (
+    ExperimentOption,
+    MlflowOption,
+    check_outputs,
+    deliver,
+    json_alone,
+    track,
+    tracker,
+)
 from edgecvx.errors import UsageError
 
 if TYPE_CHECKING:
@@ -78,12 +86,15 @@ def bench(
     ] = None,
     html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write one self-contained page.")] = None,
     markdown: Annotated[Path | None, typer.Option(metavar="FILE", help="Write Markdown.")] = None,
+    mlflow: MlflowOption = None,
+    mlflow_experiment: ExperimentOption = None,
 ) -> int:
     """Measure latency, memory and throughput, artifacts in turn, and say how sure every figure is.
 
     Exit code 0: measured, every gate passed; 1: a gate failed, or could not be decided; 2: an error.
     """
     from edgecvx.latency.bench import as_json, benchmark
+    from edgecvx.publishing.records import of_benchmark
     from edgecvx.report.forms.markdown import markdown as as_markdown
     from edgecvx.report.forms.page import page
     from edgecvx.report.forms.terminal import benchmark_errors, benchmark_terminal
@@ -91,6 +102,7 @@ def bench(
 
     places = {"json": json_file, "html": html, "markdown": markdown}
     check_outputs(places)
+    tracked = tracker(mlflow, mlflow_experiment)
     with show.benchmarking() as on_progress:
         result = benchmark(
             artifacts,
@@ -123,6 +135,7 @@ def bench(
     # The tables show the errors.
     errors = benchmark_errors if json_alone(places) else lambda _: ()
     deliver(places, forms, lambda: benchmark_terminal(result), lambda: errors(result))
+    track(tracked, lambda: of_benchmark(result, as_json(result), artifacts, page=html))
     return result.exit_code
 
 

@@ -18,6 +18,7 @@ from edgecvx.spec import CALIBRATION_PICTURES, InputKind, OutputKind, Precision,
 
 if TYPE_CHECKING:
     from edgecvx.pipeline import ExportResult
+    from edgecvx.publishing.hub import Pushed
     from edgecvx.report.join import Report
 
 
@@ -92,17 +93,26 @@ def export(
     card: Annotated[bool, typer.Option("--card", help="Also write a model card, in Markdown.")] = False,
     results: Annotated[
         list[Path] | None,
-        typer.Option(metavar="DIR|FILE", help="card: what validate and bench wrote as JSON, for the card's figures."),
+        typer.Option(
+            metavar="DIR|FILE", help="card, push: what validate and bench wrote as JSON, for the card's figures."
+        ),
     ] = None,
+    push: Annotated[
+        str | None,
+        typer.Option(metavar="OWNER/NAME", help="Also publish the files and their card on the Hugging Face hub."),
+    ] = None,
+    public: Annotated[bool, typer.Option("--public", help="push: let everybody see them.")] = False,
     as_json: show.AsJson = False,
 ) -> None:
     """Write a model for one or more targets; each file is run and proved, against FP32 PyTorch or its INT8 plan."""
     from edgecvx.pipeline import export as run
 
     chosen = _precision(precision, fp16, int8)
-    if results and not card:
-        raise UsageError("--results goes with --card: its figures stand in the model card")
-    measured = _measured(results) if results else None  # before anything is exported: a wrong name costs no export
+    if results and not (card or push):
+        raise UsageError("--results goes with --card or --push: its figures stand in the model card")
+    # Before anything is exported: a wrong name costs no export.
+    measured = _measured(results) if results else None
+    _check_push(push, public)
     with show.progress() as on_step:
         result = run(
             model,
@@ -130,6 +140,7 @@ def export(
     if card:
         _write_card(result, out, measured)
     if as_json:
+        pushed = _push(result, push, public, results)
         artifacts = [
             {
                 **{"target": a.target, "path": str(a.path), "seconds": round(a.seconds, 3)},
@@ -137,7 +148,8 @@ def export(
             }
             for a in result.artifacts
         ]
-        show.json_object({"artifacts": artifacts, "warnings": list(result.warnings)})
+        arrived = {} if pushed is None else {"pushed": to_json(pushed)}
+        show.json_object({"artifacts": artifacts, "warnings": list(result.warnings), **arrived})
         return
     proof = "their plan" if chosen.calibrated else "FP32 PyTorch"
     table = Table(title=f"in {escape(str(out))}, proved against {proof}", **show.PLAIN)
@@ -153,6 +165,30 @@ def export(
     notes = (note for a in result.artifacts for note in (a.manifest.self_check.note, *a.notes))
     for note in dict.fromkeys(filter(None, notes)):
         show.out.print(escape(note), style="dim")
+    if (pushed := _push(result, push, public, results)) is not None:
+        seen = "private" if pushed.private else "public"
+        sentence = f"{len(pushed.files)} files in {pushed.repository}, {seen}: {pushed.url}"
+        show.out.print(sentence, markup=False, highlight=False, soft_wrap=True)
+
+
+def _check_push(repository: str | None, public: bool) -> None:
+    """Refuses what no hub would take, before anything is exported."""
+    if repository is None:
+        if public:
+            raise UsageError("--public goes with --push: nothing is published without it")
+        return
+    from edgecvx.publishing.hub import check
+
+    check(repository)
+
+
+def _push(result: ExportResult, repository: str | None, public: bool, results: Sequence[Path] | None) -> Pushed | None:
+    """Publishes all files of this call; their export stays whatever comes of it."""
+    if repository is None:
+        return None
+    from edgecvx.publishing.hub import push
+
+    return push([a.path for a in result.artifacts], repository, public=public, results=results or ())
 
 
 def _measured(places: Sequence[Path]) -> Report:

@@ -31,7 +31,7 @@ from edgecvx.cli.report import report
 from edgecvx.cli.sweep import sweep
 from edgecvx.cli.tune import tune
 from edgecvx.cli.validate import validate
-from edgecvx.errors import EdgecvxError
+from edgecvx.errors import EdgecvxError, with_page
 
 app = typer.Typer(
     name="edgecvx",
@@ -96,7 +96,7 @@ def run(arguments: list[str]) -> int:
     except (typer.Abort, KeyboardInterrupt):
         return _fail(_STOPPED)
     except EdgecvxError as error:
-        return _fail(str(error))
+        return _fail(with_page(error))
     except (BrokenPipeError, SystemExit):
         # Whoever read our output has seen enough. Typer and rich exit with 1 then, which is a failed gate's code.
         return 0

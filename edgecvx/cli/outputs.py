@@ -10,7 +10,7 @@ import importlib.util
 import os
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -19,6 +19,20 @@ from edgecvx.errors import UsageError, missing_package
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
+
+    from edgecvx.publishing.records import RunRecord
+    from edgecvx.publishing.tracking import Tracker
+
+MlflowOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="URI", help="Also log runs there: http://HOST:PORT, https://…, a folder (docs/publishing.md)."
+    ),
+]
+ExperimentOption = Annotated[
+    str | None, typer.Option(metavar="NAME", help="mlflow: the experiment of the runs (default edgecvx).")
+]
+"""What the verbs that measure take."""
 
 Places = Mapping[str, Path | None]
 Forms = Mapping[str, Callable[[], str]]
@@ -85,3 +99,22 @@ def json_alone(places: Places) -> bool:
 
 def _files(places: Places) -> dict[str, Path]:
     return {k: path for k, path in places.items() if path is not None and not (k == "json" and json_alone(places))}
+
+
+def tracker(address: str | None, experiment: str | None) -> Tracker | None:
+    """The tracking server that was asked for, which answered: before anything is measured for one that does not."""
+    if address is None:
+        if experiment is not None:
+            raise UsageError(f"--mlflow-experiment {experiment} goes with --mlflow, and there is none")
+        return None
+    from edgecvx.publishing.tracking import EXPERIMENT, open_tracker
+
+    return open_tracker(address, experiment or EXPERIMENT)
+
+
+def track(where: Tracker | None, record: Callable[[], RunRecord]) -> None:
+    """Logs a result that was shown and written already, where that was asked for."""
+    if where is None:
+        return
+    run = where.log(record())
+    show.log.print(f"run {run} in {where.address}", markup=False, highlight=False, soft_wrap=True)

@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from edgecvx.cli import show
+from edgecvx.cli.outputs import ExperimentOption, MlflowOption, track, tracker
 from edgecvx.results.figures import counted, megabytes
 
 if TYPE_CHECKING:
@@ -31,13 +32,17 @@ def sweep(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be done, and how long it takes.")] = (
         False
     ),
+    mlflow: MlflowOption = None,
+    mlflow_experiment: ExperimentOption = None,
     as_json: show.AsJson = False,
 ) -> int:
     """Export, validate and time everything that a recipe names, on this machine or a cluster; then one report.
 
     Exit code 0: everything is there, every gate passed; 1: a gate failed or is undecided; 2: something is missing.
     """
+    from edgecvx.publishing.records import of_sweep
     from edgecvx.sweep import forms
+    from edgecvx.sweep.result import as_json as text
     from edgecvx.sweep.run import preview
     from edgecvx.sweep.run import sweep as run
 
@@ -48,13 +53,12 @@ def sweep(
         else:
             _show(asked)
         return 0
+    tracked = tracker(mlflow, mlflow_experiment)
     with show.sweeping() as on_progress:
         result = run(recipe, out=out, cluster=cluster, resume=resume, on_progress=on_progress)
     show.warnings(result.warnings)
     with show.for_whoever_reads():
         if as_json:
-            from edgecvx.sweep.result import as_json as text
-
             typer.echo(text(result), nl=False)
         else:
             show.out.print(forms.terminal(result))
@@ -62,6 +66,7 @@ def sweep(
     show.log.print(f"{folder / 'report.html'}", markup=False, highlight=False, soft_wrap=True)
     for missing in result.missing:
         show.error(f"{missing.name}: {missing.reason}")
+    track(tracked, lambda: of_sweep(result, text(result), folder))
     return result.exit_code
 
 

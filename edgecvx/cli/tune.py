@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from edgecvx.cli import show
+from edgecvx.cli.outputs import ExperimentOption, MlflowOption, track, tracker
 from edgecvx.errors import UsageError
 
 if TYPE_CHECKING:
@@ -62,6 +63,8 @@ def tune(
     ] = False,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Where files and report go.")] = Path("tuned"),
     seed: Annotated[int, typer.Option(metavar="N", min=0, help="Of the pictures.")] = 0,
+    mlflow: MlflowOption = None,
+    mlflow_experiment: ExperimentOption = None,
     as_json: show.AsJson = False,
 ) -> int:
     """Find the file to ship: what keeps the limits, and of that the best, measured on the device.
@@ -69,9 +72,11 @@ def tune(
     With --max-p50 the best is what is most often right within it; with a limit on the loss alone, the fastest; without
     any limit the whole front is drawn. Exit code 0: decided; 1: undecided or impossible; 2: an error.
     """
+    from edgecvx.publishing.records import of_tuned
     from edgecvx.tune.report.values import as_json as text
     from edgecvx.tune.tune import tune as run
 
+    tracked = tracker(mlflow, mlflow_experiment)
     with show.tuning() as on_progress:
         result = run(
             models,
@@ -103,6 +108,7 @@ def tune(
         else:
             show.out.print(_shown(result))
     show.log.print(f"{out / 'report.html'}", markup=False, highlight=False, soft_wrap=True)
+    track(tracked, lambda: of_tuned(result, text(result), out))
     return result.exit_code
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from edgecvx.cli import show
-from edgecvx.cli.outputs import check_outputs, deliver
+from edgecvx.cli.outputs import ExperimentOption, MlflowOption, check_outputs, deliver, track, tracker
 from edgecvx.errors import UsageError
 from edgecvx.results.figures import counted
 
@@ -56,6 +56,8 @@ def validate(
     ] = None,
     html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write one self-contained page.")] = None,
     markdown: Annotated[Path | None, typer.Option(metavar="FILE", help="Write Markdown.")] = None,
+    mlflow: MlflowOption = None,
+    mlflow_experiment: ExperimentOption = None,
 ) -> int:
     """Run the same pictures through FP32 PyTorch and each artifact, and say how much worse it is, and how sure.
 
@@ -63,6 +65,7 @@ def validate(
     """
     from edgecvx.accuracy.thumbnails import thumbnails
     from edgecvx.accuracy.validate import validate as run
+    from edgecvx.publishing.records import of_validation
     from edgecvx.report.forms.markdown import validation_markdown
     from edgecvx.report.forms.page import page
     from edgecvx.report.forms.terminal import validation_errors, validation_terminal
@@ -73,6 +76,7 @@ def validate(
         raise UsageError(f"--host {host} goes with --device browser, and there is none")
     places = {"json": json_file, "html": html, "markdown": markdown}
     check_outputs(places)
+    tracked = tracker(mlflow, mlflow_experiment)
     pace = Pace()
     with show.counting() as draw:
 
@@ -109,6 +113,7 @@ def validate(
     }
     deliver(places, forms, lambda: validation_terminal(result), lambda: validation_errors(result))
     show.remark(pace.sentence)
+    track(tracked, lambda: of_validation(result, artifacts, page=html))
     return result.exit_code
 
 

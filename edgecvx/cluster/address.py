@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from edgecvx.errors import UsageError
+from edgecvx.errors import Page, UsageError, about
 
 if TYPE_CHECKING:
     from distributed.security import Security
@@ -41,6 +41,7 @@ def parse(text: str) -> Address:
     return Address(text=text)
 
 
+@about(Page.CERTIFICATES)
 def check_private(text: str) -> None:
     """Refuses the address of a scheduler that speaks in the clear to more than this machine.
 
@@ -61,10 +62,11 @@ def check_private(text: str) -> None:
     if parts.scheme == "tcp" and not _LOOPBACK.fullmatch(host):
         raise UsageError(
             f"--cluster {text} does not work: tcp:// is not encrypted, and anybody who reaches it runs programs on its "
-            f"workers; use tls://{host}:{port} with certificates (docs/cluster.md), or a tunnel to tcp://127.0.0.1"
+            f"workers; use tls://{host}:{port} with certificates, or a tunnel to tcp://127.0.0.1"
         )
 
 
+@about(Page.CERTIFICATES)
 def security() -> Security:
     """Dask's own settings of certificates: ``distributed.comm.tls`` of its configuration or environment.
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from edgecvx.errors import EdgecvxError
+from edgecvx.errors import EdgecvxError, Page
 
 
 class ClusterError(EdgecvxError):
     """The cluster cannot be reached, or cannot do what it was asked to."""
+
+    page = Page.CLUSTER
 
 
 class RefusalError(ClusterError):

@@ -12,7 +12,8 @@ import re
 from pathlib import Path
 from typing import Any
 
-from edgecvx.errors import CheckpointError, missing_package
+from edgecvx.errors import CheckpointError, Page
+from edgecvx.models.hub_client import client, network_errors
 from edgecvx.models.weightfile import SAVED_NAMES
 
 _FACEBOOK = re.compile(r"facebook/convnextv2-[a-z]+-[0-9]+k-[0-9]+")
@@ -27,6 +28,8 @@ licence is theirs to give."""
 class HubUnavailableError(CheckpointError):
     """The hub cannot be reached and the file is not in its cache, so nobody can say whether it exists."""
 
+    page = Page.WEIGHTS
+
 
 def is_facebook_id(name: str) -> bool:
     """Whether this names one of the original authors' transformers checkpoints, ``facebook/convnextv2-atto-1k-224``."""
@@ -40,7 +43,7 @@ def fetch(repo: str) -> Path:
         HubUnavailableError: Not cached, and the hub cannot be reached (or ``HF_HUB_OFFLINE`` is set).
         CheckpointError: The hub has no such repository or no weights in it, or the disk does not take them.
     """
-    hub = _client()
+    hub = client()
     for get in (_cached, _download):
         for name in SAVED_NAMES:
             if path := get(hub, repo, name):
@@ -50,21 +53,11 @@ def fetch(repo: str) -> Path:
 
 def fetch_beside(repo: str, name: str) -> Path | None:
     """A file that is good to have: its absence, and the hub's, are no error once the weights are here."""
-    hub = _client()
+    hub = client()
     try:
         return _cached(hub, repo, name) or _download(hub, repo, name)
     except HubUnavailableError:
         return None
-
-
-def _client() -> Any:
-    try:
-        import huggingface_hub
-        import huggingface_hub.constants
-        import huggingface_hub.errors
-    except ModuleNotFoundError:
-        raise missing_package("huggingface_hub", "onnx") from None
-    return huggingface_hub
 
 
 def _cached(hub: Any, repo: str, name: str) -> Path | None:
@@ -75,13 +68,6 @@ def _cached(hub: Any, repo: str, name: str) -> Path | None:
 def _download(hub: Any, repo: str, name: str) -> Path | None:
     """Fetches one file into the cache; None if the repository has no such file."""
     errors = hub.errors
-    # Sockets, the base of the HTTP client's own errors, and what the native downloader raises.
-    unreachable = (
-        OSError,
-        errors.HfHubHTTPError.__bases__[0],
-        getattr(errors, "XetDownloadError", OSError),
-        RuntimeError,
-    )
     try:
         answer = hub.get_hf_file_metadata(hub.hf_hub_url(repo, name), timeout=_TIMEOUT_S)
         if answer.commit_hash is None:
@@ -95,7 +81,7 @@ def _download(hub: Any, repo: str, name: str) -> Path | None:
         return None
     except errors.OfflineModeIsEnabled:
         raise _unavailable(repo, "HF_HUB_OFFLINE is set") from None
-    except unreachable as error:
+    except network_errors(hub) as error:
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT):
             raise CheckpointError(f"cannot store {repo} in the hub's cache: {error.strerror}") from None
         raise _unavailable(repo, type(error).__name__) from None

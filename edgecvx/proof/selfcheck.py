@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -9,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from edgecvx.errors import SelfCheckError
+from edgecvx.errors import Page, SelfCheckError, about
 from edgecvx.manifest import SelfCheck
 from edgecvx.proof.metrics import least_sqnr, max_error_of_range, min_cosine
 from edgecvx.runtimes.base import Session, run_batches
@@ -70,10 +71,11 @@ def self_check(
             raise SelfCheckError(f"output {spec.name!r} has shape {array.shape}, the reference has {reference.shape}")
         error = _error(spec, array, reference)
         if not error <= limit:
-            raise SelfCheckError(
-                f"output {spec.name!r} is off by {error:.2e} of the reference's range in {runtime}, "
-                f"allowed is {limit:g}: the file is not handed over"
-            )
+            with about(Page.INT8) if precision.quantized else contextlib.nullcontext():
+                raise SelfCheckError(
+                    f"output {spec.name!r} is off by {error:.2e} of the reference's range in {runtime}, "
+                    f"allowed is {limit:g}: the file is not handed over"
+                )
         worst, cosine = max(worst, error), min(cosine, min_cosine(*_comparable(spec, array, reference)))
     # Two digits: enough to judge by, and the same on every run and every machine of a kind.
     return SelfCheck(

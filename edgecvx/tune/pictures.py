@@ -17,7 +17,7 @@ from edgecvx.board.device.fingerprint import fingerprint
 from edgecvx.data.calibration import open_calibration
 from edgecvx.data.dataset import DEMO_PICTURES, Sample, open_data
 from edgecvx.data.preprocess import as_input
-from edgecvx.errors import UsageError
+from edgecvx.errors import Page, UsageError, about
 from edgecvx.spec import TensorSpec
 from edgecvx.sweep.job import hash_of
 from edgecvx.tune.request import CALIBRATED_ON, Model, Request
@@ -70,6 +70,7 @@ class Pictures:
         return [as_input(np.asarray(s.pixels(spec))[None], spec, tensor)[0] for s in chosen], list(chosen)
 
 
+@about(Page.TUNE)
 def open_pictures(request: Request, models: Sequence[Model]) -> Pictures:
     """Parts the data.
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgecvx.data.dataset import DEMO
-from edgecvx.errors import UsageError
+from edgecvx.errors import Page, UsageError, about
 from edgecvx.spec import ModelSpec, check_image_size
 from edgecvx.targets import get_target
 from edgecvx.tune.race.limits import Limits
@@ -46,6 +46,7 @@ class Request:
     out: Path
     seed: int
 
+    @about(Page.TUNE)
     def __post_init__(self) -> None:
         for what, values in (("MODEL", self.models), ("--target", self.targets), ("--sizes", self.sizes)):
             if not values:

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from edgecvx.errors import ArtifactError, EdgecvxError
+from edgecvx.errors import ArtifactError, EdgecvxError, Page, about
 from edgecvx.export.native.description import (
     EXPANSION,
     MOST_CLASSES,
@@ -41,6 +41,7 @@ from edgecvx.spec import PreprocessSpec, Task
 T = TypeVar("T")
 
 
+@about(Page.NATIVE_FILE)
 def read(path: Path) -> Description:
     """What stands in a file.
 

@@ -6,7 +6,7 @@ import importlib
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from edgecvx.errors import UsageError
+from edgecvx.errors import Page, UsageError, about
 from edgecvx.latency.devices.base import Device
 from edgecvx.web.visits.invitation import Invitation
 
@@ -35,6 +35,7 @@ def open_browsers(text: str, invitation: Invitation) -> tuple[Device, ...]:
     return browser.open_devices(text, invitation)
 
 
+@about(Page.DEVICES)
 def open_device(text: str, *, python: str | None = None, adb_benchmark: str | None = None) -> Device:
     """The device of this name, one of ``TRANSPORTS``. Nothing is connected yet.
 

@@ -25,7 +25,7 @@ from edgecvx.board import PROTOCOL
 from edgecvx.board.device.processors import kind_of
 from edgecvx.board.proof import Proof
 from edgecvx.board.runner.order import runs_of_turn
-from edgecvx.errors import DeviceError, UsageError
+from edgecvx.errors import DeviceError, Page, UsageError, about
 from edgecvx.latency.devices import android, benchmark_model
 from edgecvx.latency.devices.base import longest_silence
 from edgecvx.latency.devices.collect import Collector
@@ -61,6 +61,7 @@ _STATES = {
 }
 
 
+@about(Page.PHONES)
 def open_device(text: str, *, python: str | None = None, adb_benchmark: str | None = None) -> AdbDevice:
     """The phone of this serial number; nothing is connected yet.
 

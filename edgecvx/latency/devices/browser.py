@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from edgecvx.errors import DeviceError, EdgecvxError, UsageError
+from edgecvx.errors import DeviceError, EdgecvxError, Page, UsageError, about
 from edgecvx.latency.devices.base import longest_line, longest_silence, read_event
 from edgecvx.latency.devices.browser_events import Interpreter
 from edgecvx.latency.devices.collect import Collector
@@ -31,6 +31,7 @@ _LINES = 4
 """Events that a page may send at once, as long as the longest of them is."""
 
 
+@about(Page.BROWSERS)
 def open_devices(text: str, invitation: Invitation) -> tuple[BrowserDevice, ...]:
     """The devices that ``browser`` or ``browser:N`` stands for.
 

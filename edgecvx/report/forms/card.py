@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -20,6 +21,18 @@ from edgecvx.spec import Task
 
 Artifacts = Mapping[Path, Manifest]
 """What ``edgecvx export`` wrote: the path of each file, and its manifest."""
+
+# fmt: off
+LICENCES = frozenset((
+    "afl-3.0", "agpl-3.0", "apache-2.0", "artistic-2.0", "bsd", "bsd-2-clause", "bsd-3-clause", "bsl-1.0", "cc",
+    "cc0-1.0", "cc-by-2.0", "cc-by-2.5", "cc-by-3.0", "cc-by-4.0", "cc-by-nc-2.0", "cc-by-nc-3.0", "cc-by-nc-4.0",
+    "cc-by-nc-nd-3.0", "cc-by-nc-nd-4.0", "cc-by-nc-sa-2.0", "cc-by-nc-sa-3.0", "cc-by-nc-sa-4.0", "cc-by-nd-4.0",
+    "cc-by-sa-3.0", "cc-by-sa-4.0", "epl-1.0", "epl-2.0", "eupl-1.1", "gpl", "gpl-2.0", "gpl-3.0", "isc", "lgpl",
+    "lgpl-2.1", "lgpl-3.0", "mit", "mpl-2.0", "openrail", "openrail++", "osl-3.0", "unlicense", "zlib",
+))
+# fmt: on
+"""The names hubs know. They refuse a header with another one, which therefore stands beside ``other``."""
+HUB_ID = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)
 
 
 def card(artifacts: Artifacts, report: Report | None = None) -> str:
@@ -46,14 +59,22 @@ def _header(manifest: Manifest) -> Iterator[str]:
     """YAML as hubs read it; values are JSON texts, which YAML reads as they are."""
     weights, classify = manifest.model.weights, manifest.task is Task.CLASSIFY
     yield "---"
-    yield f"license: {json.dumps(weights.license or 'unknown')}"
+    yield from _licence(weights.license)
     yield "library_name: edgecvx"
     yield f"pipeline_tag: {'image-classification' if classify else 'image-feature-extraction'}"
     yield "tags: [edgecvx, convnext, quantization, edge]"
-    if weights.kind == "imagenet":
+    if weights.kind == "imagenet" and HUB_ID.fullmatch(weights.ref):
         yield f"base_model: {json.dumps(weights.ref)}"
     yield "---"
     yield ""
+
+
+def _licence(name: str | None) -> Iterator[str]:
+    if name is None or name.lower() in LICENCES:
+        yield f"license: {json.dumps(name.lower() if name else 'unknown')}"
+        return
+    yield 'license: "other"'
+    yield f"license_name: {json.dumps(name)}"
 
 
 def _what(manifest: Manifest) -> str:

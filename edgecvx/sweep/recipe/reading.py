@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from edgecvx.data.dataset import DEMO, NO_TRUTH
-from edgecvx.errors import UsageError
+from edgecvx.errors import Page, UsageError, about
 from edgecvx.sweep.recipe.places import nearest, places_of
 from edgecvx.sweep.recipe.values import Key, Recipe, RecipeError, Where
 
@@ -42,6 +42,7 @@ class ReadRecipe:
         return self.path.parent
 
 
+@about(Page.RECIPE)
 def read_recipe(path: Path) -> ReadRecipe:
     """Reads and checks a recipe, up to whether the files it names are there.
 

@@ -72,3 +72,22 @@ def test_a_name_in_a_manifest_says_nothing_but_itself(artifacts: dict[Path, Mani
     text = card({path: hostile})
     assert "[a](http" not in text
     assert "\nbase_model: y" not in text
+
+
+@pytest.mark.parametrize(
+    ("licence", "header"),
+    [
+        ("CC-BY-NC-4.0", {"license": "cc-by-nc-4.0"}),
+        (None, {"license": "unknown"}),
+        ("ours: all\n---", {"license": "other", "license_name": "ours: all\n---"}),
+    ],
+)
+def test_hubs_read_its_header_whatever_the_licence_is_called(
+    artifacts: dict[Path, Manifest], licence: str | None, header: dict[str, str]
+) -> None:
+    yaml = pytest.importorskip("yaml")
+    ((path, manifest),) = artifacts.items()
+    weights = dataclasses.replace(manifest.model.weights, license=licence)
+    text = card({path: dataclasses.replace(manifest, model=dataclasses.replace(manifest.model, weights=weights))})
+    found = yaml.safe_load(text.split("\n---\n")[0])
+    assert {key: value for key, value in found.items() if key.startswith("license")} == header
