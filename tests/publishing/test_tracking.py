@@ -150,7 +150,7 @@ def test_where_the_server_goes_away_the_results_stay(
     assert cli.run([*asked, "--json", str(written), "--mlflow", str(store)]) == 2
     (line,) = [line for line in capfd.readouterr().err.splitlines() if line.startswith("error: ")]
     assert "' was not logged to " in line
-    assert line.endswith("no tracking server answers there; the results stay where they are")
+    assert "no tracking server answers there; the results stay where they are (see docs/publishing.md" in line
     assert "secret" not in line
     assert json.loads(written.read_text())["artifacts"]
     (run,) = runs(store)
