@@ -2,7 +2,7 @@
 
 Dask's nanny starts workers with a setting of the C library's by which every larger block goes back to the system as
 soon as it is free. For data frames that come and go that is right; a network asks for the same tensors for every
-batch, and would have the system clear them anew each time: a third of a worker's time.
+batch, and would have the system clear them anew each time: a fifth of a worker's processor time.
 """
 
 from __future__ import annotations
