@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from edgecvx.cluster.facts import this_worker
-from edgecvx.cluster.memory import keep_freed_memory
 from edgecvx.cluster.refusals import DiskFullError, UnlikeError
 from edgecvx.errors import UsageError
+from edgecvx.runtimes.memory import keep_freed_memory
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """What a system says where there is no room: on the disk, for this user, for one file."""
