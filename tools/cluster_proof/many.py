@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 
 ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT)]
@@ -161,32 +162,32 @@ def _end(process: subprocess.Popen[str]) -> None:
 
 
 def prove(number: int, workers: int, pictures: int, artifacts: int) -> None:
-    """Prints a row for each way to hand out the same number of jobs, and one for a validation."""
+    """Prints a row for jobs that are handed out together, for a few that are not, and for a validation."""
     window = elsewhere.AHEAD * workers
-    tenth = max(1, number // 10)
+    few = max(1, number // 50)
     cases: dict[str, tuple[Iterable[Call], int]] = {
         f"{number} jobs, {elsewhere.SHARD} a call": (jobs(number, elsewhere.SHARD), window),
-        f"{tenth} jobs, one a call": (jobs(tenth, 1), window),
-        f"{tenth} jobs, one a call, all at once": (jobs(tenth, 1), tenth),
+        f"{few} jobs, one a call": (jobs(few, 1), window),
         f"{pictures} pictures, {artifacts} artifacts": (shards(pictures, artifacts), window),
+        f"{few} jobs, one a call, all at once": (jobs(few, 1), few),
     }
     print("| on ", end="")
     print(
         f"{workers} workers | calls | seconds | calls a second | tasks at most | scheduler's memory | messages | MB |"
     )
     print("|---|---|---|---|---|---|---|---|")
-    for name, (calls, most) in cases.items():
-        with cluster_of(workers) as (scheduler, cluster):
-            idle = scheduler.says()
+    with cluster_of(workers) as (scheduler, cluster):
+        for name, (calls, most) in cases.items():
+            before = scheduler.says()["memory"]
             begun = time.monotonic()
             count = hand_out(cluster, calls, most)
             seconds, said = time.monotonic() - begun, scheduler.says()
-        memory = f"{idle['memory'] >> 20} to {said['peak'] >> 20} MiB"
-        print(
-            f"| {name} | {count} | {seconds:.0f} | {count / seconds:.0f} | {said['tasks']} | {memory} | "
-            f"{said['messages']} | {said['bytes'] / 1e6:.0f} |",
-            flush=True,
-        )
+            memory = f"{before >> 20} to {said['peak'] >> 20} MiB"
+            print(
+                f"| {name} | {count} | {seconds:.0f} | {count / seconds:.0f} | {said['tasks']} | {memory} | "
+                f"{said['messages']} | {said['bytes'] / 1e6:.1f} |",
+                flush=True,
+            )
 
 
 def hand_out(cluster: Cluster, calls: Iterable[Call], most: int) -> int:
@@ -212,17 +213,18 @@ async def serve_scheduler() -> None:
     traffic = count_traffic()
     async with Scheduler(host="127.0.0.1", port=0, dashboard=False) as scheduler:
         print(scheduler.address, flush=True)
-        most = 0
+        most, peak = 0, 0
         asked = threading.Event()
         threading.Thread(target=_listen, args=[asked], daemon=True).start()
         while True:
             await asyncio.sleep(0.05)
-            most = max(most, len(scheduler.tasks))
+            memory = psutil.Process().memory_info().rss
+            most, peak = max(most, len(scheduler.tasks)), max(peak, memory)
             if asked.is_set():
                 asked.clear()
-                print(json.dumps({**_memory(), "tasks": most, **traffic}), flush=True)
+                print(json.dumps({"memory": memory, "peak": peak, "tasks": most, **traffic}), flush=True)
                 traffic.update(dict.fromkeys(traffic, 0))
-                most = 0
+                most, peak = 0, 0
 
 
 def _listen(asked: threading.Event) -> None:
@@ -275,15 +277,6 @@ def count_traffic() -> dict[str, int]:
     for name in ("read_from_fd", "write_to_fd"):
         count_bytes(name)
     return seen
-
-
-def _memory() -> dict[str, int]:
-    import resource
-
-    import psutil
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    return {"memory": psutil.Process().memory_info().rss, "peak": peak}
 
 
 if __name__ == "__main__":

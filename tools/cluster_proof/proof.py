@@ -254,7 +254,7 @@ def prove_overhead(files: Files, folder: Path) -> Iterator[str]:
 
 def prove_many(asked: argparse.Namespace) -> Iterator[str]:
     """Prints what a scheduler makes of calls that do nothing."""
-    many.prove(asked.jobs, asked.workers, pictures=50_000, artifacts=60)
+    many.prove(asked.jobs, asked.workers, pictures=asked.jobs // 2, artifacts=60)
     yield from ()
 
 
