@@ -1,7 +1,7 @@
 """What a process that runs a network does with memory that it has freed: it keeps it.
 
 A network asks for tensors of the same sizes for every batch. By itself the GNU C library gives the larger ones back to
-the system, which clears their pages anew each time: a fifth of the reference's time. Dask's nanny starts its workers
+the system, which clears their pages anew each time: up to a sixth of the reference's time. Dask's nanny starts workers
 with a setting by which nearly all go back, right for data frames that come and go: there it is more than a third.
 """
 
