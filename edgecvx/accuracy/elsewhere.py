@@ -24,7 +24,20 @@ from edgecvx.accuracy.candidates import Candidate, Measured, what_rows_depend_on
 from edgecvx.accuracy.delivery import Delivery
 from edgecvx.accuracy.inputpath import PICTURES
 from edgecvx.accuracy.runtime_used import note_on_runtime, runtime_used
-from edgecvx.accuracy.shard import Described, Entry, Examined, Shard, ShardRows, described, examined, measured
+from edgecvx.accuracy.shard import (
+    OPEN_FILES,
+    OPEN_NETWORKS,
+    Described,
+    Entry,
+    Examined,
+    Shard,
+    ShardRows,
+    described,
+    examined,
+    load_references,
+    measured,
+    open_files,
+)
 from edgecvx.cluster.handle import Cluster, Pending
 from edgecvx.data.dataset import Dataset, Sample
 from edgecvx.errors import EdgecvxError, ImageError
@@ -40,9 +53,9 @@ Told = Callable[[int, int, int], None]
 
 SHARD = 64
 """The most pictures of one: a worker that is lost loses seconds of work, and the scheduler has little to do."""
-_SHARDS_EACH = 4
-"""The fewest for each worker, where there are pictures enough, so that all end at about the same time."""
-_AHEAD = 2
+_SHARDS_LEFT = 2
+"""For each worker, of what is left at any time; the last are of one batch, so that all end at about the same time."""
+AHEAD = 2
 """Shards for each worker that are under way or wait for it."""
 LIMIT = 400.0
 """Seconds without a word after which a worker counts as hung; a runtime in its child is given 300."""
@@ -151,6 +164,7 @@ class Elsewhere:
                 self._look_up(of, stores)
                 self.told(index, of.done, of.known)
             try:
+                self._everywhere(open_files, [of for of in all_of if of.alive and of.pending][:OPEN_FILES])
                 self._examine(
                     [of for of in all_of if of.alive and (of.pending or self._arises(of.candidate))], delivery
                 )
@@ -186,6 +200,7 @@ class Elsewhere:
         for of in all_of:
             if of.entry is not None:
                 wanted.setdefault(of.entry.reference, []).append(of)
+        self._everywhere(load_references, [those[0] for those in wanted.values()][:OPEN_NETWORKS])
         for number, those in enumerate(wanted.values()):
             try:
                 found = self._described(f"reference-{number}", those[0].entry, delivery)
@@ -198,6 +213,12 @@ class Elsewhere:
             reference = _Reference(found, what, [names[name] for name in found.first], list(found.warnings))
             for of in those:
                 of.reference = reference
+
+    def _everywhere(self, make_ready: Callable[[Sequence[Entry]], None], those: Sequence[_Of]) -> None:
+        """Has all workers get ready while some of them answer what has to be known first; nobody waits for it."""
+        entries = tuple(of.entry for of in those if of.entry is not None)
+        for facts in self.cluster.workers if entries else ():
+            self.cluster.submit(make_ready, entries, limit=LIMIT, only=[facts.worker])
 
     def _described(self, key: str, entry: Entry | None, delivery: Delivery) -> Described:
         """With as many pictures as it takes to have enough that can be read."""
@@ -285,7 +306,7 @@ class Elsewhere:
         under_way: dict[int, tuple[int, Pending, Shard]] = {}
         number = 0
         while waiting or under_way:
-            while waiting and len(under_way) < _AHEAD * len(self.cluster.workers):
+            while waiting and len(under_way) < AHEAD * len(self.cluster.workers):
                 samples, indices = waiting.popleft()
                 shard = self._shard(number, delivery.packed(samples), [all_of[i] for i in indices])
                 if shard is not None:
@@ -305,18 +326,20 @@ class Elsewhere:
                     delivery.again.clear()
 
     def _shards(self, all_of: Sequence[_Of]) -> Iterator[tuple[Sequence[Sample], tuple[int, ...]]]:
-        """Pictures in their order, those together that the same artifacts lack."""
+        """Pictures in their order, those together that the same artifacts lack, of which each shard has a few."""
         lacking: dict[tuple[int, ...], list[Sample]] = {}
-        for sample in self.data.samples:
-            those = tuple(i for i, of in enumerate(all_of) if of.alive and sample.name in of.pending)
-            if those:
-                lacking.setdefault(those, []).append(sample)
-        total = sum(map(len, lacking.values()))
-        even = total // (_SHARDS_EACH * len(self.cluster.workers))
-        size = self.batch * max(1, min(SHARD, even) // self.batch)
+        for those in _together([i for i, of in enumerate(all_of) if of.alive]):
+            for sample in self.data.samples:
+                if some := tuple(i for i in those if sample.name in all_of[i].pending):
+                    lacking.setdefault(some, []).append(sample)
+        left = sum(map(len, lacking.values()))
         for those, samples in lacking.items():
-            for start in range(0, len(samples), size):
-                yield samples[start : start + size], those
+            start = 0
+            while start < len(samples):
+                end = start + shard_size(left, self.batch, len(self.cluster.workers))
+                yield samples[start:end], those
+                left -= len(samples[start:end])
+                start = end
 
     def _shard(self, number: int, samples: Sequence[Sample], those: Sequence[_Of]) -> Shard | None:
         those = [of for of in those if of.entry is not None and of.alive]
@@ -400,6 +423,16 @@ class Elsewhere:
             if of.reference is not None:
                 warned += of.reference.warnings
                 of.reference.warnings.clear()
+
+
+def shard_size(left: int, batch: int, workers: int) -> int:
+    """How many of the pictures that are left the next shard has: whole batches, fewer towards the end."""
+    return batch * max(1, min(SHARD, left // (_SHARDS_LEFT * workers)) // batch)
+
+
+def _together(artifacts: Sequence[int]) -> Iterator[Sequence[int]]:
+    """Artifacts, as many at a time as a worker keeps open."""
+    yield from (artifacts[start : start + OPEN_FILES] for start in range(0, len(artifacts), OPEN_FILES))
 
 
 def _further(one: Recheck, other: Recheck) -> bool:

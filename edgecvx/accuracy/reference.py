@@ -25,6 +25,7 @@ from edgecvx.manifest import Manifest
 from edgecvx.results.accuracy import ReferenceInfo
 from edgecvx.runtimes.base import run_batches
 from edgecvx.runtimes.logits import told_apart
+from edgecvx.runtimes.memory import keep_freed_memory
 from edgecvx.spec import ModelSpec, PreprocessSpec, Task, to_json
 
 if TYPE_CHECKING:
@@ -132,6 +133,7 @@ class Reference:
     ) -> None:
         from edgecvx.runtimes import torch
 
+        keep_freed_memory()
         self.spec = loaded.spec
         self.preprocess: PreprocessSpec = loaded.spec.preprocess
         size = self.preprocess.size

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,11 +30,21 @@ from edgecvx.runtimes.proof import Recheck
 from edgecvx.spec import Task
 
 Array = NDArray[Any]
-T = TypeVar("T")
 
-_OPEN_FILES = 8
-_OPEN_NETWORKS = 2
-"""Kept open on a worker; 60 artifacts would take the memory of as many processes."""
+
+class _Open(Protocol):
+    """What is open until it is closed."""
+
+    def close(self) -> None:
+        """Closes it."""
+
+
+T = TypeVar("T", bound=_Open)
+
+OPEN_FILES = 8
+"""Artifacts that a worker keeps open, and the most of one shard: 60 would take the memory of as many processes."""
+OPEN_NETWORKS = 2
+"""The same of references."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,9 +105,44 @@ class ShardRows:
     """Artifact -> why it was not run to the end."""
 
 
+@dataclass(slots=True)
+class _Network:
+    """A reference that is kept, and the way to it."""
+
+    reference: Reference
+    warnings: tuple[str, ...]
+    """What the user should know of it."""
+    input_path: InputPath | None = None
+    """Kept too: 60 artifacts that are off ask the reference about the same mistakes."""
+
+    def fed(self, first: Sequence[Sample]) -> InputPath:
+        """The way to the reference, by the first pictures."""
+        names = [sample.name for sample in first]
+        if self.input_path is None or [sample.name for sample in self.input_path.samples] != names:
+            self.input_path = InputPath(self.reference, first)
+        return self.input_path
+
+    def close(self) -> None:
+        """Closes the files of its cache."""
+        self.reference.close()
+
+
+def load_references(entries: Sequence[Entry]) -> None:
+    """Loads the references of artifacts, for which a first shard would wait."""
+    for entry in entries:
+        _network(entry)
+
+
+def open_files(entries: Sequence[Entry]) -> None:
+    """Opens artifacts, for which a first shard would wait."""
+    for entry in entries:
+        _artifact(entry)
+
+
 def described(key: str, entry: Entry, samples: Sequence[Sample]) -> Described:
     """Loads an artifact's reference, and looks for the pictures that the way to it is examined on."""
-    reference, warnings = _reference(entry)
+    network = _network(entry)
+    reference = network.reference
     unreadable: dict[str, str] = {}
     first: list[Sample] = []
     for chunk, _ in decoded(samples, (reference.preprocess,), entry.batch, unreadable):
@@ -108,12 +153,12 @@ def described(key: str, entry: Entry, samples: Sequence[Sample]) -> Described:
     doubts = []
     _, manifest = read_artifact(fetch(entry.artifact))
     if manifest.task is Task.CLASSIFY and reference.spec.weights.brought:
-        doubts = [doubt for doubt in [InputPath(reference, first).doubt()] if doubt]
+        doubts = [doubt for doubt in [network.fed(first[:PICTURES]).doubt()] if doubt]
     return Described(
         info=reference.info(from_cache=0),
         what=reference.what,
         row=reference.row,
-        warnings=(*warnings, *doubts),
+        warnings=(*network.warnings, *doubts),
         first=tuple(sample.name for sample in first[:PICTURES]),
         unreadable=unreadable,
     )
@@ -121,15 +166,15 @@ def described(key: str, entry: Entry, samples: Sequence[Sample]) -> Described:
 
 def examined(entry: Entry, first: Sequence[Sample]) -> Examined:
     """Opens an artifact, holds it to its proof, and looks whether a mistake explains its answers."""
-    reference, _ = _reference(entry)
+    input_path = _network(entry).fed(first)
     artifact = _artifact(entry)
-    return Examined(finding=artifact.explained(InputPath(reference, first)), recheck=artifact.recheck)
+    return Examined(finding=artifact.explained(input_path), recheck=artifact.recheck)
 
 
 def measured(shard: Shard) -> ShardRows:
     """The rows of a shard: each picture decoded once, answered once by each reference, and once by each artifact."""
     found = ShardRows()
-    references = {entry.reference: _reference(entry)[0] for entry in shard.entries}
+    references = {entry.reference: _network(entry).reference for entry in shard.entries}
     prepared = [read_artifact(fetch(entry.artifact))[1].model.preprocess for entry in shard.entries]
     specs = [*(reference.preprocess for reference in references.values()), *prepared]
     by_name = {sample.name: sample for sample in shard.samples}
@@ -168,12 +213,12 @@ def _rows(entry: Entry, samples: Sequence[Sample], pixels: Array, expected: Sequ
     return picture_rows.rows_of(artifact.run(samples, pixels), expected, truths)
 
 
-class _Kept:
+class _Kept(Generic[T]):
     """Things that are kept open, the last used ones."""
 
     def __init__(self, most: int) -> None:
         self._most = most
-        self._things: OrderedDict[str, Any] = OrderedDict()
+        self._things: OrderedDict[str, T] = OrderedDict()
 
     def get(self, key: str, make: Callable[[], T]) -> T:
         """What is open under a key, or what is opened now."""
@@ -182,25 +227,23 @@ class _Kept:
                 self.drop(next(iter(self._things)))
             self._things[key] = make()
         self._things.move_to_end(key)
-        thing: T = self._things[key]
-        return thing
+        return self._things[key]
 
     def drop(self, key: str) -> None:
         """Closes one, which may be broken."""
         thing = self._things.pop(key, None)
-        if isinstance(thing, FedArtifact):
+        if thing is not None:
             thing.close()
-        elif thing is not None:
-            thing[0].close()
 
 
-_FILES, _NETWORKS = _Kept(_OPEN_FILES), _Kept(_OPEN_NETWORKS)
+_FILES: _Kept[FedArtifact] = _Kept(OPEN_FILES)
+_NETWORKS: _Kept[_Network] = _Kept(OPEN_NETWORKS)
 
 
-def _reference(entry: Entry) -> tuple[Reference, tuple[str, ...]]:
-    """The reference of an artifact, and what the user should know of it."""
+def _network(entry: Entry) -> _Network:
+    """The reference of an artifact."""
 
-    def load() -> tuple[Reference, tuple[str, ...]]:
+    def load() -> _Network:
         _, manifest = read_artifact(fetch(entry.artifact))
         loaded = rebuild(manifest, [fetch(checkpoint) for checkpoint in entry.checkpoints])
         reference = Reference(
@@ -211,7 +254,7 @@ def _reference(entry: Entry) -> tuple[Reference, tuple[str, ...]]:
             threads=1,
             probabilities=manifest.returns_probabilities,
         )
-        return reference, tuple(loaded.warnings)
+        return _Network(reference, tuple(loaded.warnings))
 
     return _NETWORKS.get(f"{entry.reference} {entry.batch}", load)
 

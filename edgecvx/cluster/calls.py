@@ -17,6 +17,7 @@ from typing import Any
 from edgecvx.cluster.facts import this_worker
 from edgecvx.cluster.refusals import DiskFullError, UnlikeError
 from edgecvx.errors import UsageError
+from edgecvx.runtimes.memory import keep_freed_memory
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """What a system says where there is no room: on the disk, for this user, for one file."""
@@ -60,6 +61,7 @@ def perform(call: Call) -> Any:
         UnlikeError: This worker's answers would be of another kind than those of the workers that were asked.
         DiskFullError: It has no room.
     """
+    keep_freed_memory()
     facts = this_worker()
     if facts.digest not in call.alike:
         raise UnlikeError(facts.worker, f"is not as those that were asked: {facts.processor}, {dict(facts.versions)}")

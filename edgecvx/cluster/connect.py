@@ -72,9 +72,12 @@ def _taken(client: Client) -> Cluster:
 @contextlib.contextmanager
 def _started(workers: int) -> Iterator[str]:
     """A scheduler and workers of this machine, reachable from it alone, one thread each, without a dashboard."""
+    import dask.config
     from distributed import LocalCluster
 
     with (
+        # A hundred looks a second at what each worker does, which nobody sees without a dashboard.
+        dask.config.set({"distributed.worker.profile.enabled": False}),
         tempfile.TemporaryDirectory(prefix="edgecvx-cluster-") as folder,
         LocalCluster(
             n_workers=workers,

@@ -6,6 +6,7 @@ is silent for too long is started again, and what the scheduler forgot is asked 
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import secrets
 import time
@@ -333,8 +334,9 @@ class Cluster:
         facts = self._facts.get(word.worker)
         if facts is not None and not facts.nanny:
             self._shun(word.worker, f"{word.worker} hangs, and nobody starts it again (start workers with --nanny)")
-        else:
-            self.client.restart_workers([word.worker], timeout=30, raise_for_error=False)
+        elif word.worker in self._known():
+            with contextlib.suppress(KeyError):  # that is how Dask says that it has gone meanwhile
+                self.client.restart_workers([word.worker], timeout=30, raise_for_error=False)
         self._start(pending)
 
     # --- the scheduler and its workers ---

@@ -31,7 +31,11 @@ def version() -> str:
 
 
 class _Threads:
-    """PyTorch's thread count, which belongs to the process: the last of those that run at once gives it back."""
+    """PyTorch's thread count; the last of those that run at once gives it back.
+
+    OpenMP's part of it belongs to the thread, but MKL's to the process: given back while another thread is in a matrix
+    product, it would change that one's last digits.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -53,7 +57,8 @@ class _Threads:
         finally:
             with self._lock:
                 self._users -= 1
-                torch.set_num_threads(self._before)
+                if not self._users:
+                    torch.set_num_threads(self._before)
 
 
 _THREADS = _Threads()

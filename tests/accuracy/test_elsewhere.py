@@ -8,7 +8,7 @@ import shutil
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from PIL import Image
 
 from edgecvx.accuracy import delivery, elsewhere
 from edgecvx.accuracy.cache import RowStore
+from edgecvx.accuracy.shard import Shard
 from edgecvx.accuracy.validate import Progress, validate
 from edgecvx.data import demo
 from edgecvx.errors import EdgecvxError
@@ -70,6 +71,52 @@ def test_a_row_that_is_wrong_shows(
     there = run(small_classifier, tmp_path / "there", cluster=cluster)
     monkeypatch.undo()
     assert as_json(there) != as_json(run(small_classifier, tmp_path / "here"))
+
+
+def test_artifacts_that_a_worker_cannot_keep_open_together_go_in_shards_of_their_own(
+    cluster: Cluster, small_classifier: Any, native_classifier: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or each would be opened again for every batch of pictures."""
+    sent: list[Shard] = []
+    original = Cluster.submit
+
+    def submit(self: Cluster, function: Any, *args: Any, **options: Any) -> Any:
+        sent.extend(argument for argument in args if isinstance(argument, Shard))
+        return original(self, function, *args, **options)
+
+    monkeypatch.setattr(Cluster, "submit", submit)
+    monkeypatch.setattr(elsewhere, "OPEN_FILES", 1)
+    files = [small_classifier.path, native_classifier.path]
+    there = run(small_classifier, tmp_path / "there", cluster=cluster, artifacts=files)
+    assert [{entry.index for entry in shard.entries} for shard in sent] == sorted(
+        ({entry.index for entry in shard.entries} for shard in sent), key=min
+    )
+    assert {len(shard.entries) for shard in sent} == {1}
+    assert as_json(there) == as_json(run(small_classifier, tmp_path / "here", artifacts=files))
+
+
+def idle(sizes: Sequence[int], workers: int) -> int:
+    """Pictures that others still have when the first worker has nothing left to do."""
+    until = [0] * workers
+    for size in sizes:
+        until[until.index(min(until))] += size
+    return max(until) - min(until)
+
+
+@pytest.mark.parametrize("workers", [1, 2, 7, 64])
+@pytest.mark.parametrize("pictures", [1, 8, 100, 2_000, 50_001])
+def test_all_workers_end_within_a_batch_of_each_other(pictures: int, workers: int) -> None:
+    sizes: list[int] = []
+    while left := pictures - sum(sizes):
+        sizes.append(min(left, elsewhere.shard_size(left, 8, workers)))
+    assert max(sizes) <= elsewhere.SHARD and all(size % 8 == 0 for size in sizes[:-1])
+    assert idle(sizes, workers) <= 8
+    assert len(sizes) <= pictures / elsewhere.SHARD + 40 * workers, "the scheduler has little to do"
+
+
+def test_shards_of_one_size_leave_workers_idle() -> None:
+    """The twin."""
+    assert idle([elsewhere.SHARD] * 31, 2) == elsewhere.SHARD
 
 
 @pytest.fixture(scope="module")

@@ -19,6 +19,7 @@ pytest.importorskip("resource")
 from clusters import RealCluster, end, real_cluster
 
 from edgecvx.cluster.connect import connect
+from edgecvx.cluster.handle import Word
 from edgecvx.cluster.parcels import fetch
 from edgecvx.cluster.refusals import ClusterError
 from edgecvx.data.dataset import demo_sha256
@@ -75,6 +76,16 @@ def test_a_worker_that_hangs_is_started_again_and_its_call_done(real: RealCluste
         os.kill(pid, signal.SIGSTOP)
         (done,) = cluster.as_completed([call])
         assert done.tries > 1 and len(done.result()) == 64
+
+
+def test_a_call_of_a_worker_that_is_gone_by_the_time_it_counts_as_hung_goes_to_another(
+    real: RealCluster, long: Path
+) -> None:
+    with connect(real.address) as cluster:
+        call = cluster.submit(file_sha256, long, limit=60.0)
+        cluster._rescue(call, Word(worker="tcp://127.0.0.1:9", key=call.key, done=0, of=0))
+        (done,) = cluster.as_completed([call])
+        assert done.tries == 2 and len(done.result()) == 64
 
 
 def test_a_worker_that_joins_late_is_sent_what_it_lacks_and_one_without_room_gets_no_work(

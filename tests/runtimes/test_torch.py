@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +11,7 @@ from lowerings import reference
 from support import network, probe
 
 from edgecvx.errors import RuntimeFailedError, UsageError
-from edgecvx.runtimes.torch import TorchSession, version
+from edgecvx.runtimes.torch import TorchSession, _Threads, version
 from edgecvx.spec import Task
 
 
@@ -37,3 +39,35 @@ def test_what_does_not_fit_is_refused() -> None:
         TorchSession(network(num_classes=0), image_size=64)
     with pytest.raises(UsageError, match="multiple of 32"):
         TorchSession(network(), image_size=100)
+
+
+def test_a_run_that_ends_leaves_one_beside_it_its_thread() -> None:
+    """MKL's count is the process's: given back too early, it changes the last digits of a product that is under way."""
+    counts: list[int] = []
+    begun, ended = threading.Event(), threading.Event()
+    runs = _Threads()
+
+    def beside() -> None:
+        with runs.limited(1):
+            begun.set()
+            ended.wait()
+            counts.append(torch.get_num_threads())
+        counts.append(torch.get_num_threads())
+
+    def run() -> None:
+        with runs.limited(1):
+            other.start()
+            begun.wait()
+        ended.set()
+
+    other = threading.Thread(target=beside)
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        first = threading.Thread(target=run)
+        first.start()
+        first.join()
+        other.join()
+        assert counts == [1, 3]
+    finally:
+        torch.set_num_threads(before)

@@ -5,10 +5,12 @@
 
 ==========  ========================================================================================================
 equal       one process, local:2 and two workers with certificates: the same report, byte for byte
-faults      the same report after each of: a worker killed, all workers gone, the scheduler started again, a network
-            cut, a worker that hangs, one without room, a client killed and started again
-overhead    pictures a second of one process with one thread, of local:1 and of local:2
-many        100,000 calls on 200 workers in one process, handed out at once and a few at a time: what that takes
+faults      the same report after each of: a worker killed, all workers gone, the scheduler started again, the client's
+            network cut for a minute, everybody's (root, on Linux), a worker that hangs, one without room, a client
+            killed and started again
+overhead    pictures a second of one process, of local:1 and of local:2
+many        100,000 jobs and 50,000 pictures through 60 artifacts on 200 workers, all of which do nothing: what the
+            scheduler makes of it
 ==========  ========================================================================================================
 """
 
@@ -17,7 +19,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
-import resource
 import signal
 import subprocess
 import sys
@@ -32,14 +33,15 @@ from urllib.parse import urlsplit
 ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT / folder) for folder in ("", "tests/support", "tools/cluster_proof", "tools")]
 
-from certificates import write_certificates, write_settings  # noqa: E402 (behind what finds it)
+import many  # noqa: E402 (behind what finds it)
+import network  # noqa: E402
+import overhead  # noqa: E402
+from certificates import write_certificates, write_settings  # noqa: E402
 from clusters import RealCluster, end, real_cluster  # noqa: E402
 from cut import Wire  # noqa: E402
 
 from edgecvx.accuracy import elsewhere  # noqa: E402
 from edgecvx.accuracy.validate import Progress, validate  # noqa: E402
-from edgecvx.cluster.connect import connect  # noqa: E402
-from edgecvx.data.dataset import demo_sha256  # noqa: E402
 from edgecvx.pipeline import export  # noqa: E402
 from edgecvx.results.accuracy import Validation, as_json  # noqa: E402
 
@@ -50,12 +52,11 @@ class Files:
     """What is validated: atto's demo weights in two formats, or the artifacts that were named."""
 
     def __init__(self, folder: Path, asked: argparse.Namespace) -> None:
-        self.folder, self.pictures, self.only = folder, asked.pictures, asked.only
+        self.folder, self.pictures, self.only, self.ways = folder, asked.pictures, asked.only, asked.ways
+        self.cut, self.own_network = asked.cut, asked.own_network
         self.paths = list(asked.artifacts)
         if not self.paths:
-            done = export(
-                "atto", weights="demo", target=["onnx", "tflite"], image_size=asked.size, out=folder / "files"
-            )
+            done = export("atto", weights="demo", target=asked.targets, image_size=asked.size, out=folder / "files")
             self.paths = [artifact.path for artifact in done.artifacts]
         self._number = 0
 
@@ -156,9 +157,20 @@ def the_scheduler_is_started_again(files: Files, real: RealCluster) -> str:
 def the_network_is_cut(files: Files, real: RealCluster) -> str:
     """For a while nothing passes between the client and everybody else."""
     with Wire(urlsplit(real.address).port or 0) as wire:
-        return as_json(
-            files.validated(f"tcp://127.0.0.1:{wire.port}", say=midway(files, lambda: wire.cut(CUT_SECONDS)))
-        )
+        return as_json(files.validated(f"tcp://127.0.0.1:{wire.port}", say=midway(files, lambda: wire.cut(files.cut))))
+
+
+def everybody_is_cut_off(files: Files, real: RealCluster) -> str:
+    """Client, scheduler and workers from each other, as when a switch restarts: packets are lost."""
+    if not files.own_network:
+        print("    left out: only root on Linux can have a network of its own", flush=True)
+        return as_json(files.validated())
+    certificates = real.folder / "certificates"
+    write_certificates(certificates, ["localhost", "127.0.0.1"])
+    write_settings(certificates)
+    (real.folder / "private").mkdir()
+    with real_cluster(real.folder / "private", settings=certificates) as private, trusted(certificates):
+        return as_json(files.validated(private.address, say=midway(files, lambda: network.cut(files.cut))))
 
 
 def a_worker_hangs(files: Files, real: RealCluster) -> str:
@@ -217,7 +229,6 @@ def workers(real: RealCluster) -> list[int]:
         return list(client.run(os.getpid).values())
 
 
-CUT_SECONDS = 20.0
 FAULTS: Mapping[str, Callable[[Files, RealCluster], str]] = {
     function.__name__.replace("_", " "): function
     for function in (
@@ -225,6 +236,7 @@ FAULTS: Mapping[str, Callable[[Files, RealCluster], str]] = {
         all_workers_are_gone,
         the_scheduler_is_started_again,
         the_network_is_cut,
+        everybody_is_cut_off,
         a_worker_hangs,
         a_worker_has_no_room,
         a_client_is_killed,
@@ -236,64 +248,14 @@ FAULTS: Mapping[str, Callable[[Files, RealCluster], str]] = {
 
 
 def prove_overhead(files: Files, folder: Path) -> Iterator[str]:
-    """Prints how long the same pictures take; a busy machine decides this, so that nothing is failed for it."""
-    took = {}
-    for name, cluster in {"one process": None, "local:1": "local:1", "local:2": "local:2"}.items():
-        begun = time.monotonic()
-        files.validated(cluster)
-        took[name] = time.monotonic() - begun
-        print(
-            f"  {name}: {took[name]:.1f} s, {files.pictures * len(files.paths) / took[name]:.1f} a second", flush=True
-        )
-    print(f"  local:1 takes {took['local:1'] / took['one process']:.2f} times as long as one process", flush=True)
-    print(f"  local:2 is {took['local:1'] / took['local:2']:.2f} times as fast as local:1", flush=True)
-    yield from ()
+    """Prints how long the same pictures take."""
+    yield from overhead.compare(files.paths, files.pictures, folder, files.ways)
 
 
 def prove_many(asked: argparse.Namespace) -> Iterator[str]:
-    """Calls that do nothing: what the scheduler makes of their number."""
-    from distributed import Client, LocalCluster
-
-    for ahead in (2, None):
-        with (
-            tempfile.TemporaryDirectory() as folder,
-            LocalCluster(
-                n_workers=asked.workers,
-                threads_per_worker=1,
-                processes=False,
-                dashboard_address=None,
-                scheduler_kwargs={"dashboard_address": "127.0.0.1:0"},
-                worker_dashboard_address=None,
-                local_directory=folder,
-                memory_limit=0,
-            ) as local,
-            Client(local, set_as_default=False) as client,
-            connect(client) as cluster,
-        ):
-            before, begun = _memory(), time.monotonic()
-            left, out, most = iter(range(asked.jobs)), 0, 0
-            window = asked.jobs if ahead is None else ahead * asked.workers
-            done = 0
-            while done < asked.jobs:
-                while out < window and (job := next(left, None)) is not None:
-                    cluster.submit(demo_sha256, "validation", job, key=f"job {job}")
-                    out += 1
-                most = max(most, len(local.scheduler.tasks)) if done % 1000 == 0 else most
-                if cluster.settled() is not None:
-                    out, done = out - 1, done + 1
-            seconds = time.monotonic() - begun
-            how = "all at once" if ahead is None else f"{ahead} for each worker at a time"
-            print(
-                f"  {asked.jobs} jobs on {asked.workers} workers, {how}: {seconds:.0f} s, {asked.jobs / seconds:.0f} a "
-                f"second, {(_memory() - before) / 2**20:.0f} MiB more, at most {most} tasks at the scheduler",
-                flush=True,
-            )
+    """Prints what a scheduler makes of calls that do nothing."""
+    many.prove(asked.jobs, asked.workers, pictures=asked.jobs // 2, artifacts=60)
     yield from ()
-
-
-def _memory() -> int:
-    """The most this process ever held: scheduler, workers and client are all in it."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def main() -> int:
@@ -304,10 +266,14 @@ def main() -> int:
     parser.add_argument("--artifacts", nargs="*", type=Path, default=[])
     parser.add_argument("--pictures", type=int, default=400)
     parser.add_argument("--size", type=int, default=64, help="of the pictures, where no artifact is named")
+    parser.add_argument("--targets", nargs="*", default=["onnx", "tflite"], help="where no artifact is named")
+    parser.add_argument("--ways", nargs="*", default=list(overhead.WAYS), choices=overhead.WAYS, help="of overhead")
+    parser.add_argument("--cut", type=float, default=60.0, help="seconds for which a network is cut")
     parser.add_argument("--only", default="", metavar="WORDS", help="of faults, those with these words in their name")
     parser.add_argument("--jobs", type=int, default=100_000)
     parser.add_argument("--workers", type=int, default=200)
     asked = parser.parse_args()
+    asked.own_network = "faults" in asked.parts and network.enter()
     faults: list[str] = []
     with tempfile.TemporaryDirectory(prefix="edgecvx-proof-") as temporary:
         folder = Path(temporary)

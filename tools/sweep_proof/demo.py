@@ -83,11 +83,12 @@ def kill_worker(nanny: subprocess.Popen[bytes]) -> int | None:
 def main(recipe: str, out: str) -> int:
     """Runs the sweep, kills a worker once a third of its files is there, and says what came of it."""
     with tempfile.TemporaryDirectory(prefix="edgecvx-demo-") as name, cluster(2, Path(name)) as (address, workers):
-        over = threading.Event()
+        over, killed = threading.Event(), threading.Event()
 
         def harm() -> None:
             while not over.wait(0.5):
                 if len(list(Path(out).glob("jobs/*/record.json"))) >= 4 and (number := kill_worker(workers[0])):
+                    killed.set()
                     print(f"-- killed the worker {number}; its nanny starts another", flush=True)
                     return
 
@@ -95,6 +96,8 @@ def main(recipe: str, out: str) -> int:
         words = [sys.executable, "-m", "edgecvx", "sweep", recipe, "--out", out, "--cluster", address]
         code = subprocess.run(words, check=False, env=ENVIRONMENT).returncode
         over.set()
+    if not killed.is_set():
+        print(f"-- nothing was left to do, and no worker was killed: remove {out} to see it")
     print(f"-- exit code {code}")
     return 0 if code in (0, 1) else code
 

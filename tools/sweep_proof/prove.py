@@ -1,9 +1,9 @@
 """What tests show with little, at length: ``prove.py [PART…]``.
 
-``stopped``: a sweep of 24 files, killed ten times at random moments and resumed, gives the report of one that was not,
-and does nothing twice that was done. ``board``: two sweeps at once that want the same board (a real sshd on loopback)
-never time it at once, by its own time stamps. ``killed``: the host of one is killed while it measures; the other gets
-the board. Everything is started here and ends here.
+``stopped``: a sweep of 24 files, stopped ten times at random moments (SIGKILL, SIGINT) and resumed, gives the report of
+one that was not, does nothing twice that was done, and leaves no process. ``board``: two sweeps at once that want the
+same board (a real sshd on loopback) never time it at once, by its own time stamps. ``killed``: the host of one is
+killed while it measures; the other gets the board. Everything is started here and ends here.
 """
 
 from __future__ import annotations
@@ -22,9 +22,13 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
+
 ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT / folder) for folder in (".", "tests/support", "tests/samples")]
 STOPS = 10
+LOOKS = 600
+"""A tenth of a second each: until then, what a sweep started has noticed that it is gone, and has ended."""
 FORMS = ("sweep.json", "report.html", "report.md", "report.csv")
 HEAD = """\
 name = "proof"
@@ -82,6 +86,25 @@ def results(out: Path) -> dict[str, int]:
     return {path.parent.name: path.stat().st_mtime_ns for path in out.glob("jobs/*/record.json")}
 
 
+def until_alone(env: Mapping[str, str]) -> float:
+    """Seconds until no process is left that was started with this cache."""
+    began = time.monotonic()
+    left: list[int] = []
+    for _ in range(LOOKS):
+        left = [p.pid for p in psutil.process_iter() if _cache_of(p) == env["EDGECVX_CACHE"]]
+        if not left:
+            return time.monotonic() - began
+        time.sleep(0.1)
+    raise AssertionError(f"still there {time.monotonic() - began:.0f} s after the sweep: {left}")
+
+
+def _cache_of(process: psutil.Process) -> str | None:
+    try:
+        return process.environ().get("EDGECVX_CACHE") if process.status() != psutil.STATUS_ZOMBIE else None
+    except (psutil.Error, OSError):
+        return None
+
+
 def stopped(folder: Path, env: Mapping[str, str]) -> None:
     """Kills a sweep again and again."""
     networks(folder, 4)
@@ -89,7 +112,7 @@ def stopped(folder: Path, env: Mapping[str, str]) -> None:
     began = time.monotonic()
     assert finish(started(path, folder / "whole", {**env, "EDGECVX_CACHE": str(folder / "cache-a")})) in (0, 1)
     whole = time.monotonic() - began
-    print(f"whole: {len(results(folder / 'whole'))} jobs in {whole:.0f} s")
+    print(f"whole: {len(results(folder / 'whole'))} jobs in {whole:.0f} s", flush=True)
     generator = random.Random(2026)
     env = {**env, "EDGECVX_CACHE": str(folder / "cache-b")}
     for stop in range(STOPS):
@@ -100,11 +123,12 @@ def stopped(folder: Path, env: Mapping[str, str]) -> None:
         if process.poll() is None:
             process.send_signal(how)
         process.communicate()
+        ended = until_alone(env)
         after = results(folder / "stopped")
         assert all(after.get(key) == moment for key, moment in before.items()), "what was done was done again"
         half = [p for p in (folder / "stopped").glob("jobs/[0-9a-f]*") if not (p / "record.json").is_file()]
         assert half == [], f"half results: {half}"
-        print(f"stop {stop + 1}: {how.name}, {len(before)} -> {len(after)} jobs")
+        print(f"stop {stop + 1}: {how.name}, {len(before)} -> {len(after)} jobs, alone after {ended:.1f} s", flush=True)
     before = results(folder / "stopped")
     assert finish(started(path, folder / "stopped", env)) in (0, 1)
     assert all(results(folder / "stopped")[key] == moment for key, moment in before.items())
@@ -165,8 +189,6 @@ def two(folder: Path, env: Mapping[str, str], harm: Callable[[subprocess.Popen[b
 
 def measuring(out: Path, folder: Path, process: subprocess.Popen[bytes]) -> bool:
     """Whether a sweep's process tree holds the board now."""
-    import psutil
-
     lease = folder / "board" / "leases" / "edgecvx-lease"
     numbers = {process.pid, *(child.pid for child in psutil.Process(process.pid).children(recursive=True))}
     return lease.exists() and any(f"process {number})" in lease.read_text() for number in numbers)
@@ -176,8 +198,6 @@ def kill(process: subprocess.Popen[bytes], folder: Path) -> None:
     """Kills a host, and what it started on this machine to reach the board, while it holds the board."""
     while process.poll() is None:
         if measuring(folder / "a", folder, process):
-            import psutil
-
             time.sleep(3)
             everything = [*psutil.Process(process.pid).children(recursive=True), psutil.Process(process.pid)]
             hosts = [p for p in everything if "python" in p.name()]
