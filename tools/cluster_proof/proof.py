@@ -198,8 +198,9 @@ def a_client_is_killed(files: Files, real: RealCluster) -> str:
     paths = [str(path) for path in files.paths]
     command = [sys.executable, "-m", "edgecvx", "validate", *paths, "--limit", str(files.pictures)]
     environment = {**os.environ, "EDGECVX_CACHE": str(cache), "PYTHONPATH": str(ROOT)}
+    enough = 200 * files.pictures  # bytes: of both files' rows and the reference's, for a third of the pictures
     client = subprocess.Popen([*command, "--cluster", real.address], env=environment, stderr=subprocess.DEVNULL)
-    while client.poll() is None and sum(p.stat().st_size for p in cache.glob("rows/*/*.rows")) < 4_000:
+    while client.poll() is None and sum(p.stat().st_size for p in cache.glob("rows/*/*.rows")) < enough:
         time.sleep(0.05)
     client.kill()
     client.wait()
