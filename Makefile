@@ -163,6 +163,7 @@ mlflow-proof: $(READY) $(MLFLOW_READY)
 EXTRAS ?= ,tflite,browser,report,cluster,demo,live
 release-proof: $(READY)
 	$(BIN)/python tools/release_proof.py --out build/release --extras "$(EXTRAS)"
+	PYTHONPATH=tools/native_proof $(BIN)/python tools/small_program.py
 
 # Debian for arm64 and the runtimes' aarch64 wheels, for qemu-user: a minute or two, half a gigabyte, no root.
 board: $(READY)

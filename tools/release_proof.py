@@ -93,13 +93,15 @@ def _describes(name: str, package: str, *, wheel: bool) -> bool:
     return name in about or name.startswith(f"{package}.egg-info/")
 
 
-def installed(extra: str, wheels: Path, folder: Path) -> Path:
+def installed(extra: str, wheels: Path, folder: Path, constraints: Path | None) -> Path:
     """The Python of a fresh environment that has edgecvx with an extra; ``live`` is the camera page with TFLite."""
     venv.create(folder, with_pip=True)
     python = folder / "bin" / "python"
     asked = ["edgecvx[tflite]", "edgecvx-live"] if extra == "live" else [f"edgecvx[{extra}]" if extra else "edgecvx"]
     pip = [str(python), "-m", "pip", "--disable-pip-version-check"]
-    subprocess.run([*pip, "install", "--quiet", "-f", str(wheels), *asked], check=True, stderr=subprocess.DEVNULL)
+    bound = [] if constraints is None else ["-c", str(constraints)]
+    words = ["install", "--quiet", "-f", str(wheels), *bound, *asked]
+    subprocess.run([*pip, *words], check=True, stderr=subprocess.DEVNULL)
     subprocess.run([*pip, "check"], check=True, stdout=subprocess.DEVNULL)
     subprocess.run([folder / "bin" / "edgecvx", "--version"], check=True, stdout=subprocess.DEVNULL)
     return python
@@ -124,12 +126,12 @@ def import_seconds(python: Path) -> float:
     return statistics.median(float(done.stdout) for done in run)
 
 
-def weigh(extras: Iterable[str], wheels: Path) -> Iterator[str]:
+def weigh(extras: Iterable[str], wheels: Path, constraints: Path | None = None) -> Iterator[str]:
     """A table: what each extra brings, and how long the package then takes to import."""
     yield "| | installed, without pip | `import edgecvx` |\n|---|---|---|"
     for extra in extras:
         with tempfile.TemporaryDirectory() as scratch:
-            python = installed(extra, wheels, Path(scratch) / "venv")
+            python = installed(extra, wheels, Path(scratch) / "venv", constraints)
             name = f"`edgecvx[{extra}]`" if extra else "`edgecvx`"
             yield f"| {name} | {megabytes(python):.0f} MB | {import_seconds(python):.3f} s |"
 
@@ -139,6 +141,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--out", type=Path, required=True, help="the folder of the wheels and archives")
     parser.add_argument("--extras", help="names joined by commas, each to be installed; an empty one is none")
+    parser.add_argument("-c", "--constraints", type=Path, help="versions that pip is held to, as in constraints.txt")
     asked = parser.parse_args()
     shutil.rmtree(asked.out, ignore_errors=True)
     wrong = [
@@ -151,7 +154,7 @@ def main() -> None:
     if wrong:
         sys.exit(1)
     if asked.extras is not None:
-        for line in weigh(asked.extras.split(","), asked.out):
+        for line in weigh(asked.extras.split(","), asked.out, asked.constraints):
             print(line, flush=True)
 
 

@@ -149,7 +149,7 @@ class TrtexecBuilder:
             if timings:
                 cache.write_bytes(timings)
             arguments = [f"--onnx={path}", f"--saveEngine={engine}", f"--timingCacheFile={cache}"]
-            arguments += ["--stronglyTyped", "--skipInference"]
+            arguments += ["--stronglyTyped", "--noTF32", "--skipInference"]
             arguments += [] if workspace is None else [f"--memPoolSize=workspace:{workspace}"]
             said = self._run(arguments)
             if said.returncode or not engine.is_file():

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from lowerings import canonical, written
-from pretended_nvidia import MAGIC, Cuda, TensorRT, pretend, trtexec
+from pretended_nvidia import MAGIC, Cuda, TensorRT, _Config, pretend, trtexec
 from support import network, probe
 
 pytest.importorskip("onnxruntime")
@@ -173,6 +173,16 @@ def test_an_engine_of_somebody_else_is_not_run(path: Path, nvidia: tuple[TensorR
         open_session(path)
 
 
+def test_float32_is_computed_in_float32(
+    path: Path, nvidia: tuple[TensorRT, Cuda], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """TensorRT's own default is TF32, whose products have ten bits of mantissa: another precision, untold."""
+    build_file(path)
+    monkeypatch.setattr(_Config, "clear_flag", lambda config, flag: None)
+    with pytest.raises(AssertionError, match="ten bits of mantissa"):
+        build_file(path, folder=path.parent / "others")
+
+
 def test_timings_are_kept_for_the_next_build(path: Path, content: bytes, nvidia: tuple[TensorRT, Cuda]) -> None:
     trt, _ = nvidia
     folder = engines_folder()
@@ -289,7 +299,7 @@ def test_trtexec_is_asked_for_a_strongly_typed_network(
     assert engine.builder == "trtexec" and engine.key.version == "10.3.0"
     assert engine.path.read_bytes() == MAGIC + path.read_bytes()
     asked = json.loads((program.parent / "asked.json").read_text())
-    assert {"stronglyTyped", "skipInference"} <= set(asked) and asked["onnx"] == str(path)
+    assert {"stronglyTyped", "noTF32", "skipInference"} <= set(asked) and asked["onnx"] == str(path)
     assert asked["memPoolSize"] == "workspace:256"
     engine.path.unlink()
     build_file(path, builder=TrtexecBuilder(program))

@@ -42,6 +42,14 @@ class Cuda:
     def cuInit(self, flags: ctypes.c_uint) -> int:  # noqa: N802
         return 0 if self.gpu else self.NO_DEVICE
 
+    def cuDeviceGetCount(self, count: Any) -> int:  # noqa: N802
+        count._obj.value = 1
+        return 0
+
+    def cuDriverGetVersion(self, version: Any) -> int:  # noqa: N802
+        version._obj.value = 12080
+        return 0
+
     def cuGetErrorName(self, error: ctypes.c_int, told: Any) -> int:  # noqa: N802
         told._obj.value = self.NAMES[error.value]
         return 0
@@ -139,6 +147,9 @@ class TensorRT(ModuleType):
     class NetworkDefinitionCreationFlag(enum.IntEnum):
         EXPLICIT_BATCH, STRONGLY_TYPED = 0, 1
 
+    class BuilderFlag(enum.Enum):
+        TF32, FP16 = 0, 1
+
     class MemoryPoolType(enum.Enum):
         WORKSPACE = 0
 
@@ -180,6 +191,7 @@ class _Builder:
         return _Config(self._trt)
 
     def build_serialized_network(self, network: Any, config: Any) -> bytes | None:
+        assert TensorRT.BuilderFlag.TF32 not in config.flags, "float32 would be computed with ten bits of mantissa"
         if self._trt.says == "MemoryError":
             raise MemoryError("not a byte left")
         if self._trt.says:
@@ -192,6 +204,11 @@ class _Builder:
 class _Config:
     def __init__(self, trt: TensorRT) -> None:
         self._trt = trt
+        self.flags = {TensorRT.BuilderFlag.TF32}
+        """As the manual says: on, where nobody turns it off."""
+
+    def clear_flag(self, flag: Any) -> None:
+        self.flags.discard(flag)
 
     def set_memory_pool_limit(self, pool: Any, size: int) -> None:
         assert pool is TensorRT.MemoryPoolType.WORKSPACE
@@ -301,6 +318,9 @@ pathlib.Path(__file__).with_name("asked.json").write_text(json.dumps(options))
 if {fails}:
     print("[11/20/2026-10:00:00] [E] Error[10]: Could not find any implementation for node stem.0.")
     sys.exit(1)
+if "loadEngine" in options:
+    print("[11/20/2026-10:00:00] [I] GPU Compute Time: min = 0.31 ms, max = 0.4 ms, mean = 0.33 ms, median = 0.321 ms")
+    sys.exit(0)
 cache = pathlib.Path(options["timingCacheFile"])
 cache.write_bytes(cache.read_bytes() + b"+" if cache.exists() else b"timings")
 pathlib.Path(options["saveEngine"]).write_bytes(b"pretended plan " + pathlib.Path(options["onnx"]).read_bytes())
