@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import small_program
-from small_program import MOST, OPTIMIZED, line
+from small_program import MOST, OPTIMIZED, SOURCE, line
+
+from edgecvx.native.build import FLAGS
+from edgecvx.native.sources import ENGINE
 
 
 def test_a_program_and_its_model_take_six_megabytes_together() -> None:
@@ -12,5 +14,5 @@ def test_a_program_and_its_model_take_six_megabytes_together() -> None:
 
 
 def test_what_is_built_is_the_example_with_the_whole_engine_in_it() -> None:
-    assert small_program.SOURCE.is_file() and (small_program.ENGINE / "all.c").is_file()
-    assert set(OPTIMIZED) == {"-Os", "-O3"} and "-O3" in small_program.FLAGS
+    assert SOURCE.is_file() and (ENGINE / "all.c").is_file()
+    assert set(OPTIMIZED) == {"-Os", "-O3"} and "-O3" in FLAGS
