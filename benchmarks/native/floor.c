@@ -34,7 +34,7 @@ static volatile int32_t sink;
         UNROLL for (int m = 0; m < mr; m++) UNROLL for (int n = 0; n < nv; n++) acc[m][n] = (VI){0};                         \
         const size_t at = (size_t)n0 * (size_t)l->k;                                                                         \
         sums_##path(mr, nv, acc, (const RA_##path *)a + (ptrdiff_t)row * l->k, l->k, (const RW_##path *)l->weights + at,    \
-                    l->k, l->wide ? l->wide + at / 256 : NULL);                                                              \
+                    l->k, beside_##path(l, n0, nv, row));                                                                    \
         VI all = {0};                                                                                                        \
         UNROLL for (int m = 0; m < mr; m++) UNROLL for (int n = 0; n < nv; n++) all ^= acc[m][n];                            \
         return all[0];                                                                                                       \

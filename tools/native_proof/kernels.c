@@ -139,16 +139,17 @@ static void probe_hide(Probe *p) {
 }
 
 static void probe_depthwise(Probe *p) {
-    const int width = p->n[0], channels = p->n[1], kernel = p->n[2], wide = padded(channels), side = width + kernel - 1;
+    const int width = p->n[0], channels = p->n[1], kernel = p->n[2], rows = p->n[3], wide = padded(channels);
+    const int side = width + kernel - 1, inputs = (rows + kernel - 1) * side, outputs = rows * width;
     const float *given = probe_array(p), *weights = probe_array(p), *bias = probe_array(p);
-    float *in = probe_room(p, (size_t)(kernel * side * wide) * 4), *packed = probe_room(p, (size_t)(kernel * kernel * wide) * 4);
-    float *b = probe_room(p, (size_t)wide * 4), *out = probe_room(p, (size_t)(width * wide) * 4);
-    for (int i = 0; i < kernel * side; i++) memcpy(in + i * wide, given + i * channels, (size_t)channels * 4);
+    float *in = probe_room(p, (size_t)(inputs * wide) * 4), *packed = probe_room(p, (size_t)(kernel * kernel * wide) * 4);
+    float *b = probe_room(p, (size_t)wide * 4), *out = probe_room(p, (size_t)(outputs * wide) * 4);
+    for (int i = 0; i < inputs; i++) memcpy(in + i * wide, given + i * channels, (size_t)channels * 4);
     memcpy(b, bias, (size_t)channels * 4);
     p->kernels->pack_depthwise(weights, kernel * kernel, channels, packed);
-    p->kernels->depthwise(in, width, wide, kernel, packed, b, out);
-    for (int x = 0; x < width; x++) memmove(out + x * channels, out + x * wide, (size_t)channels * 4);
-    probe_answer(out, (size_t)(width * channels) * 4);
+    p->kernels->depthwise(in, rows, width, wide, kernel, packed, b, out);
+    for (int x = 0; x < outputs; x++) memmove(out + x * channels, out + x * wide, (size_t)channels * 4);
+    probe_answer(out, (size_t)(outputs * channels) * 4);
 }
 
 /* A layer of one output, for its grid: f[0] and n[4]. */
@@ -200,12 +201,12 @@ static void probe_round(Probe *p) {
 }
 
 static void probe_scale(Probe *p) {
-    const int count = p->n[0];
+    const int channels = p->n[0], rows = p->n[1], count = channels * rows;
     const Products grid = probe_grid(p, 16, 1);
     const void *hidden = probe_array(p), *factor = probe_array(p);
     void *to = probe_room(p, (size_t)count * 4);
     int32_t *out = probe_room(p, (size_t)count * 4);
-    p->kernels->scale_hidden(hidden, factor, count, (int)grid.zero, to);
+    p->kernels->scale_hidden(hidden, factor, channels, rows, (int)grid.zero, to);
     probe_whole(p, to, (size_t)count, out);
     probe_answer(out, (size_t)count * 4);
 }

@@ -359,18 +359,19 @@ def _hidden_step(activation: str, reach: float) -> float:
 
 
 def depthwise(draw: np.random.Generator) -> Case:
-    """A row of a depthwise convolution, of a pixel and more."""
+    """Rows of a depthwise convolution, of a pixel and more."""
     width, channels, kernel = int(draw.integers(1, 40)), int(draw.integers(1, 70)), int(draw.choice([3, 5, 7]))
-    rows = _floats(draw, kernel, width + kernel - 1, channels)
+    rows = int(draw.integers(1, 4))
+    inputs = _floats(draw, rows + kernel - 1, width + kernel - 1, channels)
     weights, bias = _floats(draw, kernel * kernel, channels), _floats(draw, channels)
-    windows = np.lib.stride_tricks.sliding_window_view(rows.astype(np.float64), kernel, axis=1)[:, :width]
-    parts = np.einsum("ywcx,yxc->ywcx", windows, weights.reshape(kernel, kernel, channels).astype(np.float64))
-    wanted, size = parts.sum(axis=(0, 3)) + bias, np.abs(parts).sum(axis=(0, 3)) + np.abs(bias)
+    windows = np.lib.stride_tricks.sliding_window_view(inputs.astype(np.float64), (kernel, kernel), axis=(0, 1))
+    parts = np.einsum("rwcyx,yxc->rwcyx", windows, weights.reshape(kernel, kernel, channels).astype(np.float64))
+    wanted, size = parts.sum(axis=(3, 4)) + bias, np.abs(parts).sum(axis=(3, 4)) + np.abs(bias)
     return Case(
-        name=f"depthwise {kernel}x{kernel}, {width} pixels, {channels} channels",
+        name=f"depthwise {kernel}x{kernel}, {rows} x {width} pixels, {channels} channels",
         operation=DEPTHWISE,
-        numbers=(width, channels, kernel),
-        arrays=(rows, weights, bias),
+        numbers=(width, channels, kernel, rows),
+        arrays=(inputs, weights, bias),
         judge=_near(wanted, FLOAT * size),
     )
 
@@ -387,7 +388,7 @@ def _whole(exact: Array) -> Callable[[bytes, Facts], str]:
 
 def normalized(draw: np.random.Generator) -> Case:
     """A LayerNorm, rounded for the next layer or not; of channels that are all the same, too."""
-    channels, rows, integers = int(np.exp(draw.uniform(0, 6.5))), int(draw.integers(1, 9)), bool(draw.random() < 0.6)
+    channels, rows, integers = int(np.exp(draw.uniform(0, 6.5))), int(draw.integers(1, 24)), bool(draw.random() < 0.6)
     x = _floats(draw, rows, channels) * np.float32(draw.choice([0.01, 1, 30])) + np.float32(draw.choice([0, 5]))
     if draw.random() < 0.1:
         x[:] = np.float32(0.5)
@@ -438,21 +439,25 @@ def rounded(draw: np.random.Generator) -> Case:
 
 def scaled(draw: np.random.Generator) -> Case:
     """Hidden numbers times a factor, rounded: exactly, up to the largest of both."""
-    count, zero = 16 * int(draw.integers(1, 9)), int(draw.choice([-128, 127, 0, 11]))
-    whole, factor = draw.integers(-32768, 32768, count), draw.integers(-32767, 32768, count)
-    small = draw.random(count) < 0.6
+    channels, rows, zero = 16 * int(draw.integers(1, 9)), int(draw.integers(1, 4)), int(draw.choice([-128, 127, 0, 11]))
+    whole, factor = draw.integers(-32768, 32768, (rows, channels)), draw.integers(-32767, 32768, channels)
+    small = draw.random(channels) < 0.6
     factor = np.where(small, factor // 256, factor)
-    whole[::4], factor[::4] = draw.integers(-100, 100, count // 4) * 2 + 1, 0x4000  # exactly between two numbers
+    # exactly between two numbers
+    whole[:, ::4], factor[::4] = (
+        draw.integers(-100, 100, (rows, channels // 4)) * 2 + 1,
+        0x4000,
+    )
     exact = np.clip(((whole * factor + 0x4000) >> 15) + zero, -128, 127)
 
     def judge(answer: bytes, _: Facts) -> str:
-        wrong = int((np.frombuffer(answer, np.int32) != exact).sum())
-        return f"{wrong} of {count} scaled numbers are others" if wrong else ""
+        wrong = int((np.frombuffer(answer, np.int32) != exact.ravel()).sum())
+        return f"{wrong} of {rows * channels} scaled numbers are others" if wrong else ""
 
     return Case(
-        name=f"{count} hidden numbers scaled, zero point {zero}",
+        name=f"{rows} x {channels} hidden numbers scaled, zero point {zero}",
         operation=SCALE,
-        numbers=(count, 0, 0, 0, zero),
+        numbers=(channels, rows, 0, 0, zero),
         floats=(1.0,),
         arrays=(whole.astype(np.int16), factor.astype(np.int16)),
         judge=judge,

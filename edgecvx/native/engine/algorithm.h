@@ -1,10 +1,11 @@
 /* The kernels, once for each instruction set: included by kernels.c behind a path_*.h, which says what a vector is.
  *
  * A path gives: V (lanes of 32 bits), NV (vectors in a panel), MR (rows in a tile), KG (inputs multiplied by one 32-bit
- * lane), DW (pixels of a depthwise tile), FITS (which models), RA and RW (types of a rounded activation and of a packed weight),
- * LOWEST; the types VF, VI, and VS, twice as many integers of 16 bits; and P(least), P(most), P(dot) or its own P(sums),
- * P(round_group), P(scale_hidden); of hidden numbers P(join), P(put_low), P(put_two), P(times), P(size), P(stretched), P(above_0),
- * P(squares_low), P(squares_high), P(squares_of_both).
+ * lane), DW and DH (pixels of a depthwise tile, and in how many rows it may lie), FITS (which models), RA and RW (types of a rounded
+ * activation and of a packed weight), LOWEST; the types VF, VI, and VS, twice as many integers of 16 bits; and P(least), P(most),
+ * P(dot) or its own P(sums), P(round_group), P(scale_row); of hidden numbers P(join), P(put_low), P(put_two), P(times), P(size),
+ * P(stretched), P(above_0), P(squares_low), P(squares_high), P(squares_of_both). If it likes: AHEAD, the cache into which the next
+ * weights are fetched; FOUR, that it has P(four_sums), P(root) and P(round_four), and normalizes four pixels at once.
  *
  * What is rounded behind a sum of floats has to be the same on every processor: such sums are taken in one order, and a product
  * is rounded before it is added to something, P(alone), unless it is exact.
@@ -106,11 +107,23 @@ static void P(pack_depthwise)(const float *weights, int taps, int channels, floa
 
 /* ---------------------------------------------------------------- products */
 
+/* What sums need to know of a panel's weights besides them: where some are wider; or with AHEAD where those of the next panel lie,
+ * of which each of a panel's first tiles fetches a part, as much as it has steps. */
+INLINE const uint8_t *P(beside)(const Products *l, int n0, int nv, int row) {
+#ifdef AHEAD
+    const int lines = nv * V * KG / 64; /* of a step's weights */
+    return (const uint8_t *)l->weights + (ptrdiff_t)(n0 + nv * V) * l->k + (ptrdiff_t)(row / MR % lines) * 64 * (l->k / KG);
+#else
+    (void)nv, (void)row;
+    return l->wide ? l->wide + (size_t)n0 * (size_t)l->k / 256 : NULL;
+#endif
+}
+
 #ifndef OWN_SUMS
 /* acc[m][n] += the products of `count` inputs of each row with a panel's weights. */
 INLINE void P(sums)(const int mr, const int nv, VI acc[MR][NV], const RA *a, int step, const RW *w, int count,
-                    const uint8_t *wide) {
-    (void)wide;
+                    const uint8_t *beside) {
+    (void)beside;
     const RA *row[MR];
     UNROLL for (int m = 0; m < mr; m++) {
         row[m] = a + (ptrdiff_t)m * step;
@@ -119,6 +132,9 @@ INLINE void P(sums)(const int mr, const int nv, VI acc[MR][NV], const RA *a, int
     for (ptrdiff_t k = 0; k < count; k += KG, w += nv * V * KG) {
         VI weights[NV];
         UNROLL for (int n = 0; n < nv; n++) weights[n] = *(const P(unaligned_integers) *)(w + n * V * KG);
+#ifdef AHEAD
+        __builtin_prefetch(beside + k * (64 / KG), 0, AHEAD);
+#endif
         UNROLL for (int m = 0; m < mr; m++) {
             int32_t few;
             memcpy(&few, row[m] + k, 4);
@@ -179,13 +195,13 @@ INLINE VF P(activated)(VF x, const P(Spread) *s) {
     return x * (t * q + s->half);
 }
 
-/* The activation function of 16-bit numbers. */
-INLINE VS P(hidden)(VS x, const P(Spread) *s) {
-    const VS a = P(size)(x), t = P(stretched)(a, s->stretch);
-    VS p = s->bump[BUMP - 1];
-    UNROLL for (int i = BUMP - 2; i >= 0; i--) p = s->bump[i] + P(times)(p, t);
-    UNROLL for (int i = 0; i < 3; i++) p = P(times)(p, p);
-    return P(above_0)(x) - P(times)(a, p);
+/* The activation function of 16-bit numbers, of several vectors side by side: each is a chain of steps that wait for each other. */
+INLINE void P(hidden)(const int count, const VS *x, VS *h, const P(Spread) *s) {
+    VS a[NV], t[NV], p[NV];
+    UNROLL for (int i = 0; i < count; i++) a[i] = P(size)(x[i]), t[i] = P(stretched)(a[i], s->stretch), p[i] = s->bump[BUMP - 1];
+    UNROLL for (int b = BUMP - 2; b >= 0; b--) UNROLL for (int i = 0; i < count; i++) p[i] = s->bump[b] + P(times)(p[i], t[i]);
+    UNROLL for (int b = 0; b < 3; b++) UNROLL for (int i = 0; i < count; i++) p[i] = P(times)(p[i], p[i]);
+    UNROLL for (int i = 0; i < count; i++) h[i] = P(above_0)(x[i]) - P(times)(a[i], p[i]);
 }
 
 INLINE VF P(in_brief)(VF x, VI more, VI kept) { return (VF)(((VI)x + more) & kept); }
@@ -247,9 +263,8 @@ INLINE void P(join_tile)(const int mr, const int nv, const int pairs, const VF s
         }
 }
 
-/* Both halves of x, which may be of the same outputs. */
-INLINE void P(hide_two)(VS x, int16_t *low, int16_t *high, VI *squares, VI *more_squares, const P(Spread) *spread) {
-    const VS h = P(hidden)(x, spread);
+/* Both halves of h, which may be of the same outputs. */
+INLINE void P(hide_two)(VS h, int16_t *low, int16_t *high, VI *squares, VI *more_squares, const P(Spread) *spread) {
     const VS g = P(times)(h, spread->squared);
     P(put_two)(low, high, h);
     if (squares == more_squares) {
@@ -260,8 +275,7 @@ INLINE void P(hide_two)(VS x, int16_t *low, int16_t *high, VI *squares, VI *more
     }
 }
 
-INLINE void P(hide_one)(VS x, int16_t *to, VI *squares, const P(Spread) *spread) {
-    const VS h = P(hidden)(x, spread);
+INLINE void P(hide_one)(VS h, int16_t *to, VI *squares, const P(Spread) *spread) {
     P(put_low)(to, h);
     *squares = P(squares_low)(*squares, P(times)(h, spread->squared));
 }
@@ -276,13 +290,18 @@ INLINE void P(hide_tile)(const int mr, const int nv, const VF sums[MR][NV], cons
     VI squares[NV];
     P(join_tile)(mr, nv, pairs, sums, l, n0, x);
     UNROLL for (int n = 0; n < nv; n++) squares[n] = *(const P(unaligned_integers) *)(all + n * V);
-    UNROLL for (int m = 0; m < 2 * pairs; m += 2, out += 2 * pitch)
+    VS h[NV];
+    UNROLL for (int m = 0; m < 2 * pairs; m += 2, out += 2 * pitch) {
+        P(hidden)(nv, x[m], h, spread);
         UNROLL for (int n = 0; n < nv; n++)
-            P(hide_two)(x[m][n], out + n * V, out + pitch + n * V, &squares[n], &squares[n], spread);
+            P(hide_two)(h[n], out + n * V, out + pitch + n * V, &squares[n], &squares[n], spread);
+    }
     UNROLL for (int m = 2 * pairs; m < mr; m++, out += pitch) {
-        UNROLL for (int n = 0; n + 1 < nv; n += 2)
-            P(hide_two)(x[m][n], out + n * V, out + (n + 1) * V, &squares[n], &squares[n + 1], spread);
-        if (nv % 2) P(hide_one)(x[m][nv - 1], out + (nv - 1) * V, &squares[nv - 1], spread);
+        UNROLL for (int n = 0; n < nv; n += 2) {
+            P(hidden)(1, &x[m][n], h, spread);
+            if (n + 1 < nv) P(hide_two)(h[0], out + n * V, out + (n + 1) * V, &squares[n], &squares[n + 1], spread);
+            else P(hide_one)(h[0], out + n * V, &squares[n], spread);
+        }
     }
     UNROLL for (int n = 0; n < nv; n++) *(P(unaligned_integers) *)(all + n * V) = squares[n];
 }
@@ -304,7 +323,7 @@ INLINE void P(tile)(const int mr, const int nv, const int what, const int intege
             }
         }
         P(sums)(mr, nv, acc, (const RA *)a + (ptrdiff_t)row * l->k, l->k, (const RW *)l->weights + at, l->k,
-                l->wide ? l->wide + at / 256 : NULL);
+                P(beside)(l, n0, nv, row));
         UNROLL for (int m = 0; m < mr; m++) UNROLL for (int n = 0; n < nv; n++) y[m][n] = P(to_float)(acc[m][n]);
     } else {
         UNROLL for (int m = 0; m < mr; m++) UNROLL for (int n = 0; n < nv; n++) y[m][n] = P(all)(0.0f);
@@ -360,57 +379,76 @@ static void P(hide_floats)(const Products *l, const void *a, int rows, int n0, i
 
 /* ---------------------------------------------------------------- the depthwise convolution */
 
-/* `t` pixels side by side: each weight is loaded once for all of them, each input once for the whole row of the kernel. */
-INLINE void P(depthwise_tile)(const int t, const int kernel, const float *in, ptrdiff_t row, int channels, const float *w,
-                              VF bias, float *out) {
-    VF acc[DW];
-    UNROLL for (int i = 0; i < t; i++) acc[i] = bias;
-    for (int y = 0; y < kernel; y++, in += row, w += kernel * V) {
-        VF weights[7];
-        UNROLL for (int k = 0; k < kernel; k++) weights[k] = P(load)(w + k * V);
-        const float *pixel = in;
-        UNROLL for (int i = 0; i < t + kernel - 1; i++) {
-            const VF x = P(load_and_go)(&pixel, channels);
-            UNROLL for (int k = 0; k < kernel; k++) if (i - k >= 0 && i - k < t) acc[i - k] += x * weights[k];
-        }
+/* What a row of inputs adds to `t` pixels of outputs in rows first to end, each with the row of weights before the last one's:
+ * each weight is loaded once for all of them, each input once for the whole row of the kernel. */
+INLINE void P(depthwise_line)(const int first, const int end, const int t, const int kernel, const float *in, int channels,
+                              const float *w, VF acc[DH][DW]) {
+    VF weights[DH][7];
+    UNROLL for (int r = first; r < end; r++)
+        UNROLL for (int k = 0; k < kernel; k++) weights[r][k] = P(load)(w + (k - r * kernel) * V);
+    UNROLL for (int i = 0; i < t + kernel - 1; i++) {
+        const VF x = P(load_and_go)(&in, channels);
+        UNROLL for (int r = first; r < end; r++)
+            UNROLL for (int k = 0; k < kernel; k++) if (i - k >= 0 && i - k < t) acc[r][i - k] += x * weights[r][k];
     }
-    UNROLL for (int i = 0; i < t; i++) P(put)(out + (ptrdiff_t)i * channels, acc[i]);
+}
+
+/* `t` pixels side by side, in a row or in two, which read rows of the map together. */
+INLINE void P(depthwise_tile)(const int rows, const int t, const int kernel, const float *in, ptrdiff_t row, int channels,
+                              const float *w, VF bias, float *out, ptrdiff_t out_row) {
+    VF acc[DH][DW];
+    UNROLL for (int r = 0; r < rows; r++) UNROLL for (int i = 0; i < t; i++) acc[r][i] = bias;
+    if (rows == 2) P(depthwise_line)(0, 1, t, kernel, in, channels, w, acc), in += row, w += kernel * V;
+    for (int y = rows - 1; y < kernel; y++, in += row, w += kernel * V) P(depthwise_line)(0, rows, t, kernel, in, channels, w, acc);
+    if (rows == 2) P(depthwise_line)(1, 2, t, kernel, in, channels, w, acc);
+    UNROLL for (int r = 0; r < rows; r++)
+        UNROLL for (int i = 0; i < t; i++) P(put)(out + r * out_row + (ptrdiff_t)i * channels, acc[r][i]);
 }
 
 /* `t` pixels, all channels: what they read stays in the first cache. */
-INLINE void P(depthwise_pixels)(const int t, const int kernel, const float *in, ptrdiff_t row, int channels, const float *w,
-                                const float *bias, float *out) {
+INLINE void P(depthwise_pixels)(const int rows, const int t, const int kernel, const float *in, ptrdiff_t row, int channels,
+                                const float *w, const float *bias, float *out, ptrdiff_t out_row) {
     for (int c = 0; c < channels; c += V)
-        P(depthwise_tile)(t, kernel, in + c, row, channels, w + (ptrdiff_t)c * kernel * kernel, P(load)(bias + c), out + c);
+        P(depthwise_tile)(rows, t, kernel, in + c, row, channels, w + (ptrdiff_t)c * kernel * kernel, P(load)(bias + c), out + c,
+                          out_row);
 }
 
-INLINE void P(depthwise_row)(const int kernel, const float *in, int width, int channels, const float *w, const float *bias,
-                             float *out) {
-    const ptrdiff_t row = (ptrdiff_t)(width + kernel - 1) * channels;
+INLINE void P(depthwise_rows)(const int rows, const int kernel, const float *in, int width, int channels, const float *w,
+                              const float *bias, float *out) {
+    const ptrdiff_t row = (ptrdiff_t)(width + kernel - 1) * channels, out_row = (ptrdiff_t)width * channels;
+    const int t = DW / rows;
     int x = 0;
-    for (; x + DW <= width; x += DW)
-        P(depthwise_pixels)(DW, kernel, in + (ptrdiff_t)x * channels, row, channels, w, bias, out + (ptrdiff_t)x * channels);
-    for (; DW > 7 && x + 7 <= width; x += 7)
-        P(depthwise_pixels)(7, kernel, in + (ptrdiff_t)x * channels, row, channels, w, bias, out + (ptrdiff_t)x * channels);
-    for (; x + 4 <= width; x += 4)
-        P(depthwise_pixels)(4, kernel, in + (ptrdiff_t)x * channels, row, channels, w, bias, out + (ptrdiff_t)x * channels);
-    for (; x < width; x++)
-        P(depthwise_pixels)(1, kernel, in + (ptrdiff_t)x * channels, row, channels, w, bias, out + (ptrdiff_t)x * channels);
+    for (; x + t <= width; x += t, in += t * (ptrdiff_t)channels, out += t * (ptrdiff_t)channels)
+        P(depthwise_pixels)(rows, t, kernel, in, row, channels, w, bias, out, out_row);
+    for (; DW > 7 && t > 7 && x + 7 <= width; x += 7, in += 7 * (ptrdiff_t)channels, out += 7 * (ptrdiff_t)channels)
+        P(depthwise_pixels)(rows, 7, kernel, in, row, channels, w, bias, out, out_row);
+    for (; x + 4 <= width; x += 4, in += 4 * (ptrdiff_t)channels, out += 4 * (ptrdiff_t)channels)
+        P(depthwise_pixels)(rows, 4, kernel, in, row, channels, w, bias, out, out_row);
+    for (; x < width; x++, in += channels, out += channels)
+        P(depthwise_pixels)(rows, 1, kernel, in, row, channels, w, bias, out, out_row);
 }
 
-static NOINLINE void P(depthwise)(const float *in, int width, int channels, int kernel, const float *w, const float *bias,
+INLINE void P(depthwise_of)(const int kernel, const float *in, int rows, int width, int channels, const float *w, const float *bias,
+                            float *out) {
+    const ptrdiff_t row = (ptrdiff_t)(width + kernel - 1) * channels, out_row = (ptrdiff_t)width * channels;
+    int y = 0;
+    for (; DH == 2 && y + 2 <= rows; y += 2) P(depthwise_rows)(DH, kernel, in + y * row, width, channels, w, bias, out + y * out_row);
+    for (; y < rows; y++) P(depthwise_rows)(1, kernel, in + y * row, width, channels, w, bias, out + y * out_row);
+}
+
+static NOINLINE void P(depthwise)(const float *in, int rows, int width, int channels, int kernel, const float *w, const float *bias,
                                   float *out) {
-    if (kernel == 7) P(depthwise_row)(7, in, width, channels, w, bias, out);
-    else if (kernel == 5) P(depthwise_row)(5, in, width, channels, w, bias, out);
-    else P(depthwise_row)(3, in, width, channels, w, bias, out);
+    if (kernel == 7) P(depthwise_of)(7, in, rows, width, channels, w, bias, out);
+    else if (kernel == 5) P(depthwise_of)(5, in, rows, width, channels, w, bias, out);
+    else P(depthwise_of)(3, in, rows, width, channels, w, bias, out);
 }
 
 /* ---------------------------------------------------------------- norms */
 
-/* Sums of 32 lanes, of channels c % 32, become one, in the same order whatever a vector is. */
-INLINE float P(sum_of_lanes)(VF s[LANES / V]) {
+/* Sums of 32 lanes, of channels c % 32, become one vector's, in the same order whatever a vector is. */
+INLINE VF P(fewer_lanes)(VF s[LANES / V]) {
     UNROLL for (int half = LANES / V / 2; half; half /= 2) UNROLL for (int i = 0; i < half; i++) s[i] += s[i + half];
-    return P(sum)(s[0]);
+    return s[0];
 }
 
 /* The squares of a group's differences from a number; of `left` channels alone where fewer are left. */
@@ -423,56 +461,105 @@ INLINE void P(add_differences)(VF d[VG], const float *x, VF from, int left) {
     }
 }
 
-/* Of `channels` floats, behind which there are zeros up to a whole group; part: 1 / channels. */
-INLINE void P(moments)(const float *x, int channels, float part, float epsilon, float *mean, float *inverse) {
+/* The sum of `channels` floats, behind which there are zeros up to a whole group. */
+INLINE VF P(total)(const float *x, int channels) {
     const int whole = channels / GROUP, even = whole / 2 * 2;
-    VF s[2 * VG], d[2 * VG];
-    UNROLL for (int i = 0; i < 2 * VG; i++) s[i] = d[i] = P(all)(0.0f);
+    VF s[2 * VG];
+    UNROLL for (int i = 0; i < 2 * VG; i++) s[i] = P(all)(0.0f);
     const float *at = x, *const end = x + even * GROUP;
     for (; at < end; at += LANES) UNROLL for (int i = 0; i < 2 * VG; i++) s[i] += P(load)(at + i * V);
     if (whole > even) UNROLL for (int i = 0; i < VG; i++) s[i] += P(load)(at + i * V);
     if (whole * GROUP < channels) UNROLL for (int i = 0; i < VG; i++) s[VG + i] += P(load)(x + whole * GROUP + i * V);
-    const float m = P(sum_of_lanes)(s) * part;
-    const VF same = P(all)(m);
-    for (at = x; at < end; at += LANES) {
-        P(add_differences)(d, at, same, GROUP);
-        P(add_differences)(d + VG, at + GROUP, same, GROUP);
+    return P(fewer_lanes)(s);
+}
+
+/* The squares of their differences from a number. */
+INLINE VF P(differences)(const float *x, int channels, VF from) {
+    const int whole = channels / GROUP, even = whole / 2 * 2;
+    VF d[2 * VG];
+    UNROLL for (int i = 0; i < 2 * VG; i++) d[i] = P(all)(0.0f);
+    const float *at = x, *const end = x + even * GROUP;
+    for (; at < end; at += LANES) {
+        P(add_differences)(d, at, from, GROUP);
+        P(add_differences)(d + VG, at + GROUP, from, GROUP);
     }
-    if (whole > even) P(add_differences)(d, at, same, GROUP);
-    if (whole * GROUP < channels) P(add_differences)(d + VG, x + whole * GROUP, same, channels - whole * GROUP);
-    *mean = m;
-    *inverse = 1.0f / __builtin_sqrtf(alone(P(sum_of_lanes)(d) * part) + epsilon);
+    if (whole > even) P(add_differences)(d, at, from, GROUP);
+    if (whole * GROUP < channels) P(add_differences)(d + VG, x + whole * GROUP, from, channels - whole * GROUP);
+    return P(fewer_lanes)(d);
+}
+
+/* part: 1 / channels */
+INLINE void P(moments)(const float *x, int channels, float part, float epsilon, float *mean, float *inverse) {
+    *mean = P(sum)(P(total)(x, channels)) * part;
+    *inverse = 1.0f / __builtin_sqrtf(alone(P(sum)(P(differences)(x, channels, P(all)(*mean))) * part) + epsilon);
 }
 
 /* x * by + plus */
 INLINE VF P(moved)(VF x, VF by, VF plus) { return P(alone)(x * by) + plus; }
 
+/* What the layer behind takes of a group of a normalized pixel: x * by + plus, and where channels have scales of their own these. */
+INLINE void P(normalized)(const float *x, const float *scale, const float *shift, int c, VF by, VF plus, VF v[VG]) {
+    UNROLL for (int i = 0; i < VG; i++) {
+        v[i] = P(moved)(P(load)(x + c + i * V), by, plus);
+        if (scale) v[i] = P(moved)(v[i], P(load)(scale + c + i * V), P(load)(shift + c + i * V));
+    }
+}
+
+INLINE void P(round_normalized)(const float *x, int width, const float *scale, const float *shift, VF by, VF plus, RA *out) {
+    for (int c = 0; c < width; c += GROUP) {
+        VF v[VG];
+        P(normalized)(x, scale, shift, c, by, plus, v);
+        P(round_group)(out + c, v);
+    }
+}
+
+#ifdef FOUR
+/* Pixels four by four, and each step for up to FEW of them: a pixel's few sums, root and quotient wait for each other longer than
+ * they take. Of each four the vectors have a pixel's number in every lane of a fourth. */
+INLINE void P(normalize_few)(const float *x, ptrdiff_t step, int pixels, float part, const Normal *norm, RA *out, ptrdiff_t to_step) {
+    const float *const scale = norm->scale, *const shift = norm->shift;
+    float mean[FEW / 4][V], by[FEW / 4][V], plus[FEW / 4][V];
+    VF s[4];
+    for (int p = 0; p < pixels; p += 4) {
+        UNROLL for (int i = 0; i < 4; i++) s[i] = P(total)(x + (p + i) * step, norm->channels);
+        P(put)(mean[p / 4], P(four_sums)(s) * part);
+    }
+    for (int p = 0; p < pixels; p += 4) {
+        UNROLL for (int i = 0; i < 4; i++)
+            s[i] = P(differences)(x + (p + i) * step, norm->channels, P(all)(mean[p / 4][V / 4 * i]));
+        const VF inverse = 1.0f / P(root)(P(alone)(P(four_sums)(s) * part) + norm->epsilon), m = P(load)(mean[p / 4]);
+        const VF every = norm->scale ? inverse : inverse * norm->every_scale;
+        P(put)(by[p / 4], every);
+        P(put)(plus[p / 4], norm->scale ? -m * inverse : norm->every_shift - P(alone)(m * every));
+    }
+    for (int p = 0; p < pixels; p += 4, out += 4 * to_step)
+        for (int c = 0; c < padded(norm->channels); c += V) {
+            UNROLL for (int i = 0; i < 4; i++)
+                P(normalized)(x + (p + i) * step, scale, shift, c, P(all)(by[p / 4][V / 4 * i]), P(all)(plus[p / 4][V / 4 * i]), &s[i]);
+            P(round_four)(out + c, to_step, s);
+        }
+}
+#endif
+
 static NOINLINE void P(normalize_rounded)(const float *x, ptrdiff_t step, int rows, const Normal *norm, void *to,
                                           ptrdiff_t to_step) {
-    const int width = padded(norm->channels);
     const float part = 1.0f / (float)norm->channels;
     RA *out = to;
-    for (int r = 0; r < rows; r++, x += step, out += to_step) {
+    int r = 0;
+#ifdef FOUR
+    for (int few; (few = rows - r < FEW ? (rows - r) / 4 * 4 : FEW) > 0; r += few, x += few * step, out += few * to_step)
+        P(normalize_few)(x, step, few, part, norm, out, to_step);
+#endif
+    const int channels = norm->channels, width = padded(channels);
+    const float *const scale = norm->scale, *const shift = norm->shift;
+    for (; r < rows; r++, x += step, out += to_step) {
         float mean, inverse;
-        P(moments)(x, norm->channels, part, norm->epsilon, &mean, &inverse);
-        if (!norm->scale) {
-            const float times = inverse * norm->every_scale;
-            const VF by = P(all)(times), plus = P(all)(norm->every_shift - alone(mean * times));
-            for (int c = 0; c < width; c += GROUP) {
-                VF v[VG];
-                UNROLL for (int i = 0; i < VG; i++) v[i] = P(moved)(P(load)(x + c + i * V), by, plus);
-                P(round_group)(out + c, v);
-            }
-            continue;
-        }
-        const VF by = P(all)(inverse), plus = P(all)(-mean * inverse);
-        for (int c = 0; c < width; c += GROUP) {
-            VF v[VG];
-            UNROLL for (int i = 0; i < VG; i++) {
-                const VF scale = P(load)(norm->scale + c + i * V), shift = P(load)(norm->shift + c + i * V);
-                v[i] = P(moved)(P(moved)(P(load)(x + c + i * V), by, plus), scale, shift);
-            }
-            P(round_group)(out + c, v);
+        P(moments)(x, channels, part, norm->epsilon, &mean, &inverse);
+        if (scale) {
+            P(round_normalized)(x, width, scale, shift, P(all)(inverse), P(all)(-mean * inverse), out);
+        } else {
+            const float every = inverse * norm->every_scale;
+            P(round_normalized)(x, width, NULL, NULL, P(all)(every), P(all)(norm->every_shift - alone(mean * every)), out);
         }
     }
 }
@@ -504,6 +591,12 @@ static void P(round)(const float *x, int count, const Products *l, void *to) {
     }
 }
 
+static NOINLINE void P(scale_hidden)(const void *hidden, const void *factor, int channels, int rows, int zero, void *to) {
+    const int16_t *h = hidden;
+    RA *out = to;
+    for (int r = 0; r < rows; r++, h += channels, out += channels) P(scale_row)(h, factor, channels, zero, out);
+}
+
 static void P(add)(float *sum, const float *x, int count) {
     for (int c = 0; c < count; c += V) P(put)(sum + c, P(load)(sum + c) + P(load)(x + c));
 }
@@ -518,6 +611,7 @@ static const Kernels P(kernels) = {
     .bytes = sizeof(RA),
     .panel = NV * V,
     .tile = MR,
+    .rows = DH,
     .lowest = P(least_rounded),
     .pack = P(pack),
     .pack_depthwise = P(pack_depthwise),

@@ -3,7 +3,7 @@ INLINE void P(round_group)(int8_t *to, const VF v[4]) {
     P(put_bytes)(to, (v128_t)P(join)(v[0], v[1]), (v128_t)P(join)(v[2], v[3]));
 }
 
-static void P(scale_hidden)(const void *hidden, const void *factor, int count, int zero, void *to) {
+INLINE void P(scale_row)(const void *hidden, const void *factor, int count, int zero, void *to) {
     const int16_t *h = hidden, *f = factor;
     const v128_t z = wasm_i16x8_splat((int16_t)zero);
     int8_t *out = to;

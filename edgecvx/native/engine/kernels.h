@@ -9,7 +9,7 @@
 
 #include "model.h"
 
-enum { GROUP = 16, LANES = 32, CURVE = 7, BUMP = 4, SMALL = 256, BAND_PIXELS = 511 };
+enum { GROUP = 16, LANES = 32, CURVE = 7, BUMP = 4, SMALL = 256, BAND_PIXELS = 511, FEW = 16 };
 
 /* Memory that is given out once and never back. With `base` NULL it only counts. */
 typedef struct {
@@ -83,6 +83,7 @@ typedef struct {
     int (*runs)(void);               /* whether this processor can */
     int (*fits)(const Model *model); /* whether sums are exact with these weights; NULL: with any */
     int bytes, panel, tile; /* of a rounded activation; outputs and rows that are computed side by side */
+    int rows;               /* of a map that are convolved depthwise side by side */
     int (*lowest)(void); /* the rounded activation for int8's -128, once it runs */
     /* Rows of `segments` parts of `segment` inputs each lie `pitch` apart in the rounded inputs. */
     void (*pack)(const Layer *layer, int segments, int segment, int pitch, float unit, Products *to, Arena *arena);
@@ -91,14 +92,14 @@ typedef struct {
     void (*store)(const Products *l, const void *a, int rows, int n0, int n1, int p0, const Sink *to);
     void (*hide)(const Products *l, const void *a, int rows, int n0, int n1, int p0, const Sink *to);
     void (*hide_floats)(const Products *l, const void *a, int rows, int n0, int n1, int p0, const Sink *to);
-    /* One row of a depthwise convolution: in: the first of `kernel` rows of (width + kernel - 1) pixels. */
-    void (*depthwise)(const float *in, int width, int channels, int kernel, const float *weights, const float *bias,
+    /* Rows of a depthwise convolution: in: the first of rows + kernel - 1 rows of (width + kernel - 1) pixels. */
+    void (*depthwise)(const float *in, int rows, int width, int channels, int kernel, const float *weights, const float *bias,
                       float *out);
     void (*normalize_rounded)(const float *x, ptrdiff_t step, int rows, const Normal *norm, void *to, ptrdiff_t to_step);
     void (*normalize)(const float *x, ptrdiff_t step, int rows, const Normal *norm, float *to, ptrdiff_t to_step);
     void (*round)(const float *x, int count, const Products *for_layer, void *to); /* count: a multiple of 16 */
-    /* Hidden numbers times a factor per channel, rounded. */
-    void (*scale_hidden)(const void *hidden, const void *factor, int count, int zero, void *to);
+    /* Hidden numbers of `rows` pixels times a factor per channel, rounded. */
+    void (*scale_hidden)(const void *hidden, const void *factor, int channels, int rows, int zero, void *to);
     void (*add)(float *sum, const float *x, int count);
 } Kernels;
 

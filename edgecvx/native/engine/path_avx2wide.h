@@ -7,6 +7,7 @@
 #define MR 6
 #define KG 2
 #define DW 7
+#define DH 1
 #define FITS NULL
 #define RA int16_t
 #define RW int16_t
@@ -27,7 +28,7 @@ INLINE void P(round_group)(int16_t *to, const VF v[2]) {
     _mm256_storeu_si256((__m256i *)(void *)to, P(held)(P(narrow)(v)));
 }
 
-static void P(scale_hidden)(const void *hidden, const void *factor, int count, int zero, void *to) {
+INLINE void P(scale_row)(const void *hidden, const void *factor, int count, int zero, void *to) {
     const __m256i *h = hidden, *f = factor, z = _mm256_set1_epi16((short)zero);
     __m256i *out = to;
     for (int i = 0; i < count / 16; i++) {

@@ -6,12 +6,15 @@
 #define MR 7
 #define KG 4
 #define DW 14
+#define DH 2
 #define FORM NAME
 #define FITS NULL
 #define RA uint8_t
 #define RW int8_t
 #define LOWEST 0
 #define OWN_SUM
+#define AHEAD 2
+#define FOUR
 
 #include "path_begin.h"
 #include "vectors_avx.h"
@@ -24,6 +27,19 @@ INLINE float P(sum)(VF v) {
     return P(sum_of_eight)(half);
 }
 
+/* The sums of four vectors, each in every lane of a fourth, added in the order in which P(sum) does. */
+INLINE VF P(four_sums)(const VF v[4]) {
+    __m512 two[2];
+    UNROLL for (int i = 0; i < 2; i++) {
+        const __m512 a = (__m512)v[2 * i], b = (__m512)v[2 * i + 1];
+        two[i] = _mm512_add_ps(_mm512_shuffle_f32x4(a, b, 0x44), _mm512_shuffle_f32x4(a, b, 0xee));
+    }
+    __m512 s = _mm512_add_ps(_mm512_shuffle_f32x4(two[0], two[1], 0x88), _mm512_shuffle_f32x4(two[0], two[1], 0xdd));
+    s = _mm512_add_ps(s, _mm512_permute_ps(s, 0x4e));
+    return (VF)_mm512_add_ps(s, _mm512_permute_ps(s, 0xb1));
+}
+INLINE VF P(root)(VF v) { return (VF)_mm512_sqrt_ps((__m512)v); }
+
 INLINE VF P(least)(VF a, VF b) { return (VF)_mm512_min_ps((__m512)a, (__m512)b); }
 INLINE VF P(most)(VF a, VF b) { return (VF)_mm512_max_ps((__m512)a, (__m512)b); }
 INLINE VI P(dot)(VI acc, VI a, VI w) { return (VI)_mm512_dpbusd_epi32((__m512i)acc, (__m512i)a, (__m512i)w); }
@@ -33,7 +49,9 @@ INLINE VS P(join)(VF low, VF high) {
     return (VS)_mm512_packs_epi32(_mm512_cvtps_epi32((__m512)low), _mm512_cvtps_epi32((__m512)high));
 }
 INLINE __m512i P(apart)(VS h) {
-    return _mm512_permutexvar_epi64(_mm512_setr_epi64(0, 2, 4, 6, 1, 3, 5, 7), (__m512i)h);
+    __m512i apart = _mm512_permutexvar_epi64(_mm512_setr_epi64(0, 2, 4, 6, 1, 3, 5, 7), (__m512i)h);
+    OWN_REGISTER(apart); /* one shuffle, where a compiler sees five for its two halves */
+    return apart;
 }
 INLINE void P(put_low)(int16_t *to, VS h) {
     _mm256_storeu_si256((__m256i *)(void *)to, _mm512_castsi512_si256(P(apart)(h)));
@@ -63,17 +81,35 @@ INLINE void P(round_group)(uint8_t *to, const VF v[1]) {
     _mm_storeu_si128((__m128i *)(void *)to, _mm_xor_si128(bytes, _mm_set1_epi8(-128))); /* 128 more */
 }
 
-static void P(scale_hidden)(const void *hidden, const void *factor, int count, int zero, void *to) {
+/* A group of each of four pixels. */
+INLINE void P(round_four)(uint8_t *to, ptrdiff_t step, const VF v[4]) {
+    const __m512i a = _mm512_packs_epi32(_mm512_cvtps_epi32((__m512)v[0]), _mm512_cvtps_epi32((__m512)v[1]));
+    const __m512i b = _mm512_packs_epi32(_mm512_cvtps_epi32((__m512)v[2]), _mm512_cvtps_epi32((__m512)v[3]));
+    const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+    __m512i bytes = _mm512_permutexvar_epi32(order, _mm512_packs_epi16(a, b));
+    bytes = _mm512_xor_si512(bytes, _mm512_set1_epi8(-128));
+    OWN_REGISTER(bytes);
+    _mm_storeu_si128((__m128i *)(void *)to, _mm512_castsi512_si128(bytes));
+    _mm_storeu_si128((__m128i *)(void *)(to + step), _mm512_extracti32x4_epi32(bytes, 1));
+    _mm_storeu_si128((__m128i *)(void *)(to + 2 * step), _mm512_extracti32x4_epi32(bytes, 2));
+    _mm_storeu_si128((__m128i *)(void *)(to + 3 * step), _mm512_extracti32x4_epi32(bytes, 3));
+}
+
+/* 128 above int8, in 16 bits. */
+INLINE __m512i P(scaled_by)(const int16_t *hidden, const int16_t *factor, __m512i zero) {
+    return _mm512_adds_epi16(_mm512_mulhrs_epi16(_mm512_loadu_si512(hidden), _mm512_loadu_si512(factor)), zero);
+}
+
+INLINE void P(scale_row)(const void *hidden, const void *factor, int count, int zero, void *to) {
     const int16_t *h = hidden, *f = factor;
-    const __m512i z = _mm512_set1_epi16((short)(zero + 128)), none = _mm512_setzero_si512();
+    const __m512i z = _mm512_set1_epi16((short)(zero + 128));
     uint8_t *out = to;
     int i = 0;
-    for (; i + 32 <= count; i += 32) {
-        const __m512i product = _mm512_mulhrs_epi16(_mm512_loadu_si512(h + i), _mm512_loadu_si512(f + i));
-        const __m512i q = _mm512_max_epi16(_mm512_adds_epi16(product, z), none);
-        _mm256_storeu_si256((__m256i *)(void *)(out + i), _mm512_cvtusepi16_epi8(q));
+    for (; i + 64 <= count; i += 64) {
+        const __m512i q = _mm512_packus_epi16(P(scaled_by)(h + i, f + i, z), P(scaled_by)(h + i + 32, f + i + 32, z));
+        _mm512_storeu_si512(out + i, P(apart)((VS)q));
     }
-    if (i < count) {
+    for (; i < count; i += 16) {
         const __m256i a = _mm256_loadu_si256((const __m256i *)(const void *)(h + i));
         const __m256i b = _mm256_loadu_si256((const __m256i *)(const void *)(f + i));
         const __m256i q = _mm256_adds_epi16(_mm256_mulhrs_epi16(a, b), _mm512_castsi512_si256(z));

@@ -5,6 +5,7 @@
 #define MR 6
 #define KG 4
 #define DW 7
+#define DH 1
 #define RA uint8_t
 #define RW int8_t
 #define LOWEST 0
@@ -24,7 +25,7 @@ INLINE void P(put_bytes)(uint8_t *to, __m256i v) {
 }
 INLINE void P(round_group)(uint8_t *to, const VF v[2]) { P(put_bytes)(to, P(narrow)(v)); }
 
-static void P(scale_hidden)(const void *hidden, const void *factor, int count, int zero, void *to) {
+INLINE void P(scale_row)(const void *hidden, const void *factor, int count, int zero, void *to) {
     const __m256i *h = hidden, *f = factor, z = _mm256_set1_epi16((short)zero);
     uint8_t *out = to;
     for (int i = 0; i < count / 16; i++) {

@@ -6,6 +6,7 @@
 #define MR 6
 #define KG 4
 #define DW 14
+#define DH 1
 #define FORM NAME
 #define FITS NULL
 #define RA int8_t

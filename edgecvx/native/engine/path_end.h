@@ -6,6 +6,7 @@
 #undef MR
 #undef KG
 #undef DW
+#undef DH
 #undef RA
 #undef RW
 #undef LOWEST
@@ -21,3 +22,5 @@
 #undef RUNS
 #undef DOT
 #undef FORM
+#undef AHEAD
+#undef FOUR

@@ -8,6 +8,7 @@
 #define MR 3
 #define KG 4
 #define DW 14
+#define DH 1
 #define FORM NAME
 #define FITS NULL
 #define RA int8_t

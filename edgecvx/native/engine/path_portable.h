@@ -6,6 +6,7 @@
 #define MR 2
 #define KG 2
 #define DW 4
+#define DH 1
 #define FORM NAME
 #define FITS NULL
 #define RA int16_t
@@ -71,7 +72,7 @@ INLINE void P(round_group)(int16_t *to, const VF v[GROUP / V]) {
     for (int i = 0; i < GROUP / V; i++) P(narrow)(to + i * V, P(rounded)(v[i], -128.0f, 127.0f));
 }
 
-static void P(scale_hidden)(const void *hidden, const void *factor, int count, int zero, void *to) {
+INLINE void P(scale_row)(const void *hidden, const void *factor, int count, int zero, void *to) {
     const int16_t *h = hidden, *f = factor;
     int16_t *out = to;
     for (int i = 0; i < count; i++) {

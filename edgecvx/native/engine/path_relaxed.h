@@ -8,6 +8,7 @@
 #define MR 2
 #define KG 4
 #define DW 7
+#define DH 1
 #define FORM NAME
 #define FITS fits_pairs
 #define RA int8_t

@@ -6,6 +6,7 @@
 #define MR 3
 #define KG 2
 #define DW 7
+#define DH 1
 #define FORM NAME
 #define FITS NULL
 #define RA int16_t
@@ -27,7 +28,7 @@ INLINE void P(round_group)(int16_t *to, const VF v[4]) {
     wasm_v128_store(to + 8, P(held)(wasm_i16x8_narrow_i32x4(P(rounded)(v[2]), P(rounded)(v[3]))));
 }
 
-static void P(scale_hidden)(const void *hidden, const void *factor, int count, int zero, void *to) {
+INLINE void P(scale_row)(const void *hidden, const void *factor, int count, int zero, void *to) {
     const int16_t *h = hidden, *f = factor;
     const v128_t z = wasm_i16x8_splat((int16_t)zero);
     int16_t *out = to;

@@ -14,7 +14,7 @@ enum { BAND_BYTES = 48 * 1024, OUTPUTS = 4 };
 typedef struct {
     _Alignas(64) atomic_int taken; /* of its share of a step's parts */
     int thread;
-    float *row;             /* one row of a map: [width][channels], or the inputs of a pixel */
+    float *row;             /* rows of a map: [rows][width][channels], or the inputs of pixels */
     unsigned char *rounded; /* a band of inputs */
 } Own;
 
@@ -80,7 +80,8 @@ static void reserve_stage(Run *r, int s, Arena *arena, size_t *hidden, size_t *s
     const size_t size = (size_t)t->size, pixels = size * size, side = size + (size_t)t->kernel - 1, width = (size_t)width_of(r, s);
     r->map[s] = ecvx_take(arena, side * side * width, sizeof(float));
     r->place[s] = ecvx_take(arena, pixels, sizeof(int32_t));
-    *row = *row > size * width ? *row : size * width;
+    const size_t mixed = (size_t)r->kernels->rows * size * width;
+    *row = *row > mixed ? *row : mixed;
     for (int i = s ? -1 : 0; i < t->depth; i++) {
         const Products *in = i < 0 ? &p->down : &p->block[i].fc1, *out = i < 0 ? NULL : &p->block[i].fc2;
         const size_t bands = (size_t)whole_parts(t->size, rows_in_band(r, in, t->size));
@@ -113,7 +114,8 @@ static void reserve(Run *r, Arena *arena) {
         const int size = c->size;
         const size_t rows = (size_t)rows_in_band(r, l, size) * (size_t)size * row_bytes(r, l);
         band = band > rows ? band : rows;
-        row = row > (size_t)l->k ? row : (size_t)l->k;
+        const size_t inputs = (size_t)size * (size_t)l->k;
+        row = row > inputs ? row : inputs;
         if (i || m->stem == 1) continue;
         r->stem_map = ecvx_take(arena, (size_t)size * (size_t)size * (size_t)padded(c->out), sizeof(float));
         r->stem_place = ecvx_take(arena, (size_t)size * (size_t)size, sizeof(int32_t));
@@ -195,16 +197,22 @@ void ecvx_run_drop(Run *run) {
 
 /* ---------------------------------------------------------------- parts of a step */
 
-/* The number of a part that nobody has taken, or `parts`. Each thread has its share, the same in every step, so that it finds
- * in its cache what it has written before; then it helps the others. */
-static int take(const Run *r, const Own *own, int parts) {
+/* The number of a part that nobody has taken, from the first of a thread's share on or back from the last; or -1. Each thread has
+ * its share, the same in every step, so that it finds in its cache what it has written before; then it helps the others. */
+static int take_from(const Run *r, const Own *own, int parts, int back) {
     for (int i = 0; i < r->threads; i++) {
         const int of = (own->thread + i) % r->threads, first = of * parts / r->threads, end = (of + 1) * parts / r->threads;
-        const int part = first + atomic_fetch_add_explicit(&r->own[of].taken, 1, memory_order_relaxed);
-        if (part < end) return part;
+        const int taken = atomic_fetch_add_explicit(&r->own[of].taken, 1, memory_order_relaxed);
+        if (taken < end - first) return back ? end - 1 - taken : first + taken;
     }
-    return parts;
+    return -1;
 }
+static int take(const Run *r, const Own *own, int parts) {
+    const int part = take_from(r, own, parts, 0);
+    return part < 0 ? parts : part;
+}
+/* What was written last is read first: it is still in the cache where not all of it is. */
+static int take_back(const Run *r, const Own *own, int parts) { return take_from(r, own, parts, 1); }
 
 static void begin_again(void *what) {
     Run *r = what;
@@ -244,15 +252,20 @@ static void gather_picture(const Run *r, const Convolution *c, int y, int x, flo
     }
 }
 
-/* The same where the kernel lies inside of the picture, which has whole rows of it side by side. */
-static void gather_patch(const Run *r, const Convolution *c, int y, int x, float *to) {
-    const size_t size = (size_t)r->net->model.image, run = (size_t)c->kernel * 3;
+/* The same of a whole row of outputs, `pitch` floats apart, where their kernels lie side by side in the picture. */
+static void gather_patches(const Run *r, const Convolution *c, int y, int pitch, float *to) {
+    const size_t run = (size_t)c->kernel * 3, line = (size_t)r->net->model.image * 3;
     for (int ky = 0; ky < c->kernel; ky++, to += run) {
-        const size_t at = ((size_t)(y * c->stride + ky) * size + (size_t)(x * c->stride)) * 3;
+        const size_t at = (size_t)(y * c->stride + ky) * line;
+        const float *floats = (const float *)(const void *)r->input + at;
+        float *x = to;
         if (r->net->model.input == ECVX_UINT8)
-            for (size_t i = 0; i < run; i++) to[i] = (float)r->input[at + i];
-        else if (run == 12) memcpy(to, r->input + at * sizeof(float), 12 * sizeof(float)); /* what is usual, without a call */
-        else memcpy(to, r->input + at * sizeof(float), run * sizeof(float));
+            for (int i = 0; i < c->size; i++, x += pitch)
+                for (size_t j = 0; j < run; j++) x[j] = (float)r->input[at + (size_t)i * run + j];
+        else if (run == 12) /* what is usual, without a call */
+            for (int i = 0; i < c->size; i++, x += pitch, floats += 12) memcpy(x, floats, 12 * sizeof(float));
+        else
+            for (int i = 0; i < c->size; i++, x += pitch, floats += run) memcpy(x, floats, run * sizeof(float));
     }
 }
 
@@ -267,15 +280,20 @@ static void gather_map(const Run *r, const Convolution *c, int y, int x, float *
         }
 }
 
-static void stem_inputs(const Run *r, int i, int size, int pixel, const Own *own, unsigned char *to) {
+/* A row of outputs' inputs. */
+static void stem_inputs(const Run *r, int i, int y, const Own *own, unsigned char *to) {
     const Convolution *c = &r->net->model.convolution[i];
     const Products *l = &r->net->stem[i];
-    float *x = l->integers ? own->row : (float *)(void *)to;
-    if (i) gather_map(r, c, pixel / size, pixel % size, x);
-    else if (c->pad) gather_picture(r, c, pixel / size, pixel % size, x);
-    else gather_patch(r, c, pixel / size, pixel % size, x);
-    if (!i) memset(x + c->layer.k, 0, (size_t)(l->k - c->layer.k) * sizeof(float));
-    if (l->integers) r->kernels->round(x, l->k, l, to);
+    const int side_by_side = !i && !c->pad && c->stride == c->kernel, more = i ? 0 : l->k - c->layer.k;
+    float *const row = l->integers ? own->row : (float *)(void *)to;
+    if (side_by_side) gather_patches(r, c, y, l->k, row);
+    for (int x = 0; x < c->size; x++) {
+        float *const inputs = row + (ptrdiff_t)x * l->k;
+        if (i) gather_map(r, c, y, x, inputs);
+        else if (!side_by_side) gather_picture(r, c, y, x, inputs);
+        if (more) memset(inputs + c->layer.k, 0, (size_t)more * sizeof(float));
+    }
+    if (l->integers) r->kernels->round(row, c->size * l->k, l, to);
 }
 
 static void stem(Run *r, int i, const Own *own) {
@@ -285,7 +303,7 @@ static void stem(Run *r, int i, const Own *own) {
     const Sink sink = {.map = last ? r->map[0] : r->stem_map, .place = last ? r->place[0] : r->stem_place};
     for (int part; (part = take(r, own, parts)) < parts;) {
         const int first = part * rows * size, end = smaller(size, (part + 1) * rows) * size;
-        for (int p = first; p < end; p++) stem_inputs(r, i, size, p, own, own->rounded + (size_t)(p - first) * row_bytes(r, l));
+        for (int p = first; p < end; p += size) stem_inputs(r, i, p / size, own, own->rounded + (size_t)(p - first) * row_bytes(r, l));
         r->kernels->store(l, own->rounded, end - first, 0, l->n, first, &sink);
         for (int p = first; last && p < end; p += size) {
             float *row = sink.map + sink.place[p];
@@ -357,9 +375,9 @@ static void tap_hidden(const Run *r, const PackedBlock *b, int stage, float *to)
 /* ---------------------------------------------------------------- a block */
 
 static int16_t to_int16(float x) {
-    if (!(x > -32767.0f)) return -32767; /* also what is no number */
-    if (x > 32767.0f) return 32767;
-    return (int16_t)(x < 0 ? x - 0.5f : x + 0.5f);
+    const float above = x > -32767.0f ? x : -32767.0f; /* also what is no number */
+    const float held = above < 32767.0f ? above : 32767.0f;
+    return (int16_t)(held + (held < 0 ? -0.5f : 0.5f));
 }
 
 /* The sum of squares of each channel, of all bands, at the beginning of `squares`. Of integers exactly, however many bands. */
@@ -398,13 +416,14 @@ static void make_factors(void *what) {
     const int hidden = 4 * t->channels;
     const float least = b->grn ? respond(r, b, hidden, t->size * t->size) : 0.0f;
     const float unit = b->fc2.inverse / b->curve.height * 32768.0f, *response = r->squares;
-    memset(r->factor, 0, (size_t)b->fc2.k * sizeof(float)); /* behind the last channel too */
+    float *const grn = r->squares; /* in the place of what it is made of */
     for (int c = 0; c < hidden; c++) {
         const float more = b->grn ? b->gamma[c] * response[c] * least : 0.0f; /* by itself; see algorithm.h */
-        const float grn = b->base[c] + more;
-        if (b->float_hidden) ((float *)r->factor)[c] = grn;
-        else ((int16_t *)r->factor)[c] = to_int16(grn * unit);
+        grn[c] = b->base[c] + more;
     }
+    memset(r->factor, 0, (size_t)b->fc2.k * sizeof(float)); /* behind the last channel too */
+    if (b->float_hidden) memcpy(r->factor, grn, (size_t)hidden * sizeof *grn);
+    else for (int c = 0; c < hidden; c++) ((int16_t *)r->factor)[c] = to_int16(grn[c] * unit);
     tap_hidden(r, b, r->stage, tapped(r, POINT_ACTIVATION, r->stage, r->block_number));
     begin_again(r);
 }
@@ -412,12 +431,13 @@ static void make_factors(void *what) {
 /* The inputs of fc2 from some pixels' hidden numbers. */
 static void scale_pixels(const Run *r, const PackedBlock *b, int first, int end, const Own *own, unsigned char *to) {
     const Products *l = &b->fc2;
+    if (!b->float_hidden) {
+        const uint16_t *hidden = (const uint16_t *)r->hidden + (size_t)first * (size_t)l->k;
+        r->kernels->scale_hidden(hidden, r->factor, l->k, end - first, (int)l->zero, to);
+        return;
+    }
     for (int p = first; p < end; p++, to += row_bytes(r, l)) {
         const size_t at = (size_t)p * (size_t)l->k;
-        if (!b->float_hidden) {
-            r->kernels->scale_hidden((const uint16_t *)r->hidden + at, r->factor, l->k, (int)l->zero, to);
-            continue;
-        }
         const float *hidden = (const float *)r->hidden + at, *factor = r->factor;
         float *scaled = l->integers ? own->row : (float *)(void *)to;
         for (int c = 0; c < l->k; c++) scaled[c] = hidden[c] * factor[c];
@@ -425,17 +445,18 @@ static void scale_pixels(const Run *r, const PackedBlock *b, int first, int end,
     }
 }
 
-/* One row of a map, convolved depthwise and normalized for fc1. */
-static void mix_row(const Run *r, const PackedBlock *b, int s, int y, const Own *own, unsigned char *to) {
+/* Rows of a map from y on, convolved depthwise and normalized for fc1; as many as the kernels like at once, if there are. */
+static int mix_rows(const Run *r, const PackedBlock *b, int s, int y, int end, const Own *own, unsigned char *to) {
     const Stage *t = stage_of(r, s);
-    const int width = width_of(r, s), side = t->size + t->kernel - 1;
+    const int width = width_of(r, s), side = t->size + t->kernel - 1, rows = smaller(r->kernels->rows, end - y);
     const float *in = r->map[s] + (ptrdiff_t)y * side * width;
-    r->kernels->depthwise(in, t->size, width, t->kernel, b->weights, b->bias, own->row);
-    normalize(r, own->row, width, t->size, &b->norm, &b->fc1, to, b->fc1.k);
+    r->kernels->depthwise(in, rows, t->size, width, t->kernel, b->weights, b->bias, own->row);
+    normalize(r, own->row, width, rows * t->size, &b->norm, &b->fc1, to, b->fc1.k);
     float *tap = tapped(r, POINT_DEPTHWISE, s, r->block_number);
-    for (int x = 0; tap && x < t->size; x++)
+    for (int x = 0; tap && x < rows * t->size; x++)
         memcpy(tap + ((size_t)y * (size_t)t->size + (size_t)x) * (size_t)t->channels, own->row + (ptrdiff_t)x * width,
                (size_t)t->channels * sizeof(float));
+    return rows;
 }
 
 static void hide(const Run *r, const PackedBlock *b, const void *a, int rows, int n0, int n1, int p0, int band) {
@@ -448,7 +469,9 @@ static void hide(const Run *r, const PackedBlock *b, const void *a, int rows, in
 static void block_in_panels(Run *r, const PackedBlock *b, int s, const Own *own) {
     const int size = stage_of(r, s)->size, pixels = size * size, panel = r->kernels->panel, parts = panels(r, &b->fc1);
     const size_t row = (size_t)size * row_bytes(r, &b->fc1);
-    for (int y; (y = take(r, own, size)) < size;) mix_row(r, b, s, y, own, r->whole + (size_t)y * row);
+    const int rows = r->kernels->rows, groups = whole_parts(size, rows);
+    for (int i; (i = take(r, own, groups)) < groups;)
+        mix_rows(r, b, s, i * rows, smaller(size, (i + 1) * rows), own, r->whole + (size_t)(i * rows) * row);
     meet(r);
     for (int i; (i = take(r, own, parts)) < parts;)
         hide(r, b, r->whole, pixels, i * panel, smaller(b->fc1.n, (i + 1) * panel), 0, 0);
@@ -463,14 +486,14 @@ static void block_in_bands(Run *r, const PackedBlock *b, int s, const Own *own) 
     const int size = stage_of(r, s)->size, rows = rows_in_band(r, &b->fc1, size), parts = whole_parts(size, rows);
     for (int i; (i = take(r, own, parts)) < parts;) {
         const int first = i * rows, end = smaller(size, first + rows);
-        for (int y = first; y < end; y++)
-            mix_row(r, b, s, y, own, own->rounded + (size_t)((y - first) * size) * row_bytes(r, &b->fc1));
+        for (int y = first; y < end;)
+            y += mix_rows(r, b, s, y, end, own, own->rounded + (size_t)((y - first) * size) * row_bytes(r, &b->fc1));
         hide(r, b, own->rounded, (end - first) * size, 0, b->fc1.n, first * size, i);
     }
     ecvx_team_meet(r->team, make_factors, r);
     const int count = pixels_in_band(r, &b->fc2, size), bands = whole_parts(size * size, count);
     const Sink sink = {.map = r->map[s], .place = r->place[s], .residual = 1, .brief = r->net->brief};
-    for (int i; (i = take(r, own, bands)) < bands;) {
+    for (int i; (i = take_back(r, own, bands)) >= 0;) {
         const int first = i * count, end = smaller(size * size, first + count);
         scale_pixels(r, b, first, end, own, own->rounded);
         r->kernels->store(&b->fc2, own->rounded, end - first, 0, b->fc2.n, first, &sink);

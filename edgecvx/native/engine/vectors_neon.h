@@ -39,7 +39,7 @@ INLINE VI P(squares_high)(VI sum, VS g) { return (VI)vmlal_high_s16((int32x4_t)s
 INLINE VI P(squares_of_both)(VI sum, VS g) { return P(squares_high)(P(squares_low)(sum, g), g); }
 
 /* Hidden numbers times a factor per channel, rounded. */
-static void P(scale_hidden)(const void *hidden, const void *factor, int count, int zero, void *to) {
+INLINE void P(scale_row)(const void *hidden, const void *factor, int count, int zero, void *to) {
     const int16_t *h = hidden, *f = factor;
     const int16x8_t z = vdupq_n_s16((int16_t)zero);
     int8_t *out = to;
