@@ -1,6 +1,6 @@
 """The half of the proof that needs no GPU: everything TensorRT is to be held to, in one folder to copy to one.
 
-    python tools/tensorrt_proof/tensorrt_prepare.py --out build/tensorrt-proof
+    PYTHONPATH=tools python tools/tensorrt_proof/tensorrt_prepare.py --out build/tensorrt-proof
     # on Linux for x86-64 with an NVIDIA GPU, the folder copied there:
     python3 tensorrt-proof/tensorrt_run.py
 
