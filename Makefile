@@ -36,7 +36,7 @@ help:
 	@echo "make test-native  that it is the same bytes from every folder, and fits the oldest system of each platform"
 	@echo "make native-proof  the engine proved at length: kernels, networks, hostile files, other processors; an hour"
 	@echo "make cluster-proof  clusters at length: the same report after every fault, their overhead, 100,000 jobs; minutes"
-	@echo "make tune-proof  tune: its program against every choice, 1,000 times, and 500 races; two minutes"
+	@echo "make tune-proof  tune: its program against every choice, 1,000 times, and 500 races; two minutes; PARTS names more"
 	@echo "make mlflow-proof  runs in a real tracking server on this machine, installed into build/mlflow once; minutes"
 	@echo "make release-proof  wheels and source archives in build/release, held to their lists, installed by extra; EXTRAS names them"
 	@echo "make board    an Arm board in build/board, emulated, on which tests then run; on Debian, with qemu-user"
@@ -143,10 +143,10 @@ native-proof: $(READY)
 cluster-proof: $(READY)
 	$(BIN)/python tools/cluster_proof/proof.py $(PARTS)
 
-# The exact program of `tune` against trying everything, and its races where the truth is known.
+# The exact program of `tune` against trying everything, and its races where the truth is known. PARTS names more of it:
+# `enumerate` and `times` (half an hour, then some quiet minutes), and `search` and `seeds`, which are held to them.
 tune-proof: $(READY)
-	$(BIN)/python tools/tune_proof/program.py
-	PYTHONPATH=tests/samples $(BIN)/python tools/tune_proof/races.py
+	$(BIN)/python tools/tune_proof/parts.py $(PARTS)
 
 # MLflow's own server, which brings a database and a web framework that nothing else needs, on 127.0.0.1.
 MLFLOW := build/mlflow

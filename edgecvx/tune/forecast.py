@@ -1,7 +1,8 @@
 """What is to be expected of files that nobody measured, from those that somebody did.
 
-Time grows with the multiply-accumulates, along a line for each target, precision and number of threads; what a size
-costs in answers is that of the network in FP32 at that size. Whatever is measured later mends both.
+Time grows with the multiply-accumulates, along a line for each target, precision and number of threads, or where one
+file alone was timed as it does in another precision; what a size costs in answers is that of the network in FP32 at
+that size. Whatever is measured later mends both.
 """
 
 from __future__ import annotations
@@ -54,9 +55,23 @@ class Forecast:
             return self.times[candidate.key]
         if candidate.decisions:
             return None
-        like = [c for c in self.seen if kind_of(c) == kind_of(candidate) and not c.decisions]
-        points = sorted({(self.macs[c.model, c.size], self.times[c.key]) for c in like})
-        return along(points, self.macs[candidate.model, candidate.size])
+        points, macs = self._points(kind_of(candidate)), self.macs[candidate.model, candidate.size]
+        if len(points) == 1 and (shape := self._shape(kind_of(candidate))):
+            (known, ms) = points[0]
+            there, here = along(shape, macs), along(shape, known)
+            return ms * there / here if there and here else None
+        return along(points, macs)
+
+    def _points(self, kind: Kind) -> list[tuple[int, float]]:
+        """Multiply-accumulates and times of the files of a kind that were timed."""
+        like = [c for c in self.seen if kind_of(c) == kind and not c.decisions]
+        return sorted({(self.macs[c.model, c.size], self.times[c.key]) for c in like})
+
+    def _shape(self, kind: Kind) -> list[tuple[int, float]]:
+        """The same of another precision, of which more than one was timed: for one target times grow alike."""
+        others = dict.fromkeys(kind_of(c) for c in self.seen if kind_of(c)[::2] == kind[::2])
+        points = max((self._points(other) for other in others), key=len, default=[])
+        return points if len(points) > 1 else []
 
     def top1(self, candidate: Candidate) -> float | None:
         """The part it gets right."""

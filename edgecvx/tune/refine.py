@@ -17,13 +17,15 @@ from edgecvx.spec import InputKind, Precision, Task, from_json, to_json
 from edgecvx.sweep.job import hash_of
 from edgecvx.targets import get_target
 from edgecvx.tune.field import Field
-from edgecvx.tune.model.chains import chain_of
+from edgecvx.tune.model.chains import Sizes, chain_of
 from edgecvx.tune.model.cost import CostModel, Observation, design, fit
 from edgecvx.tune.model.sensitivity import Sensitivity, sensitivity
 from edgecvx.tune.program.chain import Solution
 from edgecvx.tune.race.measured import Standing
 from edgecvx.tune.space import Candidate, Decision, space
+from edgecvx.tune.space.bounds import layers_of
 from edgecvx.tune.space.forced import usual
+from edgecvx.tune.workshop import Workshop
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -50,22 +52,29 @@ class Refinement:
     loss: Sensitivity
     cost: CostModel
     observations: list[Observation]
+    sizes: Sizes
     files: int
     """That were written and timed for it."""
     mended: int = 0
     raced: dict[str, Candidate] = field(default_factory=dict)
     """Name -> candidate."""
 
-    def front(self, room: float | None, most: int = POINTS) -> list[tuple[Candidate, Solution]]:
+    def front(
+        self, room: float | None, max_mb: float | None = None, most: int = POINTS
+    ) -> list[tuple[Candidate, Solution]]:
         """The files that nothing is predicted to beat, the fastest first; and what they are predicted to cost.
 
         Args:
             room: Points of top-1 that rounding may lose; None for any number.
+            max_mb: Megabytes that a file may have; None for any number.
             most: Files.
         """
         from edgecvx.tune.program import Problem, front
 
-        chain = chain_of(self.decisions, self.loss, self.cost, self.plain.title)
+        chain = chain_of(self.decisions, self.loss, self.cost, self.plain.title, self.sizes)
+        largest = chain.totals({d.name: d.exact for d in self.decisions}).get("bytes", 0.0)
+        if max_mb is not None and largest > max_mb * 1e6:  # a limit that binds nothing only makes the program slow
+            chain = chain.limited(bytes=max_mb * 1e6)
         if room is not None:
             chain = chain.limited(loss=max(self.loss.allowed(room), chain.least("loss")))
         points = front(Problem(chains=(chain,)), most=most)
@@ -126,7 +135,7 @@ def refine(
     if not found or not may_take(len(wanted)):
         return None
     field.workshop.file(plain)
-    graph, plan = _graph(field, plain), read_plan(field.workshop.plan(plain.model, plain.size))
+    graph, plan = graph_of(field.workshop, plain), read_plan(field.workshop.plan(plain.model, plain.size))
     loss = _loss(
         field, plain, graph, plan, found, lambda part: tell(f"what each block's rounding costs: {plain.title}", part)
     )
@@ -136,13 +145,20 @@ def refine(
     )
     observations, reference_ms = _times(field, candidates, tell)
     cost = fit(found, wanted[0], reference_ms, observations)
+    as_it_is = usual(graph, target.schemes[Precision.INT8], plan, found)
     return Refinement(
         plain=plain,
-        usual=usual(graph, target.schemes[Precision.INT8], plan, found),
+        usual=as_it_is,
         decisions=found,
         loss=loss,
         cost=cost,
         observations=observations,
+        sizes=Sizes(
+            kind=target.format.kind,
+            layers={layer.name: layer for layer in layers_of(model.spec.arch, model.spec.num_classes, plain.size)},
+            bytes=field.workshop.file(plain).bytes,
+            decisions=as_it_is,
+        ),
         files=len(candidates),
     )
 
@@ -184,10 +200,11 @@ def _loss(
     return measured
 
 
-def _graph(field: Field, candidate: Candidate) -> ir.Model:
+def graph_of(workshop: Workshop, candidate: Candidate) -> ir.Model:
+    """The canonical graph of a candidate's network, for one picture."""
     from edgecvx.graph.network import canonical_graph
 
-    loaded = field.workshop.models[candidate.model].load(candidate.size)
+    loaded = workshop.models[candidate.model].load(candidate.size)
     graph, _ = canonical_graph(loaded.module, loaded.spec, task=Task.CLASSIFY, batch=1, input_kind=InputKind.FLOAT)
     return graph
 

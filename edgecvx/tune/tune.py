@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -23,7 +23,7 @@ from edgecvx.spec import Precision
 from edgecvx.targets import get_target
 from edgecvx.tune import tables
 from edgecvx.tune.field import Field
-from edgecvx.tune.forecast import Forecast, choose, now_better
+from edgecvx.tune.forecast import Forecast, Kind, choose, kind_of, now_better
 from edgecvx.tune.outcome import device_result, ship
 from edgecvx.tune.pictures import Pictures, open_pictures
 from edgecvx.tune.race.limits import Limits
@@ -336,7 +336,8 @@ class _Search:
     def _mixed(self, refined: Sequence[Refinement], forecast: Forecast) -> list[Candidate]:
         found = []
         for refinement in refined:
-            for candidate, solution in refinement.front(self._room(refinement.plain, forecast)):
+            room = self._room(refinement.plain, forecast)
+            for candidate, solution in refinement.front(room, self.request.limits.max_mb):
                 forecast.times[candidate.key] = solution.totals["ms"]
                 forecast.drops[candidate.key] = refinement.loss.drop(solution.totals["loss"]) / 100
                 found.append(candidate)
@@ -483,19 +484,23 @@ def side_by_side(timings: Mapping[str, Timing]) -> dict[str, float | None]:
 
 
 def probes(candidates: Sequence[Candidate], forecast: Forecast) -> list[tuple[Candidate, bool]]:
-    """The files to time: of each target, precision and number of threads the smallest network, and then the largest.
+    """The files to time: of each target, precision and number of threads the smallest network; then a few largest.
+
+    Of each target the largest is that in the precision which most likely wins: it tells how times grow in all others.
 
     Returns:
         Each with whether it is needed: from one file times go with the multiply-accumulates, from two along a line.
     """
-    kinds: dict[Any, list[Candidate]] = {}
+    kinds: dict[Kind, list[Candidate]] = {}
     for candidate in candidates:
-        kinds.setdefault((candidate.target, candidate.precision, candidate.threads), []).append(candidate)
+        kinds.setdefault(kind_of(candidate), []).append(candidate)
     for group in kinds.values():
         group.sort(key=lambda c: (forecast.macs[c.model, c.size], c.key))
-    return [(group[0], True) for group in kinds.values()] + [
-        (group[-1], False) for group in kinds.values() if len(group) > 1
-    ]
+    largest: dict[tuple[str, int | None], Candidate] = {}
+    for group in sorted(kinds.values(), key=lambda g: (g[0].precision.bits, not g[0].precision.calibrated)):
+        if len(group) > 1:
+            largest.setdefault((group[0].target, group[0].threads), group[-1])
+    return [(group[0], True) for group in kinds.values()] + [(candidate, False) for candidate in largest.values()]
 
 
 def refinable(candidates: Sequence[Candidate], forecast: Forecast, limits: Limits) -> list[Candidate]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -12,7 +13,7 @@ from edgecvx.tune.forecast import Forecast, along, choose, now_better
 from edgecvx.tune.race.limits import Limits
 from edgecvx.tune.race.measured import Timing
 from edgecvx.tune.space import Candidate
-from edgecvx.tune.tune import side_by_side
+from edgecvx.tune.tune import probes, side_by_side
 
 SIZES = (160, 192, 224)
 
@@ -43,6 +44,30 @@ def test_a_time_that_was_not_measured_lies_on_the_line_through_those_that_were()
 def test_from_one_file_times_go_with_the_products() -> None:
     assert along([(100, 2.0)], 200) == pytest.approx(4.0)
     assert along([], 200) is None
+
+
+def test_where_one_file_was_timed_times_grow_as_they_do_in_another_precision_of_the_target() -> None:
+    found, one = forecast(), candidate(160, Precision.INT8_DYNAMIC)
+    found.timed(one, 3 * (1 + 160**2 / 1e4))
+    assert found.ms(replace(one, size=224)) == pytest.approx(3 * (1 + 224**2 / 1e4))
+    elsewhere = replace(one, target="tflite")
+    found.timed(elsewhere, 3.0)
+    assert found.ms(replace(elsewhere, size=224)) == pytest.approx(3.0 * 224**2 / 160**2)  # nothing is known there
+
+
+def test_timed_are_the_smallest_file_of_each_kind_and_of_each_target_the_largest_of_the_likeliest_winner() -> None:
+    every = [replace(c, target=target) for target in ("onnx", "tflite") for c in EVERY]
+    found = probes(every, forecast())
+    assert [(c.target, c.size, c.precision.value) for c, needed in found if needed] == [
+        ("onnx", 160, "int8"),
+        ("onnx", 160, "fp32"),
+        ("tflite", 160, "int8"),
+        ("tflite", 160, "fp32"),
+    ]
+    assert [(c.target, c.size, c.precision.value) for c, needed in found if not needed] == [
+        ("onnx", 224, "int8"),
+        ("tflite", 224, "int8"),
+    ]
 
 
 def test_a_line_that_falls_is_noise_and_is_not_believed() -> None:

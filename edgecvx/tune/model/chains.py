@@ -29,25 +29,25 @@ class Sizes:
     """Its own."""
 
 
-def chain_of(
-    decisions: Sequence[Decision], loss: Sensitivity, cost: CostModel, name: str, sizes: Sizes | None = None
-) -> Chain:
-    """What each option costs in milliseconds, in energy and, where sizes are known, in bytes.
+def chain_of(decisions: Sequence[Decision], loss: Sensitivity, cost: CostModel, name: str, sizes: Sizes) -> Chain:
+    """What each option costs in milliseconds, in energy and in bytes.
 
     It comes without limits: how much energy a file may have is the caller's to say (``Chain.limited``), who knows how
     many points of top-1 that is.
     """
     energies = {(e.decision, e.option): e.energy for e in loss.effects}
-    weights = {} if sizes is None else _weights(decisions, sizes)
-    base = {MS: cost.base, LOSS: loss.base.energy}
-    if sizes is not None:
-        base[BYTES] = sizes.bytes - sum(weights[choice] for choice in sizes.decisions.items())
+    weights = _weights(decisions, sizes)
+    rest = sizes.bytes - sum(weights[choice] for choice in sizes.decisions.items())
+    base = {MS: cost.base, LOSS: loss.base.energy, BYTES: rest}
     positions = tuple(
         Position(
             name=d.name,
             options={
-                option: {MS: cost.unary(d, option), LOSS: energies.get((d.name, option), 0.0)}
-                | ({BYTES: weights[d.name, option]} if weights else {})
+                option: {
+                    MS: cost.unary(d, option),
+                    LOSS: energies.get((d.name, option), 0.0),
+                    BYTES: weights[d.name, option],
+                }
                 for option in d.names
             },
         )

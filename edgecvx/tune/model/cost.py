@@ -22,7 +22,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,8 +42,6 @@ _DEVIATIONS = (0.0, 0.003, 0.01, 0.03, 0.1, 0.3)
 """Of the reference's time over the number of blocks: what a decision may differ from its stage's."""
 _EXCESSES = (1.0, 1.5, 2.0, 3.0, 5.0, 8.0, 13.0, 21.0)
 """How many times as far as the turns spread files may be from a sum."""
-_CARRIED_OVER = 0.025
-"""Of the reference's time: how far terms of one size are from those of another, whose maps fit other caches."""
 _TOGETHER = 6
 """Files from which a round's level is told better than from the reference alone."""
 _LEAST_NOISE = 0.002
@@ -149,24 +147,6 @@ class CostModel:
         if not _is_border(here, option, there, other):
             return 0.0
         return dict(zip(self.names, self.values, strict=True)).get(_border(here), 0.0)
-
-    def at_size(self, reference_ms: float, pixels: float) -> CostModel:
-        """The same terms for another size, whose reference file was timed; nothing else was, so it is less sure.
-
-        Args:
-            reference_ms: The median of the file with the reference's decisions at that size.
-            pixels: How many pixels it has for each of this size.
-        """
-        ours = _row(self.decisions, self.reference, self.names) @ np.array(self.values)
-        base = reference_ms - pixels * (float(ours) - self.values[0])
-        return replace(
-            self,
-            reference_ms=reference_ms,
-            observations=(),
-            values=(base, *(pixels * value for value in self.values[1:])),
-            covariance=tuple(tuple(pixels**2 * c for c in row) for row in self.covariance),
-            noise=math.hypot(pixels * self.noise, _CARRIED_OVER * reference_ms),
-        )
 
     def _interval(self, ms: float, deviation: float) -> Interval | None:
         if self.student is None:

@@ -151,15 +151,6 @@ def test_the_parts_of_a_file_add_up_to_its_time_and_to_the_programs() -> None:
     assert program == pytest.approx(model.predict(choice).ms)
 
 
-def test_another_size_has_the_same_terms_and_is_less_sure() -> None:
-    machine, choice = Machine(5, spread=0.002), mixtures(1)[0]
-    model = machine.fitted(FILES)
-    small = model.at_size(machine.ms(FILES[0]) / 2, 0.5)
-    assert small.predict(choice).ms == pytest.approx(model.predict(choice).ms / 2, rel=0.01)
-    assert width(small, choice) / small.predict(choice).ms > width(model, choice) / model.predict(choice).ms
-    assert small.predict(FILES[0]).ms == pytest.approx(small.reference_ms)
-
-
 def test_too_few_files_give_no_intervals_and_none_gives_no_model() -> None:
     machine = Machine(6)
     assert machine.fitted(FILES[:5]).predict(FILES[0]).interval is None
