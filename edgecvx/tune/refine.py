@@ -204,7 +204,12 @@ def _loss(
         workshop.models[plain.model], plain.size, spec_of(graph.graph.inputs[0]), LOOKED_AT
     )
     labels = [s.label for s in tried if s.label is not None]
-    tries = Tries(pieces=Pieces(graph, plan, scheme, tuple(decisions)), pictures=inputs, labels=labels)
+    tries = Tries(
+        pieces=Pieces(graph, plan, scheme, tuple(decisions)),
+        pictures=inputs,
+        labels=labels,
+        place=place.with_name(f"{place.stem}-tried.json"),
+    )
     with contextlib.suppress(OSError, ValueError, EdgecvxError):
         return from_json(Sensitivity, json.loads(place.read_text(encoding="utf-8"))), tries
     measured = sensitivity(

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from small_search import plant
+from small_search import BUDGET, plant
 
 import edgecvx
 from edgecvx.data import demo
@@ -39,7 +39,7 @@ def search(module: ConvNeXt, out: Path, patch: pytest.MonkeyPatch, **options: An
         preprocess=PreprocessSpec(size=64),
         max_drop=60,
         sizes=(32,),
-        budget=5,
+        budget=BUDGET,
         out=out,
         **options,
     )
@@ -108,7 +108,7 @@ def test_other_tensors_or_other_pictures_are_another_network(
             preprocess=prepared,
             max_drop=60,
             sizes=(32,),
-            budget=5,
+            budget=BUDGET,
             out=found[1],
         )
     assert exported == [other]

@@ -6,13 +6,12 @@ import json
 from pathlib import Path
 
 import pytest
-from small_search import Searched, bench
+from small_search import Searched, plant
 
 import edgecvx
 from edgecvx.cli.main import run
 from edgecvx.errors import UsageError
 from edgecvx.files import read_artifact
-from edgecvx.tune import search as calls
 from edgecvx.tune.field import Field
 from edgecvx.tune.report.values import Tuned, read_json
 
@@ -54,8 +53,7 @@ def test_a_second_search_exports_and_validates_nothing_again(
     def again(*_: object, **__: object) -> None:
         raise AssertionError("this was done already")
 
-    monkeypatch.setattr(Field, "bench", bench)
-    monkeypatch.setattr(calls, "refine", lambda *_, **__: None)
+    plant(monkeypatch, searched[1].parent / "cache")
     monkeypatch.setattr(edgecvx, "export", again, raising=False)
     monkeypatch.setattr(edgecvx, "validate", again, raising=False)
     assert run([*searched[0], "--json"]) == 0
@@ -66,8 +64,7 @@ def test_a_second_search_exports_and_validates_nothing_again(
 def test_an_impossible_limit_ends_in_exit_code_1_and_ships_nothing(
     searched: Searched, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(Field, "bench", bench)
-    monkeypatch.setattr(calls, "refine", lambda *_, **__: None)
+    plant(monkeypatch, searched[1].parent / "cache")
     assert run([*searched[0], "--max-p50", "0.01", "--json"]) == 1
     (device,) = json.loads(capsys.readouterr().out)["devices"]
     assert device["ending"]["kind"] == "impossible"

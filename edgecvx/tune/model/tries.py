@@ -7,15 +7,21 @@ program finds is put together from the pieces and run, which takes a second, and
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edgecvx.errors import EdgecvxError
+from edgecvx.files import write_atomically
+from edgecvx.spec import from_json, to_json
+from edgecvx.sweep.job import hash_of
 from edgecvx.tune.model.pieces import Pieces, centred
-from edgecvx.tune.model.sensitivity import MEASURED, lost_points
+from edgecvx.tune.model.sensitivity import DROWNED, MEASURED, lost_points
 
 Array = NDArray[Any]
 
@@ -38,15 +44,28 @@ class Tries:
     """As the graph takes them, without the batch axis; on the first of them mixtures are run."""
     labels: Sequence[int] | None = None
     measured: int = MEASURED
-    known: dict[tuple[tuple[str, str], ...], Tried] = field(default_factory=dict)
+    place: Path | None = None
+    """Where they are kept for a later run."""
+    _known: dict[str, Tried] | None = None
     _exact: Array | None = None
 
     def of(self, decisions: Mapping[str, str]) -> Tried:
         """What a choice of one option for each decision costs."""
-        key = tuple(sorted(decisions.items()))
-        if key not in self.known:
-            self.known[key] = self._run(decisions)
-        return self.known[key]
+        if self._known is None:
+            self._known = self._read()
+        key = hash_of(sorted(decisions.items()))
+        if key not in self._known:
+            self._known[key] = self._run(decisions)
+            if self.place is not None:
+                write_atomically(self.place, json.dumps({k: to_json(t) for k, t in self._known.items()}).encode())
+        return self._known[key]
+
+    def _read(self) -> dict[str, Tried]:
+        try:
+            text = "{}" if self.place is None else self.place.read_text(encoding="utf-8")
+            return {key: from_json(Tried, tried) for key, tried in json.loads(text).items()}
+        except (OSError, ValueError, EdgecvxError):
+            return {}
 
     def _run(self, decisions: Mapping[str, str]) -> Tried:
         exact = self._logits()
@@ -60,7 +79,7 @@ class Tries:
         changes = centred(np.stack(rows) - exact[: len(rows)])
         energy, spread = (float(np.square(values).mean()) for values in (changes, centred(exact)))
         if not np.isfinite(energy):
-            return Tried(energy=np.inf, drop=100.0)
+            return Tried(energy=DROWNED * spread, drop=100.0)
         (drop,) = lost_points(exact, changes, self.labels, spread, np.array([energy / spread]))
         return Tried(energy=energy, drop=drop)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -134,6 +135,15 @@ def test_a_mixture_that_is_tried_costs_what_the_whole_graph_has(graph: ir.Model,
     assert tries.of(without).energy == pytest.approx(energy_of(graph, plan, without), rel=0.02)
     assert tries.of(without).drop <= tries.of(mixed).drop
     assert tries.of(without).energy < tries.of(mixed).energy / 5
+
+
+def test_a_mixture_that_was_tried_is_run_no_second_time(graph: ir.Model, plan: QuantPlan, tmp_path: Path) -> None:
+    place, mixed = tmp_path / "tried.json", {d.name: d.exact for d in DECISIONS}
+    first = Tries(pieces=Pieces(graph, plan, SCHEME, DECISIONS), pictures=PICTURES, measured=1, place=place).of(mixed)
+    nobody: Any = None
+    assert Tries(pieces=nobody, pictures=(), place=place).of(mixed) == first
+    with pytest.raises(AttributeError):  # the twin: another one is run
+        Tries(pieces=nobody, pictures=PICTURES, place=place).of({**mixed, HARD: "int8"})
 
 
 def test_where_everything_drowns_a_decision_counts_as_it_is_alone(
