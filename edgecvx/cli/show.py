@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from edgecvx.latency.devices.collect import At
     from edgecvx.pipeline import Step
     from edgecvx.sweep.execute import Progress as Swept
-    from edgecvx.tune.tune import Progress as Tuning
+    from edgecvx.tune.search import Progress as Tuning
     from edgecvx.web.visits.invitation import Invitation
 
 _OBEYED = dict.fromkeys(

@@ -42,7 +42,7 @@ def benchmark(
     artifacts: str | Path | Sequence[str | Path],
     *,
     devices: str | Sequence[str | Device] = ("local",),
-    threads: Sequence[int] | None = None,
+    threads: Sequence[int | None] | None = None,
     runs: int | None = None,
     seconds: float | None = None,
     rounds: int = 20,

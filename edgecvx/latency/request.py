@@ -156,8 +156,8 @@ def _drawn(index: int) -> bytes:
         return stream.getvalue()
 
 
-def read_threads(threads: Sequence[int] | None) -> tuple[int | None, ...]:
-    """The numbers of threads to measure with, each once; None leaves it to the runtimes."""
+def read_threads(threads: Sequence[int | None] | None) -> tuple[int | None, ...]:
+    """The numbers of threads to measure with, each once; None leaves it to the runtimes, alone or among others."""
     if threads is None:
         return (None,)
     for n in threads:

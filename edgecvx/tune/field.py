@@ -17,6 +17,7 @@ import numpy as np
 
 import edgecvx
 from edgecvx.accuracy.rows import PictureAnswers
+from edgecvx.cluster.handle import Cluster
 from edgecvx.errors import DeviceError, EdgecvxError
 from edgecvx.files import write_atomically
 from edgecvx.latency.devices.collect import At
@@ -27,6 +28,7 @@ from edgecvx.sweep.job import hash_of
 from edgecvx.tune.pictures import Pictures
 from edgecvx.tune.race.measured import Answers, Timing
 from edgecvx.tune.references import rights_of
+from edgecvx.tune.request import Model
 from edgecvx.tune.space import Candidate
 from edgecvx.tune.workshop import File, Workshop
 
@@ -44,6 +46,8 @@ class Field:
     workshop: Workshop
     pictures: Pictures
     devices: tuple[str, ...]
+    cluster: Cluster | None = None
+    """Where pictures are run; it rests while files are timed."""
     candidates: dict[str, Candidate] = field(default_factory=dict)
     """By the names they race under."""
     rounds: int = 0
@@ -102,11 +106,11 @@ class Field:
 
     def _measured(self, files: Mapping[str, File], rounds: int, first: int) -> dict[str, Timing]:
         paths = {hash_of_file(file): file.path for file in files.values()}
-        threads = dict.fromkeys(t for name in files if (t := self.candidates[name].threads) is not None)
+        threads = dict.fromkeys(self.candidates[name].threads for name in files)
         result = edgecvx.benchmark(
             list(paths.values()),
             devices=self.devices,
-            threads=tuple(threads) or None,
+            threads=tuple(threads),
             runs=RUNS_A_TURN * rounds,
             rounds=rounds,
             end_to_end=False,
@@ -132,9 +136,9 @@ class Field:
         """Who is right on the first so many pictures: the file, and its model in FP32 at its own size."""
         candidate = self.candidates[name]
         try:
-            file = self.workshop.file(candidate)
-            rights, own = self._rights(file, pictures)
-            trained = candidate.size == self.workshop.models[candidate.model].own_size
+            file, model = self.workshop.file(candidate), self.workshop.models[candidate.model]
+            rights, own = self._rights(file, pictures, model)
+            trained = candidate.size == model.own_size
             yardstick = own if trained else self._yardstick(candidate, pictures)
         except EdgecvxError as error:
             none = np.zeros(0, dtype=bool)
@@ -154,19 +158,22 @@ class Field:
             self._yardsticks[asked] = rights_of(self.workshop, samples, model, model.own_size)
         return self._yardsticks[asked]
 
-    def _rights(self, file: File, pictures: int) -> tuple[dict[str, bool], dict[str, bool]]:
+    def _rights(self, file: File, pictures: int, model: Model) -> tuple[dict[str, bool], dict[str, bool]]:
         """Picture -> whether the file is right, and whether its own reference is."""
         asked = {"file": hash_of_file(file), "pictures": pictures, "data": self.pictures.key}
         place = self.workshop.work / "answers" / f"{hash_of(asked)[:24]}.json"
         if (known := _read_json(place)) is None:
-            known = self._validated(file, pictures)
+            known = self._validated(file, pictures, model)
             write_atomically(place, json.dumps(known).encode())
         names = known["pictures"]
         return dict(zip(names, known["right"], strict=True)), dict(zip(names, known["reference"], strict=True))
 
-    def _validated(self, file: File, pictures: int) -> dict[str, Any]:
+    def _validated(self, file: File, pictures: int, model: Model) -> dict[str, Any]:
         heard: list[PictureAnswers] = []
         request = self.workshop.request
+        reference: dict[str, Any] = {"checkpoints": request.checkpoints}
+        if model.module is not None:
+            reference = {"reference": model.module}
         result = edgecvx.validate(
             file.path,
             data=request.data,
@@ -174,8 +181,8 @@ class Field:
             limit=pictures,
             seed=request.seed,
             exclude=self.pictures.seen,
-            checkpoints=request.checkpoints,
-            cluster=request.cluster,
+            **reference,
+            cluster=self.cluster,
             on_answers=heard.append,
         )
         (outcome,) = result.artifacts

@@ -42,7 +42,7 @@ def device_result(
     others = [_predicted(c, forecast, left_out) for c in every if c.key not in names]
     gone = [_dropped(d) for d in dropped]
     unmeasured = len(others) + len(gone)
-    if unmeasured and ending.kind in ("decided", "impossible"):
+    if raced and unmeasured and ending.kind in ("decided", "impossible"):
         more = f" {counted(unmeasured, 'other file')} did not race: they were predicted to do worse."
         ending = replace(ending, sentence=ending.sentence + more)
     return DeviceResult(
@@ -177,7 +177,8 @@ def _misses(run: Race) -> list[Miss]:
 
 def _account(refinement: Refinement, run: Race, where: Field) -> Account:
     """What each decision costs, beside the file that was looked at last: the best of those that were mixed."""
-    mixed = [s for s in run.standings if where.candidates[s.name].decisions and s.ms is not None]
+    raced = [s for s in run.standings if refinement.is_of(where.candidates[s.name]) and s.ms is not None]
+    mixed = [s for s in raced if where.candidates[s.name].decisions]
     best = min(mixed, key=lambda s: s.ms or 0.0, default=None)
     chosen = {} if best is None else dict(where.candidates[best.name].decisions)
     exact = {d.name: d.exact for d in refinement.decisions}

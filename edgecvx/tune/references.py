@@ -20,7 +20,7 @@ BATCH = 8
 
 def rights_of(workshop: Workshop, samples: Sequence[Sample], model: Model, size: int) -> dict[str, bool]:
     """Picture -> whether a network gets it right at a size; kept for a later run, which computes only what is new."""
-    asked = {"weights": model.spec.weights.sha256, "arch": model.spec.arch.name, "size": size}
+    asked = {**model.content, "size": size}
     place = workshop.work / "answers" / f"fp32-{hash_of(asked)[:24]}.json"
     try:
         known: dict[str, bool] = json.loads(place.read_text(encoding="utf-8"))

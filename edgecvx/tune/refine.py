@@ -6,7 +6,9 @@ the exact program puts both together: the front of files that nobody measured ye
 
 from __future__ import annotations
 
+import contextlib
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
@@ -17,10 +19,12 @@ from edgecvx.spec import InputKind, Precision, Task, from_json, to_json
 from edgecvx.sweep.job import hash_of
 from edgecvx.targets import get_target
 from edgecvx.tune.field import Field
-from edgecvx.tune.model.chains import Sizes, chain_of
+from edgecvx.tune.model.chains import BYTES, LOSS, MS, Sizes, chain_of
 from edgecvx.tune.model.cost import CostModel, Observation, design, fit
+from edgecvx.tune.model.pieces import Pieces
 from edgecvx.tune.model.sensitivity import Sensitivity, sensitivity
-from edgecvx.tune.program.chain import Solution
+from edgecvx.tune.model.tries import Tried, Tries
+from edgecvx.tune.program.chain import Chain
 from edgecvx.tune.race.measured import Standing
 from edgecvx.tune.space import Candidate, Decision, space
 from edgecvx.tune.space.bounds import layers_of
@@ -36,6 +40,8 @@ ROUNDS = 8
 """Turns of each whole file that the model of milliseconds is fitted from."""
 POINTS = 4
 """Of the front, that race."""
+TRIES = 7
+"""Mixtures that are run to find how much energy may be lost: each halves what is open."""
 OFF = 0.05
 """A model that misses a time by more is fitted again with it."""
 
@@ -51,18 +57,21 @@ class Refinement:
     decisions: tuple[Decision, ...]
     loss: Sensitivity
     cost: CostModel
+    tries: Tries
     observations: list[Observation]
     sizes: Sizes
     files: int
     """That were written and timed for it."""
     mended: int = 0
+    level: float = 1.0
+    """What its files took in the race, over what was predicted: a device may be slower by then, for all of them."""
     raced: dict[str, Candidate] = field(default_factory=dict)
     """Name -> candidate."""
 
     def front(
         self, room: float | None, max_mb: float | None = None, most: int = POINTS
-    ) -> list[tuple[Candidate, Solution]]:
-        """The files that nothing is predicted to beat, the fastest first; and what they are predicted to cost.
+    ) -> list[tuple[Candidate, float, Tried]]:
+        """The files that nothing is predicted to beat, the fastest first; with their milliseconds, and what they lose.
 
         Args:
             room: Points of top-1 that rounding may lose; None for any number.
@@ -72,25 +81,56 @@ class Refinement:
         from edgecvx.tune.program import Problem, front
 
         chain = chain_of(self.decisions, self.loss, self.cost, self.plain.title, self.sizes)
-        largest = chain.totals({d.name: d.exact for d in self.decisions}).get("bytes", 0.0)
-        if max_mb is not None and largest > max_mb * 1e6:  # a limit that binds nothing only makes the program slow
+        if max_mb is not None and self._largest(chain) > max_mb * 1e6:  # one that binds nothing only makes it slow
             chain = chain.limited(bytes=max_mb * 1e6)
         if room is not None:
-            chain = chain.limited(loss=max(self.loss.allowed(room), chain.least("loss")))
+            chain = chain.limited(loss=self._allowed(chain, room))
         points = front(Problem(chains=(chain,)), most=most)
-        return [(self.candidate(s.choices), s) for s in points if dict(s.choices) != dict(self.usual)]
+        return [
+            (self.candidate(s.choices), self.level * s.totals[MS], self.tries.of(s.choices))
+            for s in points
+            if dict(s.choices) != dict(self.usual)
+        ]
+
+    def _largest(self, chain: Chain) -> float:
+        return chain.totals({d.name: d.exact for d in self.decisions})[BYTES]
+
+    def _allowed(self, chain: Chain, room: float) -> float:
+        """The energy up to which the fastest mixture, run as a whole, loses no more points than that."""
+        from edgecvx.tune.program import solve_chain
+
+        low, high = chain.least(LOSS), sum(max(c.get(LOSS, 0.0) for c in p.options.values()) for p in chain.positions)
+        high += chain.base.get(LOSS, 0.0)
+        limit = high
+        for number in range(TRIES):
+            found = solve_chain(chain.limited(loss=limit))
+            if found is None or self.tries.of(found.choices).drop > room:
+                high = min(high, limit)
+            elif number == 0:
+                return limit
+            else:
+                low = limit
+            guess = self.loss.allowed(room) if number == 0 else 0.0
+            limit = guess if low < guess < high else math.sqrt(max(low, 1e-6 * high) * high)
+        return low
 
     def candidate(self, choices: Mapping[str, str]) -> Candidate:
         """The file of a choice."""
         return replace(self.plain, decisions=dict(choices))
 
-    def mend(self, reference: Standing, standings: Sequence[Standing]) -> bool:
-        """Fits the model again with files that raced, where it missed one; whether it did."""
+    def is_of(self, candidate: Candidate) -> bool:
+        """Whether a candidate is this network for this target, whatever its decisions."""
+        return replace(candidate, decisions={}) == self.plain
+
+    def mend(self, standings: Sequence[Standing]) -> bool:
+        """Fits the model again with files that raced, where it missed one; whether it did.
+
+        Ratios are those to the first of its own files that raced: of others the model says nothing.
+        """
+        own = [s for s in standings if s.name in self.raced and s.rounds]
         found, missed = [], False
-        for standing in standings:
-            candidate = self.raced.get(standing.name)
-            if candidate is None or standing.ms is None:
-                continue
+        for standing in own[1:]:
+            candidate, reference = self.raced[standing.name], own[0]
             shared = sorted(standing.rounds.keys() & reference.rounds.keys())
             if not shared:
                 continue
@@ -102,14 +142,13 @@ class Refinement:
         if missed:
             self.cost = fit(self.decisions, self.cost.reference, self.cost.reference_ms, [*self.observations, *found])
             self.mended += 1
+        if own and own[0].ms is not None:
+            self.level = own[0].ms / self.cost.predict(self.raced[own[0].name].decisions).ms
         return missed
 
     def _to_reference(self, ratios: Sequence[float], reference: Standing) -> tuple[float, ...]:
         """Ratios to a file that raced, as ratios to the file that the model is fitted to."""
-        candidate = self.raced.get(reference.name)
-        if candidate is None or reference.ms is None:
-            return tuple(ratios)
-        own = self.cost.predict(candidate.decisions).ms / self.cost.reference_ms
+        own = self.cost.predict(self.raced[reference.name].decisions).ms / self.cost.reference_ms
         return tuple(ratio * own for ratio in ratios)
 
 
@@ -136,13 +175,11 @@ def refine(
         return None
     field.workshop.file(plain)
     graph, plan = graph_of(field.workshop, plain), read_plan(field.workshop.plan(plain.model, plain.size))
-    loss = _loss(
+    loss, tries = _loss(
         field, plain, graph, plan, found, lambda part: tell(f"what each block's rounding costs: {plain.title}", part)
     )
     candidates = [replace(plain, decisions=dict(choices)) for choices in wanted]
-    field.workshop.write(
-        candidates, {plain.target: found}, lambda name, done, of: tell(f"writing {name}", done / max(1, of))
-    )
+    field.workshop.write(candidates, lambda name, done, of: tell(f"writing {name}", done / max(1, of)))
     observations, reference_ms = _times(field, candidates, tell)
     cost = fit(found, wanted[0], reference_ms, observations)
     as_it_is = usual(graph, target.schemes[Precision.INT8], plan, found)
@@ -152,6 +189,7 @@ def refine(
         decisions=found,
         loss=loss,
         cost=cost,
+        tries=tries,
         observations=observations,
         sizes=Sizes(
             kind=target.format.kind,
@@ -170,22 +208,27 @@ def _loss(
     plan: QuantPlan,
     decisions: Sequence[Decision],
     on_part: Callable[[float], None],
-) -> Sensitivity:
-    """What each decision costs in answers; kept for a later run."""
+) -> tuple[Sensitivity, Tries]:
+    """What each decision costs in answers, kept for a later run; and how whole mixtures are tried."""
     workshop, scheme = field.workshop, get_target(plain.target).schemes[Precision.INT8]
     samples = field.pictures.search[:LOOKED_AT]
     asked = {"file": workshop.key(plain), "pictures": [s.sha256 for s in samples], "scheme": to_json(scheme)}
     place = workshop.work / "sensitivity" / f"{hash_of(asked)[:24]}.json"
-    try:
-        return from_json(Sensitivity, json.loads(place.read_text(encoding="utf-8")))
-    except (OSError, ValueError, EdgecvxError):
-        pass
     from edgecvx.files import write_atomically
     from edgecvx.graph.values import spec_of
 
     inputs, tried = field.pictures.inputs(
         workshop.models[plain.model], plain.size, spec_of(graph.graph.inputs[0]), LOOKED_AT
     )
+    labels = [s.label for s in tried if s.label is not None]
+    tries = Tries(
+        pieces=Pieces(graph, plan, scheme, tuple(decisions)),
+        pictures=inputs,
+        labels=labels,
+        place=place.with_name(f"{place.stem}-tried.json"),
+    )
+    with contextlib.suppress(OSError, ValueError, EdgecvxError):
+        return from_json(Sensitivity, json.loads(place.read_text(encoding="utf-8"))), tries
     measured = sensitivity(
         graph,
         plan,
@@ -193,11 +236,11 @@ def _loss(
         decisions,
         inputs,
         hashes=[s.sha256 for s in tried],
-        labels=[s.label for s in tried if s.label is not None],
+        labels=labels,
         on_part=on_part,
     )
     write_atomically(place, json.dumps(to_json(measured)).encode())
-    return measured
+    return measured, tries
 
 
 def graph_of(workshop: Workshop, candidate: Candidate) -> ir.Model:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from edgecvx.spec import Precision
 from edgecvx.sweep.job import hash_of, versions
 from edgecvx.targets import get_target
 from edgecvx.tune.request import CALIBRATED_ON, Model, Request
-from edgecvx.tune.space import Candidate, Decision
+from edgecvx.tune.space import Candidate, space
 from edgecvx.tune.space.forced import write_forced
 
 MADE = "made.json"
@@ -62,9 +62,8 @@ class Workshop:
         """Names a file by all it is made from."""
         model = self.models[candidate.model]
         made_from: dict[str, Any] = {
-            "weights": model.spec.weights.sha256,
+            **model.content,
             "labels": model.spec.labels,
-            "arch": model.spec.arch.name,
             "size": candidate.size,
             "target": candidate.target,
             "precision": candidate.precision.value,
@@ -100,14 +99,12 @@ class Workshop:
     def write(
         self,
         candidates: Iterable[Candidate],
-        decisions: Mapping[str, Sequence[Decision]] | None = None,
         tell: Callable[[str, int, int], None] = lambda name, done, of: None,
     ) -> None:
         """Writes what is not there: files without decisions of one network together, all others by their plans.
 
         Args:
             candidates: Whose files are wanted.
-            decisions: Target -> what there is to decide, for candidates with decisions.
             tell: Called before each file.
         """
         todo = {self.key(c): c for c in candidates}
@@ -116,7 +113,7 @@ class Workshop:
             tell(candidate.title, done, len(todo))
             began = time.monotonic()
             try:
-                self.made[key] = self._write(key, candidate, (decisions or {}).get(candidate.target, ()))
+                self.made[key] = self._write(key, candidate)
             except UsageError:
                 raise
             except EdgecvxError as error:
@@ -125,11 +122,8 @@ class Workshop:
 
     def plan(self, model: str, size: int) -> Path:
         """The calibrated plan of a network: made with its first INT8 file, and taken for all others."""
-        return (
-            self.work
-            / "plans"
-            / f"{hash_of([self.models[model].spec.weights.sha256, size, self.calibration])[:24]}.json"
-        )
+        made_from = {**self.models[model].content, "size": size, "calibration": self.calibration}
+        return self.work / "plans" / f"{hash_of(made_from)[:24]}.json"
 
     def _find(self, key: str) -> bool:
         folder = self.work / "files" / key
@@ -143,9 +137,9 @@ class Workshop:
         self.made[key] = File(path=path, manifest=manifest, seconds=float(made["seconds"]))
         return True
 
-    def _write(self, key: str, candidate: Candidate, decisions: Sequence[Decision]) -> File:
+    def _write(self, key: str, candidate: Candidate) -> File:
         folder = self.work / "files" / key
-        plan = self._plan_for(candidate, decisions, folder) if candidate.precision.calibrated else None
+        plan = self._plan_for(candidate) if candidate.precision.calibrated else None
         model = self.models[candidate.model]
         pictures = {"calib": self.request.calib, "calib_samples": CALIBRATED_ON}
         options: dict[str, Any] = (
@@ -158,6 +152,8 @@ class Workshop:
             weights=model.weights,
             image_size=candidate.size,
             labels=model.labels,
+            preprocess=model.preprocess,
+            name=None if model.module is None else model.name,
             out=folder,
             **options,
         )
@@ -168,7 +164,7 @@ class Workshop:
         path, manifest = read_artifact(artifact.path)
         return File(path=path, manifest=manifest, seconds=artifact.seconds)
 
-    def _plan_for(self, candidate: Candidate, decisions: Sequence[Decision], folder: Path) -> Path | None:
+    def _plan_for(self, candidate: Candidate) -> Path | None:
         """The plan a file is made with; None where it is to calibrate."""
         calibrated = self.plan(candidate.model, candidate.size)
         if not candidate.decisions:
@@ -177,7 +173,8 @@ class Workshop:
             self.file(
                 Candidate(model=candidate.model, size=candidate.size, target=candidate.target, precision=Precision.INT8)
             )
-        return write_forced(calibrated, decisions, candidate, self.work / "plans")
+        found = space(get_target(candidate.target), self.models[candidate.model].spec.arch).decisions
+        return write_forced(calibrated, found, candidate, self.work / "plans")
 
     def _keep_plan(self, candidate: Candidate, folder: Path) -> None:
         kept = self.plan(candidate.model, candidate.size) if candidate.precision.calibrated else None

@@ -12,8 +12,8 @@ from edgecvx.spec import Precision
 from edgecvx.tune.forecast import Forecast, along, choose, now_better
 from edgecvx.tune.race.limits import Limits
 from edgecvx.tune.race.measured import Timing
+from edgecvx.tune.search import probes, side_by_side
 from edgecvx.tune.space import Candidate
-from edgecvx.tune.tune import probes, side_by_side
 
 SIZES = (160, 192, 224)
 

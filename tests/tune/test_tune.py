@@ -3,66 +3,25 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-import numpy as np
 import pytest
+from small_search import Searched, plant
 
 import edgecvx
 from edgecvx.cli.main import run
-from edgecvx.data import demo
 from edgecvx.errors import UsageError
 from edgecvx.files import read_artifact
-from edgecvx.spec import Precision
-from edgecvx.tune import tune as calls
 from edgecvx.tune.field import Field
-from edgecvx.tune.race.measured import Timing
 from edgecvx.tune.report.values import Tuned, read_json
-
-if TYPE_CHECKING:
-    from small_classifier import Exported
-
-MS = {Precision.FP32: 4.0, Precision.FP16: 5.0, Precision.INT8: 2.0, Precision.INT8_DYNAMIC: 2.5}
-
-
-def bench(self: Field, names: Sequence[str], rounds: int) -> Mapping[str, Timing]:
-    """Times that go with pixels, with a little chance."""
-    chance = np.random.default_rng(self.rounds)
-    first, self.rounds = self.rounds, self.rounds + rounds
-    self.facts["local"] = "a planted machine"
-    found = {}
-    for name in names:
-        c = self.candidates[name]
-        self.workshop.file(c)
-        ms = MS[c.precision] * (c.size / 64) ** 2 * np.exp(0.01 * chance.standard_normal(rounds))
-        found[name] = Timing(rounds={first + i: float(t) for i, t in enumerate(ms)})
-    return found
-
-
-@pytest.fixture(scope="module")
-def searched(small_classifier: Exported, tmp_path_factory: pytest.TempPathFactory) -> tuple[list[str], Path, int]:
-    """One search from the command line: its arguments, its folder, its exit code."""
-    folder = tmp_path_factory.mktemp("search")
-    labels = folder / "labels.txt"
-    labels.write_text("\n".join(demo.CLASSES))
-    arguments = ["tune", str(small_classifier.checkpoint), "--labels", str(labels), "--target", "onnx"]
-    arguments += ["--max-drop", "60", "--sizes", "32,64", "--budget", "5", "--out", str(folder / "out")]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("EDGECVX_CACHE", str(folder / "cache"))
-        patch.setattr(Field, "bench", bench)
-        patch.setattr(calls, "refine", lambda *_, **__: None)
-        code = run(arguments)
-    return arguments, folder / "out", code
 
 
 @pytest.fixture
-def result(searched: tuple[list[str], Path, int]) -> Tuned:
+def result(searched: Searched) -> Tuned:
     return read_json((searched[1] / "tune.json").read_text(encoding="utf-8"))
 
 
-def test_a_search_ends_decided_with_a_file_that_opens(searched: tuple[list[str], Path, int], result: Tuned) -> None:
+def test_a_search_ends_decided_with_a_file_that_opens(searched: Searched, result: Tuned) -> None:
     (device,) = result.devices
     assert searched[2] == 0, device.ending.sentence
     assert device.ending.kind == "decided"
@@ -75,7 +34,7 @@ def test_a_search_ends_decided_with_a_file_that_opens(searched: tuple[list[str],
     assert shipped.pictures >= 128
 
 
-def test_every_stage_leaves_its_table_and_its_cost(searched: tuple[list[str], Path, int], result: Tuned) -> None:
+def test_every_stage_leaves_its_table_and_its_cost(searched: Searched, result: Tuned) -> None:
     assert [s.name for s in result.stages] == ["bounds", "answers", "times", "blocks", "race"]
     tables = {p.stem for p in (searched[1] / "stages").iterdir()}
     assert tables == {"bounds", "answers", "times-local", "race-local"}
@@ -89,13 +48,12 @@ def test_predictions_stand_beside_measurements(result: Tuned) -> None:
 
 
 def test_a_second_search_exports_and_validates_nothing_again(
-    searched: tuple[list[str], Path, int], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    searched: Searched, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def again(*_: object, **__: object) -> None:
         raise AssertionError("this was done already")
 
-    monkeypatch.setattr(Field, "bench", bench)
-    monkeypatch.setattr(calls, "refine", lambda *_, **__: None)
+    plant(monkeypatch, searched[1].parent / "cache")
     monkeypatch.setattr(edgecvx, "export", again, raising=False)
     monkeypatch.setattr(edgecvx, "validate", again, raising=False)
     assert run([*searched[0], "--json"]) == 0
@@ -104,10 +62,9 @@ def test_a_second_search_exports_and_validates_nothing_again(
 
 
 def test_an_impossible_limit_ends_in_exit_code_1_and_ships_nothing(
-    searched: tuple[list[str], Path, int], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    searched: Searched, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(Field, "bench", bench)
-    monkeypatch.setattr(calls, "refine", lambda *_, **__: None)
+    plant(monkeypatch, searched[1].parent / "cache")
     assert run([*searched[0], "--max-p50", "0.01", "--json"]) == 1
     (device,) = json.loads(capsys.readouterr().out)["devices"]
     assert device["ending"]["kind"] == "impossible"
@@ -131,3 +88,34 @@ def test_what_cannot_be_carried_out_is_refused_before_any_work(
     with pytest.raises(UsageError, match=says):
         edgecvx.tune("atto", **{"target": "onnx", "out": tmp_path / "out", **wrong})  # type: ignore[arg-type]
     assert not (tmp_path / "out").exists()
+
+
+def test_a_limit_that_every_file_breaks_by_its_weights_alone_says_so_and_measures_nothing(
+    searched: Searched, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def measured(*_: object, **__: object) -> None:
+        raise AssertionError("there is nothing to measure")
+
+    monkeypatch.setattr(Field, "bench", measured)
+    monkeypatch.setattr(edgecvx, "export", measured, raising=False)
+    arguments = [*searched[0][:-1], str(tmp_path / "out")]
+    assert run([*arguments, "--max-mb", "0.001", "--json"]) == 1
+    (device,) = json.loads(capsys.readouterr().out)["devices"]
+    assert device["ending"]["kind"] == "impossible" and device["ending"]["binding"] == ["max_mb"]
+    assert "Without a file of at most 0.001 MB there might be one" in device["ending"]["sentence"]
+    assert {row["state"] for row in device["rows"]} == {"dropped"}
+
+
+def test_a_budget_that_is_used_up_before_the_race_begins_no_race(
+    searched: Searched, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def measured(*_: object, **__: object) -> None:
+        raise AssertionError("there was no time for this")
+
+    monkeypatch.setattr(edgecvx, "export", measured, raising=False)
+    monkeypatch.setattr(edgecvx, "validate", measured, raising=False)
+    arguments = [*searched[0][:-1], str(tmp_path / "out")]
+    assert run([*arguments, "--budget", "0.0001", "--json"]) == 1
+    (device,) = json.loads(capsys.readouterr().out)["devices"]
+    assert device["ending"]["kind"] == "undecided" and device["shipped"] is None
+    assert "used up before the race" in device["ending"]["sentence"]

@@ -15,12 +15,11 @@ from reduced import Reduced
 
 from edgecvx.files import write_atomically
 from edgecvx.spec import from_json, to_json
-from edgecvx.targets import get_target
 from edgecvx.tune.field import Field
 from edgecvx.tune.pictures import open_pictures
 from edgecvx.tune.race.measured import Answers, Timing
 from edgecvx.tune.request import read_models
-from edgecvx.tune.space import Candidate, Decision, space
+from edgecvx.tune.space import Candidate
 from edgecvx.tune.workshop import Workshop
 
 MEASURED_ON, HELD_OUT = 1000, 2000
@@ -67,19 +66,13 @@ def _listed(folder: Path) -> tuple[dict[str, Candidate], dict[str, str]]:
 
 def write_all(where: Field) -> None:
     """Writes every file."""
-    decisions = _decisions(where)
     for number, candidate in enumerate(where.candidates.values()):
-        where.workshop.write([candidate], decisions)
+        where.workshop.write([candidate])
         print(f"  {number + 1} of {len(where.candidates)} written: {candidate.title}", flush=True)
     if where.workshop.failed:
         raise SystemExit("; ".join(where.workshop.failed.values()))
     sizes = {name: where.workshop.file(c).bytes for name, c in where.candidates.items()}
     write_atomically(where.workshop.request.out / "bytes.json", json.dumps(sizes, indent=1).encode())
-
-
-def _decisions(where: Field) -> dict[str, Sequence[Decision]]:
-    (model,) = where.workshop.models.values()
-    return {name: space(get_target(name), model.spec.arch).decisions for name in where.workshop.request.targets}
 
 
 def validate_all(where: Field, pictures: int, sizes: Sequence[int]) -> None:

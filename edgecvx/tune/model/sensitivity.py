@@ -4,7 +4,9 @@ Every option of every decision is tried twice: *alone*, with all others float, a
 option with most in INT8. What is compared is always the same picture's logits with FP32's. Their mean square
 difference, the energy, adds up as long as roundings have nothing to do with each other, and where the two tries do not
 agree they have: then it is said, and the program reckons with their middle. One rounding more changes all that come
-after it, so what a small effect adds among the others is known less well than what it is alone.
+after it, so what a small effect adds among the others is known less well than what it is alone. And where everything
+together drowns the answers, among the others nothing can be told from anything: then each counts as it is alone, and
+mixtures are tried as wholes (``tries``).
 
 From an energy to points of top-1: FP32's own logits, which cost one run of the network each, so that there can be more
 of them than pictures every option is tried on, are given the differences that rounding everything was seen to make,
@@ -41,6 +43,8 @@ MEASURED = 32
 """Pictures every option is tried on, where nothing is said: a mean of so many energies is within a fifth."""
 TWICE = 2.0
 """Alone and among the others within such a factor: an energy of twice as much is an error of 1.4 times as much."""
+DROWNED = 0.1
+"""Of the spread of logits: an energy beyond it, 10 dB, is of answers that are lost, and no sum of effects."""
 _DRAWS = 1000
 _PARTS = np.geomspace(1e-7, 1e2, 46)
 """Energies at which losses are tried, as parts of the spread of logits."""
@@ -66,7 +70,8 @@ class Effect:
     among: Divergence
     """With every other decision at its lowest: all of it less all but this one."""
     energy: float
-    """What the program reckons with: between the two, and with those of all others what everything was measured at."""
+    """What the program reckons with: between the two, and with those of all others what everything was measured at;
+    what it is alone where everything together drowns the answers."""
     adds_up: bool
     """Whether the two agree, within their intervals or a factor of two."""
 
@@ -171,7 +176,7 @@ def sensitivity(
         measured=tried,
         base=bounds(energies[_BASE]),
         everything=bounds(energies[_ALL]),
-        effects=_effects(energies, decisions, bounds),
+        effects=_effects(energies, decisions, bounds, spread),
         spread=spread,
         lost=lost_points(logits, np.stack(changes), labels, spread),
     )
@@ -249,7 +254,10 @@ def _energy(logits: Array, answer: Array) -> float:
 
 
 def _effects(
-    energies: Mapping[_Try, Floats], decisions: Sequence[Decision], bounds: Callable[[Floats], Divergence]
+    energies: Mapping[_Try, Floats],
+    decisions: Sequence[Decision],
+    bounds: Callable[[Floats], Divergence],
+    spread: float,
 ) -> tuple[Effect, ...]:
     """From the energies of each try on each picture, the pictures paired."""
     found: list[tuple[str, str, Divergence, Divergence]] = []
@@ -259,10 +267,14 @@ def _effects(
             alone = energies["alone", decision.name, option] - energies[_BASE]
             whole = energies[_ALL] if option == decision.lowest else energies["among", decision.name, option]
             found.append((decision.name, option, bounds(alone), bounds(whole - without)))
-    middle = {(name, option): max(0.0, _middle(alone, among)) for name, option, alone, among in found}
+    drowned = float(energies[_ALL].mean()) > DROWNED * spread
+    middle = {
+        (name, option): max(0.0, alone.energy if drowned else _middle(alone, among))
+        for name, option, alone, among in found
+    }
     together = sum(middle[d.name, d.lowest] for d in decisions)
     wanted = float((energies[_ALL] - energies[_BASE]).mean())
-    factor = wanted / together if together > 0 and wanted > 0 else 1.0
+    factor = wanted / together if together > 0 and wanted > 0 and not drowned else 1.0
     return tuple(
         Effect(
             decision=name,

@@ -35,6 +35,8 @@ class Costs:
     """The p that settles a claim."""
     pictures: int
     """That were answered."""
+    first: float = 0.0
+    """Seconds that the first look was expected to take."""
 
 
 def verdict(
@@ -47,6 +49,8 @@ def verdict(
     costs: Costs,
 ) -> Verdict:
     """What is known at the end."""
+    if all(s.error is None and not s.rounds for s in standings):
+        return _unmeasured(costs)
     if not limits.decides:
         return _drawn(standings)
     broken = {c.of for c in settled if c.kind == "breaks"}
@@ -166,6 +170,17 @@ def _or(words: object) -> str:
 
 
 # Undecided
+
+
+def _unmeasured(costs: Costs) -> Undecided:
+    minutes = costs.first / 60
+    return Undecided(
+        leader=None,
+        between=(),
+        pictures=None,
+        minutes=minutes,
+        sentence=f"Undecided: the time was used up before the race, whose first look takes about {_minutes(minutes)}.",
+    )
 
 
 def _undecided(

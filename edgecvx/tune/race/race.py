@@ -78,6 +78,7 @@ def race(
     *,
     looks: int = LOOKS,
     may_go_on: Callable[[float], bool] = lambda seconds: True,
+    first: float = 0.0,
     revise: Revise | None = None,
     tell: Callable[[RaceProgress], None] = lambda at: None,
     clock: Callable[[], float] = time.monotonic,
@@ -90,14 +91,15 @@ def race(
         measure: Who runs and times them.
         looks: How often the answer is looked at, at most.
         may_go_on: Whether there is time for another look, told about how many seconds that takes.
+        first: How many the first look is expected to take.
         revise: Asked after each look for files that look better now.
         tell: Called before each measurement.
         clock: Seconds.
     """
-    run = _Run(limits=limits, measure=measure, looks=looks, tell=tell, clock=clock)
+    run = _Run(limits=limits, measure=measure, looks=looks, tell=tell, clock=clock, first=first)
     run.admit(entrants)
     for number in range(1, looks + 1):
-        if number > 1 and not may_go_on(2 * run.history[-1].seconds):
+        if not may_go_on(2 * run.history[-1].seconds if run.history else first):
             break
         if not run.look(number):
             break
@@ -121,6 +123,7 @@ class _Run:
     looks: int
     tell: Callable[[RaceProgress], None]
     clock: Callable[[], float]
+    first: float
     standings: list[Standing] = field(default_factory=list)
     settled: set[Claim] = field(default_factory=set)
     history: list[Look] = field(default_factory=list)
@@ -265,5 +268,6 @@ class _Run:
                 per_picture=self.seconds["validating"] / max(1, self.counts["validating"]),
                 level=ALPHA / self.looks / max(1, len(self.open)),
                 pictures=self.pictures,
+                first=self.first,
             ),
         )

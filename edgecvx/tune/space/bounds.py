@@ -6,19 +6,23 @@ file that breaks a limit by them breaks it by any measurement, so it is neither 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
 from edgecvx.graph.scheme import Role
 from edgecvx.quantize.plan import Arithmetic
 from edgecvx.spec import ArchSpec, Precision
-from edgecvx.tune.race.limits import Limits
+from edgecvx.tune.race.limits import LimitKind, Limits, in_words
+from edgecvx.tune.race.verdict import Impossible
 from edgecvx.tune.space import Candidate, Decision
 
 FLOAT_BYTES: Mapping[str, int] = MappingProxyType({"tflite": 2, "coreml": 2})
 """Kind of format -> of a float weight in an INT8 file; four where nothing is said."""
 _MEGA = 1e6
+_KINDS: Mapping[str, LimitKind] = MappingProxyType(
+    {"--max-mb": "max_mb", "--max-memory": "max_memory", "--max-p50": "max_p50"}
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +57,7 @@ class Dropped:
     """A candidate that needs no measuring, and why."""
 
     candidate: Candidate
+    bound: Bound
     limit: str
     """``--max-mb``, ``--max-memory``, ``--max-p50``."""
     least: float
@@ -130,8 +135,26 @@ def hopeless(candidate: Candidate, bound: Bound, limits: Limits, *, macs_per_ms:
     for flag, least, limit, unit, what in asked:
         if limit is not None and least > limit:
             sentence = f"{candidate.title}: {what} {least:.3g} {unit}, and {flag} is {limit:g}"
-            return Dropped(candidate=candidate, limit=flag, least=least, sentence=sentence)
+            return Dropped(candidate=candidate, bound=bound, limit=flag, least=least, sentence=sentence)
     return None
+
+
+def none_left(dropped: Sequence[Dropped], limits: Limits) -> Impossible:
+    """The end of a search in which no file can keep the limits, whatever would be measured."""
+
+    def beyond(d: Dropped) -> float:
+        return d.least / (limits.named[_KINDS[d.limit]] or 1.0)
+
+    closest = min(dropped, key=lambda d: (beyond(d), d.candidate.title))
+    binding = tuple(
+        kind
+        for kind, limit in limits.named.items()
+        if limit is not None and any(hopeless(d.candidate, d.bound, limits.without(kind)) is None for d in dropped)
+    )
+    sentence = f"No file of {len(dropped)} can keep all limits; what comes closest is {closest.sentence}"
+    if binding:
+        sentence += f". Without {' or '.join(in_words(k, limits.named[k] or 0.0) for k in binding)} there might be one"
+    return Impossible(closest=closest.candidate.title, binding=binding, sentence=sentence + ".")
 
 
 def _stem(arch: ArchSpec, size: int) -> list[Layer]:

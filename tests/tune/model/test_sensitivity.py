@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,8 +23,10 @@ from edgecvx.quantize.insert import insert
 from edgecvx.quantize.plan import QuantPlan
 from edgecvx.spec import Precision, from_json, to_json
 from edgecvx.targets import get_target
+from edgecvx.tune.model import sensitivity as rounding
 from edgecvx.tune.model.pieces import Pieces, centred, exact, lowest
 from edgecvx.tune.model.sensitivity import Divergence, Sensitivity, lost_points, sensitivity
+from edgecvx.tune.model.tries import Tries
 from edgecvx.tune.space import Decision, decisions
 from edgecvx.tune.space.forced import forced
 
@@ -110,6 +113,56 @@ def test_a_mixture_is_predicted_and_one_without_its_worst_part_is_not(
     # One rounding far too coarse on five pictures: what it comes to depends on the others by a factor of two.
     assert found / 3 < measured.energy(mixed) < 3 * found
     assert measured.energy({**mixed, HARD: "float"}) < found / 10
+
+
+@pytest.fixture(scope="module")
+def drowning(plan: QuantPlan) -> QuantPlan:
+    """Three products on grids on which next to nothing is left of the answers."""
+    layers = dict(plan.layers)
+    for block in ("stages.1.blocks.0", "stages.2.blocks.1", "stages.3.blocks.0"):
+        for name in (f"{block}.mlp.fc1", f"{block}.mlp.fc2"):
+            grid = layers[name].input.asymmetric
+            coarse = Grid(scale=300 * grid.scale, zero_point=grid.zero_point)
+            layers[name] = replace(layers[name], input=replace(layers[name].input, asymmetric=coarse))
+    return replace(plan, layers=layers)
+
+
+def test_a_mixture_that_is_tried_costs_what_the_whole_graph_has(graph: ir.Model, plan: QuantPlan) -> None:
+    tries = Tries(pieces=Pieces(graph, plan, SCHEME, DECISIONS), pictures=PICTURES, measured=5)
+    mixed = {d.name: d.lowest if d.stage >= 2 else d.exact for d in DECISIONS}
+    assert tries.of(mixed).energy == pytest.approx(energy_of(graph, plan, mixed), rel=0.02)
+    without = {**mixed, HARD: "float"}
+    assert tries.of(without).energy == pytest.approx(energy_of(graph, plan, without), rel=0.02)
+    assert tries.of(without).drop <= tries.of(mixed).drop
+    assert tries.of(without).energy < tries.of(mixed).energy / 5
+
+
+def test_a_mixture_that_was_tried_is_run_no_second_time(graph: ir.Model, plan: QuantPlan, tmp_path: Path) -> None:
+    place, mixed = tmp_path / "tried.json", {d.name: d.exact for d in DECISIONS}
+    first = Tries(pieces=Pieces(graph, plan, SCHEME, DECISIONS), pictures=PICTURES, measured=1, place=place).of(mixed)
+    nobody: Any = None
+    assert Tries(pieces=nobody, pictures=(), place=place).of(mixed) == first
+    with pytest.raises(AttributeError):  # the twin: another one is run
+        Tries(pieces=nobody, pictures=PICTURES, place=place).of({**mixed, HARD: "int8"})
+
+
+def test_where_everything_drowns_a_decision_counts_as_it_is_alone(
+    graph: ir.Model, drowning: QuantPlan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    some = tuple(d for d in DECISIONS if d.part == "mlp")
+
+    def reckoned() -> tuple[float, float]:
+        """Of one of the three alone: what the program reckons with, and what was measured."""
+        found = sensitivity(graph, drowning, SCHEME, some, PICTURES[:3], hashes=HASHES[:3])
+        assert found.everything.energy > 0.1 * found.spread
+        (effect,) = [e for e in found.effects if e.decision == "stages.1.blocks.0.mlp" and e.option == "int8"]
+        return effect.energy, effect.alone.energy
+
+    with_it, alone = reckoned()
+    assert with_it == alone > 0
+    monkeypatch.setattr(rounding, "DROWNED", math.inf)  # the twin: as if what drowns added up
+    without_it, _ = reckoned()
+    assert without_it < 0.8 * alone
 
 
 def with_losses(lost: tuple[float, ...]) -> Sensitivity:

@@ -6,6 +6,9 @@ import numpy as np
 import pytest
 from planted import Planted, PlantedMachine
 
+from edgecvx.results.statistics import hodges_lehmann
+from edgecvx.tune.race.claims import log_ratios
+from edgecvx.tune.race.ends import interval_of_ms
 from edgecvx.tune.race.limits import Limits
 from edgecvx.tune.race.measured import Entrant
 from edgecvx.tune.race.race import Race, race
@@ -121,7 +124,7 @@ def test_a_file_that_dies_is_named_and_stops_no_other() -> None:
 
 def test_a_stopped_race_says_what_it_knows() -> None:
     machine = PlantedMachine({"a": Planted(ms=5, lost=0.008)})
-    found = race(machine.entrants, LOSS, machine, may_go_on=lambda seconds: False)
+    found = race(machine.entrants, LOSS, machine, may_go_on=lambda seconds: seconds == 0)
     assert len(found.looks) == 1
     assert isinstance(found.verdict, Undecided)
 
@@ -189,3 +192,45 @@ def test_a_busy_machine_breaks_no_limit_that_a_file_keeps_when_it_is_let() -> No
 def test_on_a_busy_machine_a_file_that_is_too_slow_at_its_fastest_still_is() -> None:
     verdict = run(PlantedMachine({"slow": Planted(ms=9)}, busy=6.0), Limits(max_p50=8.0)).verdict
     assert isinstance(verdict, Impossible)
+
+
+def test_noise_that_is_the_machines_widens_times_and_no_ratio() -> None:
+    files = {"slow": Planted(ms=5.5), "fast": Planted(ms=5)}
+
+    def widths(noise: float = 0.01, shared: float = 0.0) -> tuple[float, float]:
+        """How wide the intervals of a time and of a ratio are, as parts."""
+        machine = PlantedMachine(files, noise=noise, shared=shared)
+        slow, fast = race(machine.entrants, LOSS, machine, looks=1).standings
+        sure, ratio = interval_of_ms(fast), hodges_lehmann(log_ratios(fast, slow))
+        assert sure is not None and ratio is not None
+        return sure.high / sure.low - 1, ratio[2] - ratio[1]
+
+    quiet, noisy, own = widths(), widths(shared=0.3), widths(noise=0.3)
+    assert noisy[0] > 5 * quiet[0] and noisy[1] == pytest.approx(quiet[1])
+    assert own[1] > 5 * quiet[1], "the twin: turns that do not lie side by side share no noise"
+
+
+def test_a_noisy_machine_makes_a_close_race_longer_and_not_wrong() -> None:
+    files = {"slow": Planted(ms=5.3), "fast": Planted(ms=5)}
+    quiet, noisy = (run(PlantedMachine(files, noise=noise, seed=4), LOSS) for noise in (0.003, 0.15))
+    turns = [max(len(s.rounds) for s in found.standings) for found in (quiet, noisy)]
+    assert turns[1] > turns[0]
+    assert quiet.verdict.winner == "fast"  # type: ignore[union-attr]
+    assert isinstance(noisy.verdict, Undecided) or noisy.verdict.winner == "fast"  # type: ignore[union-attr]
+
+
+def test_two_limits_that_exclude_each_other_are_both_named() -> None:
+    files = {"quick": Planted(ms=4, lost=0.06), "good": Planted(ms=12)}
+    verdict = run(PlantedMachine(files), Limits(max_drop=1, max_p50=8)).verdict
+    assert isinstance(verdict, Impossible)
+    assert set(verdict.binding) == {"max_drop", "max_p50"}
+    assert "Without at most 1 point of top-1 lost or p50 of at most 8 ms there would be one" in verdict.sentence
+
+
+def test_a_race_that_does_not_fit_into_what_is_left_is_not_begun_and_says_what_it_takes() -> None:
+    machine = PlantedMachine({"a": Planted(ms=5)})
+    found = race(machine.entrants, LOSS, machine, may_go_on=lambda seconds: seconds < 60, first=90)
+    assert not machine.asked and not found.looks
+    assert isinstance(found.verdict, Undecided) and found.verdict.leader is None
+    assert found.verdict.minutes == 1.5 and "first look takes about 90 s" in found.verdict.sentence
+    assert race(machine.entrants, LOSS, machine, may_go_on=lambda seconds: seconds < 60, first=30).looks

@@ -1,0 +1,3 @@
+"""What the tests of searches share."""
+
+from small_search import searched as searched
