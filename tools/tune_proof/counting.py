@@ -1,14 +1,11 @@
-"""What measuring took: files that were written, pictures that went through files, turns, and the seconds of each."""
+"""What measuring took: files that were written, pictures that went through files, and turns of files."""
 
 from __future__ import annotations
 
 import contextlib
 import functools
-import json
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
@@ -28,13 +25,7 @@ class Counts:
     """Of every file together."""
     turns: int = 0
     """Likewise."""
-    seconds: dict[str, float] = field(default_factory=dict)
     _answered: dict[str, int] = field(default_factory=dict)
-
-    @property
-    def all_seconds(self) -> float:
-        """Of writing, answering and timing together."""
-        return sum(self.seconds.values())
 
     def wrote(self, found: Any, asked: dict[str, Any]) -> None:
         """Takes an export."""
@@ -51,27 +42,9 @@ class Counts:
         """Takes a benchmark."""
         self.turns += asked["rounds"] * sum(len(device.measured) for device in found.devices)
 
-    def add(self, other: Counts) -> None:
-        """Takes what somebody else counted."""
-        self.files, self.pictures, self.turns = (
-            self.files + other.files,
-            self.pictures + other.pictures,
-            self.turns + other.turns,
-        )
-        for what, seconds in other.seconds.items():
-            self.seconds[what] = self.seconds.get(what, 0.0) + seconds
-
-    def save(self, path: Path) -> None:
-        """Adds it to what is in a file."""
-        total = load(path)
-        total.add(self)
-        kept = {"files": total.files, "pictures": total.pictures, "turns": total.turns, "seconds": total.seconds}
-        path.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
-
-
-def load(path: Path) -> Counts:
-    """What is in a file; nothing where there is none."""
-    return Counts(**json.loads(path.read_text(encoding="utf-8"))) if path.exists() else Counts()
+    def kept(self) -> dict[str, int]:
+        """As it is written."""
+        return {"files": self.files, "pictures": self.pictures, "turns": self.turns}
 
 
 @contextlib.contextmanager
@@ -84,9 +57,7 @@ def counted() -> Iterator[Counts]:
         asked_for = getattr(edgecvx, what)
 
         def call(*args: Any, **kwargs: Any) -> Any:
-            began = time.monotonic()
             found = asked_for(*args, **kwargs)
-            counts.seconds[what] = counts.seconds.get(what, 0.0) + time.monotonic() - began
             takes[what](found, kwargs)
             return found
 

@@ -27,7 +27,7 @@ MEASURED_ON, HELD_OUT = 1000, 2000
 pictures of two seeds are never the same."""
 STEP = 1000
 """Pictures, after which what is known is kept."""
-TURNS = 10
+TURNS = 40
 """Likewise, of every file."""
 
 

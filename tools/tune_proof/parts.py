@@ -23,7 +23,7 @@ import program  # noqa: E402
 import races  # noqa: E402
 import search  # noqa: E402
 import seeds  # noqa: E402
-from reduced import SIZES, Reduced  # noqa: E402
+from reduced import SIZES, TARGETS, Reduced  # noqa: E402
 from truth import Truth  # noqa: E402
 
 SEARCHED_WITH = 31
@@ -32,35 +32,26 @@ SEARCHED_WITH = 31
 
 def prove_enumerate(asked: argparse.Namespace) -> None:
     """Writes all files, and runs pictures through them."""
-    with _space(asked).alone(), counting.drawn_once(), counting.counted() as counts:
-        try:
-            where = enumeration.opened(_space(asked), asked.folder)
-            enumeration.write_all(where)
-            enumeration.validate_all(where, asked.pictures, asked.only or where.workshop.request.sizes)
-        finally:
-            counts.save(asked.folder / f"spent{''.join(f'-{size}' for size in asked.only)}.json")
+    with _space(asked).alone(), counting.drawn_once():
+        where = enumeration.opened(_space(asked), asked.folder)
+        enumeration.write_all(where)
+        enumeration.validate_all(where, asked.pictures, asked.only or where.workshop.request.sizes)
 
 
 def prove_times(asked: argparse.Namespace) -> None:
     """Has all files take their turns."""
-    with _space(asked).alone(), counting.counted() as counts:
-        try:
-            enumeration.time_all(enumeration.opened(_space(asked), asked.folder), asked.turns)
-        finally:
-            counts.save(asked.folder / "spent-times.json")
+    with _space(asked).alone():
+        enumeration.time_all(enumeration.opened(_space(asked), asked.folder), asked.turns)
 
 
 def prove_search(asked: argparse.Namespace) -> None:
     """One search without limits."""
+    found = search.search(_space(asked), asked.folder / "searched", seed=SEARCHED_WITH, budget=asked.budget)
     truth = Truth(known=enumeration.known(asked.folder))
-    out = asked.folder / "searched"
-    found = search.search(_space(asked), out, truth, seed=SEARCHED_WITH, budget=asked.budget)
-    whole = counting.Counts()
-    for path in asked.folder.glob("spent*.json"):
-        whole.add(counting.load(path))
+    front = [truth.name(candidate) for candidate in found.front]
     print(f"{len(truth.names)} files, {truth.pictures} pictures; {found.raced} raced", flush=True)
-    print("\n".join([*search.table(found.front, truth), "", *search.shares(found.counts, whole)]), flush=True)
-    if wrong := search.faults(found.front, truth):
+    print("\n".join([*search.table(front, truth), "", *search.shares(found.counts, truth)]), flush=True)
+    if wrong := search.faults(front, truth):
         raise SystemExit("; ".join(wrong))
     print("nothing of the front is certainly beaten, and no file certainly offers what none of it does")
 
@@ -93,7 +84,7 @@ PARTS: Mapping[str, Callable[[argparse.Namespace], None]] = {
 
 
 def _space(asked: argparse.Namespace) -> Reduced:
-    return Reduced(sizes=tuple(asked.sizes))
+    return Reduced(sizes=tuple(asked.sizes), targets=tuple(asked.targets))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -102,6 +93,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(PARTS))
     parser.add_argument("--folder", type=Path, default=ROOT / "build" / "tune-proof")
     parser.add_argument("--sizes", type=int, nargs="+", default=SIZES)
+    parser.add_argument("--targets", nargs="+", default=TARGETS)
     parser.add_argument("--only", type=int, nargs="+", default=[], help="of the sizes, those to validate now")
     parser.add_argument("--pictures", type=int, default=1500)
     parser.add_argument("--held-out", type=int, default=3000, help="pictures that winners are judged by")

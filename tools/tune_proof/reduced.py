@@ -28,6 +28,7 @@ from edgecvx.tune.workshop import Workshop
 
 MOST_FILES = 64
 SIZES = (160, 192, 224)
+TARGETS = ("onnx", "tflite", "native")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +39,7 @@ class Reduced:
     weights: str = "demo"
     labels: Path | None = None
     sizes: tuple[int, ...] = SIZES
-    targets: tuple[str, ...] = ("onnx", "tflite", "native")
+    targets: tuple[str, ...] = TARGETS
     decided: tuple[str, ...] = ("stages.2.blocks.0.mlp", "stages.3.blocks.0.mlp")
     """The decisions that are left; every other part of a block is what the calibrated plan makes of it."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,8 +12,9 @@ from reduced import Reduced
 from truth import Truth
 
 import edgecvx
+from edgecvx.files import write_atomically
 from edgecvx.results.accuracy import Interval
-from edgecvx.spec import Precision
+from edgecvx.spec import Precision, from_json, to_json
 from edgecvx.tune.report.values import Row, Tuned
 from edgecvx.tune.space import Candidate
 
@@ -23,22 +25,30 @@ FIFTH = 0.2
 class Searched:
     """What a search drew, and what it took."""
 
-    front: tuple[str, ...]
-    """By the names of everything."""
+    front: tuple[Candidate, ...]
     raced: int
     counts: Counts
 
 
-def search(reduced: Reduced, out: Path, truth: Truth, *, seed: int, budget: float) -> Searched:
-    """Searches the space without limits: the front is what is asked for."""
-    with reduced.alone(), drawn_once(), counted() as counts:
-        tuned: Tuned = edgecvx.tune(**reduced.asked(), budget=budget, out=out, seed=seed)
-    (device,) = tuned.devices
-    rows = {row.name: row for row in device.rows}
+def search(reduced: Reduced, out: Path, *, seed: int, budget: float) -> Searched:
+    """Searches the space without limits: the front is what is asked for. One that was done is not done again."""
+    place = out / "searched.json"
+    if not place.exists():
+        with reduced.alone(), drawn_once(), counted() as counts:
+            tuned: Tuned = edgecvx.tune(**reduced.asked(), budget=budget, out=out, seed=seed)
+        (device,) = tuned.devices
+        rows = {row.name: row for row in device.rows}
+        found = {
+            "front": [to_json(candidate_of(rows[name])) for name in device.ending.front],
+            "raced": sum(row.rounds > 0 for row in device.rows),
+            "counts": counts.kept(),
+        }
+        write_atomically(place, json.dumps(found, indent=1).encode())
+    kept = json.loads(place.read_text(encoding="utf-8"))
     return Searched(
-        front=tuple(truth.name(candidate_of(rows[name])) for name in device.ending.front),
-        raced=sum(row.rounds > 0 for row in device.rows),
-        counts=counts,
+        front=tuple(from_json(Candidate, candidate) for candidate in kept["front"]),
+        raced=kept["raced"],
+        counts=Counts(**kept["counts"]),
     )
 
 
@@ -85,14 +95,14 @@ def in_points(change: Interval) -> str:
     return f"[{100 * change.low:+.2f}, {100 * change.high:+.2f}]"
 
 
-def shares(counts: Counts, all_counts: Counts) -> list[str]:
+def shares(counts: Counts, truth: Truth) -> list[str]:
     """What the search took, beside what everything did."""
-    lines = ["| | everything | the search | share |", "|---|---|---|---|"]
-    for what, ours, whole in (
-        ("files written", counts.files, all_counts.files),
-        ("pictures through files", counts.pictures, all_counts.pictures),
-        ("turns of files", counts.turns, all_counts.turns),
-        ("seconds", counts.all_seconds, all_counts.all_seconds),
+    lines = ["| | everything | the search | |", "|---|---|---|---|"]
+    files, turns = len(truth.names), sum(len(truth.known.timings[name].rounds) for name in truth.names)
+    for what, whole, ours in (
+        ("files written", files, counts.files),
+        ("pictures through files", files * truth.pictures, counts.pictures),
+        ("turns of files", turns, counts.turns),
     ):
-        lines.append(f"| {what} | {whole:,.0f} | {ours:,.0f} | {100 * ours / whole:.0f}% |")
+        lines.append(f"| {what} | {whole:,} | {ours:,} | {100 * ours / whole:.0f}% |")
     return lines
