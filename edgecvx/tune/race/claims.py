@@ -94,18 +94,36 @@ def log_ratios(of: Standing, against: Standing) -> np.ndarray[tuple[int], np.dty
     return np.log([of.rounds[r] / against.rounds[r] for r in shared])
 
 
+def side_by_side(standings: Sequence[Standing]) -> dict[str, float]:
+    """The time of each file, as the one that had most turns is in their shared rounds: times its ratio to that.
+
+    Files that stood aside for a while have rounds of their own; what the machine did meanwhile is in no ratio.
+    """
+    known = [s for s in standings if s.ms is not None]
+    if not known:
+        return {}
+    reference = max(known, key=lambda s: (len(s.rounds), s.name))
+    found = {}
+    for s in known:
+        logs = log_ratios(s, reference)
+        own, whole = s.ms or 0.0, reference.ms or 0.0
+        found[s.name] = whole * float(np.exp(np.median(logs))) if len(logs) else own
+    return found
+
+
 def leader_of(standings: Sequence[Standing], limits: Limits) -> Standing | None:
     """The one to beat: the best, and of those that are as good by less than half of what counts the other way best."""
     known = [s for s in standings if s.ms is not None and s.top1 is not None]
     if not known:
         return None
+    times = side_by_side(known)
     if limits.objective == "fastest":
-        best = min(s.ms or 0.0 for s in known)
-        near = [s for s in known if (s.ms or 0.0) <= best * (1 + FASTER / 2)]
-        return max(near, key=lambda s: (s.top1 or 0.0, -(s.ms or 0.0), s.name))
+        best = min(times.values())
+        near = [s for s in known if times[s.name] <= best * (1 + FASTER / 2)]
+        return max(near, key=lambda s: (s.top1 or 0.0, -times[s.name], s.name))
     most = max(s.top1 or 0.0 for s in known)
     near = [s for s in known if (s.top1 or 0.0) >= most - BETTER / 2]
-    return min(near, key=lambda s: (s.ms or 0.0, -(s.top1 or 0.0), s.name))
+    return min(near, key=lambda s: (times[s.name], -(s.top1 or 0.0), s.name))
 
 
 def words_of(claim: Claim, limits: Limits) -> str:

@@ -13,7 +13,7 @@ from edgecvx.results.accuracy import Interval
 from edgecvx.results.figures import counted, milliseconds, percent, points, span, times
 from edgecvx.results.intervals import paired_interval
 from edgecvx.results.statistics import hodges_lehmann
-from edgecvx.tune.race.claims import Claim, Evidence, log_ratios
+from edgecvx.tune.race.claims import Claim, Evidence, log_ratios, side_by_side
 from edgecvx.tune.race.limits import BETTER, FASTER, LimitKind, Limits, in_words
 from edgecvx.tune.race.measured import Standing
 from edgecvx.tune.race.significance import times_more
@@ -82,7 +82,8 @@ def _decided(standings: Sequence[Standing], limits: Limits, broken: set[str], le
 
 def _is_tied(rival: Standing, leader: Standing, limits: Limits) -> bool:
     if limits.objective == "fastest":
-        return rival.ms is not None and leader.ms is not None and rival.ms <= leader.ms * (1 + FASTER)
+        times = side_by_side([leader, rival])
+        return rival.name in times and times[rival.name] <= times[leader.name] * (1 + FASTER)
     return rival.top1 is not None and leader.top1 is not None and rival.top1 >= leader.top1 - BETTER
 
 

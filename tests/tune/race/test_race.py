@@ -7,10 +7,10 @@ import pytest
 from planted import Planted, PlantedMachine
 
 from edgecvx.results.statistics import hodges_lehmann
-from edgecvx.tune.race.claims import log_ratios
+from edgecvx.tune.race.claims import leader_of, log_ratios, side_by_side
 from edgecvx.tune.race.ends import interval_of_ms
 from edgecvx.tune.race.limits import Limits
-from edgecvx.tune.race.measured import Entrant
+from edgecvx.tune.race.measured import Answers, Entrant, Standing
 from edgecvx.tune.race.race import Race, race
 from edgecvx.tune.race.verdict import Decided, Drawn, Impossible, Undecided
 
@@ -234,3 +234,23 @@ def test_a_race_that_does_not_fit_into_what_is_left_is_not_begun_and_says_what_i
     assert isinstance(found.verdict, Undecided) and found.verdict.leader is None
     assert found.verdict.minutes == 1.5 and "first look takes about 90 s" in found.verdict.sentence
     assert race(machine.entrants, LOSS, machine, may_go_on=lambda seconds: seconds < 60, first=30).looks
+
+
+def test_who_leads_is_told_by_shared_turns_and_not_by_who_had_them_in_a_quiet_hour() -> None:
+    """One file stood aside in the second look; the machine slows down from look to look."""
+    looks = {1: range(10), 2: range(10, 20), 3: range(20, 40)}
+    slower = {1: 1.0, 2: 1.6, 3: 3.3}
+    right = np.ones(100, dtype=bool)
+
+    def standing(name: str, ms: float, raced: tuple[int, ...]) -> Standing:
+        turns = {r: ms * slower[look] for look in raced for r in looks[look]}
+        answers = Answers(right=right, reference=right)
+        return Standing(entrant=Entrant(name=name, bytes=1), rounds=turns, answers=answers)
+
+    fast, slow = standing("fast", 7.5, (1, 3)), standing("slow", 8.6, (1, 2, 3))
+    assert fast.ms is not None and slow.ms is not None and fast.ms > slow.ms, "the twin: the medians say otherwise"
+    times = side_by_side([fast, slow])
+    assert times["fast"] / times["slow"] == pytest.approx(7.5 / 8.6)
+    for order in ([fast, slow], [slow, fast]):
+        leader = leader_of(order, LOSS)
+        assert leader is not None and leader.name == "fast"
