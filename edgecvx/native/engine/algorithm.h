@@ -489,7 +489,7 @@ INLINE VF P(differences)(const float *x, int channels, VF from) {
 }
 
 /* part: 1 / channels */
-INLINE void P(moments)(const float *x, int channels, float part, float epsilon, float *mean, float *inverse) {
+static NOINLINE void P(moments)(const float *x, int channels, float part, float epsilon, float *mean, float *inverse) {
     *mean = P(sum)(P(total)(x, channels)) * part;
     *inverse = 1.0f / __builtin_sqrtf(alone(P(sum)(P(differences)(x, channels, P(all)(*mean))) * part) + epsilon);
 }
@@ -553,14 +553,11 @@ static NOINLINE void P(normalize_rounded)(const float *x, ptrdiff_t step, int ro
     const int channels = norm->channels, width = padded(channels);
     const float *const scale = norm->scale, *const shift = norm->shift;
     for (; r < rows; r++, x += step, out += to_step) {
-        float mean, inverse;
-        P(moments)(x, channels, part, norm->epsilon, &mean, &inverse);
-        if (scale) {
-            P(round_normalized)(x, width, scale, shift, P(all)(inverse), P(all)(-mean * inverse), out);
-        } else {
-            const float every = inverse * norm->every_scale;
-            P(round_normalized)(x, width, NULL, NULL, P(all)(every), P(all)(norm->every_shift - alone(mean * every)), out);
-        }
+        float mean, by;
+        P(moments)(x, channels, part, norm->epsilon, &mean, &by);
+        if (!scale) by *= norm->every_scale;
+        const float plus = (scale ? 0.0f : norm->every_shift) - alone(mean * by);
+        P(round_normalized)(x, width, scale, shift, P(all)(by), P(all)(plus), out);
     }
 }
 
