@@ -249,7 +249,7 @@ def of_tuned(tuned: Tuned, text: str, folder: Path) -> RunRecord:
         tags={f"ending {d.device}": d.ending.kind for d in tuned.devices},
         texts={"tune.json": text},
         files=(*_page(folder / "report.html"), *_inside(folder / "ship", "ship")),
-        children=tuple(_racer(d, r) for d in tuned.devices for r in d.rows if r.ms is not None),
+        children=tuple(_racer(d, r) for d in tuned.devices for r in d.rows if r.rounds > 0),
     )
 
 

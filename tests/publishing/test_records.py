@@ -138,7 +138,8 @@ def test_a_search_ships_its_file_and_has_a_run_for_each_that_raced(tmp_path: Pat
     (tmp_path / "ship" / "femto.onnx").write_bytes(b"the winner")
     tuned = tuned_sample.tuned()
     (device,) = tuned.devices
-    tuned = replace(tuned, devices=(replace(device, shipped="ship/femto.onnx"),))
+    timed = replace(tuned_sample.row("femto 160 onnx int8", "predicted", top1=None), ms=3.0)  # to predict others from
+    tuned = replace(tuned, devices=(replace(device, shipped="ship/femto.onnx", rows=(*device.rows, timed)),))
     record = of_tuned(tuned, "{}", tmp_path)
     assert record.files == ((tmp_path / "ship" / "femto.onnx", "ship"),)
     assert record.words()["ships"] == "femto 192 onnx int8"
