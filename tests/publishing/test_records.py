@@ -14,6 +14,7 @@ from small_classifier import Exported
 from edgecvx.latency.bench import as_json
 from edgecvx.publishing.records import RunRecord, metric_name, of_benchmark, of_sweep, of_tuned, of_validation
 from edgecvx.results.accuracy import Interval
+from edgecvx.results.latency import GateResult
 from edgecvx.sweep.result import CellAccuracy, CellLatency, CellResult, GateOutcome, SweepResult
 
 
@@ -100,6 +101,27 @@ def test_a_benchmark_has_milliseconds_with_their_ends() -> None:
     )
     assert "end_to_end_p50_ms" in numbers
     assert record.texts == {"latency.json": as_json(bench)}
+
+
+def test_a_gate_that_failed_on_one_device_is_not_hidden_by_another() -> None:
+    passed = GateResult(
+        kind="max_p50",
+        limit=9.0,
+        device="kitchen",
+        measured="femto.onnx",
+        against=None,
+        value=5.0,
+        interval=None,
+        verdict="pass",
+        sentence="5 ms",
+    )
+    failed = replace(passed, verdict="fail")
+    elsewhere = replace(passed, device="desk")
+    bench = replace(sample.benchmark(sample.laptop()), gates=(failed, elsewhere, passed))  # two boards have one name
+    assert of_benchmark(bench, "{}", []).tags == {
+        "gate max_p50 femto.onnx on kitchen": "fail",
+        "gate max_p50 femto.onnx on desk": "pass",
+    }
 
 
 def test_the_manifest_of_a_file_goes_with_its_run(small_classifier: Exported) -> None:
