@@ -42,6 +42,8 @@ class Pushed:
     commit: str
     private: bool
     files: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
+    """Results that could not be used for the card, a sentence each."""
 
 
 @about(Page.HUB)
@@ -68,7 +70,8 @@ def push(
     hub = check(repository)
     found = dict(read_artifact(path) for path in ([artifacts] if isinstance(artifacts, str | Path) else artifacts))
     files = contents(found)
-    text = card(found, _measured(results))
+    measured, warnings = _measured(results)
+    text = card(found, measured)
     made = hub.CommitOperationAdd
     operations = [made(path_in_repo=name, path_or_fileobj=str(path)) for name, path in files.items()]
     operations.append(made(path_in_repo=CARD, path_or_fileobj=text.encode()))
@@ -87,10 +90,11 @@ def push(
         raise PublishingError(f"{repository} was not pushed: {_why(hub, error, repository)}; {STAYS}") from None
     return Pushed(
         repository=repository,
-        url=str(commit.commit_url),
-        commit=str(commit.oid),
+        url=plain(str(commit.commit_url)),
+        commit=plain(str(commit.oid)),
         private=private,
         files=(*files, CARD),
+        warnings=warnings,
     )
 
 
@@ -153,11 +157,11 @@ def _is_its_plan(plan: Path, sha256: str | None) -> bool:
     return sha256 is not None and plan.is_file() and file_sha256(plan) == sha256
 
 
-def _measured(results: Sequence[str | Path]) -> Report | None:
+def _measured(results: Sequence[str | Path]) -> tuple[Report | None, tuple[str, ...]]:
     if not results:
-        return None
+        return None, ()
     found = read([Path(place) for place in results])
-    return join(found.validations, found.benchmarks)
+    return join(found.validations, found.benchmarks), found.warnings
 
 
 # What a hub says where it does not do as it is asked. Its own words may hold addresses and ids, and are left out.

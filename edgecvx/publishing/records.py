@@ -131,12 +131,18 @@ def of_benchmark(result: Benchmark, text: str, artifacts: Sequence[Path], *, pag
     whole = RunRecord(
         name=f"bench {', '.join(d.fingerprint.name for d in result.devices)}",
         params={"edgecvx": result.edgecvx, "rounds": protocol.rounds, "pictures": protocol.pictures},
-        tags={f"gate {g.kind} {g.measured}": g.verdict for g in result.gates},
+        tags=_gates(result),
         texts={"latency.json": text},
         files=_page(page),
     )
     manifests = _manifests(artifacts)
     return _of_files(whole, [_measured(d, m, manifests) for d in result.devices for m in d.measured])
+
+
+def _gates(result: Benchmark) -> dict[str, str]:
+    """The verdict of each gate on each device; of two devices with one name, as boards may have, the worse."""
+    worst_last = sorted(result.gates, key=lambda g: ("pass", "undecided", "fail").index(g.verdict))
+    return {f"gate {g.kind} {g.measured} on {g.device}": g.verdict for g in worst_last}
 
 
 def _measured(device: DeviceBench, m: Measured, manifests: Mapping[str, Path]) -> RunRecord:
@@ -249,7 +255,7 @@ def of_tuned(tuned: Tuned, text: str, folder: Path) -> RunRecord:
         tags={f"ending {d.device}": d.ending.kind for d in tuned.devices},
         texts={"tune.json": text},
         files=(*_page(folder / "report.html"), *_inside(folder / "ship", "ship")),
-        children=tuple(_racer(d, r) for d in tuned.devices for r in d.rows if r.ms is not None),
+        children=tuple(_racer(d, r) for d in tuned.devices for r in d.rows if r.rounds > 0),
     )
 
 

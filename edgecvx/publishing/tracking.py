@@ -7,7 +7,9 @@ not to, and is told so here before it is imported; it also prints, and retries f
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import os
+import re
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -15,7 +17,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from edgecvx.errors import Page, PublishingError, UsageError, about, missing_package
+from edgecvx.errors import Page, PublishingError, RuntimeUnavailableError, UsageError, about, missing_package
 from edgecvx.publishing.records import RunRecord, metric_name
 from edgecvx.results.untrusted import plain
 
@@ -37,6 +39,7 @@ AT_FIRST = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT
 """While it is looked whether anybody is there."""
 PARAMS_AT_ONCE, METRICS_AT_ONCE = 100, 1000
 """What servers take in one request."""
+_DATABASE = ("sqlalchemy", "alembic")
 
 
 @dataclass(slots=True)
@@ -55,15 +58,18 @@ class Tracker:
         """Logs a run with those in it; returns its id.
 
         Raises:
-            PublishingError: With what was not logged; a run that was begun is marked as failed.
+            PublishingError: With what was not logged; a run that was begun is marked as failed, as it is where
+                somebody stops it.
         """
         open_runs: list[str] = []
         try:
             return self._log(record, open_runs, parent=None)
-        except _refusals() as error:
+        except BaseException as error:
             for run in reversed(open_runs):
                 with contextlib.suppress(*_refusals()), _settings(AT_FIRST):
                     self.client.set_terminated(run, status="FAILED")
+            if not isinstance(error, _refusals()):
+                raise
             raise PublishingError(
                 f"'{plain(record.name, 100)}' was not logged to {self.address}: {_why(error)}; the results stay where "
                 "they are"
@@ -115,8 +121,8 @@ def open_tracker(address: str, experiment: str = EXPERIMENT) -> Tracker:
         experiment: Its name.
 
     Raises:
-        UsageError: The address is none.
-        RuntimeUnavailableError: MLflow is not installed.
+        UsageError: The address is none, or the experiment was deleted there.
+        RuntimeUnavailableError: MLflow is not installed, or what it keeps a database with.
         PublishingError: Nobody is there, or it is no tracking server.
     """
     uri = _uri(address)
@@ -127,6 +133,8 @@ def open_tracker(address: str, experiment: str = EXPERIMENT) -> Tracker:
         from mlflow import MlflowClient
     except ModuleNotFoundError:
         raise missing_package("MLflow", "mlflow") from None
+    if uri.startswith("sqlite:"):
+        _check_database()
     try:
         with _settings(AT_FIRST):
             client = MlflowClient(tracking_uri=uri)
@@ -134,27 +142,44 @@ def open_tracker(address: str, experiment: str = EXPERIMENT) -> Tracker:
             found = client.create_experiment(experiment) if known is None else known.experiment_id
     except _refusals() as error:
         raise PublishingError(f"no runs can be logged to {shown(address)}: {_why(error)}") from None
+    if known is not None and known.lifecycle_stage == "deleted":  # it is found by its name, and takes no runs
+        raise UsageError(
+            f"experiment {plain(experiment)!r} was deleted in {shown(address)}: restore it, or name another"
+        )
     return Tracker(client=client, experiment=str(found), address=shown(address))
 
 
 def shown(address: str) -> str:
-    """An address without a name and a password in it."""
+    """An address without what may be secret in it: names and passwords, however they were put there, and a query."""
     scheme, separator, rest = address.partition("://")
-    host, slash, path = rest.partition("/")
-    return plain(f"{scheme}{separator}{host.rpartition('@')[2]}{slash}{path}")
+    if ":" not in address or scheme.partition(":")[0] in ("file", "sqlite"):
+        return plain(address)
+    place = rest if separator else address  # of me:secret@host the scheme was forgotten
+    return plain(f"{scheme if separator else ''}{separator}{re.split('[?#]', place.rpartition('@')[2])[0]}")
 
 
 def _uri(address: str) -> str:
     """The address as MLflow takes it; of a folder the URI of its absolute path."""
-    scheme, host = urlsplit(address).scheme, urlsplit(address).netloc
-    if address == "databricks" or (scheme in SCHEMES and (host or scheme not in ("http", "https"))):
-        return address
-    if address and not scheme and ":" not in address:
-        return Path(address).absolute().as_uri()
+    with contextlib.suppress(ValueError):  # half of an IPv6 address, or a port that is no number
+        parts = urlsplit(address)
+        named = parts.scheme in SCHEMES and (parts.netloc or parts.scheme not in ("http", "https"))
+        if address == "databricks" or (named and parts.port != 0):
+            return address
+        if address and not parts.scheme and ":" not in address:
+            return Path(address).absolute().as_uri()
     raise UsageError(
         f"{shown(address)!r} is no address of a tracking server: it is http://HOST:PORT, https://…, sqlite:///FILE, "
         "databricks, or a folder"
     )
+
+
+def _check_database() -> None:
+    """MLflow's client comes without what keeps runs in a database, and does not say so."""
+    if missing := [name for name in _DATABASE if importlib.util.find_spec(name) is None]:
+        raise RuntimeUnavailableError(
+            f"MLflow keeps runs in SQLite by {' and '.join(_DATABASE)}, and {missing[0]} is not installed here: "
+            "pip install mlflow"
+        )
 
 
 @contextlib.contextmanager

@@ -27,7 +27,11 @@ def rights_of(workshop: Workshop, samples: Sequence[Sample], model: Model, size:
     except (OSError, ValueError):
         known = {}
     if missing := [s for s in samples if _key(s) not in known]:
-        known |= _computed(missing, model, size)
+        computed, unreadable = _computed(missing, model, size)
+        known |= computed
+        if len(unreadable) == len(samples):
+            name, reason = next(iter(unreadable.items()))
+            raise UsageError(f"none of the {len(samples)} pictures can be decoded, {name!r} for one ({reason})")
         write_atomically(place, json.dumps(known).encode())
     return {s.name: known[_key(s)] for s in samples if _key(s) in known}
 
@@ -36,7 +40,8 @@ def _key(sample: Sample) -> str:
     return f"{sample.sha256[:32]} {sample.label}"
 
 
-def _computed(samples: Sequence[Sample], model: Model, size: int) -> dict[str, bool]:
+def _computed(samples: Sequence[Sample], model: Model, size: int) -> tuple[dict[str, bool], dict[str, str]]:
+    """What it gets right, and why the others cannot be decoded."""
     from edgecvx.runtimes.torch import TorchSession
 
     loaded = model.load(size)
@@ -48,7 +53,4 @@ def _computed(samples: Sequence[Sample], model: Model, size: int) -> dict[str, b
         (logits,) = session.run(as_input(pixels, spec, session.inputs[0])).values()
         for sample, row in zip(chunk, logits, strict=True):
             right[_key(sample)] = bool(np.argmax(row) == sample.label)
-    if not right:
-        name, reason = next(iter(unreadable.items()))
-        raise UsageError(f"none of the {len(unreadable)} pictures can be decoded, {name!r} for one ({reason})")
-    return right
+    return right, unreadable

@@ -212,7 +212,8 @@ def _loss(
     """What each decision costs in answers, kept for a later run; and how whole mixtures are tried."""
     workshop, scheme = field.workshop, get_target(plain.target).schemes[Precision.INT8]
     samples = field.pictures.search[:LOOKED_AT]
-    asked = {"file": workshop.key(plain), "pictures": [s.sha256 for s in samples], "scheme": to_json(scheme)}
+    pictures = [(s.sha256, s.label) for s in samples]  # other labels make other answers right
+    asked = {"file": workshop.key(plain), "pictures": pictures, "scheme": to_json(scheme)}
     place = workshop.work / "sensitivity" / f"{hash_of(asked)[:24]}.json"
     from edgecvx.files import write_atomically
     from edgecvx.graph.values import spec_of

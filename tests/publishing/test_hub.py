@@ -86,6 +86,7 @@ def test_export_pushes_what_it_wrote_with_the_figures_of_these_bytes(
     out, results = tmp_path / "out", tmp_path / "results"
     results.mkdir()
     (results / "latency.json").write_text(as_json(sample.benchmark(sample.laptop())))
+    (results / "cut.json").write_text("{")
     asked = ["export", str(small_classifier.checkpoint), "-t", "onnx", "--int8", "--image-size", "64"]
     asked += ["--calib-samples", "32", "--out", str(out), "--push", REPOSITORY, "--public", "--results", str(results)]
     assert cli.run([*asked, "--json"]) == 0
@@ -96,6 +97,8 @@ def test_export_pushes_what_it_wrote_with_the_figures_of_these_bytes(
     assert sum(name.endswith(".plan.json") for name in stored.files) == 1
     assert printed["pushed"]["commit"] == COMMIT
     assert printed["pushed"]["private"] is False
+    (warning,) = printed["pushed"]["warnings"]
+    assert "cut.json" in warning
     assert b"Nothing was measured of these files" in stored.files["README.md"], "those results are about others"
 
 
@@ -136,6 +139,11 @@ def test_what_is_there_and_public_gets_no_file_without_being_told(copy: Path, hu
     assert hub.repositories[REPOSITORY].files == {}
     assert not push(copy, REPOSITORY, public=True).private
     assert copy.name in hub.repositories[REPOSITORY].files
+
+
+def test_a_hub_steers_no_terminal(copy: Path, hub: Hub) -> None:
+    hub.adds = "\x1b[2J"
+    assert push(copy, REPOSITORY).url == f"{hub.address}/{REPOSITORY}/commit/{COMMIT} [2J"
 
 
 def test_what_is_there_and_private_stays_so(copy: Path, hub: Hub) -> None:

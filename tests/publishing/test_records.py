@@ -14,6 +14,7 @@ from small_classifier import Exported
 from edgecvx.latency.bench import as_json
 from edgecvx.publishing.records import RunRecord, metric_name, of_benchmark, of_sweep, of_tuned, of_validation
 from edgecvx.results.accuracy import Interval
+from edgecvx.results.latency import GateResult
 from edgecvx.sweep.result import CellAccuracy, CellLatency, CellResult, GateOutcome, SweepResult
 
 
@@ -102,6 +103,27 @@ def test_a_benchmark_has_milliseconds_with_their_ends() -> None:
     assert record.texts == {"latency.json": as_json(bench)}
 
 
+def test_a_gate_that_failed_on_one_device_is_not_hidden_by_another() -> None:
+    passed = GateResult(
+        kind="max_p50",
+        limit=9.0,
+        device="kitchen",
+        measured="femto.onnx",
+        against=None,
+        value=5.0,
+        interval=None,
+        verdict="pass",
+        sentence="5 ms",
+    )
+    failed = replace(passed, verdict="fail")
+    elsewhere = replace(passed, device="desk")
+    bench = replace(sample.benchmark(sample.laptop()), gates=(failed, elsewhere, passed))  # two boards have one name
+    assert of_benchmark(bench, "{}", []).tags == {
+        "gate max_p50 femto.onnx on kitchen": "fail",
+        "gate max_p50 femto.onnx on desk": "pass",
+    }
+
+
 def test_the_manifest_of_a_file_goes_with_its_run(small_classifier: Exported) -> None:
     (first, *_) = sample.validation().artifacts
     outcome = replace(first, identity=replace(first.identity, file=small_classifier.path.name))
@@ -138,7 +160,8 @@ def test_a_search_ships_its_file_and_has_a_run_for_each_that_raced(tmp_path: Pat
     (tmp_path / "ship" / "femto.onnx").write_bytes(b"the winner")
     tuned = tuned_sample.tuned()
     (device,) = tuned.devices
-    tuned = replace(tuned, devices=(replace(device, shipped="ship/femto.onnx"),))
+    timed = replace(tuned_sample.row("femto 160 onnx int8", "predicted", top1=None), ms=3.0)  # to predict others from
+    tuned = replace(tuned, devices=(replace(device, shipped="ship/femto.onnx", rows=(*device.rows, timed)),))
     record = of_tuned(tuned, "{}", tmp_path)
     assert record.files == ((tmp_path / "ship" / "femto.onnx", "ship"),)
     assert record.words()["ships"] == "femto 192 onnx int8"

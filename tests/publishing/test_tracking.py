@@ -19,7 +19,7 @@ from commands import fails
 from small_classifier import Exported
 
 from edgecvx.cli import main as cli
-from edgecvx.errors import PublishingError, UsageError
+from edgecvx.errors import PublishingError, RuntimeUnavailableError, UsageError
 from edgecvx.latency.bench import as_json
 from edgecvx.manifest import manifest_path
 from edgecvx.publishing.records import RunRecord, of_benchmark, of_tuned
@@ -90,7 +90,11 @@ def test_the_file_a_search_ships_arrives_byte_for_byte(store: Path, tmp_path: Pa
 
 @pytest.mark.parametrize(
     "address",
-    ["", "ftp://host", "localhost:5000", "http://", "http:/host", "postgresql://u:secret@host/db", "models:/a"],
+    [
+        *("", "ftp://host", "localhost:5000", "http://", "http:/host", "postgresql://u:secret@host/db", "models:/a"),
+        *("http://me:secret@[::1", "http://me:sec/secret@host", "http://host:port", "me:secret@host:5000"),
+        *("https:/me:secret@host", "http:me:secret@host", "ftp://host/?token=secret"),
+    ],
 )
 def test_what_is_no_address_is_refused(address: str) -> None:
     with pytest.raises(UsageError, match="is no address of a tracking server") as caught:
@@ -129,6 +133,30 @@ def another_server() -> Iterator[str]:
     server.server_close()
 
 
+def test_an_experiment_that_was_deleted_is_told_before_any_work(store: Path) -> None:
+    tracker = open_tracker(str(store), "birds")
+    tracker.client.delete_experiment(tracker.experiment)
+    with pytest.raises(UsageError, match=r"experiment 'birds' was deleted in .*: restore it, or name another"):
+        open_tracker(str(store), "birds")
+
+
+def test_a_database_takes_more_than_the_client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "sqlalchemy", None)
+    with pytest.raises(RuntimeUnavailableError, match="sqlalchemy is not installed here: pip install mlflow"):
+        open_tracker(f"sqlite:///{tmp_path}/runs.db")
+
+
+def test_a_run_that_somebody_stops_does_not_seem_to_go_on(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stopped(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(mlflow.MlflowClient, "log_text", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        open_tracker(str(store)).log(RunRecord(name="a", texts={"a.json": "{}"}))
+    (run,) = runs(store)
+    assert run.info.status == "FAILED"
+
+
 def test_a_server_of_another_kind_is_told(another_server: str) -> None:
     with pytest.raises(PublishingError, match=f"no runs can be logged to {another_server}"):
         open_tracker(another_server)
@@ -160,9 +188,13 @@ def test_where_the_server_goes_away_the_results_stay(
 @pytest.mark.parametrize(
     ("address", "told"),
     [
-        ("http://me:secret@host:5000/a@b", "http://host:5000/a@b"),
+        ("http://me:secret@host:5000/a", "http://host:5000/a"),
+        ("http://me:of@secret/s@host", "http://host"),
+        ("https://host/?token=secret", "https://host/"),
         ("https://host", "https://host"),
-        ("some/folder", "some/folder"),
+        ("me:secret@host", "host"),
+        ("some/folder@home", "some/folder@home"),
+        ("file:///home/a@b", "file:///home/a@b"),
     ],
 )
 def test_an_address_is_shown_without_its_password(address: str, told: str) -> None:

@@ -43,6 +43,8 @@ class Hub:
     asked: list[str] = field(default_factory=list)
     refuses: int | None = None
     """The status with which everything is answered."""
+    adds: str = ""
+    """To the address of a commit."""
 
     def answer(self, method: str, path: str, body: bytes) -> tuple[int, Any]:
         if path.startswith("/objects/"):
@@ -89,7 +91,7 @@ class Hub:
                 if hashlib.sha256(content).hexdigest() != value["oid"]:
                     return 422, {}
                 repository.files[value["path"]] = content
-        return 200, {"commitUrl": f"{self.address}/{name}/commit/{COMMIT}", "commitOid": COMMIT}
+        return 200, {"commitUrl": f"{self.address}/{name}/commit/{COMMIT}{self.adds}", "commitOid": COMMIT}
 
 
 def _mode(file: dict[str, Any]) -> dict[str, Any]:

@@ -23,6 +23,8 @@ from tensorrt_files import LATENCY, LOGITS, PICTURES, PLAN, TABLE, plan_text, re
 from tensorrt_table import Answers
 from tensorrt_times import trtexec_milliseconds
 
+from edgecvx.errors import EdgecvxError
+
 pytest.importorskip("onnxruntime")
 pytest.importorskip("ziglang")
 pytest.importorskip("setuptools", minversion="77")
@@ -138,6 +140,26 @@ def test_a_tensorrt_that_pip_does_not_have_is_one_sentence(
     (line,) = capfd.readouterr().err.splitlines()
     assert line.startswith("error: pip cannot bring tensorrt-cu12==99 for Python 3.")
     assert line.endswith("No matching distribution found for tensorrt-cu12==99")
+
+
+def test_a_python_that_makes_no_environment_is_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def environment(folder: Path, **options: bool) -> None:
+        raise subprocess.CalledProcessError(1, ["python3", "-m", "ensurepip"])
+
+    (tmp_path / "edgecvx-0-py3-none-any.whl").write_bytes(b"")
+    monkeypatch.setattr("venv.create", environment)
+    pretend(monkeypatch, trt=None, cuda=Cuda())
+    assert tensorrt_run.main([], folder=tmp_path) == 2
+    (line,) = capfd.readouterr().err.splitlines()
+    assert line.startswith("error: ") and line.endswith("install python3-venv, or see --here")
+
+
+def test_a_plan_of_something_else_is_told_by_its_key(tmp_path: Path) -> None:
+    (tmp_path / PLAN).write_text('{"model": "femto", "files": []}')
+    with pytest.raises(EdgecvxError, match="labels"):
+        read_plan(tmp_path)
 
 
 def test_the_newest_tensorrt_that_the_driver_runs_is_brought() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -43,6 +44,25 @@ def test_a_mixture_that_is_the_plain_file_does_not_race_beside_it(
     ((candidate, ms, _),) = looked_at(usual=usual, tries=tries).front(None)
     assert candidate.decisions in CHOICES and candidate.decisions != usual
     assert ms == 1.0
+
+
+def test_what_mixtures_lose_is_measured_anew_where_other_answers_are_right(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    values = pytest.importorskip("edgecvx.graph.values")
+    monkeypatch.setattr(values, "spec_of", lambda _: None)
+    monkeypatch.setattr(refine, "Pieces", lambda *_: None)
+    monkeypatch.setattr(refine, "sensitivity", lambda *_, **__: Tried(energy=1.0, drop=0.0))
+    graph: Any = SimpleNamespace(graph=SimpleNamespace(inputs=[None]))
+
+    def place(label: int) -> Path | None:
+        samples = [SimpleNamespace(sha256="ab" * 32, label=label)]
+        pictures = SimpleNamespace(search=samples, inputs=lambda *_: ([], samples))
+        workshop = SimpleNamespace(work=tmp_path, models={"atto": None}, key=lambda _: "a file")
+        where: Any = SimpleNamespace(workshop=workshop, pictures=pictures)
+        return refine._loss(where, PLAIN, graph, None, (), lambda _: None)[1].place  # type: ignore[arg-type]
+
+    assert place(0) == place(0) != place(1)
 
 
 def test_a_mixture_that_is_proposed_keeps_the_size_that_a_file_may_have(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -150,7 +150,9 @@ def _started(*arguments: str) -> subprocess.Popen[str]:
 
 def _line(process: subprocess.Popen[str]) -> str:
     assert process.stdout is not None
-    return process.stdout.readline().strip()
+    if not (line := process.stdout.readline().strip()):
+        raise SystemExit("a scheduler or its workers ended before they said anything: fewer would be measured")
+    return line
 
 
 def _end(process: subprocess.Popen[str]) -> None:

@@ -28,6 +28,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 from urllib.parse import urlsplit
 
 ROOT = Path(__file__).parents[2]
@@ -96,7 +97,6 @@ def trusted(certificates: Path) -> Iterator[None]:
 
 def prove_faults(files: Files, folder: Path) -> Iterator[str]:
     """After which fault the report is another one."""
-    elsewhere.SHARD = 8  # many, so that something can happen between them
     here = as_json(files.validated())
     for name, fault in FAULTS.items():
         if files.only not in name:
@@ -104,7 +104,8 @@ def prove_faults(files: Files, folder: Path) -> Iterator[str]:
         place = folder / name.replace(" ", "-")
         place.mkdir()
         begun = time.monotonic()
-        with real_cluster(place) as real:
+        # Many shards, so that something can happen between them.
+        with real_cluster(place) as real, patch.object(elsewhere, "SHARD", 8):
             found = fault(files, real)
         same = found == here
         print(
@@ -175,13 +176,10 @@ def everybody_is_cut_off(files: Files, real: RealCluster) -> str:
 
 def a_worker_hangs(files: Files, real: RealCluster) -> str:
     """It is started again, and others have its pictures."""
-    before, elsewhere.LIMIT = elsewhere.LIMIT, 10.0
-    try:
+    with patch.object(elsewhere, "LIMIT", 10.0):
         return as_json(
             files.validated(real.address, say=midway(files, lambda: os.kill(workers(real)[0], signal.SIGSTOP)))
         )
-    finally:
-        elsewhere.LIMIT = before
 
 
 def a_worker_has_no_room(files: Files, real: RealCluster) -> str:

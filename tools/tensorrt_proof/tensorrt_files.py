@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from dataclasses import dataclass
 from pathlib import Path
+
+from edgecvx.spec import from_json, to_json
 
 PICTURES, LOGITS, PLAN = "pictures.npy", "reference.npy", "proof.json"
 TABLE, LATENCY = "tensorrt.md", "latency.json"
@@ -25,10 +26,15 @@ class Plan:
 
 def plan_text(plan: Plan) -> str:
     """The plan as JSON."""
-    return json.dumps(dataclasses.asdict(plan), indent=1) + "\n"
+    return json.dumps(to_json(plan), indent=1) + "\n"
 
 
 def read_plan(folder: Path) -> Plan:
-    """The plan of a folder; an ``OSError`` or ``ValueError`` where it holds none."""
-    data = json.loads((folder / PLAN).read_text())
-    return Plan(model=str(data["model"]), files=tuple(data["files"]), labels=tuple(data["labels"]))
+    """The plan of a folder.
+
+    Raises:
+        OSError: There is none.
+        ValueError: It is no JSON.
+        EdgecvxError: It is JSON of something else.
+    """
+    return from_json(Plan, json.loads((folder / PLAN).read_text()), where=PLAN)

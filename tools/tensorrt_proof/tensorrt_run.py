@@ -56,13 +56,18 @@ def make_environment(folder: Path, tensorrt: str) -> Path:
     """The Python of an environment with TensorRT and the package that came with the folder; made anew each time.
 
     Raises:
-        NotHere: pip finds no TensorRT for this machine, or cannot bring it.
+        NotHere: An environment cannot be made, or pip finds no TensorRT for this machine, or cannot bring it.
     """
     wheels = sorted(folder.glob("edgecvx-*.whl"))
     if not wheels:
         raise NotHere(f"there is no wheel of edgecvx in {folder}: tensorrt_prepare.py makes the folder whole")
     environment = folder / "venv"
-    venv.create(environment, clear=True, with_pip=True)
+    try:
+        venv.create(environment, clear=True, with_pip=True)
+    except (subprocess.CalledProcessError, OSError) as error:  # Debian's Python comes without what puts pip there
+        raise NotHere(
+            f"{environment} cannot be made ({type(error).__name__}): install python3-venv, or see --here"
+        ) from None
     python = environment / "bin" / "python"
     pip = [str(python), "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
     for what in ([str(wheels[-1]), *BESIDE], [tensorrt]):
