@@ -47,7 +47,7 @@ def verify_files(manifest: Manifest, folder: Path) -> None:
         if path.is_symlink():
             raise ArtifactError(f"{entry.path} is a link: copy the file itself beside its manifest")
         if not path.is_file():
-            raise ArtifactError(f"{entry.path} is missing beside its manifest; export the model again")
+            raise ArtifactError(f"{entry.path} is missing beside its manifest: copy it too, or export the model again")
         size = path.stat().st_size
         if size != entry.bytes or file_sha256(path) != entry.sha256:
             what = f"has {size} bytes instead of {entry.bytes}" if size != entry.bytes else "has another SHA-256"

@@ -51,7 +51,7 @@ def export(
         str,
         typer.Option(
             metavar="NAMES",
-            help="native, web: where the file is to run, one or several with commas (default: here; in browsers).",
+            help="native, web: where it runs, with commas (default: here; in browsers); a Pi is aarch64-linux.",
         ),
     ] = "",
     precision: Annotated[Precision | None, typer.Option(help="Precision of the files (default fp32).")] = None,

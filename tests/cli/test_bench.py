@@ -273,13 +273,15 @@ def test_every_value_of_the_result_can_be_shown(
         end_to_end_note="no Pillow",
         threads=None,
     )
-    device = dataclasses.replace(device, measured=(measured, broken))
+    free = dataclasses.replace(measured, id="a2", threads=None)
+    device = dataclasses.replace(device, measured=(measured, broken, free))
     show.out.print(benchmark_terminal(dataclasses.replace(result, devices=(device,))))
     out = " ".join(capfd.readouterr().out.split())
     assert "after 1.0 minutes without a pause, a run took 1.1" in out
     assert "with its own threads: it died [bold]" in out
     assert f"{measured.identity.file} with 4 threads: after 1.0 minutes" in out
     assert "4 (took 1)" in out
+    assert " 1 (its own) " in out, "none were given, and the runtime tells how many it took"
     assert f"onnxruntime 2.3.0: plain kernels, floats in bf16 ({measured.identity.file}" in out
     assert "has no end to end: no Pillow" in out
 

@@ -124,7 +124,7 @@ def test_a_library_that_was_tampered_with_is_not_the_one_that_was_proved(
     with pytest.raises(ArtifactError, match=rf"{PLATFORM}\S+ has another SHA-256: it is not the file that was checked"):
         edgecvx.load(artifact)
     library.unlink()
-    with pytest.raises(ArtifactError, match=rf"{PLATFORM}\S+ is missing beside its manifest; export the model again"):
+    with pytest.raises(ArtifactError, match=rf"{PLATFORM}\S+ is missing beside its manifest: copy it too, or"):
         edgecvx.load(artifact)
 
 

@@ -235,9 +235,10 @@ def _times(device: DeviceBench) -> Table:
 
 
 def _threads_cell(m: Measured) -> str:
-    """``4``, ``own``, or with what the runtime says it took where that is something else: ``8 (took 2)``."""
-    given = "own" if m.threads is None else str(m.threads)
-    return given if m.threads_told in (None, m.threads) else f"{given} (took {m.threads_told})"
+    """What was given: ``4``, ``8 (took 2)`` where the runtime took others; or ``its own``, ``1 (its own)``."""
+    if m.threads is None:
+        return "its own" if m.threads_told is None else f"{m.threads_told} (its own)"
+    return str(m.threads) if m.threads_told in (None, m.threads) else f"{m.threads} (took {m.threads_told})"
 
 
 def _model_cells(m: Measured, given: Sequence[float]) -> list[str]:
