@@ -36,6 +36,8 @@ from edgecvx.native.platforms import this_platform
 from edgecvx.proof.selfcheck import Closeness, closeness, noise, self_check
 from edgecvx.quantize.plan import HOLDS, dump_plan
 from edgecvx.quantize.request import USUAL_REFINEMENTS, PlanRequest
+from edgecvx.results.figures import megabytes
+from edgecvx.results.shown import as_printed
 from edgecvx.runtimes import availability, open_session
 from edgecvx.runtimes.base import run_batches
 from edgecvx.runtimes.engine import check_note
@@ -90,6 +92,14 @@ class Exported:
     notes: tuple[str, ...] = ()
     """What a user should know of what lies beside it."""
 
+    _repr_pretty_ = as_printed
+
+    def __str__(self) -> str:
+        """The file, its size, and how far its answers are from what they should be, as a part of their range."""
+        check, size = self.manifest.self_check, sum(entry.bytes for entry in self.manifest.files)
+        proof = "its plan" if check.against == "plan" else "FP32 PyTorch"
+        return f"{self.path}: {megabytes(size)}, error {check.max_error:.1e} against {proof}"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportResult:
@@ -97,6 +107,13 @@ class ExportResult:
 
     artifacts: tuple[Exported, ...]
     warnings: tuple[str, ...]
+
+    _repr_pretty_ = as_printed
+
+    def __str__(self) -> str:
+        notes = (note for a in self.artifacts for note in (a.manifest.self_check.note, *a.notes) if note)
+        warnings = (f"warning: {warning}" for warning in self.warnings)
+        return "\n".join([*map(str, self.artifacts), *dict.fromkeys(notes), *warnings])
 
 
 def export(
@@ -131,14 +148,15 @@ def export(
     Args:
         model: A variant, a timm name with tag, a checkpoint file, a transformers folder or hub id, or a module in
             memory: timm's or transformers' ConvNeXt, or one with their tensors. It is left as it is.
-        target: One target or several.
-        precision: Of the files.
+        target: One target or several: a format (``onnx``, ``openvino``, ``tflite``, ``coreml``, ``tensorrt``,
+            ``native``, ``web``) or a device (``edgecvx targets`` lists them).
+        precision: Of the files: ``fp32``, ``fp16``, ``int8`` (see ``calib``) or ``int8-dynamic``.
         weights: ``auto``, ``imagenet``, ``demo``, ``random``, or a checkpoint file for the named variant.
-        task: What the files return.
+        task: What the files return: ``classify``, ``features`` or ``embed``.
         image_size: Height and width of the input; the checkpoint's own by default.
         batch: Pictures per run.
-        input_kind: Normalized floats, or the bytes of the picture.
-        output: What a classifier's files return: logits, or probabilities.
+        input_kind: ``float``, which is normalized, or ``uint8``, the bytes of the picture.
+        output: What a classifier's files return: ``logits`` or ``probabilities``.
         labels: The class names, as a list, a table from id to name, or a file; a module's configuration may bring them.
         preprocess: How pictures are prepared, where a file or module does not say: transformers' image processor,
             timm's ``resolve_model_data_config(model)``, or a ``PreprocessSpec``.
@@ -155,7 +173,7 @@ def export(
         quantizer: Who chooses the scales: ``edgecvx`` or ``nncf``.
         estimator: How ``edgecvx`` chooses ranges: ``minmax``, ``percentile``, ``mse`` or ``auto``.
         refinements: What it does beyond that (``edgecvx.quantize.request.REFINEMENTS``).
-        on_step: Called at the beginning of each step.
+        on_step: Called at the beginning of each step, and on the way through a long one.
 
     Raises:
         EdgecvxError: With what was wrong and what to do; nothing half-written is left behind.

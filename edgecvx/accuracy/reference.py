@@ -98,7 +98,7 @@ def _from_file(spec: ModelSpec, checkpoints: Sequence[Path]) -> LoadedModel:
     if not checkpoints and source.kind == "module":
         raise CheckpointError(
             f"the reference needs the module this artifact came from: give validate(…, reference=model), or save the "
-            f"weights of {source.ref} and give them with --checkpoint"
+            f"weights of {source.ref} and give them with checkpoints=[…] (--checkpoint)"
         )
     if not checkpoints:
         raise CheckpointError(f"the reference needs the weights this artifact came from: --checkpoint {source.ref}")

@@ -101,7 +101,7 @@ def validate(
         limit: The most pictures to take, balanced over the classes.
         seed: Of the pictures' order.
         min_ratio: The gate: the artifact's top-1 over the reference's, 0.99 where nothing is said.
-        max_drop: The gate instead of that: percentage points of top-1.
+        max_drop: The gate instead of that: the percentage points of top-1 that may be lost; 0.5 is half a point.
         batch: Pictures per run of the reference, and per step; an artifact runs in its own batch.
         threads: How many threads the runtimes and PyTorch may use; with one, they take turns.
         checkpoints: Weights files, for artifacts that were exported from a file.

@@ -32,6 +32,8 @@ from edgecvx.spec import PreprocessSpec, TensorSpec
 PictureSource = Path | str | bytes | Image.Image | npt.NDArray[np.uint8]
 """A picture file, its content, a picture that Pillow has opened already, or a camera's frame: height x width x RGB."""
 
+_GIVEN = "it must be a path, a file's bytes, a picture of Pillow's, or an array of uint8, height x width x RGB"
+
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "JPEG2000", "AVIF", "ICO")
 """What is read. Pillow knows more, but some of those run other programs (EPS) and none of them is a photo."""
 
@@ -50,8 +52,10 @@ def open_picture(source: PictureSource) -> Image.Image:
         image = _from_frame(source)
     elif isinstance(source, Image.Image):
         image = source
-    else:
+    elif isinstance(source, Path | str | bytes):
         image = _open_encoded(Path(source) if isinstance(source, str) else source)
+    else:
+        raise ImageError(f"a {type(source).__name__} is no picture: {_GIVEN}")
     width, height = image.size
     if width * height > MAX_PIXELS:
         raise ImageError(f"{_name(source)}: {width} x {height} pixels are too many, at most {MAX_PIXELS} are read")

@@ -12,22 +12,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from edgecvx.results.figures import VERDICTS, percent
+from edgecvx.results.shown import as_printed
 from edgecvx.results.texts import read_result, writable
+from edgecvx.results.vocabulary import Interval as Interval
+from edgecvx.results.vocabulary import VerdictKind as VerdictKind
 from edgecvx.runtimes.proof import Recheck
 from edgecvx.spec import PreprocessSpec, Task, WeightsSource, to_json
 
 SCHEMA_VERSION = 1
-
-VerdictKind = Literal["pass", "fail", "undecided", "none", "error"]
-"""``none``: there was nothing to judge, as without labels. ``error``: the artifact could not be run to the end."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Interval:
-    """A 95% confidence interval."""
-
-    low: float
-    high: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -321,6 +314,16 @@ class ArtifactOutcome:
     layers: tuple[LayerError, ...] = ()
     """Only where asked for, in the order of the network."""
 
+    _repr_pretty_ = as_printed
+
+    def __str__(self) -> str:
+        """Whether the gate was reached, how often both were right, and what that rests on."""
+        _, word = VERDICTS[self.verdict.kind]
+        said = [self.identity.file, word]
+        if self.top1 is not None:
+            said.append(f"top-1 {percent(self.top1.artifact.value)}, FP32 {percent(self.top1.reference.value)}")
+        return ": ".join([*said, self.verdict.reason])
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Validation:
@@ -341,6 +344,11 @@ class Validation:
         if "error" in kinds:
             return 2
         return 1 if kinds & {"fail", "undecided"} else 0
+
+    _repr_pretty_ = as_printed
+
+    def __str__(self) -> str:
+        return "\n".join([*map(str, self.artifacts), *(f"warning: {warning}" for warning in self.warnings)])
 
 
 def as_json(validation: Validation) -> str:

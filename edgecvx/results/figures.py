@@ -7,7 +7,7 @@ import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # the command line's start needs these words, and not what results are made of
-    from edgecvx.results.accuracy import Interval, VerdictKind
+    from edgecvx.results.vocabulary import Interval, VerdictKind
 
 MINUS = "\N{MINUS SIGN}"
 VERDICTS: dict[VerdictKind, tuple[str, str]] = {

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from edgecvx.results.accuracy import ArtifactIdentity, Interval
+from edgecvx.results.figures import counted, milliseconds
+from edgecvx.results.shown import as_printed
 from edgecvx.runtimes.proof import Recheck
 from edgecvx.spec import Calibration, WeightsSource
 
@@ -222,6 +224,15 @@ class Measured:
     sustained: Sustained | None = None
     told: ToolTimings | None = None
 
+    _repr_pretty_ = as_printed
+
+    def __str__(self) -> str:
+        """The file, its threads, and the median of the model alone."""
+        threads = counted(self.threads, "thread") if self.threads is not None else None
+        p50 = percentile(self.model_summary, 0.5)
+        time = f"p50 {milliseconds(p50.ms, p50.interval)}" if p50 is not None else None
+        return ", ".join(filter(None, (self.identity.file, threads, time, self.error)))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ratio:
@@ -320,3 +331,10 @@ class Benchmark:
         if any(d.error is not None or any(m.error is not None for m in d.measured) for d in self.devices):
             return 2
         return 1 if any(g.verdict != "pass" for g in self.gates) else 0
+
+    _repr_pretty_ = as_printed
+
+    def __str__(self) -> str:
+        rows = [f"{d.fingerprint.name}: {said}" for d in self.devices for said in (*d.measured, d.error) if said]
+        gates = [gate.sentence for gate in self.gates]
+        return "\n".join([*rows, *gates, *(f"warning: {warning}" for warning in self.warnings)])

@@ -103,6 +103,9 @@ class Artifact:
         """Frees what the runtime holds."""
         self.session.close()
 
+    def __repr__(self) -> str:
+        return f"<{self.path} open in {self.manifest.runtime}>"
+
     def __enter__(self) -> Artifact:
         return self
 

@@ -399,3 +399,10 @@ def test_a_frame_of_a_camera_and_a_file_name_are_pictures_too(tmp_path: Path) ->
     for wrong in wrongs:
         with pytest.raises(ImageError, match="must be uint8, height x width x RGB"):
             load_picture(wrong, spec)
+
+
+def test_what_is_no_kind_of_picture_is_told_which_kinds_there_are() -> None:
+    wrongs: tuple[Any, ...] = (None, 3, [[1, 2, 3]], object())
+    for wrong in wrongs:
+        with pytest.raises(ImageError, match=f"a {type(wrong).__name__} is no picture: it must be a path"):
+            load_picture(wrong, SPEC)

@@ -63,7 +63,9 @@ def test_another_module_is_not(exported: Exported, model: TimmConvNeXt, tmp_path
 
 
 def test_without_either_it_is_told_what_to_give(exported: Exported, tmp_path: Path) -> None:
-    assert "give validate(…, reference=model)" in validated(exported, tmp_path).error
+    error = validated(exported, tmp_path).error
+    assert "give validate(…, reference=model)" in error
+    assert "checkpoints=[…]" in error
 
 
 def test_a_module_whose_forward_changed_leaves_no_file(tmp_path: Path) -> None:
