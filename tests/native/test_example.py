@@ -43,7 +43,9 @@ def test_its_page_builds_it_from_the_exported_source_alone(tmp_path: Path) -> No
     for suffix, content in libraries(["source"]).items():
         (tmp_path / f"edgecvx{suffix.removeprefix('.source')}").write_bytes(content)
     quick = [word.replace("-O3", "-O0") for word in wanted.split()]
-    done = subprocess.run([*compiler, *quick, "-o", "classify"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [*compiler, *quick, "-o", "classify"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     assert run(tmp_path / "classify").stderr == "error: classify takes a model and a picture\n"
 
