@@ -26,12 +26,21 @@ SAYS = "document.querySelector('output').textContent"
 PIXELS, _ = demo.picture(3, size=64)
 
 
+def page_in(documentation: Path) -> bytes:
+    """The page of HTML that one of the documentation shows."""
+    (html,) = re.findall(r"```html\n(.*?)```", documentation.read_text(encoding="utf-8"), re.DOTALL)
+    return str(html).encode()
+
+
 @pytest.fixture(scope="module")
 def files(site: Exported) -> dict[str, bytes]:
     """A site with the example in it, as its page says."""
     folder = site.path.parent
     exported = {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-    return exported | {name: (EXAMPLE / name).read_bytes() for name in ("mine.html", "classify.js")}
+    return exported | {
+        "mine.html": page_in(EXAMPLE / "README.md"),
+        "classify.js": (EXAMPLE / "classify.js").read_bytes(),
+    }
 
 
 @pytest.fixture
@@ -86,8 +95,9 @@ def test_it_says_why_there_is_no_model(browser: Browser, files: dict[str, bytes]
 
 
 def test_the_page_of_the_documentation_names_it_too(browser: Browser, site: Exported, files: dict[str, bytes]) -> None:
-    (mine,) = re.findall(r"```html\n(.*?)```", (ROOT / "docs" / "web.md").read_text(encoding="utf-8"), re.DOTALL)
-    with serve({"index.html": mine.encode()} | {f"site/{name}": content for name, content in files.items()}) as address:
+    with serve(
+        {"index.html": page_in(ROOT / "docs" / "web.md")} | {f"site/{name}": content for name, content in files.items()}
+    ) as address:
         tab = browser.open(address)
         tab.wait("document.querySelector('input').onchange !== null")
         said = choose(tab, site_page.file_of(Image.fromarray(PIXELS), "mine.png"))
