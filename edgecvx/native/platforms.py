@@ -133,6 +133,7 @@ _ALL = (
         flags=_SHARED,
     ),
     _wasm("wasm32-relaxed-threads", "the same with threads", "+relaxed_simd+atomics", flags=_SHARED),
+    Platform(name="source", runs_on="whatever gcc or clang builds for", kind="source", endings=_SOURCE),
     Platform(name="aarch64-android", runs_on="Android, 64-bit Arm", kind="source", endings=_SOURCE),
     Platform(name="x86_64-android", runs_on="Android's emulator on x86-64", kind="source", endings=_SOURCE),
     Platform(name="aarch64-ios", runs_on="iPhone, iPad", kind="source", endings=_SOURCE),

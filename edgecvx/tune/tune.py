@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgecvx.cluster.handle import Cluster
 from edgecvx.data.dataset import DEMO
+from edgecvx.errors import missing_package
 from edgecvx.tune.race.limits import Limits
 from edgecvx.tune.report.values import Tuned
 from edgecvx.tune.request import BUDGET, SIZES, Request
@@ -100,4 +102,6 @@ def tune(
         out=Path(out),
         seed=seed,
     )
+    if importlib.util.find_spec("scipy") is None:  # met after minutes otherwise, once files are written and timed
+        raise missing_package("scipy, which solves for the best choice,", "tune")
     return Search(request, on_progress or (lambda at: None)).run()

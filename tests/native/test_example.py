@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from PIL import Image
 from edgecvx.board import pictures
 from edgecvx.data.demo import picture
 from edgecvx.export.native.writer import write
+from edgecvx.native.build import libraries
 from edgecvx.native.sources import ENGINE
 from edgecvx.spec import InputKind, Task
 
@@ -31,6 +33,21 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return path
+
+
+def test_its_page_builds_it_from_the_exported_source_alone(tmp_path: Path) -> None:
+    if not (compiler := programs.here()):
+        pytest.skip("there is no C compiler")
+    (wanted,) = re.findall(r"^cc (.+) -o classify$", (SOURCE.parent / "README.md").read_text(), re.MULTILINE)
+    (tmp_path / "classify.c").write_bytes(SOURCE.read_bytes())
+    for suffix, content in libraries(["source"]).items():
+        (tmp_path / f"edgecvx{suffix.removeprefix('.source')}").write_bytes(content)
+    quick = [word.replace("-O3", "-O0") for word in wanted.split()]
+    done = subprocess.run(
+        [*compiler, *quick, "-o", "classify"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert run(tmp_path / "classify").stderr == "error: classify takes a model and a picture\n"
 
 
 def run(program: Path, *words: Path) -> subprocess.CompletedProcess[str]:

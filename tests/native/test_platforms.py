@@ -54,6 +54,7 @@ def test_no_two_platforms_write_files_of_one_name() -> None:
     assert PLATFORMS["x86_64-linux"].suffixes == (".x86_64-linux.so",)
     assert is_for_platform("femto.demo-224-int8.x86_64-linux.so") and not is_for_platform("femto.so")
     assert PLATFORMS["aarch64-ios"].suffixes == (".aarch64-ios.c", ".aarch64-ios.h")
+    assert PLATFORMS["source"].suffixes == (".source.c", ".source.h")
 
 
 @pytest.mark.parametrize("platform", PLATFORMS.values(), ids=lambda platform: platform.name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from small_search import Searched, plant
 
 import edgecvx
 from edgecvx.cli.main import run
-from edgecvx.errors import UsageError
+from edgecvx.errors import RuntimeUnavailableError, UsageError
 from edgecvx.files import read_artifact
 from edgecvx.tune.field import Field
 from edgecvx.tune.report.values import Tuned, read_json
@@ -119,3 +120,12 @@ def test_a_budget_that_is_used_up_before_the_race_begins_no_race(
     (device,) = json.loads(capsys.readouterr().out)["devices"]
     assert device["ending"]["kind"] == "undecided" and device["shipped"] is None
     assert "used up before the race" in device["ending"]["sentence"]
+    assert device["ending"]["sentence"].endswith("The same search with a longer budget goes on from here.")
+
+
+def test_without_scipy_nothing_is_begun(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    there = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "scipy" else there(name))
+    with pytest.raises(RuntimeUnavailableError, match=r"scipy.*pip install 'edgecvx\[tune\]'"):
+        edgecvx.tune("atto", target="onnx", weights="demo", out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()

@@ -244,6 +244,12 @@ def test_what_is_no_picture_is_said_in_a_sentence(tab: Tab) -> None:
     assert asked(tab, "new Blob(['no picture'])")["sentence"] == f"the picture {unreadable}"
     assert asked(tab, "new File(['no picture'], 'cat.jpg')")["sentence"] == f"cat.jpg {unreadable}"
     assert asked(tab, "document.createElement('video')")["sentence"] == f"the picture {unreadable}"
+    for source, named in (
+        ("'cat.jpg'", "cat.jpg"),
+        ("undefined", "undefined"),
+        ("new Response()", "[object Response]"),
+    ):
+        assert asked(tab, source)["sentence"].startswith(f"{named} is no picture: give a Blob")
     large = """
       const honest = createImageBitmap;
       const close = () => (globalThis.createImageBitmap = honest);

@@ -180,7 +180,10 @@ def _unmeasured(costs: Costs) -> Undecided:
         between=(),
         pictures=None,
         minutes=minutes,
-        sentence=f"Undecided: the time was used up before the race, whose first look takes about {_minutes(minutes)}.",
+        sentence=(
+            f"Undecided: the time was used up before the race, whose first look takes about {_minutes(minutes)}. "
+            "The same search with a longer budget goes on from here."
+        ),
     )
 
 

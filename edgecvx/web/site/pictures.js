@@ -77,7 +77,11 @@ async function decoded(source) {
       colorSpaceConversion: "none",
       premultiplyAlpha: "none",
     });
-  } catch {
+  } catch (error) {
+    // Of a kind that no browser takes, by the standard: an address, a Response, nothing at all.
+    if (error instanceof TypeError) {
+      throw new TypeError(`${source} is no picture: give a Blob, an image, video or canvas, an ImageBitmap or ImageData`);
+    }
     throw new Error(
       `${nameOf(source)} cannot be read: it is damaged, not there yet, or of a kind this browser does not know`,
     );
