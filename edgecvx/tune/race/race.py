@@ -208,16 +208,19 @@ class _Run:
 
     def judge(self) -> None:
         """Settles what this look's part of the 5% settles; what is needed and stays open is kept."""
-        running = self._running
-        found = [evidence for s in running for evidence in self._of_limits(s)]
-        self.settled |= {e.claim for e in found if e.by == "fact" and not e.p}
-        found = [e for e in found if e.by != "fact"]
+        facts = (evidence for s in self._running for evidence in self._of_limits(s) if evidence.by == "fact")
+        self.settled |= {evidence.claim for evidence in facts if not evidence.p}
+        part = ALPHA / self.looks if self.limits.decides else 0.0
+        self.settled |= holm({e.claim: e.p for e in self._unsettled()}, part)
+        # Asked again: another may be in front by now, of whom nothing had to be known behind the one before.
+        self.open = self._unsettled()
+
+    def _unsettled(self) -> list[Evidence]:
+        """What is known of each claim that is needed, with the file that is in front."""
+        found = [e for s in self._running for e in self._of_limits(s) if e.by != "fact"]
         if (leader := self.leader) is not None:
             found += [of_rival(s, leader, self.limits) for s in self._running if s is not leader]
-        self.open = [e for e in found if not self._is_needless(e.claim)]
-        part = ALPHA / self.looks if self.limits.decides else 0.0
-        self.settled |= holm({e.claim: e.p for e in self.open}, part)
-        self.open = [e for e in self.open if e.claim not in self.settled and not self._is_needless(e.claim)]
+        return [e for e in found if not self._is_needless(e.claim)]
 
     def _of_limits(self, standing: Standing) -> list[Evidence]:
         """For each limit the likelier of its two claims, with a two-sided p: one of them alone can be wrong."""

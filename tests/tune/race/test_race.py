@@ -227,6 +227,14 @@ def test_two_limits_that_exclude_each_other_are_both_named() -> None:
     assert "Without at most 1 point of top-1 lost or p50 of at most 8 ms there would be one" in verdict.sentence
 
 
+def test_nothing_is_shipped_of_which_nobody_asked_whether_it_keeps_its_limits() -> None:
+    """Behind the larger files nothing more had to be known of the small one; then those turn out too slow."""
+    files = {"160": Planted(ms=2.1, lost=0.12), "192": Planted(ms=2.85, lost=0.04), "224": Planted(ms=3.65)}
+    limits = Limits(max_drop=2, max_p50=2.13)
+    ends = [run(PlantedMachine(files, seed=seed), limits).verdict for seed in range(20)]
+    assert all(isinstance(end, Impossible) and "max_drop" in end.binding for end in ends)
+
+
 def test_a_race_that_does_not_fit_into_what_is_left_is_not_begun_and_says_what_it_takes() -> None:
     machine = PlantedMachine({"a": Planted(ms=5)})
     found = race(machine.entrants, LOSS, machine, may_go_on=lambda seconds: seconds < 60, first=90)
