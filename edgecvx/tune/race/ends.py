@@ -278,13 +278,13 @@ def _minutes(minutes: float) -> str:
 
 
 def front_of(standings: Sequence[Standing]) -> tuple[str, ...]:
-    """What nothing beats in one of time and answers without losing in the other, the fastest first."""
+    """What is more often right than all that is faster, by as much as anybody waits for, the fastest first."""
     known = sorted(
         (s for s in standings if s.ms is not None and s.top1 is not None), key=lambda s: (s.ms, -(s.top1 or 0))
     )
     best, front = -1.0, []
     for s in known:
-        if (s.top1 or 0.0) > best:
+        if (s.top1 or 0.0) >= best + BETTER:
             best = s.top1 or 0.0
             front.append(s.name)
     return tuple(front)

@@ -101,6 +101,13 @@ def test_no_limit_draws_the_front_and_measures_all_of_it_alike() -> None:
     assert all(len(look.validated) == 3 for look in found.looks)
 
 
+def test_a_hair_more_often_right_is_no_place_on_the_front() -> None:
+    files = {"quick": Planted(ms=4, lost=0.03), "good": Planted(ms=8, lost=0.001), "slow": Planted(ms=20)}
+    verdict = run(PlantedMachine(files), Limits()).verdict
+    assert isinstance(verdict, Drawn)
+    assert verdict.front == ("quick", "good")
+
+
 def test_a_decided_file_is_measured_no_more() -> None:
     machine = PlantedMachine({"slow": Planted(ms=20), "fast": Planted(ms=5, lost=0.004)})
     found = run(machine, LOSS)
