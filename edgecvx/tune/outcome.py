@@ -113,7 +113,7 @@ def _state(standing: Standing, run: Race, ending: Ending, limits: Limits) -> tup
     if standing.name in ending.tied:
         return "tied", f"as good as {ending.file}"
     if ending.kind == "front":
-        return "kept", "on the front" if standing.name in ending.front else "something is faster and more often right"
+        return "kept", "on the front" if standing.name in ending.front else "something faster is about as often right"
     slower = [c.than for c in run.settled if c.kind == "not better" and c.of == standing.name]
     if slower:
         return "kept", f"not better than {slower[-1]}"
