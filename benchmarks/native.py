@@ -28,6 +28,8 @@ from paths import HERE, OUT, written
 from edgecvx.board.device.processors import this_processor
 from edgecvx.errors import EdgecvxError
 from edgecvx.native.build import FLAGS
+from edgecvx.native.compilers import find_compiler
+from edgecvx.native.platforms import this_platform
 from edgecvx.native.sources import ENGINE
 from edgecvx.pipeline import export
 
@@ -121,10 +123,11 @@ def call(file: OpenFile, image: NDArray[np.float32]) -> Callable[[], object]:
 
 
 def built_floor(folder: Path) -> Path:
-    """The program that measures the floor, by zig, as the engine is built."""
+    """The program that measures the floor, by zig, as the engine is built for this platform's least processor."""
     program = folder / "floor"
-    command = [sys.executable, "-m", "ziglang", "cc", *FLAGS, "-I", str(ENGINE), str(HERE / "native" / "floor.c")]
-    subprocess.run([*command, "-o", str(program), "-lpthread"], check=True)
+    command = find_compiler("zig").command(this_platform())
+    command += [*FLAGS, "-I", str(ENGINE), str(HERE / "native" / "floor.c"), "-o", str(program), "-lpthread"]
+    subprocess.run(command, check=True)
     return program
 
 

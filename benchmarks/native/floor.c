@@ -128,7 +128,8 @@ int main(int count, char **arguments) {
             float *const input = (float *)(void *)room, *output = (float *)(void *)(room + (1 << 23));
             const int at = round < 0 ? 0 : round;
             if (info->input.shape[1] * info->input.shape[2] * 12 > 1 << 23) return fprintf(stderr, "too large\n"), 2;
-            double begun = now();
+            if (ecvx_run(models[i], input, 1, &output, error)) return fprintf(stderr, "%s\n", error), 2;
+            double begun = now(); /* of the second, which finds its own in the caches, as the products then do */
             if (ecvx_run(models[i], input, 1, &output, error)) return fprintf(stderr, "%s\n", error), 2;
             whole[i][at] = now() - begun;
             begun = now();

@@ -126,8 +126,9 @@ BROKEN = {
     "GELU's first coefficient": ("network.c", "{30028, ", "{30128, ", "activation"),
     "the zero point": ("algorithm.h", "(-total * (l->zero", "(-total * (1 + l->zero", "stem"),
     "the border of a map": ("run.c", "t->kernel / 2, width_of", "t->kernel / 2 - 1, width_of", "depthwise"),
-    "GRN's mean": ("run.c", "(float)(sum / hidden)", "(float)(sum / hidden * 1.02)", "sum"),
-    "16 bits of a factor": ("run.c", "* 32768.0f, *response", "* 32000.0f, *response", "sum"),
+    "rows of zeros above a map": ("run.c", "larger(0, border - y)", "larger(0, border + 1 - y)", "depthwise"),
+    "GRN's mean": ("run.c", "sum[3]) / hidden)", "sum[3]) / hidden * 1.02)", "sum"),
+    "16 bits of a factor": ("run.c", "height * 32768.0f;", "height * 32000.0f;", "sum"),
     "a row of a downsample": ("run.c", "(2 * y + i / 2) * before", "(2 * y + i % 2) * before", "downsample"),
     "a norm's epsilon": ("network.c", ".epsilon = n->epsilon,", ".epsilon = 0.001f,", "stem"),
 }

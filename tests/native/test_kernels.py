@@ -35,6 +35,8 @@ BROKEN = {
     "the rounding of a product": ("path_portable.h", "4000) >> 15) + z", "3fff) >> 15) + z", "hidden numbers scaled"),
     "the largest int8": ("path_portable.h", "-128.0f, 127.0f", "-128.0f, 126.0f", "rounded"),
     "a depthwise pixel": ("algorithm.h", "i - k >= 0 && i - k < t", "i - k > 0 && i - k < t", "depthwise"),
+    "rows of zeros below": ("algorithm.h", "(rows - below - y, count)", "(rows - below - 1 - y, count)", "depthwise"),
+    "the zeros beside a map": ("algorithm.h", "(right ? border : 0)", "(right ? border + 1 : 0)", "depthwise"),
     "GELU's last coefficient": ("network.c", "2.4435738765760107e-08f", "2.6e-08f", "gelu into floats"),
     "GELU's last coefficient in 16 bits": ("network.c", "-22110, 11854", "-22110, 12454", "gelu into integers"),
     "a square": ("algorithm.h", "sum += h * h;", "sum += h;", "gelu into floats"),

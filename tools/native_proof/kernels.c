@@ -140,6 +140,7 @@ static void probe_hide(Probe *p) {
 
 static void probe_depthwise(Probe *p) {
     const int width = p->n[0], channels = p->n[1], kernel = p->n[2], rows = p->n[3], wide = padded(channels);
+    const int above = p->n[4], below = p->n[5];
     const int side = width + kernel - 1, inputs = (rows + kernel - 1) * side, outputs = rows * width;
     const float *given = probe_array(p), *weights = probe_array(p), *bias = probe_array(p);
     float *in = probe_room(p, (size_t)(inputs * wide) * 4), *packed = probe_room(p, (size_t)(kernel * kernel * wide) * 4);
@@ -147,7 +148,7 @@ static void probe_depthwise(Probe *p) {
     for (int i = 0; i < inputs; i++) memcpy(in + i * wide, given + i * channels, (size_t)channels * 4);
     memcpy(b, bias, (size_t)channels * 4);
     p->kernels->pack_depthwise(weights, kernel * kernel, channels, packed);
-    p->kernels->depthwise(in, rows, width, wide, kernel, packed, b, out);
+    p->kernels->depthwise(in, above, below, rows, width, wide, kernel, packed, b, out);
     for (int x = 0; x < outputs; x++) memmove(out + x * channels, out + x * wide, (size_t)channels * 4);
     probe_answer(out, (size_t)(outputs * channels) * 4);
 }

@@ -359,18 +359,20 @@ def _hidden_step(activation: str, reach: float) -> float:
 
 
 def depthwise(draw: np.random.Generator) -> Case:
-    """Rows of a depthwise convolution, of a pixel and more."""
+    """Rows of a depthwise convolution, of a pixel and more, at the borders of a map and within it."""
     width, channels, kernel = int(draw.integers(1, 40)), int(draw.integers(1, 70)), int(draw.choice([3, 5, 7]))
-    rows = int(draw.integers(1, 4))
+    rows, border = int(draw.integers(1, 4)), kernel // 2
+    above, below = (int(draw.integers(0, border + 1)) for _ in range(2))
     inputs = _floats(draw, rows + kernel - 1, width + kernel - 1, channels)
+    inputs[:above] = inputs[len(inputs) - below :] = inputs[:, :border] = inputs[:, width + border :] = 0
     weights, bias = _floats(draw, kernel * kernel, channels), _floats(draw, channels)
     windows = np.lib.stride_tricks.sliding_window_view(inputs.astype(np.float64), (kernel, kernel), axis=(0, 1))
     parts = np.einsum("rwcyx,yxc->rwcyx", windows, weights.reshape(kernel, kernel, channels).astype(np.float64))
     wanted, size = parts.sum(axis=(3, 4)) + bias, np.abs(parts).sum(axis=(3, 4)) + np.abs(bias)
     return Case(
-        name=f"depthwise {kernel}x{kernel}, {rows} x {width} pixels, {channels} channels",
+        name=f"depthwise {kernel}x{kernel}, {rows} x {width} pixels, {channels} channels, {above} + {below} rows of 0",
         operation=DEPTHWISE,
-        numbers=(width, channels, kernel, rows),
+        numbers=(width, channels, kernel, rows, above, below),
         arrays=(inputs, weights, bias),
         judge=_near(wanted, FLOAT * size),
     )

@@ -5,13 +5,22 @@
  * activation and of a packed weight), LOWEST; the types VF, VI, and VS, twice as many integers of 16 bits; and P(least), P(most),
  * P(dot) or its own P(sums), P(round_group), P(scale_row); of hidden numbers P(join), P(put_low), P(put_two), P(times), P(size),
  * P(stretched), P(above_0), P(squares_low), P(squares_high), P(squares_of_both). If it likes: AHEAD, the cache into which the next
- * weights are fetched; FOUR, that it has P(four_sums), P(root) and P(round_four), and normalizes four pixels at once.
+ * weights are fetched; AT_ONCE, the pixels that are normalized side by side, for 4 of which it has P(four_sums), P(lanes_of), P(root)
+ * and P(round_four); BORDERS, the length of a depthwise tile that leaves out the zeros beside the map; SHARED, another path of the same vectors, whose
+ * kernels of floats alone it takes, so that a page does not load them twice, and SHARED_DEPTHWISE, that its depthwise tiles are the same.
  *
  * What is rounded behind a sum of floats has to be the same on every processor: such sums are taken in one order, and a product
  * is rounded before it is added to something, P(alone), unless it is exact.
  */
 
 #define VG (GROUP / V) /* vectors in a group of channels */
+#ifndef AT_ONCE
+#define AT_ONCE 1
+#endif
+#ifndef SHARED
+#define SHARED(name) P(name)
+#define OWN_FLOATS
+#endif
 
 typedef VF P(unaligned_floats) __attribute__((aligned(4)));
 typedef VI P(unaligned_integers) __attribute__((aligned(4)));
@@ -25,7 +34,7 @@ INLINE VF P(load_and_go)(const float **p, ptrdiff_t step) {
     return v;
 }
 #endif
-INLINE VF P(all)(float x) { return (VF){0} + x; }
+INLINE VF P(all)(float x) { return x - (VF){0}; } /* x itself, where 0 + x would be added: -0 would be 0 */
 INLINE VF P(alone)(VF product) {
     OWN_REGISTER(product);
     return product;
@@ -100,10 +109,12 @@ static void P(pack)(const Layer *l, int segments, int segment, int pitch, float 
     P(look_at_packed)(to);
 }
 
+#ifdef OWN_FLOATS
 static void P(pack_depthwise)(const float *weights, int taps, int channels, float *to) {
     for (int t = 0; t < taps; t++)
         for (int c = 0; c < channels; c++) to[(c / V * taps + t) * V + c % V] = weights[(size_t)t * (size_t)channels + (size_t)c];
 }
+#endif
 
 /* ---------------------------------------------------------------- products */
 
@@ -291,17 +302,20 @@ INLINE void P(hide_tile)(const int mr, const int nv, const VF sums[MR][NV], cons
     P(join_tile)(mr, nv, pairs, sums, l, n0, x);
     UNROLL for (int n = 0; n < nv; n++) squares[n] = *(const P(unaligned_integers) *)(all + n * V);
     VS h[NV];
+    UNROLL for (int m = 2 * pairs; m < mr; m++) { /* first, since there is less of it side by side */
+        VS alone[NV];
+        UNROLL for (int n = 0; n < nv; n += 2) alone[n / 2] = x[m][n];
+        P(hidden)((nv + 1) / 2, alone, h, spread);
+        int16_t *to_row = out + m * pitch;
+        UNROLL for (int n = 0; n < nv; n += 2) {
+            if (n + 1 < nv) P(hide_two)(h[n / 2], to_row + n * V, to_row + (n + 1) * V, &squares[n], &squares[n + 1], spread);
+            else P(hide_one)(h[n / 2], to_row + n * V, &squares[n], spread);
+        }
+    }
     UNROLL for (int m = 0; m < 2 * pairs; m += 2, out += 2 * pitch) {
         P(hidden)(nv, x[m], h, spread);
         UNROLL for (int n = 0; n < nv; n++)
             P(hide_two)(h[n], out + n * V, out + pitch + n * V, &squares[n], &squares[n], spread);
-    }
-    UNROLL for (int m = 2 * pairs; m < mr; m++, out += pitch) {
-        UNROLL for (int n = 0; n < nv; n += 2) {
-            P(hidden)(1, &x[m][n], h, spread);
-            if (n + 1 < nv) P(hide_two)(h[0], out + n * V, out + (n + 1) * V, &squares[n], &squares[n + 1], spread);
-            else P(hide_one)(h[0], out + n * V, &squares[n], spread);
-        }
     }
     UNROLL for (int n = 0; n < nv; n++) *(P(unaligned_integers) *)(all + n * V) = squares[n];
 }
@@ -379,69 +393,100 @@ static void P(hide_floats)(const Products *l, const void *a, int rows, int n0, i
 
 /* ---------------------------------------------------------------- the depthwise convolution */
 
+#ifndef SHARED_DEPTHWISE
 /* What a row of inputs adds to `t` pixels of outputs in rows first to end, each with the row of weights before the last one's:
- * each weight is loaded once for all of them, each input once for the whole row of the kernel. */
-INLINE void P(depthwise_line)(const int first, const int end, const int t, const int kernel, const float *in, int channels,
-                              const float *w, VF acc[DH][DW]) {
+ * each weight is loaded once for all of them, each input once for the whole row of the kernel. Not read are the zeros `left` and
+ * `right` of the map, where these pixels begin or end a row. */
+INLINE void P(depthwise_line)(const int first, const int end, const int t, const int left, const int right, const int kernel,
+                              const float *in, int channels, const float *w, VF acc[DH][DW]) {
+    const int border = kernel / 2;
     VF weights[DH][7];
     UNROLL for (int r = first; r < end; r++)
         UNROLL for (int k = 0; k < kernel; k++) weights[r][k] = P(load)(w + (k - r * kernel) * V);
-    UNROLL for (int i = 0; i < t + kernel - 1; i++) {
+    if (left) in += border * (ptrdiff_t)channels;
+    UNROLL for (int i = left ? border : 0; i < t + kernel - 1 - (right ? border : 0); i++) {
         const VF x = P(load_and_go)(&in, channels);
         UNROLL for (int r = first; r < end; r++)
             UNROLL for (int k = 0; k < kernel; k++) if (i - k >= 0 && i - k < t) acc[r][i - k] += x * weights[r][k];
     }
 }
 
+/* What a row of a depthwise convolution reads, or two: rows of the map, not the zeros around it. Of those of two, both read all but
+ * the first, `upper`, and the last, `lower`, which may be zeros. */
+typedef struct {
+    const float *in;
+    ptrdiff_t row, out_row; /* from one row to the next, of what is read and written */
+    int channels, upper, both, lower;
+} P(Window);
+
 /* `t` pixels side by side, in a row or in two, which read rows of the map together. */
-INLINE void P(depthwise_tile)(const int rows, const int t, const int kernel, const float *in, ptrdiff_t row, int channels,
-                              const float *w, VF bias, float *out, ptrdiff_t out_row) {
+INLINE void P(depthwise_tile)(const int rows, const int t, const int left, const int right, const int kernel, const P(Window) *at,
+                              const float *in, const float *w, VF bias, float *out) {
+    const int channels = at->channels;
     VF acc[DH][DW];
     UNROLL for (int r = 0; r < rows; r++) UNROLL for (int i = 0; i < t; i++) acc[r][i] = bias;
-    if (rows == 2) P(depthwise_line)(0, 1, t, kernel, in, channels, w, acc), in += row, w += kernel * V;
-    for (int y = rows - 1; y < kernel; y++, in += row, w += kernel * V) P(depthwise_line)(0, rows, t, kernel, in, channels, w, acc);
-    if (rows == 2) P(depthwise_line)(1, 2, t, kernel, in, channels, w, acc);
+    if (rows == 2 && at->upper)
+        P(depthwise_line)(0, 1, t, left, right, kernel, in, channels, w, acc), in += at->row, w += kernel * V;
+    for (int y = 0; y < at->both; y++, in += at->row, w += kernel * V)
+        P(depthwise_line)(0, rows, t, left, right, kernel, in, channels, w, acc);
+    if (rows == 2 && at->lower) P(depthwise_line)(1, 2, t, left, right, kernel, in, channels, w, acc);
     UNROLL for (int r = 0; r < rows; r++)
-        UNROLL for (int i = 0; i < t; i++) P(put)(out + r * out_row + (ptrdiff_t)i * channels, acc[r][i]);
+        UNROLL for (int i = 0; i < t; i++) P(put)(out + r * at->out_row + (ptrdiff_t)i * channels, acc[r][i]);
 }
 
 /* `t` pixels, all channels: what they read stays in the first cache. */
-INLINE void P(depthwise_pixels)(const int rows, const int t, const int kernel, const float *in, ptrdiff_t row, int channels,
-                                const float *w, const float *bias, float *out, ptrdiff_t out_row) {
-    for (int c = 0; c < channels; c += V)
-        P(depthwise_tile)(rows, t, kernel, in + c, row, channels, w + (ptrdiff_t)c * kernel * kernel, P(load)(bias + c), out + c,
-                          out_row);
+INLINE void P(depthwise_pixels)(const int rows, const int t, const int left, const int right, const int kernel, const P(Window) *at,
+                                int x, const float *w, const float *bias, float *out) {
+    const float *in = at->in + x * (ptrdiff_t)at->channels;
+    out += x * (ptrdiff_t)at->channels;
+    for (int c = 0; c < at->channels; c += V)
+        P(depthwise_tile)(rows, t, left, right, kernel, at, in + c, w + (ptrdiff_t)c * kernel * kernel, P(load)(bias + c), out + c);
 }
 
-INLINE void P(depthwise_rows)(const int rows, const int kernel, const float *in, int width, int channels, const float *w,
+/* The same, at the borders of the map if the path cares. */
+INLINE void P(depthwise_part)(const int rows, const int t, const int kernel, const P(Window) *at, int x, int width, const float *w,
                               const float *bias, float *out) {
-    const ptrdiff_t row = (ptrdiff_t)(width + kernel - 1) * channels, out_row = (ptrdiff_t)width * channels;
+#ifdef BORDERS
+    if (BORDERS == t && kernel == 7 && t == width) P(depthwise_pixels)(rows, t, 1, 1, kernel, at, x, w, bias, out);
+    else if (BORDERS == t && kernel == 7 && !x) P(depthwise_pixels)(rows, t, 1, 0, kernel, at, x, w, bias, out);
+    else if (BORDERS == t && kernel == 7 && x + t == width) P(depthwise_pixels)(rows, t, 0, 1, kernel, at, x, w, bias, out);
+    else
+#endif
+        P(depthwise_pixels)(rows, t, 0, 0, kernel, at, x, w, bias, out);
+    (void)width;
+}
+
+INLINE void P(depthwise_rows)(const int rows, const int kernel, const P(Window) *at, int width, const float *w, const float *bias,
+                              float *out) {
     const int t = DW / rows;
     int x = 0;
-    for (; x + t <= width; x += t, in += t * (ptrdiff_t)channels, out += t * (ptrdiff_t)channels)
-        P(depthwise_pixels)(rows, t, kernel, in, row, channels, w, bias, out, out_row);
-    for (; DW > 7 && t > 7 && x + 7 <= width; x += 7, in += 7 * (ptrdiff_t)channels, out += 7 * (ptrdiff_t)channels)
-        P(depthwise_pixels)(rows, 7, kernel, in, row, channels, w, bias, out, out_row);
-    for (; x + 4 <= width; x += 4, in += 4 * (ptrdiff_t)channels, out += 4 * (ptrdiff_t)channels)
-        P(depthwise_pixels)(rows, 4, kernel, in, row, channels, w, bias, out, out_row);
-    for (; x < width; x++, in += channels, out += channels)
-        P(depthwise_pixels)(rows, 1, kernel, in, row, channels, w, bias, out, out_row);
+    for (; x + t <= width; x += t) P(depthwise_part)(rows, t, kernel, at, x, width, w, bias, out);
+    for (; DW > 7 && t > 7 && x + 7 <= width; x += 7) P(depthwise_part)(rows, 7, kernel, at, x, width, w, bias, out);
+    for (; x + 4 <= width; x += 4) P(depthwise_part)(rows, 4, kernel, at, x, width, w, bias, out);
+    for (; x < width; x++) P(depthwise_part)(rows, 1, kernel, at, x, width, w, bias, out);
 }
 
-INLINE void P(depthwise_of)(const int kernel, const float *in, int rows, int width, int channels, const float *w, const float *bias,
-                            float *out) {
+INLINE void P(depthwise_of)(const int kernel, const float *in, int above, int below, int rows, int width, int channels, const float *w,
+                            const float *bias, float *out) {
     const ptrdiff_t row = (ptrdiff_t)(width + kernel - 1) * channels, out_row = (ptrdiff_t)width * channels;
-    int y = 0;
-    for (; DH == 2 && y + 2 <= rows; y += 2) P(depthwise_rows)(DH, kernel, in + y * row, width, channels, w, bias, out + y * out_row);
-    for (; y < rows; y++) P(depthwise_rows)(1, kernel, in + y * row, width, channels, w, bias, out + y * out_row);
+    for (int y = 0, count; y < rows; y += count) {
+        count = DH == 2 && y + 2 <= rows ? 2 : 1;
+        const int end = smaller(rows - below - y, count) + kernel - 1, first = above > y ? above - y : 0;
+        const int upper = count == 2 && !first, lower = count == 2 && end == kernel + 1;
+        const P(Window) at = {in + (y + first) * row, row, out_row, channels, upper, end - first - upper - lower, lower};
+        const float *weights = w + first * kernel * V;
+        if (DH == 2 && count == 2) P(depthwise_rows)(DH, kernel, &at, width, weights, bias, out + y * out_row);
+        else P(depthwise_rows)(1, kernel, &at, width, weights, bias, out + y * out_row);
+    }
 }
 
-static NOINLINE void P(depthwise)(const float *in, int rows, int width, int channels, int kernel, const float *w, const float *bias,
-                                  float *out) {
-    if (kernel == 7) P(depthwise_of)(7, in, rows, width, channels, w, bias, out);
-    else if (kernel == 5) P(depthwise_of)(5, in, rows, width, channels, w, bias, out);
-    else P(depthwise_of)(3, in, rows, width, channels, w, bias, out);
+static NOINLINE void P(depthwise)(const float *in, int above, int below, int rows, int width, int channels, int kernel, const float *w,
+                                  const float *bias, float *out) {
+    if (kernel == 7) P(depthwise_of)(7, in, above, below, rows, width, channels, w, bias, out);
+    else if (kernel == 5) P(depthwise_of)(5, in, above, below, rows, width, channels, w, bias, out);
+    else P(depthwise_of)(3, in, above, below, rows, width, channels, w, bias, out);
 }
+#endif
 
 /* ---------------------------------------------------------------- norms */
 
@@ -461,38 +506,59 @@ INLINE void P(add_differences)(VF d[VG], const float *x, VF from, int left) {
     }
 }
 
-/* The sum of `channels` floats, behind which there are zeros up to a whole group. */
-INLINE VF P(total)(const float *x, int channels) {
+/* The sums of `channels` floats of each of some pixels, behind which there are zeros up to a whole group. */
+INLINE void P(totals)(const int pixels, const float *x, ptrdiff_t step, int channels, VF *sums) {
     const int whole = channels / GROUP, even = whole / 2 * 2;
-    VF s[2 * VG];
-    UNROLL for (int i = 0; i < 2 * VG; i++) s[i] = P(all)(0.0f);
+    VF s[AT_ONCE][2 * VG];
+    UNROLL for (int p = 0; p < pixels; p++) UNROLL for (int i = 0; i < 2 * VG; i++) s[p][i] = P(all)(0.0f);
     const float *at = x, *const end = x + even * GROUP;
-    for (; at < end; at += LANES) UNROLL for (int i = 0; i < 2 * VG; i++) s[i] += P(load)(at + i * V);
-    if (whole > even) UNROLL for (int i = 0; i < VG; i++) s[i] += P(load)(at + i * V);
-    if (whole * GROUP < channels) UNROLL for (int i = 0; i < VG; i++) s[VG + i] += P(load)(x + whole * GROUP + i * V);
-    return P(fewer_lanes)(s);
+    for (; at < end; at += LANES)
+        UNROLL for (int p = 0; p < pixels; p++) UNROLL for (int i = 0; i < 2 * VG; i++) s[p][i] += P(load)(at + p * step + i * V);
+    if (whole > even)
+        UNROLL for (int p = 0; p < pixels; p++) UNROLL for (int i = 0; i < VG; i++) s[p][i] += P(load)(at + p * step + i * V);
+    at = x + whole * GROUP;
+    if (whole * GROUP < channels)
+        UNROLL for (int p = 0; p < pixels; p++) UNROLL for (int i = 0; i < VG; i++) s[p][VG + i] += P(load)(at + p * step + i * V);
+    UNROLL for (int p = 0; p < pixels; p++) sums[p] = P(fewer_lanes)(s[p]);
 }
 
-/* The squares of their differences from a number. */
-INLINE VF P(differences)(const float *x, int channels, VF from) {
+/* The squares of their differences from a number of each pixel's. */
+INLINE void P(differences)(const int pixels, const float *x, ptrdiff_t step, int channels, const VF *from, VF *sums) {
     const int whole = channels / GROUP, even = whole / 2 * 2;
-    VF d[2 * VG];
-    UNROLL for (int i = 0; i < 2 * VG; i++) d[i] = P(all)(0.0f);
+    VF d[AT_ONCE][2 * VG];
+    UNROLL for (int p = 0; p < pixels; p++) UNROLL for (int i = 0; i < 2 * VG; i++) d[p][i] = P(all)(0.0f);
     const float *at = x, *const end = x + even * GROUP;
-    for (; at < end; at += LANES) {
-        P(add_differences)(d, at, from, GROUP);
-        P(add_differences)(d + VG, at + GROUP, from, GROUP);
-    }
-    if (whole > even) P(add_differences)(d, at, from, GROUP);
-    if (whole * GROUP < channels) P(add_differences)(d + VG, x + whole * GROUP, from, channels - whole * GROUP);
-    return P(fewer_lanes)(d);
+    for (; at < end; at += LANES)
+        UNROLL for (int p = 0; p < pixels; p++) {
+            P(add_differences)(d[p], at + p * step, from[p], GROUP);
+            P(add_differences)(d[p] + VG, at + p * step + GROUP, from[p], GROUP);
+        }
+    if (whole > even) UNROLL for (int p = 0; p < pixels; p++) P(add_differences)(d[p], at + p * step, from[p], GROUP);
+    at = x + whole * GROUP;
+    if (whole * GROUP < channels)
+        UNROLL for (int p = 0; p < pixels; p++) P(add_differences)(d[p] + VG, at + p * step, from[p], channels - whole * GROUP);
+    UNROLL for (int p = 0; p < pixels; p++) sums[p] = P(fewer_lanes)(d[p]);
 }
 
 /* part: 1 / channels */
-static NOINLINE void P(moments)(const float *x, int channels, float part, float epsilon, float *mean, float *inverse) {
-    *mean = P(sum)(P(total)(x, channels)) * part;
-    *inverse = 1.0f / __builtin_sqrtf(alone(P(sum)(P(differences)(x, channels, P(all)(*mean))) * part) + epsilon);
+INLINE void P(moments_of)(const int pixels, const float *x, ptrdiff_t step, const Normal *norm, float part, float *mean, float *inverse) {
+    VF sums[AT_ONCE], from[AT_ONCE];
+    P(totals)(pixels, x, step, norm->channels, sums);
+    UNROLL for (int p = 0; p < pixels; p++) mean[p] = P(sum)(sums[p]) * part, from[p] = P(all)(mean[p]);
+    P(differences)(pixels, x, step, norm->channels, from, sums);
+    UNROLL for (int p = 0; p < pixels; p++) inverse[p] = 1.0f / __builtin_sqrtf(alone(P(sum)(sums[p]) * part) + norm->epsilon);
 }
+
+#ifdef OWN_FLOATS
+static NOINLINE void P(moments)(const float *x, const Normal *norm, float part, float *mean, float *inverse) {
+    P(moments_of)(1, x, 0, norm, part, mean, inverse);
+}
+#endif
+#if AT_ONCE == 2
+static NOINLINE void P(moments_of_two)(const float *x, ptrdiff_t step, const Normal *norm, float part, float *mean, float *inverse) {
+    P(moments_of)(2, x, step, norm, part, mean, inverse);
+}
+#endif
 
 /* x * by + plus */
 INLINE VF P(moved)(VF x, VF by, VF plus) { return P(alone)(x * by) + plus; }
@@ -513,68 +579,110 @@ INLINE void P(round_normalized)(const float *x, int width, const float *scale, c
     }
 }
 
-#ifdef FOUR
-/* Pixels four by four, and each step for up to FEW of them: a pixel's few sums, root and quotient wait for each other longer than
- * they take. Of each four the vectors have a pixel's number in every lane of a fourth. */
-INLINE void P(normalize_few)(const float *x, ptrdiff_t step, int pixels, float part, const Normal *norm, RA *out, ptrdiff_t to_step) {
-    const float *const scale = norm->scale, *const shift = norm->shift;
-    float mean[FEW / 4][V], by[FEW / 4][V], plus[FEW / 4][V];
-    VF s[4];
-    for (int p = 0; p < pixels; p += 4) {
-        UNROLL for (int i = 0; i < 4; i++) s[i] = P(total)(x + (p + i) * step, norm->channels);
-        P(put)(mean[p / 4], P(four_sums)(s) * part);
-    }
-    for (int p = 0; p < pixels; p += 4) {
-        UNROLL for (int i = 0; i < 4; i++)
-            s[i] = P(differences)(x + (p + i) * step, norm->channels, P(all)(mean[p / 4][V / 4 * i]));
-        const VF inverse = 1.0f / P(root)(P(alone)(P(four_sums)(s) * part) + norm->epsilon), m = P(load)(mean[p / 4]);
-        const VF every = norm->scale ? inverse : inverse * norm->every_scale;
-        P(put)(by[p / 4], every);
-        P(put)(plus[p / 4], norm->scale ? -m * inverse : norm->every_shift - P(alone)(m * every));
-    }
-    for (int p = 0; p < pixels; p += 4, out += 4 * to_step)
-        for (int c = 0; c < padded(norm->channels); c += V) {
-            UNROLL for (int i = 0; i < 4; i++)
-                P(normalized)(x + (p + i) * step, scale, shift, c, P(all)(by[p / 4][V / 4 * i]), P(all)(plus[p / 4][V / 4 * i]), &s[i]);
-            P(round_four)(out + c, to_step, s);
+#if AT_ONCE == 4
+/* Pixels' sums, or with their means those of squares of differences: four at once, V of them in one vector. */
+INLINE VF P(four_by_four)(const int pixels, const float *x, ptrdiff_t step, int channels, const float *mean) {
+    VF s[4], from[4], all = P(all)(0.0f);
+    for (int q = 0; q < pixels / 4; q++, x += 4 * step) {
+        if (mean) {
+            UNROLL for (int i = 0; i < 4; i++) from[i] = P(all)(mean[V / 4 * i + q]);
+            P(differences)(4, x, step, channels, from, s);
+        } else {
+            P(totals)(4, x, step, channels, s);
         }
+        all = P(lanes_of)(all, P(four_sums)(s), q);
+    }
+    return all;
+}
+
+/* Where in numbers of FEW pixels that of one stands: each vector has four by four of them. */
+INLINE int P(lane)(int p) { return p / V * V + V / 4 * (p % 4) + p % V / 4; }
+#else
+INLINE int P(lane)(int p) { return p; }
+#endif
+
+/* Means and 1 / deviations of some of the pixels; returns of how many. Four by four of as many as stay in the first cache, each step
+ * for all of them, since a pixel's few sums, root and quotient wait for each other longer than they take. */
+INLINE int P(moments_of_few)(const float *x, ptrdiff_t step, int rows, const Normal *norm, float *mean, float *inverse) {
+    const float part = 1.0f / (float)norm->channels;
+#if AT_ONCE == 4
+    const int most = smaller(FEW, FEW_FLOATS / padded(norm->channels) / V * V), few = rows < most ? rows / 4 * 4 : most;
+    for (int p = 0; p < few; p += V)
+        P(put)(mean + p, P(four_by_four)(smaller(V, few - p), x + p * step, step, norm->channels, NULL) * part);
+    for (int p = 0; p < few; p += V) {
+        const VF d = P(four_by_four)(smaller(V, few - p), x + p * step, step, norm->channels, mean + p);
+        P(put)(inverse + p, 1.0f / P(root)(P(alone)(d * part) + norm->epsilon));
+    }
+    if (few) return few;
+#endif
+    (void)rows, (void)step;
+#if AT_ONCE == 2
+    if (rows > 1) return P(moments_of_two)(x, step, norm, part, mean, inverse), 2;
+#endif
+    SHARED(moments)(x, norm, part, mean, inverse);
+    return 1;
+}
+
+#if AT_ONCE == 4
+INLINE void P(round_fours)(const float *x, ptrdiff_t step, int pixels, const Normal *norm, const float *mean, float *inverse, RA *out,
+                           ptrdiff_t to_step) {
+    float plus[FEW];
+    for (int p = 0; p < pixels; p += V) {
+        const VF by = norm->scale ? P(load)(inverse + p) : P(load)(inverse + p) * norm->every_scale;
+        P(put)(inverse + p, by);
+        P(put)(plus + p, (norm->scale ? 0.0f : norm->every_shift) - P(alone)(P(load)(mean + p) * by));
+    }
+    for (int p = 0; p < pixels; p += 4, x += 4 * step, out += 4 * to_step) {
+        VF by[4], more[4], v[4];
+        UNROLL for (int i = 0; i < 4; i++) by[i] = P(all)(inverse[P(lane)(p + i)]), more[i] = P(all)(plus[P(lane)(p + i)]);
+        for (int c = 0; c < padded(norm->channels); c += V) {
+            UNROLL for (int i = 0; i < 4; i++) P(normalized)(x + i * step, norm->scale, norm->shift, c, by[i], more[i], &v[i]);
+            P(round_four)(out + c, to_step, v);
+        }
+    }
 }
 #endif
 
 static NOINLINE void P(normalize_rounded)(const float *x, ptrdiff_t step, int rows, const Normal *norm, void *to,
                                           ptrdiff_t to_step) {
-    const float part = 1.0f / (float)norm->channels;
-    RA *out = to;
-    int r = 0;
-#ifdef FOUR
-    for (int few; (few = rows - r < FEW ? (rows - r) / 4 * 4 : FEW) > 0; r += few, x += few * step, out += few * to_step)
-        P(normalize_few)(x, step, few, part, norm, out, to_step);
-#endif
-    const int channels = norm->channels, width = padded(channels);
-    const float *const scale = norm->scale, *const shift = norm->shift;
-    for (; r < rows; r++, x += step, out += to_step) {
-        float mean, by;
-        P(moments)(x, channels, part, norm->epsilon, &mean, &by);
-        if (!scale) by *= norm->every_scale;
-        const float plus = (scale ? 0.0f : norm->every_shift) - alone(mean * by);
-        P(round_normalized)(x, width, scale, shift, P(all)(by), P(all)(plus), out);
-    }
-}
-
-static void P(normalize)(const float *x, ptrdiff_t step, int rows, const Normal *norm, float *to, ptrdiff_t to_step) {
     const int width = padded(norm->channels);
-    const float part = 1.0f / (float)norm->channels;
-    for (int r = 0; r < rows; r++, x += step, to += to_step) {
-        float mean, inverse;
-        P(moments)(x, norm->channels, part, norm->epsilon, &mean, &inverse);
-        const VF by = P(all)(inverse), plus = P(all)(-mean * inverse);
-        for (int c = 0; c < width; c += V) {
-            const VF scale = norm->scale ? P(load)(norm->scale + c) : P(all)(norm->every_scale);
-            const VF shift = norm->shift ? P(load)(norm->shift + c) : P(all)(norm->every_shift);
-            P(put)(to + c, P(moved)(P(moved)(P(load)(x + c), by, plus), scale, shift));
+    RA *out = to;
+    float mean[FEW], inverse[FEW];
+    for (int few; rows; rows -= few, x += few * step, out += few * to_step) {
+        few = P(moments_of_few)(x, step, rows, norm, mean, inverse);
+#if AT_ONCE == 4
+        if (few > 1) {
+            P(round_fours)(x, step, few, norm, mean, inverse, out, to_step);
+            continue;
+        }
+#endif
+        for (int p = 0; p < few; p++) {
+            const float by = norm->scale ? inverse[p] : inverse[p] * norm->every_scale;
+            const float plus = (norm->scale ? 0.0f : norm->every_shift) - alone(mean[p] * by);
+            P(round_normalized)(x + p * step, width, norm->scale, norm->shift, P(all)(by), P(all)(plus), out + p * to_step);
         }
     }
 }
+
+#ifdef OWN_FLOATS
+static NOINLINE void P(normalize)(const float *x, ptrdiff_t step, int rows, const Normal *norm, float *to, ptrdiff_t to_step) {
+    const int width = padded(norm->channels);
+    const VI more = (VI){0} + (norm->brief ? 0x800 : 0), kept = (VI){0} + (norm->brief ? ~0xfff : ~0);
+    float mean[FEW], inverse[FEW];
+    for (int few; rows; rows -= few) {
+        few = P(moments_of_few)(x, step, rows, norm, mean, inverse);
+        for (int p = 0; p < few; p++, x += step, to += to_step) {
+            const float pixels = inverse[P(lane)(p)];
+            const VF by = P(all)(pixels), plus = P(all)(-mean[P(lane)(p)] * pixels);
+            for (int c = 0; c < width; c += V) {
+                const VF scale = norm->scale ? P(load)(norm->scale + c) : P(all)(norm->every_scale);
+                const VF shift = norm->shift ? P(load)(norm->shift + c) : P(all)(norm->every_shift);
+                P(put)(to + c, P(in_brief)(P(moved)(P(moved)(P(load)(x + c), by, plus), scale, shift), more, kept));
+            }
+        }
+    }
+}
+#endif
 
 /* Numbers that may be anything: held to what rounding to 32 bits can take. */
 static void P(round)(const float *x, int count, const Products *l, void *to) {
@@ -594,9 +702,11 @@ static NOINLINE void P(scale_hidden)(const void *hidden, const void *factor, int
     for (int r = 0; r < rows; r++, h += channels, out += channels) P(scale_row)(h, factor, channels, zero, out);
 }
 
+#ifdef OWN_FLOATS
 static void P(add)(float *sum, const float *x, int count) {
     for (int c = 0; c < count; c += V) P(put)(sum + c, P(load)(sum + c) + P(load)(x + c));
 }
+#endif
 
 static int P(least_rounded)(void) { return LOWEST; }
 
@@ -611,16 +721,20 @@ static const Kernels P(kernels) = {
     .rows = DH,
     .lowest = P(least_rounded),
     .pack = P(pack),
-    .pack_depthwise = P(pack_depthwise),
+    .pack_depthwise = SHARED(pack_depthwise),
     .store = P(store),
     .hide = P(hide),
     .hide_floats = P(hide_floats),
+#ifdef SHARED_DEPTHWISE
+    .depthwise = SHARED(depthwise),
+#else
     .depthwise = P(depthwise),
+#endif
     .normalize_rounded = P(normalize_rounded),
-    .normalize = P(normalize),
+    .normalize = SHARED(normalize),
     .round = P(round),
     .scale_hidden = P(scale_hidden),
-    .add = P(add),
+    .add = SHARED(add),
 };
 
 #undef VG

@@ -9,7 +9,8 @@
 
 #include "model.h"
 
-enum { GROUP = 16, LANES = 32, CURVE = 7, BUMP = 4, SMALL = 256, BAND_PIXELS = 511, FEW = 16 };
+enum { GROUP = 16, LANES = 32, CURVE = 7, BUMP = 4, SMALL = 256, BAND_PIXELS = 511, FEW = 64, FEW_FLOATS = 6144 };
+INLINE int smaller(int a, int b) { return a < b ? a : b; }
 
 /* Memory that is given out once and never back. With `base` NULL it only counts. */
 typedef struct {
@@ -20,16 +21,6 @@ typedef struct {
 void *ecvx_take(Arena *arena, size_t count, size_t bytes);
 
 INLINE int padded(int channels) { return (channels + GROUP - 1) / GROUP * GROUP; }
-
-/* To 12 bits, as kernels store maps of networks in brief. */
-INLINE void shorten(float *x, int count) {
-    for (int i = 0; i < count; i++) {
-        uint32_t bits;
-        memcpy(&bits, x + i, sizeof bits);
-        bits = (bits + 0x800) & ~0xfffu;
-        memcpy(x + i, &bits, sizeof bits);
-    }
-}
 
 /* A layer, packed. */
 typedef struct {
@@ -48,6 +39,7 @@ typedef struct {
     float epsilon;
     float every_scale, every_shift; /* where all channels have the same */
     float *scale, *shift;           /* [padded], or NULL */
+    int brief;                      /* what is stored as floats is rounded to 12 bits, as Sink says */
 } Normal;
 
 /* An activation function. On floats: x * (1/2 + an odd polynomial in t), t = x held to -1..1, x in units of `unit`; or SiLU. On
@@ -92,8 +84,9 @@ typedef struct {
     void (*store)(const Products *l, const void *a, int rows, int n0, int n1, int p0, const Sink *to);
     void (*hide)(const Products *l, const void *a, int rows, int n0, int n1, int p0, const Sink *to);
     void (*hide_floats)(const Products *l, const void *a, int rows, int n0, int n1, int p0, const Sink *to);
-    /* Rows of a depthwise convolution: in: the first of rows + kernel - 1 rows of (width + kernel - 1) pixels. */
-    void (*depthwise)(const float *in, int rows, int width, int channels, int kernel, const float *weights, const float *bias,
+    /* Rows of a depthwise convolution: in: the first of rows + kernel - 1 rows of (width + kernel - 1) pixels, of which the first
+     * `above` rows, the last `below` and at both ends of each kernel / 2 pixels are zeros, which need not be read. */
+    void (*depthwise)(const float *in, int above, int below, int rows, int width, int channels, int kernel, const float *weights, const float *bias,
                       float *out);
     void (*normalize_rounded)(const float *x, ptrdiff_t step, int rows, const Normal *norm, void *to, ptrdiff_t to_step);
     void (*normalize)(const float *x, ptrdiff_t step, int rows, const Normal *norm, float *to, ptrdiff_t to_step);

@@ -108,6 +108,16 @@ static int is_whole(const Model *m) {
     return whole;
 }
 
+/* To 12 bits, as kernels store maps of networks in brief. */
+static void shorten(float *x, int count) {
+    for (int i = 0; i < count; i++) {
+        uint32_t bits;
+        memcpy(&bits, x + i, sizeof bits);
+        bits = (bits + 0x800) & ~0xfffu;
+        memcpy(x + i, &bits, sizeof bits);
+    }
+}
+
 static void pack_block(const Network *net, const Block *b, const Stage *t, PackedBlock *to, Arena *arena) {
     const Kernels *k = net->kernels;
     const int channels = t->channels, kernel = t->kernel, width = padded(channels), hidden = 4 * channels;
@@ -138,6 +148,7 @@ static void pack_all(Network *net, Arena *arena) {
         k->pack(&c->layer, parts, part, i ? padded(part) : part, 1.0f, &net->stem[i], arena);
     }
     net->stem_norm = normal(&m->stem_norm, m->stage[0].channels, NULL, arena);
+    net->stem_norm.brief = net->brief;
     for (int s = 0; s < 4; s++) {
         const Stage *t = &m->stage[s];
         PackedStage *to = &net->stage[s];

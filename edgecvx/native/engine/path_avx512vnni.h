@@ -7,6 +7,7 @@
 #define KG 4
 #define DW 14
 #define DH 2
+#define BORDERS 7
 #define FORM NAME
 #define FITS NULL
 #define RA uint8_t
@@ -14,7 +15,7 @@
 #define LOWEST 0
 #define OWN_SUM
 #define AHEAD 2
-#define FOUR
+#define AT_ONCE 4
 
 #include "path_begin.h"
 #include "vectors_avx.h"
@@ -37,6 +38,10 @@ INLINE VF P(four_sums)(const VF v[4]) {
     __m512 s = _mm512_add_ps(_mm512_shuffle_f32x4(two[0], two[1], 0x88), _mm512_shuffle_f32x4(two[0], two[1], 0xdd));
     s = _mm512_add_ps(s, _mm512_permute_ps(s, 0x4e));
     return (VF)_mm512_add_ps(s, _mm512_permute_ps(s, 0xb1));
+}
+/* `more` in one lane of each fourth. */
+INLINE VF P(lanes_of)(VF v, VF more, int lane) {
+    return (VF)_mm512_mask_mov_ps((__m512)v, (__mmask16)(0x1111 << lane), (__m512)more);
 }
 INLINE VF P(root)(VF v) { return (VF)_mm512_sqrt_ps((__m512)v); }
 
@@ -64,9 +69,22 @@ INLINE void P(put_two)(int16_t *low, int16_t *high, VS h) {
 INLINE VS P(times)(VS a, VS b) { return (VS)_mm512_mulhrs_epi16((__m512i)a, (__m512i)b); }
 INLINE VS P(size)(VS x) { return (VS)_mm512_abs_epi16((__m512i)x); }
 INLINE VS P(size_to)(VS size, VS most) { return (VS)_mm512_min_epu16((__m512i)size, (__m512i)most); }
-#include "stretch.h"
+/* times 2 to the `doublings`, held below 1 before: other units shift than multiply. */
+typedef struct {
+    VS most, doublings;
+} P(Stretch);
+INLINE P(Stretch) P(stretch)(int doublings) {
+    return (P(Stretch)){(VS)_mm512_set1_epi16((short)(32767 >> doublings)), (VS)_mm512_set1_epi16((short)doublings)};
+}
+INLINE VS P(stretched)(VS size, P(Stretch) by) {
+    return (VS)_mm512_sllv_epi16((__m512i)P(size_to)(size, by.most), (__m512i)by.doublings);
+}
 INLINE VS P(above_0)(VS x) { return (VS)_mm512_max_epi16((__m512i)x, _mm512_setzero_si512()); }
-INLINE VI P(add_pairs)(VI sum, __m512i pairs) { return (VI)_mm512_dpwssd_epi32((__m512i)sum, pairs, pairs); }
+INLINE VI P(add_pairs)(VI sum, __m512i pairs) {
+    __m512i added = (__m512i)sum;
+    __asm__("vpdpwssd %1, %1, %0" : "+v"(added) : "v"(pairs)); /* one instruction, where a compiler takes two of less latency */
+    return (VI)added;
+}
 INLINE VI P(squares_low)(VI sum, VS g) {
     return P(add_pairs)(sum, _mm512_unpacklo_epi16((__m512i)g, _mm512_setzero_si512()));
 }

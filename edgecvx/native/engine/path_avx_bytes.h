@@ -6,6 +6,8 @@
 #define KG 4
 #define DW 7
 #define DH 1
+#define BORDERS 7
+#define AT_ONCE 2
 #define RA uint8_t
 #define RW int8_t
 #define LOWEST 0

@@ -7,6 +7,7 @@
 #undef KG
 #undef DW
 #undef DH
+#undef BORDERS
 #undef RA
 #undef RW
 #undef LOWEST
@@ -23,4 +24,7 @@
 #undef DOT
 #undef FORM
 #undef AHEAD
-#undef FOUR
+#undef AT_ONCE
+#undef SHARED
+#undef SHARED_DEPTHWISE
+#undef OWN_FLOATS

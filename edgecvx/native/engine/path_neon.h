@@ -9,6 +9,7 @@
 #define KG 4
 #define DW 14
 #define DH 1
+#define BORDERS 14
 #define FORM NAME
 #define FITS NULL
 #define RA int8_t

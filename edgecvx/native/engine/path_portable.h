@@ -7,6 +7,7 @@
 #define KG 2
 #define DW 4
 #define DH 1
+#define BORDERS 4
 #define FORM NAME
 #define FITS NULL
 #define RA int16_t

@@ -10,6 +10,8 @@
 #define DW 7
 #define DH 1
 #define FORM NAME
+#define SHARED(name) name##_simd128
+#define SHARED_DEPTHWISE
 #define FITS fits_pairs
 #define RA int8_t
 #define RW int8_t

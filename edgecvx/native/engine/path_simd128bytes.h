@@ -9,6 +9,7 @@
 #define DW 14
 #define DH 1
 #define FORM NAME
+#define SHARED(name) name##_simd128
 #define FITS NULL
 #define RA int8_t
 #define RW int8_t

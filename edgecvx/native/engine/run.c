@@ -47,7 +47,6 @@ struct Run {
     int stage, block_number, bands;
 };
 
-static int smaller(int a, int b) { return a < b ? a : b; }
 static int larger(int a, int b) { return a > b ? a : b; }
 static int whole_parts(int all, int part) { return (all + part - 1) / part; }
 
@@ -308,7 +307,6 @@ static void stem(Run *r, int i, const Own *own) {
         for (int p = first; last && p < end; p += size) {
             float *row = sink.map + sink.place[p];
             r->kernels->normalize(row, width, size, &r->net->stem_norm, row, width);
-            if (r->net->brief) shorten(row, size * width);
         }
     }
 }
@@ -385,14 +383,14 @@ static void sum_bands(const Run *r, const PackedBlock *b) {
     const int k = b->fc2.k;
     float *sum = r->squares;
     for (int band = 1; b->float_hidden && band < r->bands; band++) r->kernels->add(sum, sum + (ptrdiff_t)band * k, k);
-    for (int c = 0; !b->float_hidden && c < k; c++) {
-        int64_t all = 0;
+    for (int c = 0; !b->float_hidden && c < k; c += GROUP) {
+        double all[GROUP] = {0}; /* which hold such sums exactly */
         for (int band = 0; band < r->bands; band++) {
-            int32_t part;
-            memcpy(&part, sum + (ptrdiff_t)band * k + c, sizeof part);
-            all += part;
+            int32_t part[GROUP];
+            memcpy(part, sum + (ptrdiff_t)band * k + c, sizeof part);
+            for (int i = 0; i < GROUP; i++) all[i] += part[i];
         }
-        sum[c] = (float)all;
+        for (int i = 0; i < GROUP; i++) sum[c + i] = (float)all[i];
     }
 }
 
@@ -401,11 +399,12 @@ static float respond(const Run *r, const PackedBlock *b, int hidden, int pixels)
     float *response = r->squares;
     const float part = 1.0f / (float)pixels, part_squared = (float)b->curve.squared / 32768.0f;
     const float unit = 1.0f / (b->curve.height * (b->float_hidden ? 1.0f : part_squared));
-    double sum = 0;
+    double sum[4] = {0}; /* of every fourth, which do not wait for each other */
     sum_bands(r, b);
     for (int c = 0; c < hidden; c++) response[c] = __builtin_sqrtf(response[c] * part) * unit;
-    for (int c = 0; c < hidden; c++) sum += (double)response[c];
-    return 1.0f / ((float)(sum / hidden) + b->epsilon);
+    for (int c = 0; c < hidden; c += 4)
+        for (int i = 0; i < 4; i++) sum[i] += (double)response[c + i];
+    return 1.0f / ((float)((sum[0] + sum[1] + sum[2] + sum[3]) / hidden) + b->epsilon);
 }
 
 /* What hidden numbers are multiplied with: GRN, the way to true numbers, and fc2's grid. Called when all squares are there. */
@@ -415,15 +414,18 @@ static void make_factors(void *what) {
     const Stage *t = stage_of(r, r->stage);
     const int hidden = 4 * t->channels;
     const float least = b->grn ? respond(r, b, hidden, t->size * t->size) : 0.0f;
-    const float unit = b->fc2.inverse / b->curve.height * 32768.0f, *response = r->squares;
-    float *const grn = r->squares; /* in the place of what it is made of */
-    for (int c = 0; c < hidden; c++) {
-        const float more = b->grn ? b->gamma[c] * response[c] * least : 0.0f; /* by itself; see algorithm.h */
-        grn[c] = b->base[c] + more;
+    const float unit = b->fc2.inverse / b->curve.height * 32768.0f;
+    float *restrict const grn = r->squares; /* in the place of what it is made of */
+    const float *restrict const base = b->base, *restrict const gamma = b->gamma;
+    for (int c = 0; b->grn && c < hidden; c++) {
+        const float more = gamma[c] * grn[c] * least; /* by itself; see algorithm.h */
+        grn[c] = base[c] + more;
     }
+    if (!b->grn) memcpy(grn, base, (size_t)hidden * sizeof *grn);
     memset(r->factor, 0, (size_t)b->fc2.k * sizeof(float)); /* behind the last channel too */
+    int16_t *restrict const integers = r->factor;
     if (b->float_hidden) memcpy(r->factor, grn, (size_t)hidden * sizeof *grn);
-    else for (int c = 0; c < hidden; c++) ((int16_t *)r->factor)[c] = to_int16(grn[c] * unit);
+    else for (int c = 0; c < hidden; c++) integers[c] = to_int16(grn[c] * unit);
     tap_hidden(r, b, r->stage, tapped(r, POINT_ACTIVATION, r->stage, r->block_number));
     begin_again(r);
 }
@@ -450,7 +452,8 @@ static int mix_rows(const Run *r, const PackedBlock *b, int s, int y, int end, c
     const Stage *t = stage_of(r, s);
     const int width = width_of(r, s), side = t->size + t->kernel - 1, rows = smaller(r->kernels->rows, end - y);
     const float *in = r->map[s] + (ptrdiff_t)y * side * width;
-    r->kernels->depthwise(in, rows, t->size, width, t->kernel, b->weights, b->bias, own->row);
+    const int border = t->kernel / 2, above = larger(0, border - y), below = larger(0, y + rows + border - t->size);
+    r->kernels->depthwise(in, above, below, rows, t->size, width, t->kernel, b->weights, b->bias, own->row);
     normalize(r, own->row, width, rows * t->size, &b->norm, &b->fc1, to, b->fc1.k);
     float *tap = tapped(r, POINT_DEPTHWISE, s, r->block_number);
     for (int x = 0; tap && x < rows * t->size; x++)
