@@ -3,8 +3,9 @@
     python benchmarks/native.py                              # all four variants, into benchmarks/out/native.md
     python benchmarks/native.py --variants femto --rounds 40
 
-Every set of kernels that this processor has is timed; the runtimes take what they find (OpenVINO may use AMX). The
-floor is the integer products alone, in a program of its own (``native/floor.c``), beside the network in the same run.
+One thread beside two first, of the engine alone. Then every set of kernels that this processor has is timed; the
+runtimes take what they find (OpenVINO may use AMX). The floor is the integer products alone, in a program of its own
+(``native/floor.c``), beside the network in the same run.
 Trained weights are inside for atto and femto; pico and nano are random, which changes no time.
 """
 
@@ -12,12 +13,13 @@ from __future__ import annotations
 
 import argparse
 import gc
+import hashlib
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -46,7 +48,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--rounds", type=int, default=30)
     parser.add_argument("--pictures", type=int, default=64, help="to calibrate on")
     options = parser.parse_args(arguments)
-    rows = [f"# {this_processor().kind}", "", *HEAD]
+    rows = [f"# {this_processor().kind}", "", *SCALED_HEAD]
+    for variant in options.variants:  # first: the others' threads look for work for a while when they have none
+        rows += show(scaled(variant, exported(variant, options.pictures)["native"], options.rounds))
+    rows += ["", *HEAD]
     for variant in options.variants:
         files = exported(variant, options.pictures)
         for threads in options.threads:
@@ -69,8 +74,9 @@ def show(rows: Iterable[str]) -> list[str]:
 
 
 def exported(variant: str, pictures: int) -> dict[str, Path]:
-    """The files of a variant by target, made once."""
-    folder = OUT / "native" / variant
+    """The files of a variant by target, made once for an engine."""
+    sources = b"".join(path.read_bytes() for path in sorted(ENGINE.glob("*.[ch]")))
+    folder = OUT / "native" / f"{variant}-{hashlib.sha256(sources).hexdigest()[:8]}"
     found = {path.suffix: path for path in folder.glob("*-int8.*")}
     suffixes = {"native": ".ecvx", "onnx": ".onnx", "openvino": ".xml", "tflite": ".tflite"}
     if not set(suffixes.values()) <= set(found):
@@ -86,8 +92,39 @@ def exported(variant: str, pictures: int) -> dict[str, Path]:
     return {target: found[suffix] for target, suffix in suffixes.items()}
 
 
+def scaled(variant: str, file: Path, rounds: int) -> Iterator[str]:
+    """One thread and two in turn, of each set of kernels, with nothing else in the process."""
+    image = np.random.default_rng(0).standard_normal((1, 3, 224, 224)).astype(np.float32)
+    for kernels in KERNELS:
+        try:
+            runs = [
+                call(open_file("native", file, threads=threads, options={"kernels": kernels}), image)
+                for threads in (1, 2)
+            ]
+        except EdgecvxError:  # another processor's
+            continue
+        one, two = (statistics.median(times) for times in in_turn(runs, rounds))
+        yield f"| {variant} | {kernels} | {one:.2f} | {two:.2f} | {one / two:.2f} |"
+
+
+def in_turn(runs: Sequence[Callable[[], object]], rounds: int) -> list[list[float]]:
+    """Milliseconds of each, of each pair of runs the second, whose caches are its own."""
+    times: list[list[float]] = [[] for _ in runs]
+    gc.disable()
+    for number in range(WARM + rounds):
+        for run, of_run in zip(runs, times, strict=True):
+            run()
+            began = time.perf_counter()
+            run()
+            took = time.perf_counter() - began
+            if number >= WARM:
+                of_run.append(1e3 * took)
+    gc.enable()
+    return times
+
+
 def timed(variant: str, files: dict[str, Path], threads: int, rounds: int) -> list[str]:
-    """Medians of all files, run in turn; of each pair of runs the second, whose caches are its own."""
+    """Medians of all files, run in turn."""
     image = np.random.default_rng(0).standard_normal((1, 3, 224, 224)).astype(np.float32)
     runs: dict[str, Callable[[], object]] = {}
     for kernels in KERNELS:
@@ -98,17 +135,7 @@ def timed(variant: str, files: dict[str, Path], threads: int, rounds: int) -> li
         runs[f"native, {kernels}"] = call(file, image)
     for target in OTHERS:
         runs[target] = call(open_file(target, files[target], threads=threads), image)
-    times: dict[str, list[float]] = {name: [] for name in runs}
-    gc.disable()
-    for number in range(WARM + rounds):
-        for name, run in runs.items():
-            run()
-            began = time.perf_counter()
-            run()
-            took = time.perf_counter() - began
-            if number >= WARM:
-                times[name].append(1e3 * took)
-    gc.enable()
+    times = dict(zip(runs, in_turn([*runs.values()], rounds), strict=True))
     medians = {name: statistics.median(values) for name, values in times.items()}
     best = min(medians[target] for target in OTHERS)
     return [
@@ -136,6 +163,10 @@ def floor(program: Path, model: Path, rounds: int) -> list[str]:
     return shown.stdout.splitlines()
 
 
+SCALED_HEAD = (
+    "| network | kernels | one thread, ms | two, ms | one / two |",
+    "|---|---|---|---|---|",
+)
 HEAD = (
     "| network | threads | file | median, ms | least, ms | best of the others / this |",
     "|---|---|---|---|---|---|",
