@@ -21,9 +21,13 @@ from documented import ROOT
 from PIL import Image
 
 from edgecvx.data import demo
+from edgecvx.models.load import demo_file
 
 _NAMES = sorted(demo.CLASSES, key=lambda name: name.replace(" ", "_"))
 """The classes in the order of their folders, as whoever trains on folders has them."""
+
+MOST, SIDE = 10_000, 224
+"""Pictures in a folder, and how large they are; a test that shows little with less sets both lower."""
 
 Make = Callable[[Path], None]
 """Puts something into the folder of a page."""
@@ -42,7 +46,7 @@ def pictures(name: str, count: int, stream: demo.Stream = "validation") -> Make:
     """A folder of drawn pictures, a sub-folder for each class."""
 
     def make(folder: Path) -> None:
-        demo.write_folder(folder / name, stream=stream, count=count)
+        demo.write_folder(folder / name, stream=stream, count=min(count, MOST), size=SIDE)
 
     return make
 
@@ -62,10 +66,9 @@ def checkpoint(name: str, variant: str = "atto") -> Make:
 
     def make(folder: Path) -> None:
         import torch
-        from edgecvx_demo_weights import __file__ as package
         from safetensors.torch import load_file
 
-        tensors = load_file(str(Path(package).with_name(f"convnextv2_{variant}.demo.safetensors")))
+        tensors = load_file(str(demo_file(f"convnextv2_{variant}")))
         order = [demo.CLASSES.index(name) for name in _NAMES]
         for tensor in ("head.fc.weight", "head.fc.bias"):
             tensors[tensor] = tensors[tensor][order].contiguous()
@@ -85,14 +88,16 @@ def labels(name: str) -> Make:
 
 def artifact(name: str, *, variant: str = "atto", to: str = ".") -> Make:
     """An artifact under the name that a page has for it; the target and the precision by that name."""
-    target = next(t for suffix, t in _TARGETS.items() if name.endswith(suffix))
+    suffix = next(suffix for suffix in _TARGETS if name.endswith(suffix))
+    target = _TARGETS[suffix]
     precision = next((p for p in ("int8", "fp16") if p in name), "int8" if target in ("native", "web") else "fp32")
-    stem = name.partition(".")[0]
+    stem = name.removesuffix(suffix)
 
     def make(folder: Path) -> None:
         made = _exported(variant, target, precision)
         (folder / to).mkdir(parents=True, exist_ok=True)
-        old = f"convnextv2_{variant}.demo-224-{precision}"
+        (manifest,) = made.glob("*.edgecvx.json")
+        old = manifest.name.removesuffix(f"{suffix}.edgecvx.json")
         for path in made.iterdir():
             if path.name.startswith(old):
                 there = folder / to / path.name.replace(old, stem)
@@ -205,7 +210,7 @@ def trtexec(there: Path) -> None:
     pretended_nvidia.trtexec(there / "home" / "bin")
 
 
-_BIRDS = (checkpoint("birds.pth"), labels("birds.txt"), pictures("birds/train", 32, "train"), pictures("birds/val", 640))
+_BIRDS = (checkpoint("birds.pth"), labels("birds.txt"), pictures("birds/train", 32, "train"), pictures("birds/val", 1500))
 _LIVE = ("browser",)
 
 PRESUPPOSED: Mapping[str, Presupposed] = {
@@ -245,7 +250,7 @@ PRESUPPOSED: Mapping[str, Presupposed] = {
         ("board",),
     ),
     "docs/native.md": Presupposed(),
-    "docs/notebook.md": Presupposed((flowers, pictures("train", 32, "train"), pictures("val", 48), picture("a.jpg"))),
+    "docs/notebook.md": Presupposed((flowers, pictures("train", 64, "train"), pictures("val", 640), picture("a.jpg"))),
     "docs/onnx.md": Presupposed((artifact("model.onnx"),)),
     "docs/openvino.md": Presupposed((artifact("model.xml"),)),
     "docs/publishing.md": Presupposed(
@@ -260,7 +265,7 @@ PRESUPPOSED: Mapping[str, Presupposed] = {
     "docs/python.md": Presupposed((picture("a.jpg"), picture("b.png"), pictures("val", 48)), ("board",)),
     "docs/releasing.md": Presupposed((sums,), ("sha256sum",)),
     "docs/report.md": Presupposed(
-        (artifact("a.onnx"), artifact("a.xml"), artifact("a.tflite"), pictures("photos", 48)), ("board",)
+        (artifact("a.onnx"), artifact("a.xml"), artifact("a.tflite"), pictures("photos", 640)), ("board",)
     ),
     "docs/sweep.md": Presupposed((checkout(),)),
     "docs/tensorrt.md": Presupposed((checkout(), pictures("photos", 32, "train"), trtexec)),

@@ -182,18 +182,18 @@ def _example(folder: Path, said: Said, runs: Runs) -> bool:
     """Somebody opens the page of one's own and has a picture named."""
     _wait(lambda: _answers(f"{_HTTP_SERVER}mine.html"), said, runs, "the page on port 8000")
     with _browser(folder) as browser:
-        _name_a_picture(browser.open(f"{_HTTP_SERVER}mine.html"))
+        _name_a_picture(browser.open(f"{_HTTP_SERVER}mine.html"), "!document.querySelector('input').disabled")
     return True
 
 
 def _own_page(folder: Path) -> None:
     """Opens ``mine.html`` beside the site, and has a picture named."""
     with serve(folder) as address, _browser(folder) as browser:
-        _name_a_picture(browser.open(f"{address}mine.html"))
+        _name_a_picture(browser.open(f"{address}mine.html"), "document.querySelector('input').onchange !== null")
 
 
-def _name_a_picture(tab: Tab) -> None:
-    tab.wait("document.querySelector('input') && !document.querySelector('input').disabled")
+def _name_a_picture(tab: Tab, is_ready: str) -> None:
+    tab.wait(f"document.querySelector('input') && {is_ready}")
     tab.run(_CHOOSE % _picture())
     tab.wait(f"/{_CLASSES}/.test(document.querySelector('output').textContent)")
 

@@ -177,8 +177,8 @@ GIVEN = (
     Given(
         page="docs/publishing.md",
         head="from edgecvx.publishing.records",
-        code='import edgecvx\nfiles = ["build/birds-224-int8.tflite"]\n'
-        'validation = edgecvx.validate(files, data="photos/val", reference="femto.pth")\n',
+        code='from pathlib import Path\nimport edgecvx\nfiles = [Path("build/birds-224-int8.tflite")]\n'
+        'validation = edgecvx.validate(files, data="photos/val", checkpoints=["femto.pth"])\n',
     ),
 )
 
@@ -275,6 +275,7 @@ def faults(
                     said.append(f"{block.title}: {piece.head}: {' and '.join(sorted(names))} contradict each other")
                 if not (piece.is_command or piece.is_python or names & {"LEFT", "QUOTED", "WRITTEN"}):
                     said.append(f"{block.title} is {block.language}: neither executed nor in a table")
+                    continue
                 executed |= not names & {"LEFT", "QUOTED"}
         if executed and page not in presupposed:
             said.append(f"{page}: nothing says what it presupposes")
