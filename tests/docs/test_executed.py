@@ -21,11 +21,12 @@ import docs_given
 import docs_table
 import pytest
 import small_search
-from docs_blocks import Block, Piece, all_blocks, blocks, commands, pieces
+from docs_blocks import Piece, all_blocks, blocks, commands, pieces
 from docs_given import PRESUPPOSED, Presupposed
 from docs_session import Session
 from docs_table import Entry, Left, faults, filled, said_of
 from documented import ROOT
+from waiting import wait_until
 
 import edgecvx
 from edgecvx.cli import main as cli
@@ -102,7 +103,7 @@ def test_a_command_is_as_many_lines_as_bash_asks_for() -> None:
     text = "# first\ncd a\nfor x in 1 2; do\n  ssh $x \"b \\\n   c\" &\ndone\n\necho 'd\ne'  # f\n"
     assert list(commands(text)) == [
         "cd a",
-        "for x in 1 2; do\n  ssh $x \"b \\\n   c\" &\ndone",
+        'for x in 1 2; do\n  ssh $x "b \\\n   c" &\ndone',
         "echo 'd\ne'  # f",
     ]
 
@@ -129,7 +130,8 @@ def outcomes(rows: Sequence[all_pages.Row]) -> list[str]:
 
 def test_a_page_is_typed_into_one_shell_and_one_python(page: Callable[[str], list[all_pages.Row]]) -> None:
     text = "```sh\nmkdir a\ncd a\nexport B=c\n```\n```python\nx = 1\n```\n```sh\necho $B >d\n```\n"
-    rows = page(f'{text}```python\nfrom pathlib import Path\nassert Path("a/d").read_text() == "c\\n" and x == 1\n```\n')
+    assertion = 'from pathlib import Path\nassert Path("a/d").read_text() == "c\\n" and x == 1\n'
+    rows = page(f"{text}```python\n{assertion}```\n")
     assert outcomes(rows) == ["executed"] * 6, rows[-1].why
 
 
@@ -163,28 +165,20 @@ def test_what_a_page_says_is_there_afterwards_has_to_be_there(
 def test_what_runs_until_it_is_stopped_is_stopped_and_nothing_goes_on(tmp_path: Path) -> None:
     folder = tmp_path / "page"
     folder.mkdir()
-    program = "import time\ntry:\n    print('up', flush=True)\n    time.sleep(900)\nexcept KeyboardInterrupt:\n    print('bye')\n"
-    (folder / "serve.py").write_text(program)
+    until_stopped = (
+        "try:\n    print('up', flush=True)\n    time.sleep(900)\nexcept KeyboardInterrupt:\n    print('bye')\n"
+    )
+    (folder / "serve.py").write_text(f"import time\n{until_stopped}")
 
     def visit(said: Callable[[], str], runs: Callable[[], bool]) -> bool:
-        all_said.append(docs_wait(said))
+        wait_until(lambda: "up" in said(), "the program is up")
         return runs()
 
-    def docs_wait(said: Callable[[], str]) -> str:
-        from waiting import wait_until
-
-        wait_until(lambda: "up" in said(), "the program is up")
-        return said()
-
-    all_said: list[str] = []
     with Session(folder, dict(os.environ)) as session:
         session.type(f"{sys.executable} -c 'import time; time.sleep(900)' & echo $! >pid", limit=600)
         done = session.type(f"{sys.executable} serve.py", limit=600, visit=visit)
-    assert all_said == ["up\n"]
     assert done.stopped and done.is_right((0,)) and done.said == "up\nbye\n"
     left = int((folder / "pid").read_text())
-    from waiting import wait_until
-
     wait_until(lambda: not Path(f"/proc/{left}").exists(), "what was started in the background is gone")
 
 
@@ -347,6 +341,7 @@ def test_python_that_is_wrong_is_noticed(small: Path, tmp_path: Path, monkeypatc
     """The README's, with an argument that there is none of."""
     wrong = next(p for p in executed("README.md") if p.is_python)
     assert "min_ratio=0.99" in wrong.text
-    block = dataclasses.replace(wrong.block, text='import edgecvx\nedgecvx.validate("a.onnx", data="val/", ratio=0.99)\n')
+    text = 'import edgecvx\nedgecvx.validate("a.onnx", data="val/", ratio=0.99)\n'
+    block = dataclasses.replace(wrong.block, text=text)
     with pytest.raises(TypeError, match="ratio"):
         run_python(list(pieces(block)), {})

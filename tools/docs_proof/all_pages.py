@@ -47,7 +47,7 @@ from docs_table import (  # noqa: E402
 
 LONGEST = 5400.0
 """Seconds after which a piece is said to hang: a search alone may take an hour."""
-_OFF = ("HF_TOKEN", "HF_ENDPOINT", "DASK_CONFIG", "EDGECVX_PROCESSOR", "LD_PRELOAD", "VIRTUAL_ENV", "MAKEFLAGS", "MFLAGS")
+_OFF = ("HF_TOKEN", "HF_ENDPOINT", "DASK_CONFIG", "EDGECVX_PROCESSOR", "LD_PRELOAD", "VIRTUAL_ENV", "MAKEFLAGS")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -185,7 +185,7 @@ def _environment(folder: Path) -> dict[str, str]:
         "DO_NOT_TRACK": "1",
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "COLUMNS": "120",
-        # What zig builds of a platform's C library, and what cargo has of a toolchain, takes minutes or is not there twice.
+        # What zig builds of a C library takes minutes, and a toolchain of Rust is not here twice.
         "ZIG_GLOBAL_CACHE_DIR": os.environ.get("ZIG_GLOBAL_CACHE_DIR", str(user / ".cache" / "zig")),
         "CARGO_HOME": os.environ.get("CARGO_HOME", str(user / ".cargo")),
         "RUSTUP_HOME": os.environ.get("RUSTUP_HOME", str(user / ".rustup")),

@@ -16,6 +16,7 @@ import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from documented import ROOT
 from PIL import Image
@@ -123,8 +124,8 @@ def _exported(variant: str, target: str, precision: str) -> Path:
     from edgecvx.pipeline import export
 
     folder = Path(tempfile.mkdtemp(prefix=f"{target}-{precision}-", dir=os.environ["DOCS_PROOF_MADE"]))
-    quick = {"calib": "demo", "calib_samples": 32} if precision == "int8" else {}
-    export(variant, weights="demo", target=target, precision=precision, out=folder, **quick)
+    how: dict[str, Any] = {"calib": "demo", "calib_samples": 32} if precision == "int8" else {}
+    export(variant, weights="demo", target=target, precision=precision, out=folder, **how)
     return folder
 
 
@@ -210,7 +211,12 @@ def trtexec(there: Path) -> None:
     pretended_nvidia.trtexec(there / "home" / "bin")
 
 
-_BIRDS = (checkpoint("birds.pth"), labels("birds.txt"), pictures("birds/train", 32, "train"), pictures("birds/val", 1500))
+_BIRDS = (
+    checkpoint("birds.pth"),
+    labels("birds.txt"),
+    pictures("birds/train", 32, "train"),
+    pictures("birds/val", 1500),
+)
 _LIVE = ("browser",)
 
 PRESUPPOSED: Mapping[str, Presupposed] = {

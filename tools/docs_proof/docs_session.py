@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -87,10 +88,8 @@ class Session:
                 self._python.wait()
         for sign in (signal.SIGTERM, signal.SIGKILL):  # what was started with & goes with the page
             for group in self._groups:
-                try:
+                with contextlib.suppress(ProcessLookupError):
                     os.killpg(group, sign)
-                except ProcessLookupError:
-                    continue
             time.sleep(0.5 if self._groups else 0)
 
     def type(self, command: str, *, limit: float, visit: Visit | None = None) -> Done:

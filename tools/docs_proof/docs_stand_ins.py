@@ -1,4 +1,4 @@
-"""Who stands in for what is not here: a board behind a real sshd, a model hub, and those who look while something runs."""
+"""Who stands in for what is not here: a board behind a real sshd, a model hub, and who looks while something runs."""
 
 from __future__ import annotations
 
