@@ -44,6 +44,7 @@ from docs_table import (  # noqa: E402
     is_shown,
     said_of,
 )
+from waiting import hand_on_signals  # noqa: E402
 
 LONGEST = 5400.0
 """Seconds after which a piece is said to hang: a search alone may take an hour."""
@@ -73,6 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, default=ROOT / "build" / "docs-proof")
     parser.add_argument("--again", action="store_true", help="also what is done already")
     asked = parser.parse_args(arguments)
+    hand_on_signals()
     found = all_blocks()
     if wrong := faults(found, PRESUPPOSED):
         raise SystemExit("\n".join(wrong))
@@ -121,7 +123,7 @@ def prove(page: str, there: Sequence[Block], folder: Path) -> list[Row]:
                 if rows[-1].outcome == "failed":
                     print(rows[-1].why, flush=True)
                     break
-    except FailedError as error:
+    except (FailedError, AssertionError) as error:
         print(error, flush=True)
         rows.append(Row(block=0, head=page, outcome="failed", why=str(error)))
     return rows

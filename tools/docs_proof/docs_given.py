@@ -262,8 +262,8 @@ PRESUPPOSED: Mapping[str, Presupposed] = {
     "docs/publishing.md": Presupposed(
         (
             checkpoint("femto.pth", "femto"),
-            pictures("photos/val", 48),
-            artifact("birds-224-int8.tflite", variant="femto", to="build"),
+            pictures("photos/train", 32, "train"),
+            pictures("photos/val", 1000),
             recipe,
         ),
         ("board", "hub"),
