@@ -177,7 +177,8 @@ GIVEN = (
     Given(
         page="docs/publishing.md",
         head="from edgecvx.publishing.records",
-        code='from pathlib import Path\nimport edgecvx\nfiles = [Path("build/convnextv2_femto.femto-224-int8.tflite")]\n'
+        code="from pathlib import Path\nimport edgecvx\n"
+        'files = [Path("build/convnextv2_femto.femto-224-int8.tflite")]\n'
         'validation = edgecvx.validate(files, data="photos/val", checkpoints=["femto.pth"])\n',
     ),
 )
