@@ -172,7 +172,7 @@ def _but_keys(names: Sequence[str]) -> list[str]:
 
 
 def _environment(folder: Path) -> dict[str, str]:
-    """A reader's, on a machine that knows nothing but edgecvx: no network, no cache, no settings of whoever runs it."""
+    """A reader's, on a machine that knows nothing but edgecvx: no network, no settings of whoever runs it."""
     home, user = folder / "home", Path(os.path.expanduser("~"))  # noqa: PTH111 (HOME as it is, also where it is none)
     paths = [str(home / "bin"), str(Path(sys.executable).parent), os.environ["PATH"]]
     kept = {name: value for name, value in os.environ.items() if name not in _OFF}
@@ -180,7 +180,7 @@ def _environment(folder: Path) -> dict[str, str]:
         "HOME": str(home),
         "PATH": os.pathsep.join(paths),
         "PYTHONPATH": os.pathsep.join((str(ROOT), str(ROOT / "apps"))),
-        "EDGECVX_CACHE": str(folder / "home" / "cache"),
+        "EDGECVX_CACHE": str(folder.parents[1] / "cache"),  # by content: engines are compiled once for all pages
         "EDGECVX_LEASES": str(folder / "home"),
         "HF_HOME": str(home / "hub"),
         "HF_HUB_OFFLINE": "1",
@@ -257,7 +257,10 @@ def _is_done(record: Path, mark: str) -> bool:
 
 def table(found: Mapping[str, Sequence[Block]], records: Path) -> str:
     """What became of every page, as Markdown."""
-    lines = ["| page | blocks | executed | shown | not executed, and why | seconds |", "|---|---|---|---|---|---|"]
+    lines = [
+        "| page | blocks | executed | shown | not executed, or not to 0, and why | seconds |",
+        "|---|---|---|---|---|---|",
+    ]
     for page, there in found.items():
         record = records / f"{page.replace('/', '-')}.json"
         if not record.is_file():
@@ -266,7 +269,7 @@ def table(found: Mapping[str, Sequence[Block]], records: Path) -> str:
         rows = [Row(**row) for row in json.loads(record.read_text())["rows"]]
         told: dict[str, list[str]] = {}
         for row in rows:
-            if row.outcome != "executed":
+            if row.outcome != "executed" or row.why.startswith("exit code"):
                 told.setdefault(f"{row.outcome}: {row.why.splitlines()[0] if row.why else ''}", []).append(row.head)
         notes = "; ".join(f"{', '.join(f'`{_cell(h)}`' for h in heads)} ({_cell(why)})" for why, heads in told.items())
         executed = sum(row.outcome == "executed" for row in rows)
