@@ -241,7 +241,7 @@ PRESUPPOSED: Mapping[str, Presupposed] = {
     ),
     "docs/checkpoints.md": Presupposed(_BIRDS),
     "docs/cluster.md": Presupposed(
-        (checkout(), artifact("femto.tflite", to="build"), pictures("val", 48)), ("board", "bash")
+        (checkout(), artifact("femto.tflite", to="build"), pictures("val", 640)), ("board", "bash")
     ),
     "docs/devices.md": Presupposed((artifact("model.tflite"), artifact("model.ecvx")), ("board", "browser")),
     "docs/int8.md": Presupposed(_BIRDS),
