@@ -110,7 +110,6 @@ def artifact(name: str, *, variant: str = "atto", to: str = ".") -> Make:
 
 
 _TARGETS = {
-    ".tensorrt.onnx": "tensorrt",
     ".onnx": "onnx",
     ".tflite": "tflite",
     ".xml": "openvino",
@@ -204,13 +203,6 @@ def recipe(there: Path) -> None:
     )
 
 
-def trtexec(there: Path) -> None:
-    """The program that tests put in the place of TensorRT's: what is asked of it is written down beside it."""
-    import pretended_nvidia
-
-    pretended_nvidia.trtexec(there / "home" / "bin")
-
-
 _BIRDS = (
     checkpoint("birds.pth"),
     labels("birds.txt"),
@@ -274,7 +266,7 @@ PRESUPPOSED: Mapping[str, Presupposed] = {
         (artifact("a.onnx"), artifact("a.xml"), artifact("a.tflite"), pictures("photos", 640)), ("board",)
     ),
     "docs/sweep.md": Presupposed((checkout(),)),
-    "docs/tensorrt.md": Presupposed((checkout(), pictures("photos", 32, "train"), trtexec)),
+    "docs/tensorrt.md": Presupposed((checkout(), pictures("photos", 32, "train"))),
     "docs/tune.md": Presupposed(
         (
             checkpoint("mine.pth"),

@@ -107,6 +107,7 @@ LEFT = (
     Left(page="docs/publishing.md", head="hf auth login", why="asks a person for the token of a hub's account"),
     Left(page="docs/releasing.md", head="sigstore verify ", why="asks Sigstore about a release that is out"),
     Left(page="docs/releasing.md", head="gh attestation verify ", why="asks GitHub about a release that is out"),
+    Left(page="docs/tensorrt.md", head="edgecvx build-engine ", why=_GPU),
     Left(page="docs/tensorrt.md", head="edgecvx predict convnextv2_femto", why=_GPU),
     Left(page="docs/tensorrt.md", head="edgecvx bench build/*-fp16.tensorrt.onnx", why=_GPU),
     Left(page="docs/tensorrt.md", head="trtexec --onnx=", why=_GPU),
