@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import shlex
 import shutil
@@ -59,8 +60,9 @@ def board(folder: Path) -> Iterator[Mapping[str, str]]:
     """
     home = folder / "board-home"
     home.mkdir()
-    paths = f"PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH"
-    login = f"export HOME={shlex.quote(str(home))} PYTHONPATH={shlex.quote(str(ROOT))} {paths}; cd"
+    paths = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
+    set_ = {"HOME": str(home), "PYTHONPATH": str(ROOT), "PATH": paths}
+    login = f"export {' '.join(f'{name}={shlex.quote(value)}' for name, value in set_.items())}; cd"
     made = Board(folder / "board", login=login)
     try:
         kind, key = (made.folder / "host.pub").read_text().split()[:2]
