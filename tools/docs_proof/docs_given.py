@@ -220,7 +220,7 @@ PRESUPPOSED: Mapping[str, Presupposed] = {
             checkpoint("my_finetuned_birds.pth"),
             labels("birds.txt"),
             pictures("birds/train", 32, "train"),
-            pictures("birds/val", 48),
+            pictures("birds/val", 640),
             picture("picture.jpg"),
             picture("a.jpg"),
             pictures("val", 96),
