@@ -195,7 +195,7 @@ EXPECTED = (
         why="97 is a processor that does not let its instructions be hidden, as some do not",
     ),
     Expected(page="README.md", head="make demo", leaves=("demo/report.html",)),
-    Expected(page="README.md", head="edgecvx validate build/*.tflite --data val/ --max-drop", codes=(0, 1), why=_FEW),
+    Expected(page="README.md", head="edgecvx validate build/*femto*.tflite --data val/", codes=(0, 1), why=_FEW),
     Expected(page="README.md", head="edgecvx-live ", visited="live page"),
     Expected(page="README.md", head="edgecvx bench site/*.ecvx --device browser", visited="browser"),
     Expected(page="README.md", head="edgecvx report results/", leaves=("results/report.html",)),
