@@ -18,7 +18,7 @@ SHELL := bash
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
 .PHONY: help setup test lint lint-js npm sizes format demo demo-cluster sweep-proof cluster-proof live native test-native \
-        native-proof tune-proof mlflow-proof release-proof board emulated docs clean
+        native-proof tune-proof docs-proof mlflow-proof release-proof board emulated docs clean
 
 help:
 	@echo "make setup    the environment in $(VENV), with the pinned versions of constraints.txt"
@@ -37,6 +37,7 @@ help:
 	@echo "make native-proof  the engine proved at length: kernels, networks, hostile files, other processors; an hour"
 	@echo "make cluster-proof  clusters at length: the same report after every fault, their overhead, 100,000 jobs; minutes"
 	@echo "make tune-proof  tune: its program against every choice, 1,000 times, and 500 races; two minutes; PARTS names more"
+	@echo "make docs-proof  every command and program of the documentation, as it stands; an hour or two; PAGES names some of them"
 	@echo "make mlflow-proof  runs in a real tracking server on this machine, installed into build/mlflow once; minutes"
 	@echo "make release-proof  wheels and source archives in build/release, held to their lists, installed by extra; EXTRAS names them"
 	@echo "make board    an Arm board in build/board, emulated, on which tests then run; on Debian, with qemu-user"
@@ -147,6 +148,11 @@ cluster-proof: $(READY)
 # `enumerate` and `times` (half an hour, then some quiet minutes), and `search` and `seeds`, which are held to them.
 tune-proof: $(READY)
 	$(BIN)/python tools/tune_proof/parts.py $(PARTS)
+
+# Every block of every page in a fresh folder, behind a real sshd and before a real browser; it goes on where it stopped.
+# Two searches of docs/tune.md may take the hour that is theirs.
+docs-proof: $(READY)
+	$(BIN)/python tools/docs_proof/all_pages.py $(PAGES)
 
 # MLflow's own server, which brings a database and a web framework that nothing else needs, on 127.0.0.1.
 MLFLOW := build/mlflow
