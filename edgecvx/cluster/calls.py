@@ -90,7 +90,12 @@ def folder() -> Path:
     worker = _worker()
     if worker is None:
         raise UsageError("this is no worker of a cluster")
-    return Path(worker.local_directory) / "edgecvx"
+    return folder_of(worker)
+
+
+def folder_of(worker: Any) -> Path:
+    """The same of one of them; no module has its name, since Dask puts what lies around it first in ``sys.path``."""
+    return Path(worker.local_directory) / "edgecvx-files"
 
 
 def here() -> str:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgecvx.cluster import parcels
-from edgecvx.cluster.calls import Call, name_of, perform
+from edgecvx.cluster.calls import Call, folder_of, name_of, perform
 from edgecvx.cluster.facts import Facts, check_alike, check_same, described
 from edgecvx.cluster.parcels import Parcel
 from edgecvx.cluster.refusals import ClusterError, DiskFullError, ParcelMissingError, RefusalError, UnlikeError
@@ -410,11 +410,11 @@ class Cluster:
 
 
 def _lacking(hashes: list[str], dask_worker: Any) -> list[str]:
-    return parcels.lacking(hashes, Path(dask_worker.local_directory) / "edgecvx")
+    return parcels.lacking(hashes, folder_of(dask_worker))
 
 
 def _receive(sha256: str, place: int, block: bytes, size: int, dask_worker: Any) -> None:
-    parcels.receive(sha256, place, block, size, Path(dask_worker.local_directory) / "edgecvx")
+    parcels.receive(sha256, place, block, size, folder_of(dask_worker))
 
 
 def _translated(pending: Pending, error: BaseException | None) -> BaseException | None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from importlib.machinery import PathFinder
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from edgecvx.cluster import parcels
+from edgecvx.cluster.calls import folder_of
 from edgecvx.cluster.parcels import Parcel, ParcelFile, fetch, lacking, packed, pieces, receive
 from edgecvx.cluster.refusals import ClusterError, ParcelMissingError
 
@@ -17,6 +20,16 @@ def worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     root = tmp_path / "worker"
     monkeypatch.setattr(parcels, "folder", lambda: root)
     return root
+
+
+def test_no_module_has_the_name_of_a_workers_folder(tmp_path: Path) -> None:
+    """What lies around it is first in a worker's ``sys.path``: an edgecvx there hides one that is installed in place."""
+    here = folder_of(SimpleNamespace(local_directory=str(tmp_path)))
+    here.mkdir()
+    assert here.parent == tmp_path
+    assert PathFinder.find_spec("edgecvx", [str(tmp_path)]) is None
+    (tmp_path / "edgecvx").mkdir()
+    assert PathFinder.find_spec("edgecvx", [str(tmp_path)]) is not None
 
 
 def send(places: dict[str, Path], root: Path) -> None:
