@@ -54,7 +54,10 @@ INLINE VS P(times)(VS a, VS b) {
     return __builtin_convertvector((product + 0x4000) >> 15, VS);
 }
 INLINE VS P(above_0)(VS x) { return x & ~(x >> 15); }
-INLINE VS P(size)(VS x) { return (x ^ (x >> 15)) - (x >> 15); }
+INLINE VS P(size)(VS x) { /* of -32768 itself, as where there is an instruction */
+    typedef uint16_t Wrapping __attribute__((vector_size(V * 4)));
+    return (VS)((Wrapping)(x ^ (x >> 15)) - (Wrapping)(x >> 15));
+}
 INLINE VS P(size_to)(VS size, VS most) {
     const VS over = (size > most) | (size < 0); /* -32768 has no other size */
     return (most & over) | (size & ~over);
