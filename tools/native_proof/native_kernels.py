@@ -22,7 +22,7 @@ ACTIVATIONS = ("gelu", "gelu_tanh", "silu")
 SOURCE = HERE / "kernels.c"
 AT_ONCE = 100
 """Requests to one process: a program in node has little memory, and gets none back."""
-NARROW = ("avx2",)
+NARROW = ("avx2", "relaxed")
 """Kernels that are chosen only where two neighbouring weights of one sign reach 128 at most."""
 STEP = 0.501
 """How far a rounded number may be from the exact one: float32 has a thousandth of a step at 128 and more."""
