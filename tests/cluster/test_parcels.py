@@ -23,7 +23,7 @@ def worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_no_module_has_the_name_of_a_workers_folder(tmp_path: Path) -> None:
-    """What lies around it is first in a worker's ``sys.path``: an edgecvx there hides one that is installed in place."""
+    """What lies around it is first in a worker's ``sys.path``: an edgecvx there hides one installed in place."""
     here = folder_of(SimpleNamespace(local_directory=str(tmp_path)))
     here.mkdir()
     assert here.parent == tmp_path

@@ -39,8 +39,8 @@ A depthwise convolution is a sum of 49 floats: 24 bits, of weights that have 12 
 and what a kernel adds to that is held to 24 bits in ``native_kernels``). The integers of the stem, a downsample and fc1
 are exact, but the rounding before them may take the other side in one number of some ten thousand, a step of 1/255 of
 the range. An activation is a polynomial in 16 bits. Behind it a factor of 16 bits brings one rounding in some fifty to
-the other side. Some of 200 networks have a tensor of few numbers, most of them near 0, whose signal is small beside what
-it is made of: one keeps 73 dB of a depthwise convolution, two 53 and 55 dB of an activation."""
+the other side. Some of 200 networks have a tensor of few numbers, most of them near 0, whose signal is small beside
+what it is made of: one keeps 73 dB of a depthwise convolution, two 53 and 55 dB of an activation."""
 FLOATS = 59.0
 """Decibels that a network of floats keeps from end to end: GELU's 1.7e-4, some ten times one behind the other."""
 WHOLE = 20.0
