@@ -43,9 +43,11 @@ def nothing_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[N
     temporary.mkdir()
     monkeypatch.setenv("TMPDIR", str(temporary))
     monkeypatch.setattr(tempfile, "tempdir", None)
+    before = psutil.Process().children(recursive=True)  # of other tests, which may have a file open
     yield
     assert list(temporary.glob("edgecvx*")) == []
-    assert list(filter(None, map(ours, psutil.Process().children(recursive=True)))) == []
+    after = psutil.Process().children(recursive=True)
+    assert [words for process in after if process not in before and (words := ours(process))] == []
 
 
 def ours(process: psutil.Process) -> list[str]:
