@@ -32,7 +32,7 @@ from edgecvx.errors import EdgecvxError
 from edgecvx.native.build import FLAGS
 from edgecvx.native.compilers import find_compiler
 from edgecvx.native.platforms import this_platform
-from edgecvx.native.sources import ENGINE
+from edgecvx.native.sources import ENGINE, amalgamation
 from edgecvx.pipeline import export
 
 WEIGHTS = {"atto": "demo", "femto": "demo", "pico": "random", "nano": "random"}
@@ -75,8 +75,7 @@ def show(rows: Iterable[str]) -> list[str]:
 
 def exported(variant: str, pictures: int) -> dict[str, Path]:
     """The files of a variant by target, made once for an engine."""
-    sources = b"".join(path.read_bytes() for path in sorted(ENGINE.glob("*.[ch]")))
-    folder = OUT / "native" / f"{variant}-{hashlib.sha256(sources).hexdigest()[:8]}"
+    folder = OUT / "native" / f"{variant}-{hashlib.sha256(amalgamation().encode()).hexdigest()[:8]}"
     found = {path.suffix: path for path in folder.glob("*-int8.*")}
     suffixes = {"native": ".ecvx", "onnx": ".onnx", "openvino": ".xml", "tflite": ".tflite"}
     if not set(suffixes.values()) <= set(found):

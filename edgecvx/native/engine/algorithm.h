@@ -672,8 +672,8 @@ static NOINLINE void P(normalize)(const float *x, ptrdiff_t step, int rows, cons
     for (int few; rows; rows -= few) {
         few = P(moments_of_few)(x, step, rows, norm, mean, inverse);
         for (int p = 0; p < few; p++, x += step, to += to_step) {
-            const float pixels = inverse[P(lane)(p)];
-            const VF by = P(all)(pixels), plus = P(all)(-mean[P(lane)(p)] * pixels);
+            const int lane = P(lane)(p);
+            const VF by = P(all)(inverse[lane]), plus = P(all)(-mean[lane] * inverse[lane]);
             for (int c = 0; c < width; c += V) {
                 const VF scale = norm->scale ? P(load)(norm->scale + c) : P(all)(norm->every_scale);
                 const VF shift = norm->shift ? P(load)(norm->shift + c) : P(all)(norm->every_shift);
