@@ -215,10 +215,7 @@ def folder(small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Call
     def made(page: str) -> None:
         for make in PRESUPPOSED[page].make:
             make(tmp_path)
-        for block in BLOCKS[page]:
-            for piece in pieces(block):
-                if isinstance(written := said_of(piece, docs_table.WRITTEN), docs_table.Written):
-                    (tmp_path / written.file).write_text(piece.text)
+        all_pages.write_shown((piece for block in BLOCKS[page] for piece in pieces(block)), tmp_path)
         monkeypatch.chdir(tmp_path)
 
     return made

@@ -25,7 +25,8 @@ PAGES = [
     if page.name != "CHANGELOG.md"  # its options may be gone
 ]
 _FENCE = re.compile(r"^( *)```([\w-]*)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
-_SHELL = {"", "sh", "bash", "console"}
+SHELL = frozenset({"", "sh", "bash", "console"})
+"""Languages of blocks that are for a shell."""
 _PLACEHOLDER = re.compile(r"[A-Z]+(\.\w+)?|….*")
 """What a reader fills in."""
 
@@ -55,7 +56,7 @@ def commands(text: str) -> Iterator[list[str]]:
 
 def shell_commands(page: Path) -> list[list[str]]:
     """The commands in a page's blocks for a shell."""
-    blocks = (fence.text for fence in fences(page) if fence.language in _SHELL)
+    blocks = (fence.text for fence in fences(page) if fence.language in SHELL)
     return [words for text in blocks for words in commands(text)]
 
 

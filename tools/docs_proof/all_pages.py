@@ -145,9 +145,7 @@ def _opened(page: str, folder: Path, todo: Iterable[Piece]) -> Iterator[Session 
     (folder / "home" / "bin").mkdir(parents=True)
     for make in asked.make:
         make(folder)
-    for piece in todo:
-        if isinstance(written := said_of(piece, WRITTEN), Written):
-            (folder / written.file).write_text(piece.text)
+    write_shown(todo, folder)
     environment = _environment(folder)
     with contextlib.ExitStack() as stack:
         for need in asked.needs:
@@ -165,6 +163,13 @@ def _opened(page: str, folder: Path, todo: Iterable[Piece]) -> Iterator[Session 
         with Session(folder, environment) as session:
             yield session
     shutil.rmtree(beside, ignore_errors=True)
+
+
+def write_shown(todo: Iterable[Piece], folder: Path) -> None:
+    """Makes the files that a reader makes of what a page shows."""
+    for piece in todo:
+        if isinstance(written := said_of(piece, WRITTEN), Written):
+            (folder / written.file).write_text(piece.text)
 
 
 def _but_keys(names: Sequence[str]) -> list[str]:

@@ -7,9 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from documented import PAGES, ROOT, fences
+from documented import PAGES, ROOT, SHELL, fences
 
-SHELL = frozenset({"", "sh", "bash", "console"})
 SHOWN = frozenset({"text"})
 """What is looked at: output, diagrams, the shape of a file."""
 PYTHON = "python"
