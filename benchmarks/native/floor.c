@@ -103,7 +103,7 @@ static double all_products(const Run *r, const Floor *f, const unsigned char *ro
                 const PackedStage *p = &r->net->stage[s];
                 const Products *l = b < 0 ? &p->down : second ? &p->block[b].fc2 : &p->block[b].fc1;
                 if (!l->integers) continue;
-                int band = second ? pixels_in_band(r, l, t->size) : rows_in_band(r, l, t->size) * t->size;
+                int band = second ? pixels_in_band(r, l, t->size) : rows_in_band(l, t->size) * t->size;
                 if (fits_whole(t->size)) band = pixels;
                 for (int i = 0; i < pixels; i += band) f->products(l, room, smaller(band, pixels - i));
                 macs += (double)pixels * l->n * l->k;

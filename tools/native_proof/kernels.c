@@ -176,7 +176,8 @@ static void probe_normalize(Probe *p) {
     Arena arena = {0};
     (void)normal(&norm, channels, &grid, &arena);
     arena = (Arena){.base = probe_room(p, arena.used)};
-    const Normal made = normal(&norm, channels, &grid, &arena);
+    Normal made = normal(&norm, channels, &grid, &arena);
+    made.brief = 0; /* all digits are looked at */
     float *x = probe_room(p, all * 4), *to = probe_room(p, all * 4), *out = probe_room(p, (size_t)rows * (size_t)channels * 4);
     for (int r = 0; r < rows; r++) memcpy(x + (size_t)r * step, given + r * channels, (size_t)channels * 4);
     if (integers) p->kernels->normalize_rounded(x, (ptrdiff_t)step, rows, &made, to, wide);

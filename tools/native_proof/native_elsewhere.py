@@ -10,11 +10,6 @@ from numpy.typing import NDArray
 
 Array = NDArray[Any]
 SOURCE = HERE / "answers.c"
-NEAR, NEAREST = 0.999, 0.9999
-"""Cosine of two processors' logits, of each picture and in the mean: sums of floats in another order differ in the last
-digits, and then some int8 roundings take the other side. Of 300 pictures through atto the least was 0.9997."""
-
-
 AT_ONCE = 5
 """Pictures in one request: node's processes end with many more of them."""
 
@@ -49,13 +44,6 @@ def _outputs(said: bytes) -> list[Array]:
         outputs.append(np.frombuffer(said, np.float32, size, at).reshape(shape))
         at += 4 * size
     return outputs
-
-
-def cosines(one: Array, other: Array) -> Array:
-    """Of each row."""
-    a, b = one.astype(np.float64), other.astype(np.float64)
-    lengths = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
-    return np.asarray((a * b).sum(axis=1) / np.maximum(lengths, 1e-30))
 
 
 def here(**building: Any) -> Elsewhere:

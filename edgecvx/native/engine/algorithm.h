@@ -10,7 +10,7 @@
  * kernels of floats alone it takes, so that a page does not load them twice, and SHARED_DEPTHWISE, that its depthwise tiles are the same.
  *
  * What is rounded behind a sum of floats has to be the same on every processor: such sums are taken in one order, and a product
- * is rounded before it is added to something, P(alone), unless it is exact.
+ * is rounded before it is added to something, P(alone), unless it is exact: of floats that are multiplied in a layer both have 12 bits.
  */
 
 #define VG (GROUP / V) /* vectors in a group of channels */
@@ -169,14 +169,14 @@ INLINE void P(float_sums)(const int mr, const int nv, VF acc[MR][NV], const floa
 
 /* 1 / (1 + exp(-x)) for SiLU: 2^n by the exponent, 2^f by a polynomial on -1/2..1/2. */
 INLINE VF P(sigmoid)(VF x) {
-    const VF held = P(most)(P(least)(x, P(all)(30.0f)), P(all)(-30.0f)), y = held * P(all)(-1.44269504f);
+    const VF held = P(most)(P(least)(x, P(all)(30.0f)), P(all)(-30.0f)), y = P(alone)(held * P(all)(-1.44269504f));
     const VF magic = P(all)(12582912.0f), shifted = y + magic, f = y - (shifted - magic);
     VF p = P(all)(1.339887e-3f);
-    p = p * f + P(all)(9.618437e-3f);
-    p = p * f + P(all)(5.550332e-2f);
-    p = p * f + P(all)(2.402264e-1f);
-    p = p * f + P(all)(6.931472e-1f);
-    p = p * f + P(all)(1.0f);
+    p = P(alone)(p * f) + P(all)(9.618437e-3f);
+    p = P(alone)(p * f) + P(all)(5.550332e-2f);
+    p = P(alone)(p * f) + P(all)(2.402264e-1f);
+    p = P(alone)(p * f) + P(all)(6.931472e-1f);
+    p = P(alone)(p * f) + P(all)(1.0f);
     const VI power = (((VI)shifted - 0x4b400000) << 23) + 0x3f800000;
     return P(all)(1.0f) / (P(all)(1.0f) + p * (VF)power);
 }
@@ -202,8 +202,8 @@ INLINE P(Spread) P(spread)(const Curve *c) {
 INLINE VF P(activated)(VF x, const P(Spread) *s) {
     const VF t = P(most)(P(least)(x, s->one), s->minus_one), u = t * t;
     VF q = s->coefficient[CURVE - 1];
-    UNROLL for (int i = CURVE - 2; i >= 0; i--) q = q * u + s->coefficient[i];
-    return x * (t * q + s->half);
+    UNROLL for (int i = CURVE - 2; i >= 0; i--) q = P(alone)(q * u) + s->coefficient[i];
+    return x * (P(alone)(t * q) + s->half);
 }
 
 /* The activation function of 16-bit numbers, of several vectors side by side: each is a chain of steps that wait for each other. */
@@ -242,14 +242,14 @@ INLINE VF P(scaled)(VF sum, const Products *l, int n) {
 static NOINLINE void P(activate_floats)(float *hidden, ptrdiff_t pitch, int rows, int count, float *squares,
                                         const P(Spread) *spread) {
     for (int n = 0; n < count; n += V) {
-        VF sum = P(all)(0.0f);
+        VF sum = P(load)(squares + n); /* of the rows before, in their order, however many come at once */
         for (int m = 0; m < rows; m++) {
             float *at = hidden + m * pitch + n;
             const VF x = P(load)(at), h = spread->silu ? x * P(sigmoid)(x) : P(activated)(x, spread);
-            sum += h * h;
+            sum += P(alone)(h * h);
             P(put)(at, h);
         }
-        P(put)(squares + n, P(load)(squares + n) + sum);
+        P(put)(squares + n, sum);
     }
 }
 

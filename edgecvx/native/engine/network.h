@@ -27,13 +27,14 @@ typedef struct {
     Products stem[2], classifier;
     Normal stem_norm, head_norm;
     PackedStage stage[4];
-    /* Maps and depthwise weights are rounded to 12 bits: their products are exact then, and their sums the same whether a processor
-     * multiplies and adds in one operation or in two. With integers everywhere else that makes all answers the same, bit for
-     * bit, on every processor. Where floats are multiplied elsewhere it would not, so it is left. */
-    int brief;
     unsigned char *memory;
     size_t bytes;
 } Network;
+
+/* Rounds to 12 bits: maps, what else layers of floats take, and weights of floats. Their products are exact then, and their sums
+ * the same whether a processor multiplies and adds in one operation or in two. That makes all answers the same, bit for bit, on
+ * every processor. */
+void ecvx_shorten(float *x, size_t count);
 
 /* Packs a model, which then belongs to the network. Returns 0; or a sentence, and the model is dropped. */
 int ecvx_pack(Network *network, Model *model, const Kernels *kernels, char *error);

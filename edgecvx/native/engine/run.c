@@ -9,7 +9,7 @@
  */
 #include "run.h"
 
-enum { BAND_BYTES = 48 * 1024, OUTPUTS = 4 };
+enum { BAND_INPUTS = 48 * 1024, BAND_BYTES = 48 * 1024, OUTPUTS = 4 };
 
 typedef struct {
     _Alignas(64) atomic_int taken; /* of its share of a step's parts */
@@ -60,9 +60,10 @@ static size_t row_bytes(const Run *r, const Products *l) {
     return (size_t)l->k * (l->integers ? (size_t)r->kernels->bytes : sizeof(float));
 }
 
-/* Rows of a map that make a band: a fourteenth of it, which divides the usual sizes evenly, if it is not too large. */
-static int rows_in_band(const Run *r, const Products *l, int size) {
-    const int most = larger(1, (int)(BAND_BYTES / ((size_t)size * row_bytes(r, l))));
+/* Rows of a map that make a band: a fourteenth of it, which divides the usual sizes evenly, if it is not too large. The same
+ * whatever inputs are, since sums of floats are taken band by band. */
+static int rows_in_band(const Products *l, int size) {
+    const int most = larger(1, (int)(BAND_INPUTS / ((size_t)size * (size_t)l->k)));
     return smaller(most, rows_at_once(size));
 }
 
@@ -83,8 +84,8 @@ static void reserve_stage(Run *r, int s, Arena *arena, size_t *hidden, size_t *s
     *row = *row > mixed ? *row : mixed;
     for (int i = s ? -1 : 0; i < t->depth; i++) {
         const Products *in = i < 0 ? &p->down : &p->block[i].fc1, *out = i < 0 ? NULL : &p->block[i].fc2;
-        const size_t bands = (size_t)whole_parts(t->size, rows_in_band(r, in, t->size));
-        const size_t rows = (size_t)rows_in_band(r, in, t->size) * size * row_bytes(r, in);
+        const size_t bands = (size_t)whole_parts(t->size, rows_in_band(in, t->size));
+        const size_t rows = (size_t)rows_in_band(in, t->size) * size * row_bytes(r, in);
         *band = *band > rows ? *band : rows;
         const size_t all = pixels * row_bytes(r, in);
         if (fits_whole(t->size)) *whole = *whole > all ? *whole : all;
@@ -111,7 +112,7 @@ static void reserve(Run *r, Arena *arena) {
         const Convolution *c = &m->convolution[i];
         const Products *l = &r->net->stem[i];
         const int size = c->size;
-        const size_t rows = (size_t)rows_in_band(r, l, size) * (size_t)size * row_bytes(r, l);
+        const size_t rows = (size_t)rows_in_band(l, size) * (size_t)size * row_bytes(r, l);
         band = band > rows ? band : rows;
         const size_t inputs = (size_t)size * (size_t)l->k;
         row = row > inputs ? row : inputs;
@@ -224,7 +225,7 @@ static int panels(const Run *r, const Products *l) { return whole_parts(l->n, r-
 
 static void store_panels(Run *r, const Products *l, int s, int residual, const Own *own) {
     const int pixels = stage_of(r, s)->size * stage_of(r, s)->size, panel = r->kernels->panel, parts = panels(r, l);
-    const Sink sink = {.map = r->map[s], .place = r->place[s], .residual = residual, .brief = r->net->brief};
+    const Sink sink = {.map = r->map[s], .place = r->place[s], .residual = residual, .brief = 1};
     for (int i; (i = take(r, own, parts)) < parts;)
         r->kernels->store(l, r->whole, pixels, i * panel, smaller(l->n, (i + 1) * panel), 0, &sink);
 }
@@ -251,20 +252,28 @@ static void gather_picture(const Run *r, const Convolution *c, int y, int x, flo
     }
 }
 
-/* The same of a whole row of outputs, `pitch` floats apart, where their kernels lie side by side in the picture. */
-static void gather_patches(const Run *r, const Convolution *c, int y, int pitch, float *to) {
-    const size_t run = (size_t)c->kernel * 3, line = (size_t)r->net->model.image * 3;
+/* The same of a whole row of outputs where their kernels lie side by side in the picture: lines of it are rounded before they are
+ * taken apart. What lies behind the inputs of a pixel is anything, since there are no weights for it. */
+static void gather_patches(const Run *r, const Convolution *c, const Products *l, int y, float *room, unsigned char *to) {
+    const int line = r->net->model.image * 3;
+    const size_t one = l->integers ? (size_t)r->kernels->bytes : sizeof(float), run = (size_t)c->kernel * 3 * one, pitch = row_bytes(r, l);
     for (int ky = 0; ky < c->kernel; ky++, to += run) {
-        const size_t at = (size_t)(y * c->stride + ky) * line;
+        const size_t at = (size_t)(y * c->stride + ky) * (size_t)line;
         const float *floats = (const float *)(const void *)r->input + at;
-        float *x = to;
-        if (r->net->model.input == ECVX_UINT8)
-            for (int i = 0; i < c->size; i++, x += pitch)
-                for (size_t j = 0; j < run; j++) x[j] = (float)r->input[at + (size_t)i * run + j];
-        else if (run == 12) /* what is usual, without a call */
-            for (int i = 0; i < c->size; i++, x += pitch, floats += 12) memcpy(x, floats, 12 * sizeof(float));
+        if (r->net->model.input == ECVX_UINT8) {
+            for (int i = 0; i < line; i++) room[i] = (float)r->input[at + (size_t)i];
+            floats = room;
+        }
+        const unsigned char *from = (const unsigned char *)(const void *)floats;
+        if (l->integers) {
+            r->kernels->round(floats, line, l, room + line);
+            from = (const unsigned char *)(const void *)(room + line);
+        }
+        unsigned char *x = to;
+        if (run == 12) /* what is usual, without a call */
+            for (int i = 0; i < c->size; i++, x += pitch, from += 12) memcpy(x, from, 12);
         else
-            for (int i = 0; i < c->size; i++, x += pitch, floats += run) memcpy(x, floats, run * sizeof(float));
+            for (int i = 0; i < c->size; i++, x += pitch, from += run) memcpy(x, from, run);
     }
 }
 
@@ -285,7 +294,8 @@ static void stem_inputs(const Run *r, int i, int y, const Own *own, unsigned cha
     const Products *l = &r->net->stem[i];
     const int side_by_side = !i && !c->pad && c->stride == c->kernel, more = i ? 0 : l->k - c->layer.k;
     float *const row = l->integers ? own->row : (float *)(void *)to;
-    if (side_by_side) gather_patches(r, c, y, l->k, row);
+    if (side_by_side) gather_patches(r, c, l, y, own->row, to);
+    if (side_by_side && l->integers) return;
     for (int x = 0; x < c->size; x++) {
         float *const inputs = row + (ptrdiff_t)x * l->k;
         if (i) gather_map(r, c, y, x, inputs);
@@ -293,12 +303,13 @@ static void stem_inputs(const Run *r, int i, int y, const Own *own, unsigned cha
         if (more) memset(inputs + c->layer.k, 0, (size_t)more * sizeof(float));
     }
     if (l->integers) r->kernels->round(row, c->size * l->k, l, to);
+    else ecvx_shorten(row, (size_t)c->size * (size_t)l->k);
 }
 
 static void stem(Run *r, int i, const Own *own) {
     const int last = i == r->net->model.stem - 1, size = r->net->model.convolution[i].size, width = width_of(r, 0);
     const Products *l = &r->net->stem[i];
-    const int rows = rows_in_band(r, l, size), parts = whole_parts(size, rows);
+    const int rows = rows_in_band(l, size), parts = whole_parts(size, rows);
     const Sink sink = {.map = last ? r->map[0] : r->stem_map, .place = last ? r->place[0] : r->stem_place};
     for (int part; (part = take(r, own, parts)) < parts;) {
         const int first = part * rows * size, end = smaller(size, (part + 1) * rows) * size;
@@ -326,9 +337,9 @@ static void downsample_inputs(const Run *r, int s, int y, unsigned char *to) {
 
 static void downsample(Run *r, int s, const Own *own) {
     const Products *l = &r->net->stage[s].down;
-    const int size = stage_of(r, s)->size, whole = fits_whole(size), rows = whole ? 1 : rows_in_band(r, l, size);
+    const int size = stage_of(r, s)->size, whole = fits_whole(size), rows = whole ? 1 : rows_in_band(l, size);
     const int parts = whole_parts(size, rows);
-    const Sink sink = {.map = r->map[s], .place = r->place[s], .brief = r->net->brief};
+    const Sink sink = {.map = r->map[s], .place = r->place[s], .brief = 1};
     const size_t row = (size_t)size * row_bytes(r, l);
     for (int i; (i = take(r, own, parts)) < parts;) {
         const int end = smaller(size, (i + 1) * rows), first = i * rows;
@@ -444,6 +455,7 @@ static void scale_pixels(const Run *r, const PackedBlock *b, int first, int end,
         float *scaled = l->integers ? own->row : (float *)(void *)to;
         for (int c = 0; c < l->k; c++) scaled[c] = hidden[c] * factor[c];
         if (l->integers) r->kernels->round(scaled, l->k, l, to);
+        else ecvx_shorten(scaled, (size_t)l->k);
     }
 }
 
@@ -486,7 +498,7 @@ static void block_in_panels(Run *r, const PackedBlock *b, int s, const Own *own)
 }
 
 static void block_in_bands(Run *r, const PackedBlock *b, int s, const Own *own) {
-    const int size = stage_of(r, s)->size, rows = rows_in_band(r, &b->fc1, size), parts = whole_parts(size, rows);
+    const int size = stage_of(r, s)->size, rows = rows_in_band(&b->fc1, size), parts = whole_parts(size, rows);
     for (int i; (i = take(r, own, parts)) < parts;) {
         const int first = i * rows, end = smaller(size, first + rows);
         for (int y = first; y < end;)
@@ -495,7 +507,7 @@ static void block_in_bands(Run *r, const PackedBlock *b, int s, const Own *own) 
     }
     ecvx_team_meet(r->team, make_factors, r);
     const int count = pixels_in_band(r, &b->fc2, size), bands = whole_parts(size * size, count);
-    const Sink sink = {.map = r->map[s], .place = r->place[s], .residual = 1, .brief = r->net->brief};
+    const Sink sink = {.map = r->map[s], .place = r->place[s], .residual = 1, .brief = 1};
     for (int i; (i = take_back(r, own, bands)) >= 0;) {
         const int first = i * count, end = smaller(size * size, first + count);
         scale_pixels(r, b, first, end, own, own->rounded);
@@ -509,7 +521,7 @@ static void next_block(void *what) {
     const int size = stage_of(r, r->stage)->size;
     r->block_number++;
     r->block = &r->net->stage[r->stage].block[r->block_number];
-    r->bands = fits_whole(size) ? 1 : whole_parts(size, rows_in_band(r, &r->block->fc1, size));
+    r->bands = fits_whole(size) ? 1 : whole_parts(size, rows_in_band(&r->block->fc1, size));
     begin_again(r);
 }
 
