@@ -35,7 +35,7 @@ Array = NDArray[Any]
 
 CACHED_BYTES = 64 << 10
 """The most that is kept of one picture: logits and vectors always, feature maps never; those are computed again."""
-_VERSION = 2
+_VERSION = 3
 """Of what a row means."""
 _ROOM = 1 << 30
 """Bytes that the batches which are run at once may take, by the activations of their first and widest stage."""

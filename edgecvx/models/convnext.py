@@ -56,8 +56,27 @@ class GlobalResponseNorm(nn.Module):
             g = x.square().mean(dim=(2, 3), keepdim=True).sqrt()
             eps = self.eps / (x.shape[2] * x.shape[3]) ** 0.5
         n = g / (g.mean(dim=1, keepdim=True) + eps)
-        y = x * (self.base.view(1, -1, 1, 1) + self.weight.view(1, -1, 1, 1) * n)
-        return y if self.bias is None else y + self.bias.view(1, -1, 1, 1)
+        factor = self.base.view(1, -1, 1, 1) + self.weight.view(1, -1, 1, 1) * n
+        return x * factor if self.bias is None else torch.addcmul(self.bias.view(1, -1, 1, 1), x, factor)
+
+
+class Pointwise(nn.Conv2d):
+    """A 1x1 convolution.
+
+    PyTorch takes oneDNN for one only with several threads or sixteen pictures. References run eight in one thread, and
+    take a twelfth less time with it, so it is asked for by name where nothing but the answer is wanted.
+    """
+
+    def __init__(self, channels_in: int, channels: int) -> None:
+        super().__init__(channels_in, channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Mixes the channels of each pixel."""
+        plain = x.device.type == "cpu" and x.dtype == torch.float32
+        plain = plain and torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+        if not plain or torch.is_grad_enabled() or torch.compiler.is_compiling():
+            return super().forward(x)
+        return torch.mkldnn_convolution(x, self.weight, self.bias, (0, 0), (1, 1), (1, 1), 1)
 
 
 class Mlp(nn.Module):
@@ -67,9 +86,9 @@ class Mlp(nn.Module):
         super().__init__()
         hidden = 4 * channels
         self.act: Activation = arch.act
-        self.fc1 = nn.Conv2d(channels, hidden, 1)
+        self.fc1 = Pointwise(channels, hidden)
         self.grn = GlobalResponseNorm(hidden, arch.grn_eps) if arch.grn else None
-        self.fc2 = nn.Conv2d(hidden, channels, 1)
+        self.fc2 = Pointwise(hidden, channels)
 
     def forward(self, x: Tensor) -> Tensor:
         """Expands, activates, normalizes the response, contracts."""

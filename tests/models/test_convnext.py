@@ -16,6 +16,7 @@ from edgecvx.models.convnext import (
     ConvNeXt,
     GlobalResponseNorm,
     LayerNorm2d,
+    Pointwise,
     activate,
     initialize,
     outputs_of,
@@ -107,6 +108,23 @@ def test_global_response_norm_of_nothing_is_its_bias() -> None:
         nn.init.ones_(grn.weight)
         nn.init.constant_(grn.bias, 0.25)  # type: ignore[arg-type]
         assert torch.equal(grn(torch.zeros(1, 4, 3, 3)), torch.full((1, 4, 3, 3), 0.25))
+
+
+def test_a_1x1_convolution_is_one_whoever_computes_it() -> None:
+    """By oneDNN where nothing but the answer is wanted; by PyTorch's choice where gradients or a graph are."""
+    torch.manual_seed(0)
+    layer, x = Pointwise(24, 40), torch.randn(8, 24, 7, 7)
+    with torch.no_grad(), torch.profiler.profile() as profile:
+        found = layer(x)
+    operations = {event.key for event in profile.key_averages()}
+    here = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    assert here == ("aten::mkldnn_convolution" in operations)
+    wanted = F.conv2d(x, layer.weight, layer.bias).detach()
+    assert_close(found, wanted, 1e-6, why="the same sums of 24 products in another order")
+    assert layer(x).requires_grad
+    with torch.no_grad():
+        graph = torch.export.export(layer, (x,)).graph
+    assert "mkldnn" not in str(graph) and "conv2d" in str(graph)
 
 
 @pytest.mark.parametrize(
