@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Literal
@@ -193,10 +193,21 @@ def manifest_of(data: object, name: str) -> Manifest:
         raise ArtifactError(f"{error}; the manifest was changed by hand or by another tool: export again") from error
 
 
+def without_manifests(paths: Sequence[str | Path]) -> list[Path]:
+    """The paths but manifests whose artifact is among them, as where a shell's ``*`` names both."""
+    named = [Path(path) for path in paths]
+    return [path for path in named if _described(path) == path or _described(path) not in named]
+
+
+def _described(path: Path) -> Path:
+    """The artifact that a manifest is of; any other path itself."""
+    name = path.name.removesuffix(SUFFIX)
+    return path.with_name(name) if name else path
+
+
 def locate(artifact: Path) -> tuple[Path, Path]:
     """The artifact and its manifest, given either; both must exist."""
-    if artifact.name.endswith(SUFFIX):
-        artifact = artifact.with_name(artifact.name.removesuffix(SUFFIX))
+    artifact = _described(artifact)
     if not artifact.name:  # the working directory, or the root
         raise ArtifactError(f"{artifact} is a folder: name a file in it that edgecvx export wrote")
     path = manifest_path(artifact)

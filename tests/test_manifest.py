@@ -20,7 +20,15 @@ from proofs import a_proof
 from edgecvx.board.proof import SAMPLES
 from edgecvx.errors import ArtifactError
 from edgecvx.files import entries_of, publish, staged, verify_files, write_atomically
-from edgecvx.manifest import SCHEMA_VERSION, FileEntry, Manifest, SelfCheck, manifest_path, read_manifest
+from edgecvx.manifest import (
+    SCHEMA_VERSION,
+    FileEntry,
+    Manifest,
+    SelfCheck,
+    manifest_path,
+    read_manifest,
+    without_manifests,
+)
 from edgecvx.models.variants import VARIANTS
 from edgecvx.spec import InputKind, ModelSpec, Precision, PreprocessSpec, Task, TensorSpec, WeightsSource
 
@@ -105,6 +113,21 @@ def test_a_link_is_not_taken_for_the_file(tmp_path: Path) -> None:
 def test_no_path_leaves_the_folder(path: str) -> None:
     with pytest.raises(ArtifactError, match="outside its folder"):
         FileEntry(path=path, sha256="0" * 64, bytes=1)
+
+
+def test_a_manifest_beside_its_artifact_is_no_second_one(tmp_path: Path) -> None:
+    """``edgecvx validate build/*`` names both; a manifest alone stands for its artifact, and what is given twice is."""
+    artifact, other = put(tmp_path), put(tmp_path, stem="n")
+    assert without_manifests([artifact, manifest_path(artifact), manifest_path(other)]) == [
+        artifact,
+        manifest_path(other),
+    ]
+    assert without_manifests([str(artifact), artifact]) == [artifact, artifact]
+
+
+def test_a_name_that_is_nothing_but_a_manifests_ending_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(ArtifactError, match="there is no file"):
+        read_manifest(tmp_path / ".edgecvx.json")
 
 
 def test_another_version_is_named(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from edgecvx.accuracy.cache import picture_key
 from edgecvx.accuracy.runtime_used import runtime_used, version_of
 from edgecvx.data.dataset import NO_TRUTH, Sample
 from edgecvx.errors import UsageError
-from edgecvx.manifest import SUFFIX, Manifest, locate, read_manifest
+from edgecvx.manifest import SUFFIX, Manifest, locate, read_manifest, without_manifests
 from edgecvx.results.accuracy import ArtifactIdentity, Finding, ReferenceInfo
 from edgecvx.results.identity import distinct_names, identity_of
 from edgecvx.runtimes import RUNTIMES
@@ -82,7 +82,7 @@ def candidates_of(paths: Sequence[Path]) -> list[Candidate]:
     Raises:
         ArtifactError: One is missing, or has no manifest.
     """
-    found = [locate(path)[0] for path in paths]
+    found = [locate(path)[0] for path in without_manifests(paths)]
     names = distinct_names(found)
     return [Candidate(path=p, name=name, manifest=read_manifest(p)) for p, name in zip(found, names, strict=True)]
 

@@ -26,6 +26,7 @@ from edgecvx.latency.devices.job import WAIT_MINUTES, Job
 from edgecvx.latency.gates import check_limits, judge
 from edgecvx.latency.request import ArtifactFiles, make_job, read_choice, read_pictures, read_threads
 from edgecvx.latency.warnings import warnings_of
+from edgecvx.manifest import without_manifests
 from edgecvx.results.latency import SCHEMA_VERSION, Benchmark, DeviceBench, Measured, Protocol
 from edgecvx.results.texts import read_result, writable
 from edgecvx.spec import to_json
@@ -179,7 +180,7 @@ def _artifact_files(
     artifacts: str | Path | Sequence[str | Path], against: str | Path | None, devices: Sequence[str]
 ) -> tuple[list[ArtifactFiles], str | None]:
     """The artifacts, with the one to compare against at the end where it is not among them; and that one's hash."""
-    paths = [artifacts] if isinstance(artifacts, str | Path) else list(artifacts)
+    paths = without_manifests([artifacts] if isinstance(artifacts, str | Path) else artifacts)
     if not paths:
         raise UsageError("no artifact given")
     found = [ArtifactFiles.read(path) for path in paths]
