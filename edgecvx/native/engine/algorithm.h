@@ -10,7 +10,7 @@
  * kernels of floats alone it takes, so that a page does not load them twice, and SHARED_DEPTHWISE, that its depthwise tiles are the same.
  *
  * What is rounded behind a sum of floats has to be the same on every processor: such sums are taken in one order, and a product
- * is rounded before it is added to something, P(alone), unless it is exact: of floats that are multiplied in a layer both have 12 bits.
+ * is rounded before it is added to something, P(alone), unless it is exact: of floats that are multiplied in a layer both are BRIEF.
  */
 
 #define VG (GROUP / V) /* vectors in a group of channels */
@@ -220,7 +220,7 @@ INLINE VF P(in_brief)(VF x, VI more, VI kept) { return (VF)(((VI)x + more) & kep
 /* Sums in their own units, plus the bias and what else is added, come out in the layer's. */
 INLINE void P(store_tile)(const int mr, const int nv, VF sums[MR][NV], const Products *l, int n0, int p, const Sink *to) {
     const int residual = to->residual;
-    const VI more = (VI){0} + (to->brief ? 0x800 : 0), kept = (VI){0} + (to->brief ? ~0xfff : ~0);
+    const VI more = (VI){0} + (to->brief ? LEFT_OUT / 2 : 0), kept = (VI){0} + (to->brief ? -LEFT_OUT : ~0);
     float *const map = to->map + n0;
     VF scale[NV], bias[NV];
     UNROLL for (int n = 0; n < nv; n++) scale[n] = P(load)(l->scale + n0 + n * V), bias[n] = P(load)(l->bias + n0 + n * V);
@@ -667,7 +667,7 @@ static NOINLINE void P(normalize_rounded)(const float *x, ptrdiff_t step, int ro
 #ifdef OWN_FLOATS
 static NOINLINE void P(normalize)(const float *x, ptrdiff_t step, int rows, const Normal *norm, float *to, ptrdiff_t to_step) {
     const int width = padded(norm->channels);
-    const VI more = (VI){0} + (norm->brief ? 0x800 : 0), kept = (VI){0} + (norm->brief ? ~0xfff : ~0);
+    const VI more = (VI){0} + (norm->brief ? LEFT_OUT / 2 : 0), kept = (VI){0} + (norm->brief ? -LEFT_OUT : ~0);
     float mean[FEW], inverse[FEW];
     for (int few; rows; rows -= few) {
         few = P(moments_of_few)(x, step, rows, norm, mean, inverse);

@@ -9,7 +9,7 @@
 
 #include "model.h"
 
-enum { GROUP = 16, LANES = 32, CURVE = 7, BUMP = 4, SMALL = 256, BAND_PIXELS = 511, FEW = 64, FEW_FLOATS = 6144 };
+enum { GROUP = 16, LANES = 32, CURVE = 7, BUMP = 4, BRIEF = 12, LEFT_OUT = 1 << (24 - BRIEF), SMALL = 256, BAND_PIXELS = 511, FEW = 64, FEW_FLOATS = 6144 };
 INLINE int smaller(int a, int b) { return a < b ? a : b; }
 
 /* Memory that is given out once and never back. With `base` NULL it only counts. */
@@ -39,7 +39,7 @@ typedef struct {
     float epsilon;
     float every_scale, every_shift; /* where all channels have the same */
     float *scale, *shift;           /* [padded], or NULL */
-    int brief;                      /* what is stored as floats is rounded to 12 bits, as ecvx_shorten does */
+    int brief;                      /* what is stored as floats is rounded to BRIEF bits, as ecvx_shorten does */
 } Normal;
 
 /* An activation function. On floats: x * (1/2 + an odd polynomial in t), t = x held to -1..1, x in units of `unit`; or SiLU. On
@@ -58,7 +58,7 @@ typedef struct {
     float *map;
     const int32_t *place;
     int residual; /* added to what is there */
-    int brief;    /* numbers of a map are rounded to 12 bits, as ecvx_shorten does */
+    int brief;    /* numbers of a map are rounded to BRIEF bits, as ecvx_shorten does */
     void *hidden; /* [pixels][pitch]: 16-bit numbers, or floats */
     int pitch;
     void *squares; /* [pitch]: to which sums of squares are added, of hidden numbers times `squared`: integers; or of floats */

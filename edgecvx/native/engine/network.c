@@ -99,18 +99,21 @@ static int hides_floats(const Block *b, int hidden, int activation) {
     return squares > hidden / 64.0;
 }
 
-void ecvx_shorten(float *x, size_t count) {
+void ecvx_shorten(float *x, size_t count, int bits) {
+    const uint32_t left_out = 1u << (24 - bits);
     for (size_t i = 0; i < count; i++) {
-        uint32_t bits;
-        memcpy(&bits, x + i, sizeof bits);
-        bits = (bits + 0x800) & ~0xfffu;
-        memcpy(x + i, &bits, sizeof bits);
+        uint32_t all;
+        memcpy(&all, x + i, sizeof all);
+        all = (all + left_out / 2) & ~(left_out - 1);
+        memcpy(x + i, &all, sizeof all);
     }
 }
 
-static void pack_layer(const Kernels *k, const Layer *l, int segments, int segment, int pitch, float unit, Products *to, Arena *arena) {
+/* bits: of a weight that is a float, with those of an input at most 24 */
+static void pack_layer(const Kernels *k, const Layer *l, int bits, int segments, int segment, int pitch, float unit, Products *to,
+                       Arena *arena) {
     k->pack(l, segments, segment, pitch, unit, to, arena);
-    if (arena->base && !l->integers) ecvx_shorten(to->weights, (size_t)to->n * (size_t)to->k);
+    if (arena->base && !l->integers) ecvx_shorten(to->weights, (size_t)to->n * (size_t)to->k, bits);
 }
 
 static void pack_block(const Network *net, const Block *b, const Stage *t, PackedBlock *to, Arena *arena) {
@@ -118,12 +121,12 @@ static void pack_block(const Network *net, const Block *b, const Stage *t, Packe
     const int channels = t->channels, kernel = t->kernel, width = padded(channels), hidden = 4 * channels;
     to->weights = ecvx_take(arena, (size_t)(kernel * kernel) * (size_t)width, sizeof(float));
     if (arena->base) k->pack_depthwise(b->weights, kernel * kernel, channels, to->weights);
-    if (arena->base) ecvx_shorten(to->weights, (size_t)(kernel * kernel) * (size_t)width);
+    if (arena->base) ecvx_shorten(to->weights, (size_t)(kernel * kernel) * (size_t)width, BRIEF);
     to->bias = copied(b->bias, channels, width, 0.0f, arena);
     to->float_hidden = hides_floats(b, hidden, net->model.activation);
     to->curve = curve(net->model.activation, b, to->float_hidden, t->size);
-    pack_layer(k, &b->fc1, 1, channels, width, unit_of(net->model.activation, &to->curve, to->float_hidden), &to->fc1, arena);
-    pack_layer(k, &b->fc2, 1, hidden, padded(hidden), 1.0f, &to->fc2, arena);
+    pack_layer(k, &b->fc1, BRIEF, 1, channels, width, unit_of(net->model.activation, &to->curve, to->float_hidden), &to->fc1, arena);
+    pack_layer(k, &b->fc2, BRIEF, 1, hidden, padded(hidden), 1.0f, &to->fc2, arena);
     to->norm = normal(&b->norm, channels, &to->fc1, arena);
     to->grn = b->grn;
     to->epsilon = b->epsilon;
@@ -140,7 +143,8 @@ static void pack_all(Network *net, Arena *arena) {
     for (int i = 0; i < m->stem; i++) {
         const Convolution *c = &m->convolution[i]; /* the picture's pixels lie side by side, those of a map padded */
         const int parts = i ? c->kernel * c->kernel : 1, part = i ? c->in : c->layer.k;
-        pack_layer(k, &c->layer, parts, part, i ? padded(part) : part, 1.0f, &net->stem[i], arena);
+        const int bits = !i && m->input == ECVX_UINT8 ? 24 - 8 : BRIEF;
+        pack_layer(k, &c->layer, bits, parts, part, i ? padded(part) : part, 1.0f, &net->stem[i], arena);
     }
     net->stem_norm = normal(&m->stem_norm, m->stage[0].channels, NULL, arena);
     net->stem_norm.brief = 1;
@@ -148,7 +152,7 @@ static void pack_all(Network *net, Arena *arena) {
         const Stage *t = &m->stage[s];
         PackedStage *to = &net->stage[s];
         if (s) {
-            pack_layer(k, &t->down, 4, t[-1].channels, padded(t[-1].channels), 1.0f, &to->down, arena);
+            pack_layer(k, &t->down, BRIEF, 4, t[-1].channels, padded(t[-1].channels), 1.0f, &to->down, arena);
             to->norm = normal(&t->norm, t[-1].channels, &to->down, arena);
         }
         to->block = packed ? packed + next : NULL;
@@ -157,7 +161,7 @@ static void pack_all(Network *net, Arena *arena) {
             pack_block(net, &t->block[b], t, packed ? &to->block[b] : &unused, arena);
     }
     const int last = m->stage[3].channels;
-    if (m->task == CLASSIFY) pack_layer(k, &m->classifier, 1, last, padded(last), 1.0f, &net->classifier, arena);
+    if (m->task == CLASSIFY) pack_layer(k, &m->classifier, BRIEF, 1, last, padded(last), 1.0f, &net->classifier, arena);
     if (m->task != FEATURES) net->head_norm = normal(&m->head_norm, last, &net->classifier, arena);
 }
 

@@ -31,10 +31,10 @@ typedef struct {
     size_t bytes;
 } Network;
 
-/* Rounds to 12 bits: maps, what else layers of floats take, and weights of floats. Their products are exact then, and their sums
- * the same whether a processor multiplies and adds in one operation or in two. That makes all answers the same, bit for bit, on
- * every processor. */
-void ecvx_shorten(float *x, size_t count);
+/* Rounds floats to so many bits: to BRIEF maps, what else layers of floats take, and weights; with inputs of 8 bits weights have 16.
+ * Their products are exact then, and their sums the same whether a processor multiplies and adds in one operation or in two. That
+ * makes all answers the same, bit for bit, on every processor. */
+void ecvx_shorten(float *x, size_t count, int bits);
 
 /* Packs a model, which then belongs to the network. Returns 0; or a sentence, and the model is dropped. */
 int ecvx_pack(Network *network, Model *model, const Kernels *kernels, char *error);

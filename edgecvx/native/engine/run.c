@@ -303,7 +303,7 @@ static void stem_inputs(const Run *r, int i, int y, const Own *own, unsigned cha
         if (more) memset(inputs + c->layer.k, 0, (size_t)more * sizeof(float));
     }
     if (l->integers) r->kernels->round(row, c->size * l->k, l, to);
-    else ecvx_shorten(row, (size_t)c->size * (size_t)l->k);
+    else ecvx_shorten(row, (size_t)c->size * (size_t)l->k, BRIEF);
 }
 
 static void stem(Run *r, int i, const Own *own) {
@@ -455,7 +455,7 @@ static void scale_pixels(const Run *r, const PackedBlock *b, int first, int end,
         float *scaled = l->integers ? own->row : (float *)(void *)to;
         for (int c = 0; c < l->k; c++) scaled[c] = hidden[c] * factor[c];
         if (l->integers) r->kernels->round(scaled, l->k, l, to);
-        else ecvx_shorten(scaled, (size_t)l->k);
+        else ecvx_shorten(scaled, (size_t)l->k, BRIEF);
     }
 }
 
