@@ -9,7 +9,8 @@
 
 #include "model.h"
 
-enum { GROUP = 16, LANES = 32, CURVE = 7, BUMP = 4, BRIEF = 12, LEFT_OUT = 1 << (24 - BRIEF), SMALL = 256, BAND_PIXELS = 511, FEW = 64, FEW_FLOATS = 6144 };
+enum { GROUP = 16, LANES = 32, CURVE = 7, BUMP = 4, SMALL = 256, BAND_PIXELS = 511, FEW = 64, FEW_FLOATS = 6144 };
+enum { BRIEF = 12, LEFT_OUT = 1 << (24 - BRIEF) }; /* bits of a float in brief, and what stands behind them */
 INLINE int smaller(int a, int b) { return a < b ? a : b; }
 
 /* Memory that is given out once and never back. With `base` NULL it only counts. */
