@@ -201,6 +201,16 @@ def test_on_a_busy_machine_a_file_that_is_too_slow_at_its_fastest_still_is() -> 
     assert isinstance(verdict, Impossible)
 
 
+def test_a_time_lies_in_its_interval_also_where_a_neighbour_came() -> None:
+    """Of 41 turns 21 took 5 ms and 20 took 6: the median is 5, and what Hodges and Lehmann estimate lies between."""
+    turns = {turn: 5.0 + (turn % 2) + turn / 1000 for turn in range(41)}
+    standing = Standing(entrant=Entrant(name="file", bytes=1), rounds=turns)
+    found, sure = hodges_lehmann(np.log(list(turns.values()))), interval_of_ms(standing)
+    assert found is not None and sure is not None and standing.ms is not None
+    assert standing.ms < np.exp(found[1]), "the twin: the interval alone does not hold it"
+    assert sure.low == standing.ms < sure.high == pytest.approx(np.exp(found[2]))
+
+
 def test_noise_that_is_the_machines_widens_times_and_no_ratio() -> None:
     files = {"slow": Planted(ms=5.5), "fast": Planted(ms=5)}
 
