@@ -61,8 +61,6 @@ def test_a_network_answers_the_same_bits_on_every_set_of_kernels(engine: Engine,
 ONE_BY_ONE = {
     "a sum's order is as long as a vector": ("algorithm.h", "s[i] += s[i + half]", "s[i] += s[2 * half - 1 - i]"),
     "weights of floats have all their digits": ("network.c", "arena->base && !l->integers", "0"),
-    "what a layer of floats reads has all its digits": ("run.c", "else ecvx_shorten(scaled,", "else (void)(scaled,"),
-    "a product of GELU's is added before it is rounded": ("algorithm.h", "P(alone)(q * u)", "q * u"),
 }
 """What would make sums others where vectors are longer, or where a processor multiplies and adds in one operation."""
 

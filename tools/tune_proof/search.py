@@ -15,6 +15,7 @@ import edgecvx
 from edgecvx.files import write_atomically
 from edgecvx.results.accuracy import Interval
 from edgecvx.spec import Precision, from_json, to_json
+from edgecvx.tune.field import RUNS_A_TURN
 from edgecvx.tune.report.values import Row, Tuned
 from edgecvx.tune.space import Candidate
 
@@ -103,6 +104,11 @@ def shares(counts: Counts, truth: Truth) -> list[str]:
         ("files written", files, counts.files),
         ("pictures through files", files * truth.pictures, counts.pictures),
         ("turns of files", turns, counts.turns),
+        (
+            "inferences of both",
+            files * truth.pictures + RUNS_A_TURN * turns,
+            counts.pictures + RUNS_A_TURN * counts.turns,
+        ),
     ):
         lines.append(f"| {what} | {whole:,} | {ours:,} | {100 * ours / whole:.0f}% |")
     return lines
