@@ -196,10 +196,10 @@ def manifest_of(data: object, name: str) -> Manifest:
 def without_manifests(paths: Sequence[str | Path]) -> list[Path]:
     """The paths but manifests whose artifact is among them, as where a shell's ``*`` names both."""
     named = [Path(path) for path in paths]
-    return [path for path in named if _described(path) == path or _described(path) not in named]
+    return [path for path in named if described(path) == path or described(path) not in named]
 
 
-def _described(path: Path) -> Path:
+def described(path: Path) -> Path:
     """The artifact that a manifest is of; any other path itself."""
     name = path.name.removesuffix(SUFFIX)
     return path.with_name(name) if name else path
@@ -207,7 +207,7 @@ def _described(path: Path) -> Path:
 
 def locate(artifact: Path) -> tuple[Path, Path]:
     """The artifact and its manifest, given either; both must exist."""
-    artifact = _described(artifact)
+    artifact = described(artifact)
     if not artifact.name:  # the working directory, or the root
         raise ArtifactError(f"{artifact} is a folder: name a file in it that edgecvx export wrote")
     path = manifest_path(artifact)

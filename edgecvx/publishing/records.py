@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgecvx.manifest import manifest_path
+from edgecvx.manifest import described, manifest_path, without_manifests
 from edgecvx.results.accuracy import ArtifactIdentity, ArtifactOutcome, Interval, Paired, Validation
 from edgecvx.results.accuracy import as_json as validation_json
 from edgecvx.results.latency import Benchmark, DeviceBench, Measured, Summary
@@ -321,9 +321,9 @@ def _with_ends(
 
 def _manifests(artifacts: Sequence[Path]) -> Mapping[str, Path]:
     """The name of each artifact -> its manifest, where the names tell them apart."""
-    found = [path if path.name.endswith(".edgecvx.json") else manifest_path(path) for path in artifacts]
-    names = [path.name.removesuffix(".edgecvx.json") for path in found]
-    return {name: path for name, path in zip(names, found, strict=True) if names.count(name) == 1}
+    files = [described(path) for path in without_manifests(artifacts)]
+    names = [file.name for file in files]
+    return {file.name: manifest_path(file) for file in files if names.count(file.name) == 1}
 
 
 def _manifest(file: str, manifests: Mapping[str, Path]) -> tuple[tuple[Path, str], ...]:

@@ -12,6 +12,7 @@ import tuned_sample
 from small_classifier import Exported
 
 from edgecvx.latency.bench import as_json
+from edgecvx.manifest import manifest_path
 from edgecvx.publishing.records import RunRecord, metric_name, of_benchmark, of_sweep, of_tuned, of_validation
 from edgecvx.results.accuracy import Interval
 from edgecvx.results.latency import GateResult
@@ -127,8 +128,9 @@ def test_a_gate_that_failed_on_one_device_is_not_hidden_by_another() -> None:
 def test_the_manifest_of_a_file_goes_with_its_run(small_classifier: Exported) -> None:
     (first, *_) = sample.validation().artifacts
     outcome = replace(first, identity=replace(first.identity, file=small_classifier.path.name))
-    record = of_validation(replace(sample.validation(), artifacts=(outcome,)), [small_classifier.path])
-    assert [path.name for path, _ in record.files] == [small_classifier.path.name + ".edgecvx.json"]
+    for given in ([small_classifier.path], [small_classifier.path, manifest_path(small_classifier.path)]):
+        record = of_validation(replace(sample.validation(), artifacts=(outcome,)), given)
+        assert [path.name for path, _ in record.files] == [small_classifier.path.name + ".edgecvx.json"]
 
 
 def test_a_sweep_is_a_run_with_one_for_each_file_which_brings_it(tmp_path: Path) -> None:

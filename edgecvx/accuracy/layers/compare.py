@@ -37,7 +37,7 @@ from edgecvx.export.base import load_attribute
 from edgecvx.export.formats import get_format
 from edgecvx.files import verify_files
 from edgecvx.graph.scheme import RETURNS_FLOATS
-from edgecvx.manifest import Manifest, locate, read_manifest
+from edgecvx.manifest import Manifest, locate, read_manifest, without_manifests
 from edgecvx.proof.selfcheck import channels_first
 from edgecvx.results.accuracy import LayerError, Validation
 from edgecvx.results.layers import INT8
@@ -173,11 +173,11 @@ def with_layers(
 
     Args:
         validation: What was measured.
-        artifacts: The same artifacts, in the same order.
+        artifacts: The paths that were given for it, in the same order.
         options: Of ``per_layer``.
     """
     outcomes, warnings = [], list(validation.warnings)
-    for outcome, path in zip(validation.artifacts, artifacts, strict=True):
+    for outcome, path in zip(validation.artifacts, without_manifests(artifacts), strict=True):
         if outcome.error is None:
             try:
                 found = per_layer(path, **options)

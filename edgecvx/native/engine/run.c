@@ -55,10 +55,9 @@ static int whole_parts(int all, int part) { return (all + part - 1) / part; }
 static const Stage *stage_of(const Run *r, int s) { return &r->net->model.stage[s]; }
 static int width_of(const Run *r, int s) { return padded(stage_of(r, s)->channels); }
 
-/* Bytes of a row of inputs of a layer. */
-static size_t row_bytes(const Run *r, const Products *l) {
-    return (size_t)l->k * (l->integers ? (size_t)r->kernels->bytes : sizeof(float));
-}
+/* Bytes of an input of a layer, and of a row of them. */
+static size_t input_bytes(const Run *r, const Products *l) { return l->integers ? (size_t)r->kernels->bytes : sizeof(float); }
+static size_t row_bytes(const Run *r, const Products *l) { return (size_t)l->k * input_bytes(r, l); }
 
 /* Rows of a map that make a band: a fourteenth of it, which divides the usual sizes evenly, if it is not too large. The same
  * whatever inputs are, since sums of floats are taken band by band. */
@@ -256,7 +255,7 @@ static void gather_picture(const Run *r, const Convolution *c, int y, int x, flo
  * taken apart. What lies behind the inputs of a pixel is anything, since there are no weights for it. */
 static void gather_patches(const Run *r, const Convolution *c, const Products *l, int y, float *room, unsigned char *to) {
     const int line = r->net->model.image * 3;
-    const size_t one = l->integers ? (size_t)r->kernels->bytes : sizeof(float), run = (size_t)c->kernel * 3 * one, pitch = row_bytes(r, l);
+    const size_t run = (size_t)c->kernel * 3 * input_bytes(r, l), pitch = row_bytes(r, l);
     for (int ky = 0; ky < c->kernel; ky++, to += run) {
         const size_t at = (size_t)(y * c->stride + ky) * (size_t)line;
         const float *floats = (const float *)(const void *)r->input + at;

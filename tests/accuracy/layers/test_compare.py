@@ -303,7 +303,8 @@ def test_an_artifact_that_cannot_be_looked_into_is_a_warning(
     made = sample.validation()
     outcome = dataclasses.replace(made.artifacts[0], layers=())
     made = dataclasses.replace(made, artifacts=(outcome, outcome), warnings=("as before",))
-    found = perlayer.with_layers(made, [tmp_path / "gone.onnx", exported("onnx")], checkpoint=checkpoint, pictures=1)
+    given = [tmp_path / "gone.onnx", exported("onnx"), manifest_path(exported("onnx"))]  # as a shell's * names them
+    found = perlayer.with_layers(made, given, checkpoint=checkpoint, pictures=1)
     assert found.artifacts[0] == outcome
     assert len(found.artifacts[1].layers) >= 40
     assert found.warnings[0] == "as before" and "gone.onnx" in found.warnings[1]
